@@ -1,0 +1,150 @@
+"""What flows through the toolkit: plain, frozen records of numpy arrays. No torch, no pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class PositionCloud:
+    """The learnt positions of one irregular layer. All coordinates are (y, x) in input pixels from the kernel's centre.
+
+    Attributes:
+        layer: dotted module name, e.g. "backbone.layer3.11.conv2".
+        depth: 0 for the first irregular layer of the network, 1 for the next, …
+        kernel_size: (kH, kW); K = kH·kW.
+        dilation: (y, x).
+        sharing: "layer", "channel" or "none".
+        slots: (K, 2), the regular positions, taps row-major.
+        positions: (kernels, channels, K, 2). `kernels` is 1 unless sharing is "none"; `channels` is 1 if sharing is
+            "layer"; with groups and sharing "none", channels are those of a kernel's own group.
+        weights: (kernels, channels, K). The signed weight where sharing is "none"; else the L2 norm of the weights that
+            share the position (over the kernels, and over channels too where sharing is "layer").
+    """
+
+    layer: str
+    depth: int
+    kernel_size: tuple[int, int]
+    dilation: tuple[int, int]
+    sharing: str
+    slots: np.ndarray
+    positions: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def points(self) -> np.ndarray:
+        """(kernels·channels, K, 2): one row of K points for every shape in the layer."""
+        return self.positions.reshape(-1, *self.positions.shape[-2:])
+
+    @property
+    def displacements(self) -> np.ndarray:
+        """(kernels·channels, K, 2): points minus their slots."""
+        return self.points - self.slots
+
+    @property
+    def point_weights(self) -> np.ndarray:
+        """(kernels·channels, K): the weights that go with `points`, as magnitudes."""
+        return np.abs(self.weights).reshape(-1, self.weights.shape[-1])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a point: layer, kernel ("all" where shared), channel, slot, slot_y, slot_x, y, x, weight_norm."""
+        import pandas as pd
+
+        kernels, channels, taps, _ = self.positions.shape
+        kernel, channel, slot = (a.ravel() for a in np.indices((kernels, channels, taps)))
+        flat = self.positions.reshape(-1, 2)
+        return pd.DataFrame(
+            {
+                "layer": self.layer,
+                "kernel": kernel if self.sharing == "none" else "all",
+                "channel": channel if self.sharing != "layer" else "all",
+                "slot": slot,
+                "slot_y": self.slots[slot, 0],
+                "slot_x": self.slots[slot, 1],
+                "y": flat[:, 0],
+                "x": flat[:, 1],
+                "weight_norm": np.abs(self.weights).ravel(),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class GaussianFit:
+    """One Gaussian per slot of a layer, fitted to the slot's points over all shapes of the layer.
+
+    Attributes:
+        layer: the cloud's layer.
+        count: (K,), finite points used.
+        mean: (K, 2), (y, x).
+        covariance: (K, 2, 2), axes in the order (y, x).
+        state: (K,) of str: "ok", or why there is no Gaussian: "undeformed" (no spread: never trained),
+            "too few points", "not finite". Where it is not "ok" the covariance is zero, never NaN.
+    """
+
+    layer: str
+    count: np.ndarray
+    mean: np.ndarray
+    covariance: np.ndarray
+    state: np.ndarray
+
+    def axes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Standard deviations (K, 2) along the principal axes, largest first, and unit directions (K, 2, 2), rows (y, x)."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        return np.sqrt(np.clip(values[:, ::-1], 0, None)), vectors[:, :, ::-1].transpose(0, 2, 1)
+
+
+@dataclass(frozen=True)
+class PixelGradient:
+    """What one output pixel's logit depends on: its gradient with respect to the input image.
+
+    Attributes:
+        model: label shown to the reader, e.g. "irregular", "regular" or "irregular, snapped to slots".
+        image: (H, W, 3) uint8, the image as given.
+        pixel: (y, x), 0-based, in pixels of `image`.
+        gradient: (3, H, W) float32, d logit / d (input as the network sees it, normalised), on the pixels of `image`.
+        class_id: the class whose logit was differentiated.
+        classes: names by class id.
+        prediction: (H, W) integer, the network's predicted class per pixel.
+        logit: the logit that was differentiated.
+        method: "gradient", "deconvnet", …
+    """
+
+    model: str
+    image: np.ndarray
+    pixel: tuple[int, int]
+    gradient: np.ndarray
+    class_id: int
+    classes: tuple[str, ...]
+    prediction: np.ndarray
+    logit: float
+    method: str = "gradient"
+
+    @property
+    def class_name(self) -> str:
+        return self.classes[self.class_id] if self.class_id < len(self.classes) else str(self.class_id)
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """A non-negative map of influence over the image, reduced from a PixelGradient's colour channels.
+
+    Attributes:
+        values: (H, W), not normalised: two maps of the same target may be compared.
+        pixel: (y, x) of the output pixel it belongs to.
+        model: the gradient's model label.
+        reduction: "max" (largest absolute value over colour), "l2" or "sum".
+        smoothing: standard deviation in pixels of a Gaussian blur applied afterwards; 0 = none.
+    """
+
+    values: np.ndarray
+    pixel: tuple[int, int]
+    model: str
+    reduction: str = "max"
+    smoothing: float = 0.0
+    notes: tuple[str, ...] = field(default=())

@@ -1,0 +1,179 @@
+"""What both console scripts share: the app, how it ends, common options, and what is printed where.
+
+Cheap to import, so that `--help` stays fast: rich, torch and the rest wait inside functions.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from icnn_core.errors import IcnnError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+_LOGGERS = ("icnn_core", "icnn_viz")
+
+
+class Theme(StrEnum):
+    """The two looks of every figure."""
+
+    light = "light"
+    dark = "dark"
+
+
+DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Same seed, same result.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for what is written.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")]
+ThemeOption = Annotated[Theme, typer.Option("--theme", help="Look of the figures.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        number = version("icnn")
+    except PackageNotFoundError:
+        number = "unknown: run from a source tree that is not installed"
+    typer.echo(f"icnn {number}")
+    raise typer.Exit
+
+
+def make_app(name: str, text: str) -> typer.Typer:
+    """A typer app with --version, -q and -v, plain where its output is not a terminal.
+
+    Args:
+        name: the console script's name, which starts its error lines.
+        text: what `--help` says first.
+    """
+    rich = sys.stdout.isatty() and sys.stderr.isatty()
+    app = typer.Typer(
+        name=name,
+        help=text,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown" if rich else None,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+
+    @app.callback(help=text)
+    def _options(
+        version: Annotated[
+            bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        ] = False,
+        quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")] = False,
+        verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more of what is done.")] = False,
+    ) -> None:
+        _set_level(logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING)
+
+    return app
+
+
+def add_commands(app: typer.Typer, package: str, names: Iterable[str]) -> None:
+    """Register `command` of each module `package.name` under its name, in the order given.
+
+    A module that is not there is left out; one that fails to import raises.
+    """
+    for name in names:
+        if importlib.util.find_spec(f"{package}.{name}"):
+            app.command(name)(importlib.import_module(f"{package}.{name}").command)
+
+
+def run(app: typer.Typer) -> NoReturn:
+    """Run `app` on the command line and exit: 0 done, 1 a known error (one line), 2 usage, 130 interrupted.
+
+    An exception that is not an IcnnError is a bug and keeps its traceback.
+    """
+    name = str(app.info.name)
+    try:
+        app(prog_name=name)
+    except IcnnError as error:
+        print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        _flush_stdout()
+    sys.exit(0)
+
+
+def make_console(*, json: bool = False) -> Console:
+    """The console for people: stdout, or stderr where stdout belongs to `--json`; silent with -q.
+
+    Colour and movement only where the stream is a terminal, whatever the environment asks for.
+    """
+    from rich.console import Console
+
+    stream = sys.stderr if json else sys.stdout
+    terminal = stream.isatty()
+    width = None if terminal else max(100, int(os.environ.get("COLUMNS") or 0))
+    console = Console(file=stream, force_terminal=terminal, width=width, quiet=is_quiet(), highlight=False)
+    console.soft_wrap = not terminal  # a path in a log must stay on one line
+    return console
+
+
+def make_progress() -> Progress:
+    """A progress bar on stderr, shown only where that is a terminal and -q was not given."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    terminal = sys.stderr.isatty()
+    console = Console(file=sys.stderr, force_terminal=terminal)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=is_quiet() or not terminal)
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """Print `result` as one JSON object on stdout. Arrays become lists, and what is not finite null."""
+    print(json.dumps(_to_plain(result), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def is_quiet() -> bool:
+    """Whether -q was given."""
+    return logging.getLogger(_LOGGERS[0]).level >= logging.ERROR
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_to_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _to_plain(value.tolist())
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _set_level(level: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(name)s: %(levelname)s: %(message)s"))
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        logger.handlers[:] = [handler]
+        logger.propagate = False
+
+
+def _flush_stdout() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone; without this the interpreter complains once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,151 @@
+"""The table of back ends: who can serve a call, at what estimated cost, and why not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from icnn_core.ops import dense, gathered, reference
+from icnn_core.ops.dense import Box
+from icnn_core.ops.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a back end must know of a call to say whether it serves, and at what cost.
+
+    Attributes:
+        geometry: the call's sizes.
+        dtype, device: of the input.
+        shared: False if every kernel has shapes of its own (sharing "none").
+        shapes: how many shapes of K positions there are per kernel: 1 or C_in.
+        box: the positions' reach, or None where their values cannot be read (tracing, vmap, meta tensors).
+    """
+
+    geometry: Geometry
+    dtype: torch.dtype
+    device: torch.device
+    shared: bool
+    shapes: int
+    box: Box | None
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to compute the operator.
+
+    `reasons` lists why it cannot serve a request (empty: it can); `cost` estimates its time in multiply-adds of a
+    matrix product; `summary` says in a few words when it is the right one.
+    """
+
+    name: str
+    summary: str
+    reasons: Callable[[Request], list[str]]
+    cost: Callable[[Request], float]
+    run: Callable[[Tensor, Tensor, Tensor, Tensor | None, Request], Tensor]
+
+
+def _product_size(request: Request, taps: float) -> float:
+    """Multiply-adds of a convolution with `taps` taps."""
+    g = request.geometry
+    height, width = g.output_size
+    return g.batch * g.out_channels * (g.in_channels / g.groups) * height * width * taps
+
+
+def _box_area(box: Box) -> int:
+    (first_y, last_y), (first_x, last_x) = box
+    return (last_y - first_y + 1) * (last_x - first_x + 1)
+
+
+def _dense_reasons(request: Request) -> list[str]:
+    if request.box is None:
+        return ["the size of its kernel follows from the positions' values, which cannot be read while tracing"]
+    return []
+
+
+def _dense_cost(request: Request) -> float:
+    if request.box is None:
+        return math.inf
+    g = request.geometry
+    area = _box_area(request.box)
+    build = g.out_channels * (g.in_channels / g.groups) * g.taps * area
+    return _product_size(request, area) + build
+
+
+def _gathered_cost(request: Request) -> float:
+    g = request.geometry
+    (height, width), (out_height, out_width) = g.input_size, g.output_size
+    planes = g.batch * g.in_channels * g.taps
+    if not request.shared:
+        planes *= g.out_channels / g.groups
+    sampling = planes * out_height * width * (height + out_width)
+    traffic = planes * out_height * (out_width + width) * _MULTIPLY_ADDS_PER_ELEMENT_MOVED
+    return sampling + traffic + _product_size(request, g.taps)
+
+
+_MULTIPLY_ADDS_PER_ELEMENT_MOVED = 16
+
+BACKENDS: dict[str, Backend] = {
+    backend.name: backend
+    for backend in (
+        Backend(
+            "dense",
+            "a dense kernel over the positions' reach, then conv2d",
+            _dense_reasons,
+            _dense_cost,
+            lambda x, w, p, b, request: dense.forward(x, w, p, b, request.geometry, _known(request.box)),
+        ),
+        Backend(
+            "gathered",
+            "a column of samples by native matrix products, whatever the positions",
+            lambda request: [],
+            _gathered_cost,
+            lambda x, w, p, b, request: gathered.forward(x, w, p, b, request.geometry),
+        ),
+        Backend(
+            "reference",
+            "the specification: loops, for tests",
+            lambda request: _reference_reasons(request),
+            lambda request: math.inf,
+            lambda x, w, p, b, request: reference.forward(x, w, p, b, request.geometry),
+        ),
+    )
+}
+
+
+def _reference_reasons(request: Request) -> list[str]:
+    return ["it loops over the positions' values, which cannot be read while tracing"] if request.box is None else []
+
+
+def _known(box: Box | None) -> Box:
+    assert box is not None
+    return box
+
+
+def read_box(positions: Tensor, geometry: Geometry) -> Box | None:
+    """The reach of the positions, or None where their values cannot be read.
+
+    On a GPU the answer is kept with the tensor until its storage or version changes, so that one look per optimiser
+    step suffices.
+    """
+    if torch.compiler.is_compiling() or positions.is_meta:
+        return None
+    if positions.device.type == "cpu":
+        return _try_reach(positions, geometry)
+    key = (positions.data_ptr(), positions._version, geometry)
+    cached = getattr(positions, "_icnn_reach", None)
+    if cached is None or cached[0] != key:
+        cached = (key, _try_reach(positions, geometry))
+        positions._icnn_reach = cached  # pyright: ignore[reportAttributeAccessIssue]
+    return cached[1]
+
+
+def _try_reach(positions: Tensor, geometry: Geometry) -> Box | None:
+    try:
+        return dense.reach(positions, geometry)
+    except RuntimeError:  # fake tensors and vmap have no values to read
+        return None

@@ -1,0 +1,65 @@
+"""The specification of the irregular convolution: equations 3 and 4 of arXiv 1706.07966, written out.
+
+Loops over kernels, channels and taps; only pixels are vectorised. Slow, differentiable by autograd to any order.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from icnn_core.ops.geometry import Geometry, split_anchors
+
+
+def forward(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """out[n,o,i,j] = bias[o] + Σ_c Σ_k weight[o,c,k] · x̃[n,c](stride·(i,j) - padding + centre + position[k])."""
+    floor, fraction = split_anchors(positions, geometry)
+    kernels_per_group = geometry.out_channels // geometry.groups
+    channels_per_group = geometry.in_channels // geometry.groups
+    flat_weight = weight.flatten(2)
+    planes = []
+    for kernel in range(geometry.out_channels):
+        plane = x.new_zeros((geometry.batch, *geometry.output_size))
+        for local in range(channels_per_group):
+            channel = kernel // kernels_per_group * channels_per_group + local
+            shape = _shape_index(positions, kernel, local, channel)
+            for tap in range(geometry.taps):
+                sample = _sample(x[:, channel], floor[shape][tap], fraction[shape][tap], geometry)
+                plane = plane + flat_weight[kernel, local, tap] * sample
+        planes.append(plane if bias is None else plane + bias[kernel])
+    return torch.stack(planes, dim=1)
+
+
+def _shape_index(positions: Tensor, kernel: int, local: int, channel: int) -> tuple[int, ...]:
+    """Which of the (K, 2) shapes in `positions` a kernel uses on a channel (`local`: the channel within its group)."""
+    if positions.ndim == 4:
+        return kernel, local
+    return (channel,) if positions.shape[0] > 1 else (0,)
+
+
+def _sample(plane: Tensor, floor: Tensor, fraction: Tensor, geometry: Geometry) -> Tensor:
+    """Equation 3 for one tap: (N, H, W) -> (N, H_out, W_out), blended from the 4 integer neighbours."""
+    blended = plane.new_zeros(())
+    for row in (0, 1):
+        weight_y = fraction[0] if row else 1 - fraction[0]
+        for column in (0, 1):
+            weight_x = fraction[1] if column else 1 - fraction[1]
+            neighbour = _read(plane, (_integer(floor[0]) + row, _integer(floor[1]) + column), geometry)
+            blended = blended + (weight_y * weight_x).to(plane.dtype) * neighbour
+    return blended
+
+
+def _integer(floor: Tensor) -> int:
+    return int(floor) if bool(torch.isfinite(floor)) else 0
+
+
+def _read(plane: Tensor, shift: tuple[int, int], geometry: Geometry) -> Tensor:
+    """plane[n, stride·i - padding + shift_y, stride·j - padding + shift_x], 0 outside."""
+    indices, inside = [], []
+    for axis in (0, 1):
+        outputs = torch.arange(geometry.output_size[axis], device=plane.device, dtype=torch.float64)
+        index = outputs * geometry.stride[axis] - geometry.padding[axis] + shift[axis]
+        inside.append((index >= 0) & (index < geometry.input_size[axis]))
+        indices.append(index.clamp(0, geometry.input_size[axis] - 1).long())
+    values = plane[:, indices[0]][:, :, indices[1]]
+    return values * (inside[0][:, None] & inside[1]).to(plane.dtype)

@@ -1,0 +1,79 @@
+"""One row a layer: how many points, how far they went, how many left the regular square."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.gaussian import MIN_POINTS, MOVED
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def summarise(cloud: PositionCloud) -> dict[str, object]:
+    """One layer in a row. Lengths in px; a measure that cannot be taken is None.
+
+    `state`: "ok"; "undeformed" (no point farther than 0.1 px from its slot); "too few points" (under 3
+    shapes); "not finite" (no finite point). `shapes` are the rows of `cloud.points`. `share_moved`: finite
+    points farther than 0.1 px from their slot. `share_outside`: finite points more than 0.1 px outside the
+    regular square, the bounding box of the slots (the margin keeps a start shift out of the count).
+    """
+    points = np.asarray(cloud.points, dtype=np.float64)
+    shapes, taps = points.shape[:2]
+    good = np.isfinite(points).all(-1)
+    kept = points[good]
+    length = np.hypot(*np.moveaxis(kept - np.broadcast_to(cloud.slots, points.shape)[good], -1, 0))
+    low, high = cloud.slots.min(0) - MOVED, cloud.slots.max(0) + MOVED
+    outside = ((kept < low) | (kept > high)).any(-1)
+    some = kept.size > 0
+    return {
+        "layer": cloud.layer,
+        "depth": cloud.depth,
+        "kernel_size": f"{cloud.kernel_size[0]}x{cloud.kernel_size[1]}",
+        "dilation": f"{cloud.dilation[0]}x{cloud.dilation[1]}",
+        "sharing": cloud.sharing,
+        "state": _state(shapes, length),
+        "channels": cloud.positions.shape[1],
+        "shapes": shapes,
+        "slots": taps,
+        "points": points.shape[0] * taps,
+        "not_finite": int((~good).sum()),
+        "mean_displacement": float(length.mean()) if some else None,
+        "median_displacement": float(np.median(length)) if some else None,
+        "largest_displacement": float(length.max()) if some else None,
+        "share_moved": float((length > MOVED).mean()) if some else None,
+        "share_outside": float(outside.mean()) if some else None,
+    }
+
+
+def summarise_clouds(clouds: Iterable[PositionCloud]) -> pd.DataFrame:
+    """`summarise` for every layer, in order of depth; missing measures are NA."""
+    import pandas as pd
+
+    rows = [summarise(cloud) for cloud in sorted(clouds, key=lambda cloud: cloud.depth)]
+    return pd.DataFrame(rows, columns=pd.Index(_DTYPES)).astype(_DTYPES)
+
+
+def _state(shapes: int, length: np.ndarray) -> str:
+    if length.size == 0:
+        return "not finite"
+    if length.max() <= MOVED:
+        return "undeformed"
+    return "ok" if shapes >= MIN_POINTS else "too few points"
+
+
+_WORDS = ["layer", "depth", "kernel_size", "dilation", "sharing", "state"]
+_COUNTS = ["channels", "shapes", "slots", "points", "not_finite"]
+_MEASURES = [
+    "mean_displacement",
+    "median_displacement",
+    "largest_displacement",
+    "share_moved",
+    "share_outside",
+]
+_DTYPES = dict.fromkeys(_WORDS, "str") | dict.fromkeys(_COUNTS, "Int64") | dict.fromkeys(_MEASURES, "Float64")
+_DTYPES["depth"] = "Int64"

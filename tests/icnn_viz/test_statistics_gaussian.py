@@ -1,0 +1,128 @@
+"""Gaussians per slot: known covariances come back, and every degenerate slot gets a word."""
+
+import numpy as np
+import pytest
+
+from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.gaussian import fit_gaussians, orientation, to_shapes
+from icnn_viz.statistics.summary import summarise, summarise_clouds
+
+SLOTS = np.stack(np.meshgrid([-2.0, 0.0, 2.0], [-1.5, 1.5], indexing="ij"), -1).reshape(-1, 2)  # 3x2, dilated
+
+
+def cloud_of(displacements: np.ndarray, weights: np.ndarray | None = None, depth: int = 0) -> PositionCloud:
+    positions = (SLOTS + displacements)[None]
+    weights = np.ones(positions.shape[:-1]) if weights is None else weights[None]
+    return PositionCloud(f"layer{depth}", depth, (3, 2), (2, 3), "channel", SLOTS, positions, weights)
+
+
+def tilted(degrees: float, major: float, minor: float) -> np.ndarray:
+    angle = np.radians(degrees)
+    along = np.array([np.sin(angle), np.cos(angle)])  # (y, x)
+    across = np.array([np.cos(angle), -np.sin(angle)])
+    return major**2 * np.outer(along, along) + minor**2 * np.outer(across, across)
+
+
+def draw(covariance: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).multivariate_normal([0, 0], covariance, size=(count, len(SLOTS)))
+
+
+@pytest.mark.parametrize("robust", [False, True])
+def test_a_tilted_covariance_comes_back(robust):
+    truth = tilted(30, 2.0, 0.5)
+    table = to_shapes(fit_gaussians(cloud_of(draw(truth, 20_000) + np.array([0.3, -0.7])), robust=robust))
+    assert (table.state == "ok").all()
+    np.testing.assert_allclose(table.sd_major, 2.0, rtol=0.03)
+    np.testing.assert_allclose(table.sd_minor, 0.5, rtol=0.03)
+    np.testing.assert_allclose(table.elongation, 4.0, rtol=0.04)
+    np.testing.assert_allclose(table.orientation, 30, atol=1.0)
+    np.testing.assert_allclose(table.area, np.pi, rtol=0.04)
+    np.testing.assert_allclose(table.mean_y, SLOTS[:, 0] + 0.3, atol=0.05)
+    np.testing.assert_allclose(table.mean_x, SLOTS[:, 1] - 0.7, atol=0.05)
+
+
+def test_plain_fit_is_numpys_mean_and_covariance():
+    cloud = cloud_of(draw(tilted(100, 3, 1), 17))
+    fit = fit_gaussians(cloud)
+    for slot in range(len(SLOTS)):
+        np.testing.assert_allclose(fit.mean[slot], cloud.points[:, slot].mean(0))
+        np.testing.assert_allclose(fit.covariance[slot], np.cov(cloud.points[:, slot].T))
+
+
+def test_weights_act_as_numpys_reliability_weights():
+    weights = np.random.default_rng(1).exponential(size=(23, len(SLOTS)))
+    weights[3] = 0
+    cloud = cloud_of(draw(tilted(100, 3, 1), 23), weights)
+    fit = fit_gaussians(cloud, weighted=True)
+    for slot in range(len(SLOTS)):
+        points, w = cloud.points[:, slot], weights[:, slot]
+        np.testing.assert_allclose(fit.mean[slot], np.average(points, axis=0, weights=w))
+        np.testing.assert_allclose(fit.covariance[slot], np.cov(points.T, aweights=w))
+    assert (fit.count == 22).all()
+
+
+def test_robust_fit_ignores_a_tenth_of_outliers():
+    truth = tilted(30, 2.0, 0.5)
+    points = draw(truth, 3_000)
+    points[:300] = [40.0, 40.0]
+    cloud = cloud_of(points)
+    plain, robust = fit_gaussians(cloud), fit_gaussians(cloud, robust=True)
+    assert np.abs(plain.covariance[0] - truth).max() > 100
+    np.testing.assert_allclose(robust.covariance, np.broadcast_to(truth, (6, 2, 2)), atol=0.6)
+
+
+@pytest.mark.parametrize(
+    ("direction", "angle"),
+    [((0, 1), 0), ((1, 0), 90), ((1, 1), 45), ((-1, 1), 135), ((0, -1), 0), ((-1e-30, 1), 0)],
+)
+def test_orientation_is_an_axis_from_the_row_towards_down(direction, angle):
+    assert orientation(np.array(direction, dtype=float)) == pytest.approx(angle)
+
+
+def test_every_degenerate_slot_gets_a_word():
+    points = draw(np.eye(2), 9)
+    points[:, 0] = 0.01  # the start shift
+    points[:, 1] = 3.0
+    points[:, 2] = np.nan
+    points[:, 3, 0] = 0.0
+    points[2:, 4] = np.inf
+    for robust in (False, True):
+        table = to_shapes(fit_gaussians(cloud_of(points), robust=robust))
+        words = ["undeformed", "equal points", "not finite", "on a line", "not finite", "ok"]
+        assert list(table.state) == words
+        assert table.sd_major.isna().sum() == 5
+        assert not np.isnan(table.select_dtypes("number").to_numpy(dtype=float, na_value=0)).any()
+    alone = fit_gaussians(cloud_of(points[:1, :]), weighted=True)
+    assert set(alone.state) == {"too few points", "not finite"}
+    assert not alone.covariance.any()
+
+
+def test_dead_weights_leave_too_few_points():
+    points = draw(np.eye(2), 9)
+    assert (fit_gaussians(cloud_of(points, np.zeros((9, 6))), weighted=True).state == "too few points").all()
+
+
+def test_summary_counts_by_hand():
+    moves = np.zeros((4, 6, 2))
+    moves[0, 0] = [-3.0, 4.0]  # 5 px, from a corner out of the square
+    moves[1, 2] = [0.0, 1.0]  # 1 px, inside
+    moves[2, 5] = [np.nan, 0.0]
+    row = summarise(cloud_of(moves))
+    assert row["state"] == "ok"
+    assert (row["channels"], row["shapes"], row["points"], row["not_finite"]) == (4, 4, 24, 1)
+    assert row["mean_displacement"] == pytest.approx(6 / 23)
+    assert row["largest_displacement"] == pytest.approx(5)
+    assert row["share_moved"] == pytest.approx(2 / 23)
+    assert row["share_outside"] == pytest.approx(1 / 23)
+
+
+def test_summary_of_layers_in_order_with_words():
+    still, lost = np.full((4, 6, 2), 0.01), np.full((4, 6, 2), np.nan)
+    table = summarise_clouds(
+        [cloud_of(lost, depth=2), cloud_of(still, depth=1), cloud_of(still[:1] + 3, depth=0)]
+    )
+    assert list(table.layer) == ["layer0", "layer1", "layer2"]
+    assert list(table.state) == ["too few points", "undeformed", "not finite"]
+    assert table.mean_displacement.isna().tolist() == [False, False, True]
+    assert list(table.share_outside[:2]) == [5 / 6, 0.0]  # (-2, -1.5) + 3 is inside
+    assert summarise_clouds([]).empty

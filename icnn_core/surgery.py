@@ -1,0 +1,173 @@
+"""Make a network's convolutions irregular, in place, and say which and why not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.nn import IrregularConv2d, Sharing
+
+_WHO = "make_irregular"
+
+
+@dataclass(frozen=True)
+class Surgery:
+    """What was done to a network: names in network order."""
+
+    replaced: tuple[str, ...] = ()
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.replaced)} convolutions made irregular: {', '.join(self.replaced) or 'none'}"]
+        return "\n".join(lines + [f"skipped {name}: {reason}" for name, reason in self.skipped.items()])
+
+
+def make_irregular(
+    model: nn.Module,
+    start: str | None = None,
+    names: str | Iterable[str] | None = None,
+    *,
+    sharing: Sharing = "channel",
+    interpolation: str = "bilinear",
+    shift: float = 1e-3,
+    backend: str | None = None,
+) -> Surgery:
+    """Replace k×k convolutions (k > 1) by irregular ones that start with the same weights.
+
+    Args:
+        model: changed in place. Convolutions used in several places stay shared.
+        start: a module's name; every convolution from it to the network's end, in order of registration.
+        names: names or shell patterns of modules ("classifier.*"); every convolution in or below a match. Default,
+            with no `start`: the whole network.
+        sharing, interpolation, shift, backend: as in `IrregularConv2d`.
+
+    Both accept the dotted names of the modules and, for ResNets, Caffe's ("res4b11", "res5a_branch2b", "fc1_voc12").
+
+    Returns:
+        What was replaced, and what was skipped and why (1×1, transposed, already irregular, …).
+
+    Raises:
+        NameNotFoundError: a name matches nothing; the nearest names are listed.
+        ArgumentError: `model` is itself a convolution, so that it cannot be replaced in place.
+    """
+    if isinstance(model, nn.Conv2d):
+        raise ArgumentError(
+            _WHO,
+            needed="a network that contains convolutions",
+            got="a single Conv2d",
+            fix="Use IrregularConv2d.from_conv2d(conv), which returns the new layer.",
+        )
+    selected = _select(model, start, [names] if isinstance(names, str) else names)
+    made: dict[int, IrregularConv2d] = {}
+    replaced, skipped = [], {}
+    for name in selected:
+        module = model.get_submodule(name)
+        reason = _reason_to_skip(module)
+        if reason == "":
+            if id(module) not in made:
+                assert isinstance(module, nn.Conv2d)
+                made[id(module)] = IrregularConv2d.from_conv2d(
+                    module, sharing=sharing, interpolation=interpolation, shift=shift, backend=backend
+                )
+            model.set_submodule(name, made[id(module)])
+            replaced.append(name)
+        elif reason is not None:
+            skipped[name] = reason
+    return Surgery(tuple(replaced), skipped)
+
+
+@torch.no_grad()
+def snap_to_slots(model: nn.Module) -> nn.Module:
+    """Put all positions of a network back on their slots, in place: the same weights in regular shapes."""
+    for module in model.modules():
+        if isinstance(module, IrregularConv2d):
+            module.reset_positions(shift=0.0)
+    return model
+
+
+def irregular_layers(model: nn.Module) -> dict[str, IrregularConv2d]:
+    """The irregular layers by name, in network order."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, IrregularConv2d)}
+
+
+def caffe_name_pattern(name: str) -> str | None:
+    """A pattern of torchvision's dotted names for a Caffe name of a ResNet, or None if it is none.
+
+    `res{2..5}` are `layer{1..4}`; the block is a letter (a = 0, b = 1, …) or `b` and a number (b11 = 11); a
+    `_branch2{a,b,c}` is `conv{1,2,3}`; `fc1_…` is `fc1`.
+    """
+    if re.fullmatch(r"fc1(_\w+)?", name):
+        return "fc1"
+    match = re.fullmatch(r"res([2-5])([a-z])(\d*)(?:_branch2([abc]))?", name)
+    if match is None:
+        return None
+    stage, letter, number, branch = match.groups()
+    block = int(number) if number else ord(letter) - ord("a")
+    convolution = "" if branch is None else f".conv{'abc'.index(branch) + 1}"
+    return f"layer{int(stage) - 1}.{block}{convolution}"
+
+
+def match_names(patterns: Iterable[str], known: Iterable[str], *, who: str) -> list[str]:
+    """The known dotted names that a pattern matches, as a whole or as a leading or trailing part, in their own order.
+
+    Raises:
+        NameNotFoundError: a pattern matches nothing.
+    """
+    known = list(known)
+    matched: set[str] = set()
+    for pattern in patterns:
+        found = _matches(pattern, known) or _matches(caffe_name_pattern(pattern) or "", known)
+        if not found:
+            raise NameNotFoundError(
+                who, needed="the name of a module", got=repr(pattern), fix=nearest_names(pattern, known)
+            )
+        matched.update(found)
+    return [name for name in known if name in matched]
+
+
+def _matches(pattern: str, known: list[str]) -> list[str]:
+    """Exact or shell-pattern matches; else those that end in the pattern, so that a prefix may be left out."""
+    if not pattern:
+        return []
+    exact = [name for name in known if fnmatchcase(name, pattern)]
+    return exact or [name for name in known if fnmatchcase(name, f"*.{pattern}")]
+
+
+def _select(model: nn.Module, start: str | None, names: Iterable[str] | None) -> list[str]:
+    order = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    chosen = set(order) if start is None and names is None else set()
+    if start is not None:
+        first = order.index(match_names([start], order, who=_WHO)[0])
+        chosen.update(order[first:])
+    if names is not None:
+        roots = match_names(names, order, who=_WHO)
+        chosen.update(name for name in order if any(name == root or name.startswith(root + ".") for root in roots))
+    return [name for name in order if name in chosen]
+
+
+def _reason_to_skip(module: nn.Module) -> str | None:
+    """"" to replace, a reason to skip, None if it is no convolution at all."""
+    if isinstance(module, IrregularConv2d):
+        return "already irregular"
+    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+        return "transposed"
+    if isinstance(module, nn.Conv1d | nn.Conv3d):
+        return "not 2-D"
+    if isinstance(module, nn.modules.conv._LazyConvXdMixin):
+        return "lazy: run the network once first"
+    if parametrize.is_parametrized(module) and isinstance(module, nn.Conv2d):
+        return "its weight is parametrised (weight or spectral norm)"
+    if not isinstance(module, nn.Conv2d):
+        return None
+    if type(module) is not nn.Conv2d:
+        return f"a subclass of Conv2d ({type(module).__name__})"
+    if max(module.kernel_size) == 1:
+        return "1×1"
+    return ""

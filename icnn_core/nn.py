@@ -82,11 +82,18 @@ class IrregularConv2d(nn.Module):
         self.kernel_size, self.stride, self.dilation = _pair(kernel_size), _pair(stride), _pair(dilation)
         self.padding = _pair_or_word(padding, self.stride)
         self.sharing: Sharing = sharing
-        self.interpolation, self.padding_mode, self.shift, self.backend = interpolation, padding_mode, shift, backend
+        self.interpolation, self.padding_mode, self.shift, self.backend = (
+            interpolation,
+            padding_mode,
+            shift,
+            backend,
+        )
 
         taps = self.kernel_size[0] * self.kernel_size[1]
         where = {"device": device, "dtype": dtype}
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size, **where))
+        self.weight = nn.Parameter(
+            torch.empty(out_channels, in_channels // groups, *self.kernel_size, **where)
+        )
         self.register_parameter("bias", nn.Parameter(torch.empty(out_channels, **where)) if bias else None)
         shapes = {"layer": (1,), "channel": (in_channels,), "none": (out_channels, in_channels // groups)}
         self.positions = nn.Parameter(torch.empty(*shapes[sharing], taps, 2, **where))
@@ -203,7 +210,9 @@ class IrregularConv2d(nn.Module):
         return conv.train(self.training)
 
     def extra_repr(self) -> str:
-        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
+        parts = [
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        ]
         parts += [f"padding={self.padding!r}", f"dilation={self.dilation}", f"sharing={self.sharing!r}"]
         parts += [f"groups={self.groups}"] * (self.groups != 1) + ["bias=False"] * (self.bias is None)
         parts += [f"padding_mode={self.padding_mode!r}"] * (self.padding_mode != "zeros")
@@ -239,7 +248,10 @@ def _pair_or_word(padding: Pair | str, stride: tuple[int, int]) -> tuple[int, in
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise NameNotFoundError(
-            "IrregularConv2d", needed=f"a known {name}", got=f"{name}={value!r}", fix=nearest_names(value, known)
+            "IrregularConv2d",
+            needed=f"a known {name}",
+            got=f"{name}={value!r}",
+            fix=nearest_names(value, known),
         )
 
 

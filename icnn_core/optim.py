@@ -23,7 +23,9 @@ def parameter_groups(
     positions = position_parameters(model)
     own = {id(parameter) for parameter in positions}
     weights = [p for p in model.parameters() if p.requires_grad and id(p) not in own]
-    groups: list[dict[str, Any]] = [{"name": "weights", "params": weights, "lr": lr, "weight_decay": weight_decay}]
+    groups: list[dict[str, Any]] = [
+        {"name": "weights", "params": weights, "lr": lr, "weight_decay": weight_decay}
+    ]
     if positions:
         groups.append({"name": "positions", "params": positions, "lr": position_lr, "weight_decay": 0.0})
     return groups
@@ -55,7 +57,9 @@ class StepBound:
                 "StepBound", needed="a margin above 0 pixels", got=f"margin={margin!r}", fix="Use e.g. 0.1."
             )
         self.margin = margin
-        self._layers = [m for m in model.modules() if isinstance(m, IrregularConv2d) and m.positions.requires_grad]
+        self._layers = [
+            m for m in model.modules() if isinstance(m, IrregularConv2d) and m.positions.requires_grad
+        ]
         self._cells: list[Tensor] = []
         self._handles: list[RemovableHandle] = [
             optimizer.register_step_pre_hook(self._remember),
@@ -64,7 +68,9 @@ class StepBound:
 
     @torch.no_grad()
     def _remember(self, *_: Any) -> None:
-        self._cells = [torch.floor(layer.positions + _centre(layer)) - _centre(layer) for layer in self._layers]
+        self._cells = [
+            torch.floor(layer.positions + _centre(layer)) - _centre(layer) for layer in self._layers
+        ]
 
     @torch.no_grad()
     def _clip(self, *_: Any) -> None:
@@ -83,8 +89,8 @@ def _centre(layer: IrregularConv2d) -> Tensor:
     return layer.slots[-1]
 
 
-def poly_schedule(optimizer: torch.optim.Optimizer, iterations: int, power: float = 0.9, warmup: int = 0) -> LambdaLR:
+def poly_schedule(
+    optimizer: torch.optim.Optimizer, iterations: int, power: float = 0.9, warmup: int = 0
+) -> LambdaLR:
     """lr · (1 - i/iterations)^power, for every group (DeepLab's policy); held at 0 for the first `warmup` iterations."""
-    return LambdaLR(
-        optimizer, lambda i: 0.0 if i < warmup else max(0.0, 1 - i / max(iterations, 1)) ** power
-    )
+    return LambdaLR(optimizer, lambda i: 0.0 if i < warmup else max(0.0, 1 - i / max(iterations, 1)) ** power)

@@ -148,12 +148,14 @@ def _select(model: nn.Module, start: str | None, names: Iterable[str] | None) ->
         chosen.update(order[first:])
     if names is not None:
         roots = match_names(names, order, who=_WHO)
-        chosen.update(name for name in order if any(name == root or name.startswith(root + ".") for root in roots))
+        chosen.update(
+            name for name in order if any(name == root or name.startswith(root + ".") for root in roots)
+        )
     return [name for name in order if name in chosen]
 
 
 def _reason_to_skip(module: nn.Module) -> str | None:
-    """"" to replace, a reason to skip, None if it is no convolution at all."""
+    """ "" to replace, a reason to skip, None if it is no convolution at all."""
     if isinstance(module, IrregularConv2d):
         return "already irregular"
     if isinstance(module, nn.modules.conv._ConvTransposeNd):

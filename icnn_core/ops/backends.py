@@ -63,7 +63,9 @@ def _box_area(box: Box) -> int:
 
 def _dense_reasons(request: Request) -> list[str]:
     if request.box is None:
-        return ["the size of its kernel follows from the positions' values, which cannot be read while tracing"]
+        return [
+            "the size of its kernel follows from the positions' values, which cannot be read while tracing"
+        ]
     return []
 
 
@@ -118,7 +120,11 @@ BACKENDS: dict[str, Backend] = {
 
 
 def _reference_reasons(request: Request) -> list[str]:
-    return ["it loops over the positions' values, which cannot be read while tracing"] if request.box is None else []
+    return (
+        ["it loops over the positions' values, which cannot be read while tracing"]
+        if request.box is None
+        else []
+    )
 
 
 def _known(box: Box | None) -> Box:

@@ -73,9 +73,7 @@ def reach(positions: Tensor, geometry: Geometry) -> Box:
 
 def _useful(geometry: Geometry) -> tuple[tuple[int, int], tuple[int, int]]:
     """((first_y, first_x), (last_y, last_x)): offsets from the first tap that fall inside the image for some output."""
-    sizes = zip(
-        geometry.input_size, geometry.output_size, geometry.stride, geometry.padding, strict=True
-    )
+    sizes = zip(geometry.input_size, geometry.output_size, geometry.stride, geometry.padding, strict=True)
     bounds = [(pad - stride * (out - 1), size - 1 + pad) for size, out, stride, pad in sizes]
     return (bounds[0][0], bounds[1][0]), (bounds[0][1], bounds[1][1])
 

@@ -45,4 +45,6 @@ def _hat_matrix(floor: Tensor, fraction: Tensor, axis: int, geometry: Geometry) 
     outputs = torch.arange(geometry.output_size[axis], device=floor.device, dtype=floor.dtype)
     starts = outputs * geometry.stride[axis] - geometry.padding[axis]
     inputs = torch.arange(geometry.input_size[axis], device=floor.device)
-    return hat_weights(floor.unsqueeze(-1) + starts, fraction.unsqueeze(-1).expand(*fraction.shape, len(starts)), inputs)
+    return hat_weights(
+        floor.unsqueeze(-1) + starts, fraction.unsqueeze(-1).expand(*fraction.shape, len(starts)), inputs
+    )

@@ -35,9 +35,7 @@ class Geometry:
     @property
     def output_size(self) -> tuple[int, int]:
         """As conv2d's."""
-        sizes = zip(
-            self.input_size, self.kernel_size, self.stride, self.padding, self.dilation, strict=True
-        )
+        sizes = zip(self.input_size, self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
         height, width = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
         return height, width
 

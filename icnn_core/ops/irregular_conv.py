@@ -152,7 +152,9 @@ def _geometry(
     groups: int,
 ) -> Geometry:
     if x.ndim != 4:
-        raise ShapeError(_WHO, needed="x of shape (N, C_in, H, W)", got=_describe(x), fix="Add a batch axis: x[None].")
+        raise ShapeError(
+            _WHO, needed="x of shape (N, C_in, H, W)", got=_describe(x), fix="Add a batch axis: x[None]."
+        )
     if weight.ndim != 4:
         raise ShapeError(
             _WHO,
@@ -222,12 +224,18 @@ def _check_tensors(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | 
         named["bias"] = bias
         if bias.shape != weight.shape[:1]:
             raise ShapeError(
-                _WHO, needed=f"bias of shape ({weight.shape[0]},)", got=_describe(bias), fix="One number per kernel."
+                _WHO,
+                needed=f"bias of shape ({weight.shape[0]},)",
+                got=_describe(bias),
+                fix="One number per kernel.",
             )
     for name, tensor in named.items():
         if not tensor.is_floating_point():
             raise DtypeError(
-                _WHO, needed=f"a real floating-point {name}", got=_describe(tensor), fix=f"Convert it: {name}.float()."
+                _WHO,
+                needed=f"a real floating-point {name}",
+                got=_describe(tensor),
+                fix=f"Convert it: {name}.float().",
             )
         if tensor.device != x.device:
             raise DeviceError(
@@ -236,13 +244,17 @@ def _check_tensors(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | 
                 got=f"{name} {_describe(tensor)}",
                 fix=f"Move it: {name}.to({str(x.device)!r}).",
             )
-    if not torch.is_autocast_enabled(x.device.type) and weight.dtype != x.dtype:
+    if weight.dtype != x.dtype and not _autocasts(x.device.type):
         raise DtypeError(
             _WHO,
             needed=f"weight of x's dtype, {x.dtype}",
             got=_describe(weight),
             fix=f"Convert one of them, e.g. x.to({weight.dtype}).",
         )
+
+
+def _autocasts(device_type: str) -> bool:
+    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
 
 
 def _check_interpolation(interpolation: str) -> None:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from icnn_core.ops.geometry import Geometry, split_anchors
 
+_FAR = 2**40  # beyond any image, and still exact in every integer and float64 operation below
+
 
 def forward(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """out[n,o,i,j] = bias[o] + Σ_c Σ_k weight[o,c,k] · x̃[n,c](stride·(i,j) - padding + centre + position[k])."""
@@ -50,7 +52,7 @@ def _sample(plane: Tensor, floor: Tensor, fraction: Tensor, geometry: Geometry) 
 
 
 def _integer(floor: Tensor) -> int:
-    return int(floor) if bool(torch.isfinite(floor)) else 0
+    return max(-_FAR, min(_FAR, int(floor))) if bool(torch.isfinite(floor)) else 0
 
 
 def _read(plane: Tensor, shift: tuple[int, int], geometry: Geometry) -> Tensor:

@@ -1,0 +1,119 @@
+"""Surgery: what is replaced, what is skipped and why, and how layers are named."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+from torchvision.models import resnet18, resnet101
+from torchvision.models.segmentation import deeplabv3_resnet50, fcn_resnet50, lraspp_mobilenet_v3_large
+
+from icnn_core import IrregularConv2d, make_irregular
+from icnn_core.errors import ArgumentError, NameNotFoundError
+from icnn_core.surgery import caffe_name_pattern, irregular_layers, match_names, snap_to_slots
+
+
+class Special(nn.Conv2d):
+    pass
+
+
+def small_net():
+    shared = nn.Conv2d(4, 4, (3, 1), padding=(1, 0))
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 1),
+        nn.Conv2d(4, 4, 3, padding=1),
+        nn.Sequential(shared, nn.ReLU(), shared),
+        weight_norm(nn.Conv2d(4, 4, 3, padding=1)),
+        Special(4, 4, 3, padding=1),
+        nn.ConvTranspose2d(4, 4, 3, padding=1),
+    )
+
+
+def test_replaces_what_it_can_and_says_why_not():
+    torch.manual_seed(0)
+    model = small_net()
+    x = torch.randn(1, 3, 6, 7)
+    before = model(x)
+    surgery = make_irregular(model, shift=0.0)
+    assert surgery.replaced == ("1", "2.0", "2.2")
+    assert model.get_submodule("2.0") is model.get_submodule("2.2"), "a shared convolution stays shared"
+    assert set(surgery.skipped) == {"0", "3", "4", "5"}
+    assert surgery.skipped["0"] == "1×1"
+    assert "norm" in surgery.skipped["3"]
+    assert "Special" in surgery.skipped["4"]
+    assert surgery.skipped["5"] == "transposed"
+    torch.testing.assert_close(model(x), before, rtol=1e-5, atol=1e-5)
+    assert make_irregular(model).skipped["1"] == "already irregular"
+
+
+def test_from_a_module_to_the_end_in_caffes_and_torchvisions_names():
+    by_caffe, by_torchvision = resnet101(), resnet101()
+    caffe = make_irregular(by_caffe, start="res4b11")
+    assert caffe == make_irregular(by_torchvision, start="layer3.11")
+    assert caffe.replaced[0] == "layer3.11.conv2"
+    assert len(caffe.replaced) == 12 + 3  # res4b11 … res4b22, then res5a … res5c
+    assert len(irregular_layers(by_caffe)) == 15
+
+
+def test_patterns_and_single_names():
+    assert make_irregular(resnet18(), names="layer4.*.conv2").replaced == ("layer4.0.conv2", "layer4.1.conv2")
+    assert make_irregular(resnet18(), names=["res5a_branch2b", "layer1.0.conv1"]).replaced == (
+        "layer1.0.conv1",
+        "layer4.0.conv2",
+    )
+
+
+@pytest.mark.parametrize(
+    ("caffe", "pattern"),
+    [
+        ("res2a", "layer1.0"),
+        ("res4a", "layer3.0"),
+        ("res4b11", "layer3.11"),
+        ("res5c", "layer4.2"),
+        ("res4b22_branch2b", "layer3.22.conv2"),
+        ("fc1_voc12", "fc1"),
+        ("layer3", None),
+    ],
+)
+def test_caffe_names(caffe, pattern):
+    assert caffe_name_pattern(caffe) == pattern
+
+
+def test_a_name_that_matches_nothing_lists_the_nearest():
+    with pytest.raises(NameNotFoundError, match=r"layr4\.0.*Did you mean layer4\.0"):
+        make_irregular(resnet18(), names="layr4.0")
+    with pytest.raises(NameNotFoundError, match="res6a"):
+        make_irregular(resnet18(), start="res6a")
+
+
+def test_a_prefix_may_be_left_out():
+    known = ["backbone.layer3.1", "backbone.layer3.11", "classifier.fc1"]
+    assert match_names(["layer3.1", "fc1"], known, who="test") == ["backbone.layer3.1", "classifier.fc1"]
+
+
+@pytest.mark.parametrize("factory", [deeplabv3_resnet50, fcn_resnet50, lraspp_mobilenet_v3_large])
+def test_torchvisions_segmentation_nets_keep_their_output(factory):
+    torch.manual_seed(0)
+    model = factory(weights=None, weights_backbone=None, num_classes=4).eval()
+    x = torch.randn(1, 3, 48, 56)
+    with torch.no_grad():
+        before = model(x)["out"]
+        surgery = make_irregular(model, shift=0.0)
+        after = model(x)["out"]
+    assert len(surgery.replaced) > 5
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4)
+
+
+def test_snapping_restores_the_regular_shapes():
+    model = small_net()
+    make_irregular(model, shift=0.4)
+    snap_to_slots(model)
+    for layer in irregular_layers(model).values():
+        assert isinstance(layer, IrregularConv2d)
+        assert torch.equal(layer.positions, layer.slots.expand_as(layer.positions))
+
+
+def test_a_bare_convolution_cannot_be_changed_in_place():
+    with pytest.raises(ArgumentError, match="from_conv2d"):
+        make_irregular(nn.Conv2d(2, 3, 3))

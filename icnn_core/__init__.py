@@ -20,7 +20,7 @@ _EXPORTS = {
     "deeplab_largefov": "icnn_core.models.deeplab",
     "IcnnError": "icnn_core.errors",
 }
-__all__ = [*_EXPORTS, "__version__"]  # noqa: PLE0604
+__all__ = [*_EXPORTS, "__version__"]
 
 if TYPE_CHECKING:
     from icnn_core.checkpoint import build_model, read_checkpoint, write_checkpoint

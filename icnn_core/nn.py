@@ -110,7 +110,7 @@ class IrregularConv2d(nn.Module):
 
     @torch.no_grad()
     def reset_positions(self, shift: float | None = None) -> None:
-        """Put every position back on its slot, plus uniform noise of half-width `shift` (by default the layer's own)."""
+        """Put every position on its slot, plus uniform noise of half-width `shift` (default: the layer's own)."""
         shift = self.shift if shift is None else shift
         self.positions.copy_(self.slots.expand_as(self.positions))
         if shift:

@@ -40,7 +40,8 @@ def position_parameters(model: nn.Module) -> list[nn.Parameter]:
 class StepBound:
     """Keep every step of a position within the pixel cell in which its gradient was true. Source: equation 7.
 
-    After each step of the optimiser, with c = floor(centre + p_old) - centre: p ← clip(p_new, c - margin, c + 1 + margin).
+    After each step of the optimiser, with c = floor(centre + p_old) - centre,
+    p ← clip(p_new, c - margin, c + 1 + margin).
 
     Args:
         optimizer: any torch optimiser; two hooks are registered on it.
@@ -92,5 +93,5 @@ def _centre(layer: IrregularConv2d) -> Tensor:
 def poly_schedule(
     optimizer: torch.optim.Optimizer, iterations: int, power: float = 0.9, warmup: int = 0
 ) -> LambdaLR:
-    """lr · (1 - i/iterations)^power, for every group (DeepLab's policy); held at 0 for the first `warmup` iterations."""
+    """lr · (1 - i/iterations)^power for every group (DeepLab's policy), and 0 for the first `warmup` iterations."""
     return LambdaLR(optimizer, lambda i: 0.0 if i < warmup else max(0.0, 1 - i / max(iterations, 1)) ** power)

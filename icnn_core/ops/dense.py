@@ -53,7 +53,7 @@ def dense_kernel(weight: Tensor, positions: Tensor, geometry: Geometry, box: Box
 def reach(positions: Tensor, geometry: Geometry) -> Box:
     """The smallest box that holds every neighbour which some output pixel reads inside the image. Reads the values.
 
-    Positions whose neighbours all lie outside add nothing to it, so its size is bounded by the image, not by the positions.
+    Positions whose neighbours all lie outside add nothing to it: its size is bounded by the image, not by the positions.
     """
     floor, _ = split_anchors(positions.detach(), geometry)
     floor = floor.nan_to_num(0.0, 0.0, 0.0).reshape(-1, 2)
@@ -79,7 +79,7 @@ def _useful(geometry: Geometry) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _margins(axis: int, first: int, kernel: Tensor, geometry: Geometry) -> tuple[int, int]:
-    """Rows (columns) of zeros before and after the image, negative to crop, so that conv2d's output has the right size."""
+    """Zeros to add before and after the image along an axis, negative to crop, for conv2d's output to have its size."""
     before = geometry.padding[axis] - first
     covered = geometry.stride[axis] * (geometry.output_size[axis] - 1) + kernel.shape[2 + axis]
     return before, covered - geometry.input_size[axis] - before

@@ -1,8 +1,8 @@
 """A column gathered by two small matrices per tap, then one product with the weights.
 
-A tap reads the same offset at every output pixel, so its samples are `A_y · x · A_xᵀ` with hat matrices `A_y` (H_out, H) and
-`A_x` (W_out, W). Nothing depends on the positions' values: it traces, exports, vmaps and differentiates to any order and in
-forward mode. The column is held in memory, and with one shape per kernel (sharing "none") C_out such columns are.
+A tap reads the same offset at every output pixel, so its samples are `A_y · x · A_xᵀ` with hat matrices `A_y`
+(H_out, H) and `A_x` (W_out, W). No size depends on the positions' values: it traces, exports, vmaps and differentiates
+to any order and in forward mode. The column is held in memory; with a shape per kernel (sharing "none"), C_out columns.
 """
 
 from __future__ import annotations

@@ -113,6 +113,8 @@ class PixelGradient:
         prediction: (H, W) integer, the network's predicted class per pixel.
         logit: the logit that was differentiated.
         method: "gradient", "deconvnet", …
+        target: what was differentiated, where it is not the predicted class's logit at `pixel` alone.
+        notes: what a reader must be told, e.g. that the logits had to be upsampled.
     """
 
     model: str
@@ -124,6 +126,8 @@ class PixelGradient:
     prediction: np.ndarray
     logit: float
     method: str = "gradient"
+    target: str = ""
+    notes: tuple[str, ...] = field(default=())
 
     @property
     def class_name(self) -> str:

@@ -1,0 +1,16 @@
+"""Model + image + pixel -> PixelGradient: with `icnn_viz.positions` the only door to torch here."""
+
+from icnn_viz.gradients.methods import METHODS
+from icnn_viz.gradients.model import IMAGENET_MEAN, IMAGENET_STD
+from icnn_viz.gradients.pixel import batch_gradients, pixel_gradient, pixel_gradients
+from icnn_viz.gradients.targets import Target
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "METHODS",
+    "Target",
+    "batch_gradients",
+    "pixel_gradient",
+    "pixel_gradients",
+]

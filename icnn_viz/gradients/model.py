@@ -1,0 +1,166 @@
+"""From an image to logits on its own pixels, through a network that is left as it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from icnn_core.errors import ArgumentError, DeviceError, DtypeError, ShapeError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How an image becomes a network's input, and its logits come back to the image.
+
+    Attributes:
+        mean, std: of the channels, for RGB in [0, 1]: the network sees (rgb - mean) / std.
+        size: (height, width) that the network sees, by antialiased bilinear resizing; None = as it is.
+        crop: (top, left, height, width) in image pixels, taken before resizing; None = the whole image.
+    """
+
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+    size: tuple[int, int] | None = None
+    crop: tuple[int, int, int, int] | None = None
+
+    def window(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """The crop, or the whole image: (top, left, height, width).
+
+        Raises:
+            ArgumentError: the crop is empty or leaves the image.
+        """
+        top, left, rows, columns = self.crop or (0, 0, height, width)
+        if top < 0 or left < 0 or rows < 1 or columns < 1 or top + rows > height or left + columns > width:
+            raise ArgumentError(
+                "Preparation",
+                needed=f"a crop (top, left, height, width) inside the image of {height} × {width}",
+                got=f"{self.crop}",
+                fix="Give a crop that lies in the image, or None.",
+            )
+        return top, left, rows, columns
+
+
+def to_input(images: np.ndarray, preparation: Preparation, like: torch.Tensor) -> torch.Tensor:
+    """(B, H, W, 3) uint8 -> (B, 3, H, W), normalised, on the device of `like`; float64 if `like` is, else
+    float32.
+
+    Raises:
+        ShapeError, DtypeError: not a batch of RGB images of 8 bits.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
+        raise ShapeError(
+            "pixel_gradient",
+            needed="an RGB image of shape (H, W, 3)",
+            got=f"{images.shape[1:]}",
+            fix="Convert it: np.asarray(Image.open(path).convert('RGB')).",
+        )
+    if images.dtype != np.uint8:
+        raise DtypeError(
+            "pixel_gradient",
+            needed="uint8 values from 0 to 255",
+            got=str(images.dtype),
+            fix="Give the image as it is on disk; mean and std are applied inside.",
+        )
+    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+    x = torch.from_numpy(images.copy()).to(like.device, dtype).permute(0, 3, 1, 2) / 255
+    mean, std = (
+        torch.tensor(v, device=x.device, dtype=dtype)[:, None, None]
+        for v in (preparation.mean, preparation.std)
+    )
+    return ((x - mean) / std).contiguous()
+
+
+def forward(
+    model: nn.Module, x: torch.Tensor, preparation: Preparation, like: torch.Tensor
+) -> tuple[torch.Tensor, str]:
+    """Logits (B, C, h, w) on the pixels of the image's window, and what had to be done to bring them there
+    ("" = nothing).
+    """
+    top, left, height, width = preparation.window(*x.shape[-2:])
+    seen = x[..., top : top + height, left : left + width]
+    if preparation.size and tuple(preparation.size) != (height, width):
+        seen = F.interpolate(seen, preparation.size, mode="bilinear", align_corners=False, antialias=True)
+    # A copy: networks may work in place on their input, which autograd forbids on the leaf itself.
+    logits = _logits(model(seen.to(like.dtype, copy=True)), len(x)).to(x.dtype)
+    note = ""
+    if logits.shape[-2:] != (height, width):
+        if logits.shape[-2:] != seen.shape[-2:]:
+            note = "logits of {} × {} upsampled bilinearly to {} × {}".format(
+                *logits.shape[-2:], height, width
+            )
+        logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+    return logits, note
+
+
+def reference_tensor(model: nn.Module, device: str | torch.device | None) -> torch.Tensor:
+    """An empty tensor with the device and dtype that the network computes in.
+
+    Raises:
+        DeviceError: `device` is given and the network lies elsewhere.
+    """
+    weights = [t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()]
+    home = weights[0].new_empty(0) if weights else torch.empty(0)
+    if any(t.is_inference() for t in weights):
+        raise ArgumentError(
+            "pixel_gradient",
+            needed="ordinary parameters",
+            got="parameters made under torch.inference_mode(), through which nothing can be differentiated",
+            fix="Build or load the network outside inference_mode.",
+        )
+    if device is None or not weights:
+        return home.to(device) if device is not None else home
+    wanted = torch.empty(0, device=device).device
+    if wanted != home.device:
+        raise DeviceError(
+            "pixel_gradient",
+            needed=f"the network on {wanted}",
+            got=f"a network on {home.device}",
+            fix=f'Move it first: model.to("{wanted}").',
+        )
+    return home
+
+
+@contextmanager
+def left_as_found(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode and frozen parameters inside; afterwards, also after an exception, everything as
+    before.
+    """
+    training = [(m, m.training) for m in model.modules()]
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    try:
+        model.eval()
+        for p in learnt:
+            p.requires_grad_(False)
+        yield
+    finally:
+        for module, mode in training:
+            module.training = mode
+        for p in learnt:
+            p.requires_grad_(True)
+
+
+def _logits(output: object, batch: int) -> torch.Tensor:
+    logits = output.get("out") if isinstance(output, Mapping) else output
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 4 or len(logits) != batch:
+        got = (
+            f"a tensor of shape {tuple(logits.shape)}"
+            if isinstance(logits, torch.Tensor)
+            else type(output).__name__
+        )
+        raise ShapeError(
+            "pixel_gradient",
+            needed='logits per pixel, (N, classes, H, W), or a dict that has them as "out"',
+            got=got,
+            fix="Wrap the network so that its forward returns the logits.",
+        )
+    return logits

@@ -1,0 +1,121 @@
+"""ReLUs that propagate a gradient by another rule: deconvnet and guided backpropagation.
+
+Calls are caught where they are made, so modules, functional calls and in-place calls are the same thing here,
+and nothing is hooked into the network. What cannot be caught is refused, never passed over in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from icnn_core.errors import UnsupportedError
+
+RULES = ("deconvnet", "guided")
+
+_CLAMPS = {"clamp", "clamp_min", "clip"}
+_OTHER_ACTIVATIONS = {
+    *(
+        "celu",
+        "elu",
+        "gelu",
+        "glu",
+        "hardswish",
+        "hardtanh",
+        "leaky_relu",
+        "maximum",
+        "mish",
+        "prelu",
+        "relu6",
+    ),
+    *("rrelu", "selu", "silu", "softplus", "threshold", "_threshold"),
+}
+
+
+class _RuledRelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, rule: str, inplace: bool) -> torch.Tensor:
+        ctx.guided = rule == "guided"
+        if ctx.guided:
+            ctx.save_for_backward(x > 0)
+        if inplace:
+            ctx.mark_dirty(x)
+            return x.clamp_(min=0)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[torch.Tensor, None, None]:
+        positive = grad_outputs[0].clamp(min=0)
+        return (positive * ctx.saved_tensors[0] if ctx.guided else positive), None, None
+
+
+class _ReluMode(TorchFunctionMode):
+    """While active, every ReLU on a tensor that depends on the image goes through `_RuledRelu`."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__()
+        self.rule, self.seen = rule, 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        called = getattr(func, "__name__", "").split(".")[0]
+        name = called if called.startswith("_") else called.rstrip("_")
+        x = args[0] if args else kwargs.get("input")
+        if not (isinstance(x, torch.Tensor) and x.requires_grad):
+            return func(*args, **kwargs)
+        if name == "relu" or (name in _CLAMPS and _is_relu_clamp(name, args, kwargs)):
+            self.seen += 1
+            inplace = (
+                called.endswith("_") or kwargs.get("inplace", False) or (name == "relu" and True in args[1:])
+            )
+            return _RuledRelu.apply(x, self.rule, inplace)
+        if name in _OTHER_ACTIVATIONS:
+            raise _refusal(
+                self.rule, f"the network calls {name.strip('_')}, for which the rule is not defined"
+            )
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def relu_rule(model: nn.Module, rule: str) -> Iterator[None]:
+    """Run forward and backward passes of `model` with another rule for the gradient of its ReLUs.
+
+    Args:
+        model: the network; nothing in it is changed.
+        rule: "deconvnet": a ReLU passes the positive part of the gradient, whatever its input was (Zeiler &
+            Fergus 2014); "guided": the positive part, and only where the input was positive (Springenberg et
+            al. 2015).
+
+    Raises:
+        UnsupportedError: scripted or compiled parts, activations other than ReLU, or no ReLU at all: the rule
+            would then be silently left out. (A ReLU spelt `x * (x > 0)` cannot be told from other arithmetic
+            and keeps its gradient.)
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod"):
+            raise _refusal(rule, f"{name or 'the network'} is scripted or compiled, which hides its ReLUs")
+    mode = _ReluMode(rule)
+    with mode:
+        yield
+    if not mode.seen:
+        raise _refusal(rule, "no ReLU was met on the way from the image to the output")
+
+
+def _is_relu_clamp(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    low = args[1] if len(args) > 1 else kwargs.get("min")
+    high = args[2] if len(args) > 2 else kwargs.get("max")
+    return isinstance(low, int | float) and low == 0 and high is None
+
+
+def _refusal(rule: str, reason: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"pixel_gradient(method={rule!r})",
+        needed="a network whose activations are ReLUs, in plain (not scripted, not compiled) code",
+        got=reason,
+        fix='Use method="gradient", "integrated" or "smoothgrad".',
+    )

@@ -1,0 +1,146 @@
+"""Which scalar of the output is differentiated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from icnn_core.errors import ArgumentError, NameNotFoundError, ShapeError
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The scalar to differentiate: logits at one pixel or over a region, of one class or a difference of two.
+
+    Attributes:
+        pixel: (y, x), 0-based, in pixels of the image as given.
+        class_id: the class; None = the one the network predicts at `pixel`.
+        against: a second class whose logit is subtracted; None = none.
+        region: sum over these pixels instead of `pixel` alone: a mask (H, W), a box (top, left, bottom,
+            right; bottom and right exclusive), or "component": the 4-connected pixels around `pixel` that
+            share its predicted class.
+    """
+
+    pixel: tuple[int, int]
+    class_id: int | None = None
+    against: int | None = None
+    region: np.ndarray | Box | str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ResolvedTarget:
+    """A `Target` of which nothing is left open.
+
+    Attributes:
+        image: which image of the batch.
+        pixel: (y, x) in the image.
+        at: (y, x) in the image's window (the crop).
+        class_id, against: classes.
+        mask: (h, w) bool over the window, or None: the pixel alone.
+        text: what a reader is told about it.
+    """
+
+    image: int
+    pixel: tuple[int, int]
+    at: tuple[int, int]
+    class_id: int
+    against: int | None
+    mask: torch.Tensor | None
+    text: str
+
+    def scalar(self, logits: torch.Tensor) -> torch.Tensor:
+        """The scalar itself, from logits (B, C, h, w) over the window."""
+        score = logits[self.image, self.class_id]
+        if self.against is not None:
+            score = score - logits[self.image, self.against]
+        return score[self.at] if self.mask is None else score[self.mask.to(score.device)].sum()
+
+
+def resolve(
+    target: Target, image: int, window: Box, prediction: np.ndarray, class_count: int
+) -> ResolvedTarget:
+    """Fill in the predicted class, the region's mask and the place in the window.
+
+    Args:
+        image: index in the batch.
+        window: (top, left, height, width) of the part of the image that the network sees.
+        prediction: (h, w) class ids over the window.
+        class_count: how many classes the network has.
+
+    Raises:
+        ArgumentError: the pixel lies outside the window, or the region is empty there.
+        NameNotFoundError: no such class.
+        ShapeError: a mask of another size than the image.
+    """
+    top, left, height, width = window
+    y, x = (int(v) for v in target.pixel)
+    at = (y - top, x - left)
+    if not (0 <= at[0] < height and 0 <= at[1] < width):
+        raise ArgumentError(
+            "pixel_gradient",
+            needed=f"a pixel with y in {top}…{top + height - 1} and x in {left}…{left + width - 1}",
+            got=f"y = {y}, x = {x}",
+            fix="Choose a pixel that the network sees.",
+        )
+    class_id = int(prediction[at]) if target.class_id is None else target.class_id
+    for number in (class_id, target.against):
+        if number is not None and not 0 <= number < class_count:
+            raise NameNotFoundError(
+                "pixel_gradient",
+                needed=f"a class id from 0 to {class_count - 1}",
+                got=str(number),
+                fix=f"The network has {class_count} classes.",
+            )
+    mask = None if target.region is None else _mask(target.region, window, prediction, at)
+    text = "" if target.class_id is None else "class given"
+    if target.against is not None:
+        text = f"minus class {target.against}"
+    if mask is not None:
+        text = f"{text}, sum over {int(mask.sum())} pixels".lstrip(", ")
+    tensor = None if mask is None else torch.from_numpy(mask)
+    return ResolvedTarget(image, (y, x), at, class_id, target.against, tensor, text)
+
+
+def _mask(
+    region: np.ndarray | Box | str, window: Box, prediction: np.ndarray, at: tuple[int, int]
+) -> np.ndarray:
+    top, left, height, width = window
+    if isinstance(region, str):
+        if region != "component":
+            raise ArgumentError(
+                "Target",
+                needed='a mask, a box or "component"',
+                got=repr(region),
+                fix="Give one of these as region.",
+            )
+        from scipy import ndimage
+
+        labels = np.zeros(prediction.shape, np.int32)
+        ndimage.label(prediction == prediction[at], output=labels)
+        mask = labels == labels[at]
+    elif isinstance(region, tuple):
+        mask = np.zeros((height, width), bool)
+        up, west, down, east = region
+        mask[max(up - top, 0) : max(down - top, 0), max(west - left, 0) : max(east - left, 0)] = True
+    else:
+        mask = np.asarray(region, bool)
+        if mask.ndim != 2 or mask.shape[0] < top + height or mask.shape[1] < left + width:
+            raise ShapeError(
+                "Target",
+                needed="a mask of the image's size",
+                got=f"{mask.shape} for a window of {window}",
+                fix="Give one bool per pixel of the image.",
+            )
+        mask = mask[top : top + height, left : left + width]
+    if not mask.any():
+        raise ArgumentError(
+            "Target",
+            needed="a region with at least one pixel that the network sees",
+            got="an empty region",
+            fix="Check its coordinates: (top, left, bottom, right) in (y, x) order.",
+        )
+    return np.ascontiguousarray(mask)

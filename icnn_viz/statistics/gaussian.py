@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icnn_viz.records import GaussianFit, PositionCloud
+from icnn_viz.statistics.tables import to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,11 +39,11 @@ def fit_gaussians(cloud: PositionCloud, *, robust: bool = False, weighted: bool 
         line", "too few points" or "not finite". Where it is not "ok" the covariance is zero; the mean is
         that of the finite points, and the slot itself if there are none.
     """
-    points, mass = _finite(cloud, weighted)
+    points, mass = finite_displacements(cloud, weighted)
     count = (mass > 0).sum(0)
-    mean, covariance = _weighted_moments(points, mass)
+    mean, covariance = weighted_moments(points, mass)
     mean = np.where(count[:, None] > 0, mean, 0.0)
-    effective = _effective_count(mass)
+    effective = effective_count(mass)
     state = _states(cloud, effective, mean, covariance)
     if robust and (state == "ok").any():
         ok = state == "ok"
@@ -54,44 +55,37 @@ def fit_gaussians(cloud: PositionCloud, *, robust: bool = False, weighted: bool 
 
 
 def to_shapes(fit: GaussianFit) -> pd.DataFrame:
-    """The fits as a table, one row a slot: layer, slot, state, count, mean_y, mean_x, sd_major, sd_minor,
-    elongation, orientation, area, var_y, var_x, cov_yx.
+    """The fits as a table, one row a slot: layer, slot, state, points, mean_y, mean_x, sd_major, sd_minor,
+    elongation, orientation, area, spread, var_y, var_x, cov_yx.
 
     Lengths in px. `elongation` = sd_major / sd_minor >= 1. `orientation` is the major axis as atan2(dy, dx)
     in degrees, mod 180, with y downwards: 0 lies along a row of the image, 90 along a column, 45 runs to the
     lower right (the angle matplotlib's Ellipse takes). `area` is the 1-sigma ellipse's,
-    pi·sd_major·sd_minor, in px². Where the state is not "ok" the shape columns are missing values (pandas
-    NA), never NaN.
+    pi·sd_major·sd_minor, in px²; `spread` is sqrt(sd_major·sd_minor). Where the state is not "ok" the shape
+    columns are missing values (pandas NA), never NaN.
     """
-    import pandas as pd
-
     sd, directions = fit.axes()
     ok = fit.state == "ok"
-    safe = np.where(ok[:, None], sd, 1.0)
-    shape = {
-        "sd_major": sd[:, 0],
-        "sd_minor": sd[:, 1],
-        "elongation": safe[:, 0] / safe[:, 1],
+    major, minor = np.where(ok[:, None], sd, 1.0).T
+    measures = {
+        "sd_major": major,
+        "sd_minor": minor,
+        "elongation": major / minor,
         "orientation": orientation(directions[:, 0]),
-        "area": np.pi * sd.prod(1),
+        "area": np.pi * major * minor,
+        "spread": np.sqrt(major * minor),
         "var_y": fit.covariance[:, 0, 0],
         "var_x": fit.covariance[:, 1, 1],
         "cov_yx": fit.covariance[:, 0, 1],
     }
-    table = pd.DataFrame(
-        {
-            "layer": fit.layer,
-            "slot": np.arange(len(ok)),
-            "state": fit.state.astype(str),
-            "count": fit.count,
-            "mean_y": fit.mean[:, 0],
-            "mean_x": fit.mean[:, 1],
-        }
-    )
-    for name, values in shape.items():
-        table[name] = pd.array(values, dtype="Float64")
-        table.loc[~ok, name] = pd.NA
-    return table
+    rows = [
+        {"layer": fit.layer, "slot": k, "state": fit.state[k], "points": fit.count[k]}
+        | {"mean_y": fit.mean[k, 0], "mean_x": fit.mean[k, 1]}
+        | {name: values[k] if ok[k] else None for name, values in measures.items()}
+        for k in range(len(ok))
+    ]
+    columns = "layer:str slot:int state:str points:int mean_y mean_x"
+    return to_table(rows, " ".join([columns, *measures]))
 
 
 def orientation(direction: np.ndarray) -> np.ndarray:
@@ -100,7 +94,7 @@ def orientation(direction: np.ndarray) -> np.ndarray:
     return np.where(angle >= 180.0, 0.0, angle)  # -1e-17 % 180 is 180.0
 
 
-def _finite(cloud: PositionCloud, weighted: bool) -> tuple[np.ndarray, np.ndarray]:
+def finite_displacements(cloud: PositionCloud, weighted: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Displacements (S, K, 2) in float64, 0 where not finite, and the mass (S, K) that each counts with."""
     points = np.array(cloud.displacements, dtype=np.float64)
     good = np.asarray(np.isfinite(points).all(-1))
@@ -112,13 +106,13 @@ def _finite(cloud: PositionCloud, weighted: bool) -> tuple[np.ndarray, np.ndarra
     return points, mass
 
 
-def _effective_count(mass: np.ndarray) -> np.ndarray:
+def effective_count(mass: np.ndarray) -> np.ndarray:
     """Kish's effective number of points (K,): the plain count when all masses are equal."""
     squares = (mass**2).sum(0)
     return mass.sum(0) ** 2 / np.where(squares > 0, squares, 1.0)
 
 
-def _weighted_moments(points: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def weighted_moments(points: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean (K, 2) and unbiased covariance (K, 2, 2) of points (S, K, 2) with reliability weights (S, K)."""
     total = mass.sum(0)
     share = mass / np.where(total > 0, total, 1.0)
@@ -149,10 +143,10 @@ def _robust_moments(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance: a Student t fit, then the moments of the points inside its 97.5 % ellipse."""
     mean, covariance = _student_t(points, mass, mean, covariance)
-    inside = mass * (_squared_distances(points, mean, covariance) <= _CUT)
-    if (_effective_count(inside) < MIN_POINTS).any():
+    inside = mass * (squared_distances(points, mean, covariance) <= _CUT)
+    if (effective_count(inside) < MIN_POINTS).any():
         return mean, covariance
-    mean, covariance = _weighted_moments(points, inside)
+    mean, covariance = weighted_moments(points, inside)
     # E[u | u <= c] of chi² with 2 degrees of freedom is 2 - c·exp(-c/2)/(1 - exp(-c/2)); untrimmed it is 2
     kept = -np.expm1(-_CUT / 2)
     return mean, covariance / (1.0 - 0.5 * _CUT * (1.0 - kept) / kept)
@@ -163,7 +157,7 @@ def _student_t(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of a Student t fit by expectation-maximisation, started at the given moments."""
     for _ in range(steps):
-        squared = _squared_distances(points, mean, scatter)
+        squared = squared_distances(points, mean, scatter)
         pull = mass * (STUDENT_DOF + 2) / (STUDENT_DOF + squared)
         pulled = pull.sum(0)
         mean = np.einsum("sk,skd->kd", pull, points) / pulled[:, None]
@@ -177,7 +171,7 @@ def _student_t(
     return mean, scatter * _student_scale()
 
 
-def _squared_distances(points: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+def squared_distances(points: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Mahalanobis² (S, K) of points (S, K, 2); every covariance (K, 2, 2) must have an inverse."""
     dy, dx = np.moveaxis(points - mean, -1, 0)
     yy, xx, yx = covariance[:, 0, 0], covariance[:, 1, 1], covariance[:, 0, 1]

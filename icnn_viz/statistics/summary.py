@@ -9,9 +9,16 @@ import numpy as np
 
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.gaussian import MIN_POINTS, MOVED
+from icnn_viz.statistics.tables import to_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+COLUMNS = (
+    "layer:str depth:int kernel_size:str dilation:str sharing:str state:str channels:int shapes:int "
+    "slots:int points:int not_finite:int mean_displacement median_displacement largest_displacement "
+    "share_moved share_outside"
+)
 
 
 def summarise(cloud: PositionCloud) -> dict[str, object]:
@@ -52,10 +59,7 @@ def summarise(cloud: PositionCloud) -> dict[str, object]:
 
 def summarise_clouds(clouds: Iterable[PositionCloud]) -> pd.DataFrame:
     """`summarise` for every layer, in order of depth; missing measures are NA."""
-    import pandas as pd
-
-    rows = [summarise(cloud) for cloud in sorted(clouds, key=lambda cloud: cloud.depth)]
-    return pd.DataFrame(rows, columns=pd.Index(_DTYPES)).astype(_DTYPES)
+    return to_table((summarise(cloud) for cloud in sorted(clouds, key=lambda cloud: cloud.depth)), COLUMNS)
 
 
 def _state(shapes: int, length: np.ndarray) -> str:
@@ -64,16 +68,3 @@ def _state(shapes: int, length: np.ndarray) -> str:
     if length.max() <= MOVED:
         return "undeformed"
     return "ok" if shapes >= MIN_POINTS else "too few points"
-
-
-_WORDS = ["layer", "depth", "kernel_size", "dilation", "sharing", "state"]
-_COUNTS = ["channels", "shapes", "slots", "points", "not_finite"]
-_MEASURES = [
-    "mean_displacement",
-    "median_displacement",
-    "largest_displacement",
-    "share_moved",
-    "share_outside",
-]
-_DTYPES = dict.fromkeys(_WORDS, "str") | dict.fromkeys(_COUNTS, "Int64") | dict.fromkeys(_MEASURES, "Float64")
-_DTYPES["depth"] = "Int64"

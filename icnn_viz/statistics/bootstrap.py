@@ -1,0 +1,170 @@
+"""Intervals for the shapes of slots and layers: shapes (channels) are resampled, all their slots together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_core.errors import ArgumentError
+from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.gaussian import ON_A_LINE, finite_displacements, fit_gaussians
+from icnn_viz.statistics.tables import to_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEASURES = ("mean_y", "mean_x", "sd_major", "sd_minor", "elongation", "orientation", "area", "spread")
+LAYER_MEASURES = ("sd_major", "sd_minor", "elongation", "spread")
+_ANGLE = MEASURES.index("orientation")
+_BUNDLES = 4096
+_CHUNK = 4_000_000  # resampled counts held at once
+
+
+@dataclass(frozen=True)
+class ShapeBootstrap:
+    """How to resample. Calling it with a cloud gives the table of slots; `layers` the one of layers.
+
+    Attributes:
+        resamples: how many. level: of the interval. method: "bca" (bias corrected and accelerated, Efron
+        1987; acceleration from the jackknife) or "percentile".
+            The orientation always has percentiles of the difference from the estimate, wrapped to ±90°.
+        weighted: points count by |w|.
+        seed: same seed, same table.
+    """
+
+    resamples: int = 2000
+    level: float = 0.95
+    method: str = "bca"
+    weighted: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in ("bca", "percentile") or self.resamples < 1 or not 0 < self.level < 1:
+            raise ArgumentError(
+                "ShapeBootstrap",
+                needed='method "bca" or "percentile", resamples >= 1 and 0 < level < 1',
+                got=f"method {self.method!r}, {self.resamples} resamples, level {self.level}",
+                fix="Give values in range.",
+            )
+
+    def __call__(self, cloud: PositionCloud) -> pd.DataFrame:
+        """One row a slot and measure: layer, slot, state, measure, estimate, low, high (px, px², degrees).
+
+        An orientation's `low` may be below 0 and its `high` above 180: it is an axis. Slots whose state is
+        not "ok" have NA.
+        """
+        state = fit_gaussians(cloud, weighted=self.weighted).state
+        units = _units(cloud, self.weighted, self.seed)
+        estimate, drawn = _measures(units.sum(0)), self._drawn(units)
+        drawn[..., _ANGLE] = estimate[:, _ANGLE] + _wrapped(drawn[..., _ANGLE] - estimate[:, _ANGLE])
+        low, high = self._edges(units, estimate, drawn)
+        offset = np.zeros_like(estimate)
+        offset[:, :2] = cloud.slots
+        table = {"estimate": estimate + offset, "low": low + offset, "high": high + offset}
+        rows = [
+            {"layer": cloud.layer, "slot": slot, "state": word, "measure": measure}
+            | ({name: values[slot, m] for name, values in table.items()} if word == "ok" else {})
+            for slot, word in enumerate(state)
+            for m, measure in enumerate(MEASURES)
+        ]
+        return to_table(rows, "layer:str slot:int state:str measure:str estimate low high")
+
+    def layers(self, clouds: Iterable[PositionCloud]) -> pd.DataFrame:
+        """One row a layer and measure: layer, depth, state, slots, measure, estimate, low, high.
+
+        Measures are medians over the layer's slots that have a covariance; intervals are percentiles.
+        """
+        rows = []
+        columns = [MEASURES.index(measure) for measure in LAYER_MEASURES]
+        edges = [(1 - self.level) / 2, (1 + self.level) / 2]
+        for cloud in sorted(clouds, key=lambda cloud: cloud.depth):
+            ok = fit_gaussians(cloud, weighted=self.weighted).state == "ok"
+            row = {"layer": cloud.layer, "depth": cloud.depth, "slots": int(ok.sum())}
+            row["state"] = "ok" if ok.any() else "no slot with a covariance"
+            found = np.full((3, len(columns)), None)
+            if ok.any():
+                units = _units(cloud, self.weighted, self.seed)[:, ok]
+                drawn = np.median(self._drawn(units)[..., columns], 1)
+                found[0] = np.median(_measures(units.sum(0))[:, columns], 0)
+                found[1:] = np.quantile(drawn, edges, axis=0)
+            rows += [
+                row | {"measure": measure} | dict(zip(("estimate", "low", "high"), found[:, i], strict=True))
+                for i, measure in enumerate(LAYER_MEASURES)
+            ]
+        return to_table(rows, "layer:str depth:int state:str slots:int measure:str estimate low high")
+
+    def _drawn(self, units: np.ndarray) -> np.ndarray:
+        """Measures (resamples, K, M) of resampled units (U, K, 7)."""
+        rng = np.random.default_rng(self.seed)
+        count, flat = len(units), units.reshape(len(units), -1)
+        step = max(1, _CHUNK // count)
+        even = np.full(count, 1 / count)
+        sums = [
+            rng.multinomial(count, even, size=min(step, self.resamples - done)).astype(np.float64) @ flat
+            for done in range(0, self.resamples, step)
+        ]
+        return _measures(np.concatenate(sums).reshape(self.resamples, *units.shape[1:]))
+
+    def _edges(
+        self, units: np.ndarray, estimate: np.ndarray, drawn: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends (K, M) of the intervals."""
+        from scipy.special import ndtr, ndtri
+
+        tails = np.array([(1 - self.level) / 2, (1 + self.level) / 2])
+        probabilities = np.broadcast_to(tails[:, None, None], (2, *estimate.shape)).copy()
+        if self.method == "bca":
+            below = (drawn < estimate).mean(0) + 0.5 * (drawn == estimate).mean(0)
+            bias = ndtri(np.clip(below, 1 / (self.resamples + 1), self.resamples / (self.resamples + 1)))
+            left_out = _measures(units.sum(0) - units)
+            pull = left_out.mean(0) - left_out
+            cubes, squares = (pull**3).sum(0), (pull**2).sum(0)
+            acceleration = cubes / (6 * np.where(squares > 0, squares, 1.0) ** 1.5)
+            shifted = bias + ndtri(tails)[:, None, None]
+            probabilities = ndtr(bias + shifted / (1 - np.clip(acceleration * shifted, None, 0.99)))
+            probabilities[..., _ANGLE] = tails[:, None]
+        ordered = np.sort(drawn, axis=0)
+        place = np.rint(probabilities * (self.resamples - 1)).astype(int)
+        low, high = np.take_along_axis(ordered, place, axis=0)
+        return low, high
+
+
+def _units(cloud: PositionCloud, weighted: bool, seed: int) -> np.ndarray:
+    """What is resampled, (U, K, 7): sums of m, m², m·(y, x, yy, yx, xx) over each shape, m being the point's
+    mass.
+
+    y and x are displacements. Above 4,096 shapes, shapes are bundled at random.
+    """
+    points, mass = finite_displacements(cloud, weighted)
+    y, x = np.moveaxis(points, -1, 0)
+    units = np.stack([np.ones_like(y), mass, y, x, y * y, y * x, x * x], axis=-1) * mass[..., None]
+    if len(units) <= _BUNDLES:
+        return units
+    order = np.random.default_rng(seed).permutation(len(units))
+    starts = np.linspace(0, len(units), _BUNDLES, endpoint=False).astype(int)
+    return np.add.reduceat(units[order], starts, axis=0)
+
+
+def _measures(sums: np.ndarray) -> np.ndarray:
+    """MEASURES (..., M) from sums (..., 7); mean_y and mean_x are displacements."""
+    total = np.where(sums[..., 0] > 0, sums[..., 0], 1.0)
+    unbiased = 1.0 - sums[..., 1] / total**2
+    mean_y, mean_x, yy, yx, xx = np.moveaxis(sums[..., 2:] / total[..., None], -1, 0)
+    scale = 1.0 / np.where(unbiased > 1e-12, unbiased, 1.0)
+    yy, yx, xx = scale * (yy - mean_y**2), scale * (yx - mean_y * mean_x), scale * (xx - mean_x**2)
+    half, apart = (yy + xx) / 2, np.hypot((yy - xx) / 2, yx)
+    major = np.sqrt(np.maximum(half + apart, np.finfo(float).tiny))
+    minor = np.maximum(np.sqrt(np.maximum(half - apart, 0.0)), ON_A_LINE * major)
+    angle = np.degrees(0.5 * np.arctan2(2 * yx, xx - yy)) % 180.0
+    area = np.pi * major * minor
+    return np.stack(
+        [mean_y, mean_x, major, minor, major / minor, angle, area, np.sqrt(major * minor)], axis=-1
+    )
+
+
+def _wrapped(difference: np.ndarray) -> np.ndarray:
+    """Differences of axes in degrees, in [-90, 90)."""
+    return (difference + 90.0) % 180.0 - 90.0

@@ -1,0 +1,195 @@
+"""Are a slot's points Gaussian? Effect sizes on all points, then p-values on a subsample of fixed size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+
+from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.gaussian import ON_A_LINE, fit_gaussians
+from icnn_viz.statistics.tables import adjusted, to_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SKEWNESS_AT_MOST = 0.5
+KURTOSIS_WITHIN = 2.0
+GAP_AT_MOST = 0.1
+_TESTS = ("skewness", "kurtosis", "henze_zirkler", "gap")
+COLUMNS = (
+    "layer:str depth:int slot:int state:str points:int skewness excess_kurtosis gap roughly_gaussian:bool tested:int "
+    "henze_zirkler p_skewness p_kurtosis p_henze_zirkler p_gap q_skewness q_kurtosis q_henze_zirkler q_gap"
+)
+
+
+class Mardia(NamedTuple):
+    """Mardia's measures (1970): skewness b1 (0 for a Gaussian) and kurtosis b2 less p(p + 2) (0 for a
+    Gaussian)."""
+
+    skewness: float
+    excess_kurtosis: float
+    p_skewness: float
+    p_kurtosis: float
+
+
+@dataclass(frozen=True)
+class NormalityTest:
+    """How to test. Calling it with clouds gives one row a slot, p-values adjusted over all of them (`q_…`).
+
+    Attributes:
+        subsample: points a p-value is taken from, at most; effect sizes are taken from all.
+        simulations: Gaussian samples behind the Monte Carlo p of `gap`.
+        seed: of the subsamples and the simulations.
+    """
+
+    subsample: int = 500
+    simulations: int = 2000
+    seed: int = 0
+
+    def __call__(self, clouds: Iterable[PositionCloud]) -> pd.DataFrame:
+        """Columns: COLUMNS. Slots whose state is not "ok" have no measures, only the word."""
+        rows = [row for cloud in sorted(clouds, key=lambda cloud: cloud.depth) for row in self._rows(cloud)]
+        for test in _TESTS:
+            for row, q in zip(
+                rows, adjusted([cast("float | None", row.get(f"p_{test}")) for row in rows]), strict=True
+            ):
+                row[f"q_{test}"] = q
+        return to_table(rows, COLUMNS)
+
+    def _rows(self, cloud: PositionCloud) -> list[dict[str, object]]:
+        fit = fit_gaussians(cloud)
+        rng = np.random.default_rng(self.seed)
+        rows = []
+        for slot, state in enumerate(fit.state):
+            row = {"layer": cloud.layer, "depth": cloud.depth, "slot": slot, "state": state}
+            row["points"] = fit.count[slot]
+            if state == "ok":
+                points = np.asarray(cloud.displacements[:, slot], dtype=np.float64)
+                row |= self._measure(points[np.isfinite(points).all(1)], rng)
+            rows.append(row)
+        return rows
+
+    def _measure(self, points: np.ndarray, rng: np.random.Generator) -> dict[str, object]:
+        whole, gap = mardia(points), gap_to_chi2(points)
+        row: dict[str, object] = {
+            "skewness": whole.skewness,
+            "excess_kurtosis": whole.excess_kurtosis,
+            "gap": gap,
+        }
+        row["roughly_gaussian"] = is_roughly_gaussian(whole.skewness, whole.excess_kurtosis, gap)
+        few = points
+        if len(points) > self.subsample:
+            few = points[rng.choice(len(points), self.subsample, replace=False)]
+        spread = np.linalg.eigvalsh(np.cov(few.T))
+        if (
+            spread[0] <= (ON_A_LINE**2) * spread[1]
+        ):  # nearly all points are equal, and the others were not drawn
+            return row | {"tested": 0}
+        part, (statistic, p) = mardia(few), henze_zirkler(few)
+        beyond = np.count_nonzero(_null_gaps(len(few), self.simulations, self.seed) >= gap_to_chi2(few))
+        return row | {
+            "tested": len(few),
+            "henze_zirkler": statistic,
+            "p_skewness": part.p_skewness,
+            "p_kurtosis": part.p_kurtosis,
+            "p_henze_zirkler": p,
+            "p_gap": (1 + beyond) / (1 + self.simulations),
+        }
+
+
+def is_roughly_gaussian(skewness: float, kurtosis: float, gap: float) -> bool:
+    """The rule of docs/statistics.md: all three effect sizes are small."""
+    return skewness <= SKEWNESS_AT_MOST and abs(kurtosis) <= KURTOSIS_WITHIN and gap <= GAP_AT_MOST
+
+
+def mahalanobis_squared(points: np.ndarray) -> np.ndarray:
+    """(n,) squared distances of points (n, p) from their mean in their own unbiased covariance, for QQ
+    plots."""
+    white = _whitened(points)
+    return (white**2).sum(1) * (len(points) - 1) / len(points)
+
+
+def mardia(points: np.ndarray) -> Mardia:
+    """Mardia's skewness and kurtosis of points (n, p), p-values from chi² (small-sample factor) and the
+    normal.
+
+    b1 = mean over pairs of (z_i·z_j)³ and b2 = mean of |z_i|⁴, z whitened with the covariance of divisor n.
+    """
+    from scipy.special import chdtrc, ndtr
+
+    white = _whitened(points)
+    count, p = white.shape
+    third = np.einsum("na,nb,nc->abc", white, white, white, optimize=True) / count
+    skewness = float((third**2).sum())  # the mean over pairs, without the pairs
+    kurtosis = float(((white**2).sum(1) ** 2).mean()) - p * (p + 2)
+    small = (p + 1) * (count + 1) * (count + 3) / (count * ((count + 1) * (p + 1) - 6))
+    z = kurtosis / np.sqrt(8 * p * (p + 2) / count)
+    p_skewness = chdtrc(p * (p + 1) * (p + 2) / 6, count * skewness * small / 6)
+    return Mardia(skewness, kurtosis, float(p_skewness), float(2 * ndtr(-abs(z))))
+
+
+def henze_zirkler(points: np.ndarray) -> tuple[float, float]:
+    """Henze and Zirkler's statistic (1990) of points (n, p), and its p from the log-normal approximation."""
+    from scipy.stats import lognorm
+
+    white = _whitened(points)
+    count, p = white.shape
+    b2 = 0.5 * ((2 * p + 1) * count / 4) ** (2 / (p + 4))  # beta²
+    norms = (white**2).sum(1)
+    pairs = norms[:, None] + norms - 2 * white @ white.T
+    statistic = (
+        np.exp(-b2 / 2 * pairs).sum() / count
+        - 2 * (1 + b2) ** (-p / 2) * np.exp(-b2 / (2 * (1 + b2)) * norms).sum()
+        + count * (1 + 2 * b2) ** (-p / 2)
+    )
+    a, w = 1 + 2 * b2, (1 + b2) * (1 + 3 * b2)
+    mean = 1 - a ** (-p / 2) * (1 + p * b2 / a + p * (p + 2) * b2**2 / (2 * a**2))
+    variance = (
+        2 * (1 + 4 * b2) ** (-p / 2)
+        + 2 * a ** (-p) * (1 + 2 * p * b2**2 / a**2 + 3 * p * (p + 2) * b2**4 / (4 * a**4))
+        - 4 * w ** (-p / 2) * (1 + 3 * p * b2**2 / (2 * w) + p * (p + 2) * b2**4 / (2 * w**2))
+    )
+    log_variance = np.log1p(variance / mean**2)
+    scale = mean / np.exp(log_variance / 2)
+    return float(statistic), float(lognorm.sf(statistic, np.sqrt(log_variance), scale=scale))
+
+
+def gap_to_chi2(points: np.ndarray) -> float:
+    """Largest distance between the distribution functions of Mahalanobis² of points (n, 2) and of chi², 2
+    d.o.f."""
+    return float(_gaps(mahalanobis_squared(points)[None])[0])
+
+
+def _gaps(squared: np.ndarray) -> np.ndarray:
+    """Kolmogorov's distance (m,) to chi² with 2 degrees of freedom, of m samples (m, n)."""
+    count = squared.shape[1]
+    expected = -np.expm1(-np.sort(squared, axis=1) / 2)
+    steps = np.arange(count + 1) / count
+    return np.maximum((steps[1:] - expected).max(1), (expected - steps[:-1]).max(1))
+
+
+@lru_cache(maxsize=64)
+def _null_gaps(count: int, simulations: int, seed: int) -> np.ndarray:
+    """Gaps (simulations,) of Gaussian samples with fitted parameters; whatever the covariance, they are the
+    same."""
+    rng = np.random.default_rng(seed)
+    gaps = []
+    step = max(1, 2_000_000 // count)
+    for done in range(0, simulations, step):
+        y, x = rng.standard_normal((2, min(step, simulations - done), count))
+        y, x = (a - a.mean(1, keepdims=True) for a in (y, x))
+        yy, yx, xx = (np.mean(a * b, axis=1, keepdims=True) for a, b in ((y, y), (y, x), (x, x)))
+        squared = (xx * y**2 - 2 * yx * y * x + yy * x**2) / (yy * xx - yx**2)
+        gaps.append(_gaps(squared * (count - 1) / count))
+    return np.concatenate(gaps)
+
+
+def _whitened(points: np.ndarray) -> np.ndarray:
+    """Points (n, p) less their mean, with unit covariance (divisor n)."""
+    centred = points - points.mean(0)
+    factor = np.linalg.cholesky(centred.T @ centred / len(points))
+    return np.linalg.solve(factor, centred.T).T

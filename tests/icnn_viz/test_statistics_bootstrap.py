@@ -1,0 +1,113 @@
+"""Intervals: as scipy's and as resampling written out, and right as often as they say."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from icnn_core.errors import ArgumentError
+from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.bootstrap import LAYER_MEASURES, MEASURES, ShapeBootstrap
+from icnn_viz.statistics.gaussian import fit_gaussians, to_shapes
+
+SLOTS = np.array([[0.0, -2.0], [0.0, 2.0]])
+
+
+def cloud_of(displacements, weights=None, depth=0):
+    positions = (SLOTS + displacements)[None]
+    weights = np.ones(positions.shape[:-1]) if weights is None else weights[None]
+    return PositionCloud(f"l{depth}", depth, (1, 2), (1, 4), "channel", SLOTS, positions, weights)
+
+
+def draw(count, seed=0, factor=((1.0, 0.0), (1.6, 0.6))):
+    return np.random.default_rng(seed).standard_normal((count, 2, 2)) @ np.array(factor).T + [0.5, -1]
+
+
+def wide(table):
+    return table.pivot(index="slot", columns="measure", values=["estimate", "low", "high"])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_estimates_are_the_fit(weighted):
+    cloud = cloud_of(draw(37), np.random.default_rng(1).exponential(size=(37, 2)))
+    table = ShapeBootstrap(resamples=50, weighted=weighted)(cloud)
+    shapes = to_shapes(fit_gaussians(cloud, weighted=weighted))
+    for measure in MEASURES:
+        found = table[table.measure == measure].estimate.to_numpy(float)
+        np.testing.assert_allclose(found, shapes[measure].to_numpy(float), err_msg=measure)
+
+
+@pytest.mark.parametrize("method", ["bca", "percentile"])
+def test_intervals_agree_with_scipys(method):
+    cloud = cloud_of(draw(80))
+
+    def elongation(index):
+        values = np.linalg.eigvalsh(np.cov(cloud.points[index.astype(int), 0].T))
+        return np.sqrt(values[1] / values[0])
+
+    expected = stats.bootstrap(
+        (np.arange(80),),
+        elongation,
+        method=method,
+        n_resamples=3000,
+        vectorized=False,
+        rng=np.random.default_rng(2),
+    ).confidence_interval
+    table = wide(ShapeBootstrap(resamples=6000, method=method)(cloud))
+    assert table["low"]["elongation"][0] == pytest.approx(expected.low, rel=0.03)
+    assert table["high"]["elongation"][0] == pytest.approx(expected.high, rel=0.03)
+
+
+def test_a_bca_interval_covers_the_truth_about_as_often_as_it_says():
+    truth = np.sqrt(np.linalg.svd([[1.0, 0.0], [1.6, 0.6]])[1].prod())  # spread
+    hits = 0
+    for seed in range(120):
+        table = ShapeBootstrap(resamples=300, seed=seed)(cloud_of(draw(100, seed)))
+        spread = table[table.measure == "spread"]
+        hits += int(((spread.low < truth) & (truth < spread.high)).sum())
+    assert 0.9 <= hits / 240 <= 0.99
+
+
+def test_an_orientation_near_the_seam_has_a_narrow_interval():
+    points = draw(400, factor=((0.3, 0.0), (0.0, 3.0)))  # along x: 0° = 180°
+    row = wide(ShapeBootstrap(resamples=500)(cloud_of(points))).iloc[0]
+    low, high = row["low"]["orientation"], row["high"]["orientation"]
+    assert high - low < 6
+    assert low < row["estimate"]["orientation"] < high
+    assert min(abs(row["estimate"]["orientation"]), 180 - row["estimate"]["orientation"]) < 3
+
+
+def test_bundles_keep_the_width(monkeypatch):
+    cloud = cloud_of(draw(600))
+    plain = wide(ShapeBootstrap(resamples=2000)(cloud))
+    monkeypatch.setattr("icnn_viz.statistics.bootstrap._BUNDLES", 200)
+    bundled = wide(ShapeBootstrap(resamples=2000)(cloud))
+    for measure in ("mean_y", "sd_major", "elongation"):
+        width, other = (t["high"][measure] - t["low"][measure] for t in (plain, bundled))
+        np.testing.assert_allclose(other.to_numpy(float), width.to_numpy(float), rtol=0.15)
+
+
+def test_layers_have_the_median_over_their_slots():
+    cloud = cloud_of(draw(300) * np.array([1.0, 3.0])[None, :, None], depth=1)
+    still = cloud_of(np.zeros((5, 2, 2)), depth=0)
+    table = ShapeBootstrap(resamples=300).layers([cloud, still])
+    assert list(table.layer.unique()) == ["l0", "l1"]
+    assert set(table.measure) == set(LAYER_MEASURES)
+    assert (table[table.depth == 0].state == "no slot with a covariance").all()
+    assert table[table.depth == 0].low.isna().all()
+    shapes = to_shapes(fit_gaussians(cloud))
+    row = table[(table.depth == 1) & (table.measure == "spread")].iloc[0]
+    assert row.estimate == pytest.approx(shapes.spread.median())
+    assert row.low < row.estimate < row.high
+
+
+def test_degenerate_slots_and_seeds():
+    points = draw(4)
+    points[:, 1] = np.nan
+    table = ShapeBootstrap(resamples=200)(cloud_of(points))
+    assert list(table[table.slot == 1].state.unique()) == ["not finite"]
+    assert table[table.slot == 1].low.isna().all()
+    assert table[table.slot == 0].high.notna().all()
+    assert ShapeBootstrap(resamples=10)(cloud_of(points[:1])).low.isna().all()
+    assert table.equals(ShapeBootstrap(resamples=200)(cloud_of(points)))
+    with pytest.raises(ArgumentError, match="bootstrap-t"):
+        ShapeBootstrap(method="bootstrap-t")

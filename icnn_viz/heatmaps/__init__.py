@@ -1,0 +1,44 @@
+"""Gradient -> Heatmap and its measures: numpy alone."""
+
+from icnn_viz.heatmaps.measures import SHARES, UNITS, measure_heatmap
+from icnn_viz.heatmaps.overlap import (
+    energy_in_mask,
+    energy_per_class,
+    pointing_game,
+    rank_pixels,
+    relevance_rank_accuracy,
+    share_beyond,
+)
+from icnn_viz.heatmaps.reduction import REDUCTIONS, to_heatmap
+from icnn_viz.heatmaps.spread import (
+    density_region,
+    distance_energy,
+    elongation,
+    entropy,
+    gini,
+    principal_axes,
+    radius_of_gyration,
+    smallest_area,
+)
+
+__all__ = [
+    "REDUCTIONS",
+    "SHARES",
+    "UNITS",
+    "density_region",
+    "distance_energy",
+    "elongation",
+    "energy_in_mask",
+    "energy_per_class",
+    "entropy",
+    "gini",
+    "measure_heatmap",
+    "pointing_game",
+    "principal_axes",
+    "radius_of_gyration",
+    "rank_pixels",
+    "relevance_rank_accuracy",
+    "share_beyond",
+    "smallest_area",
+    "to_heatmap",
+]

@@ -1,0 +1,92 @@
+"""All measures of one heatmap at once, by name."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from icnn_viz.heatmaps.overlap import (
+    energy_in_mask,
+    energy_per_class,
+    pointing_game,
+    rank_pixels,
+    relevance_rank_accuracy,
+    share_beyond,
+)
+from icnn_viz.heatmaps.spread import (
+    elongation,
+    entropy,
+    gini,
+    principal_axes,
+    radius_of_gyration,
+    smallest_area,
+)
+from icnn_viz.records import Heatmap
+
+SHARES = (0.5, 0.9, 0.99)
+
+UNITS = {
+    "peak": "logit per unit of input",
+    "energy": "logit per unit of input",
+    "area_50": "pixels",
+    "area_90": "pixels",
+    "area_99": "pixels",
+    "radius_of_gyration": "pixels",
+    "extent_major": "pixels",
+    "extent_minor": "pixels",
+    "elongation": "",
+    "orientation": "degrees",
+    "gini": "",
+    "entropy": "bits",
+    "energy_in_object": "share",
+    "energy_in_class": "share",
+    "pointing_game": "0 or 1",
+    "rank_accuracy": "share",
+    "beyond_field": "share",
+}
+"""Every measure of `measure_heatmap` but those per class, with its unit."""
+
+
+def measure_heatmap(
+    heatmap: Heatmap,
+    *,
+    object_mask: np.ndarray | None = None,
+    class_mask: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    classes: tuple[str, ...] = (),
+    field: np.ndarray | None = None,
+) -> dict[str, float]:
+    """Measures by name (`UNITS`), each defined at its own function; masks that are not given leave theirs out.
+
+    Args:
+        object_mask: (H, W) bool, the object that holds the pixel: energy_in_object, pointing_game, rank_accuracy.
+        class_mask: (H, W) bool, all pixels of its class: energy_in_class.
+        labels: (H, W) class ids of the scene, with `classes`: "energy_on <class>" for each class.
+        field: (H, W) bool, the theoretical receptive field: beyond_field.
+    """
+    order = rank_pixels(heatmap)
+    (major, minor), directions = principal_axes(heatmap)
+    found: dict[str, float] = {
+        "peak": float(heatmap.values.max()),
+        "energy": float(heatmap.values.sum()),
+        **{f"area_{share:.0%}".rstrip("%"): smallest_area(heatmap, share, order) for share in SHARES},
+        "radius_of_gyration": radius_of_gyration(heatmap),
+        "extent_major": float(major),
+        "extent_minor": float(minor),
+        "elongation": elongation(heatmap),
+        # Of the major axis, from x towards y (down), as an axis: 0 to 180.
+        "orientation": float(np.degrees(np.arctan2(*directions[0]))) % 180,
+        "gini": gini(heatmap, order),
+        "entropy": entropy(heatmap),
+    }
+    if object_mask is not None:
+        found["energy_in_object"] = energy_in_mask(heatmap, object_mask)
+        found["pointing_game"] = float(pointing_game(heatmap, object_mask))
+        found["rank_accuracy"] = relevance_rank_accuracy(heatmap, object_mask, order)
+    if class_mask is not None:
+        found["energy_in_class"] = energy_in_mask(heatmap, class_mask)
+    if field is not None:
+        found["beyond_field"] = share_beyond(heatmap, field)
+    if labels is not None:
+        shares = energy_per_class(heatmap, labels, len(classes))
+        found |= {f"energy_on {name}": float(share) for name, share in zip(classes, shares, strict=True)}
+    return found

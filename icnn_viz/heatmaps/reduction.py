@@ -1,0 +1,64 @@
+"""A gradient's colour channels reduced to one map."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_viz.records import Heatmap, PixelGradient
+
+REDUCTIONS = ("max", "l2", "sum")
+
+
+def to_heatmap(gradient: PixelGradient, reduction: str = "max", smoothing: float = 0.0) -> Heatmap:
+    """Reduce a gradient over colour. Nothing is normalised: maps of the same target may be compared.
+
+    Args:
+        reduction: over the three colours, "max": largest absolute value (Simonyan et al. 2014); "l2": Euclidean norm;
+            "sum": sum of absolute values.
+        smoothing: standard deviation in pixels of a Gaussian blur afterwards; 0 = none. The blur mirrors the map at
+            the border and so keeps its sum; the record's `notes` say that it was applied.
+
+    Returns:
+        A map (H, W) of non-negative float64 values, in the gradient's unit.
+
+    Raises:
+        NameNotFoundError: another reduction.
+        ArgumentError: a negative or non-finite smoothing, or a gradient that is not finite.
+    """
+    if reduction not in REDUCTIONS:
+        raise NameNotFoundError(
+            "to_heatmap",
+            needed="a known reduction",
+            got=repr(reduction),
+            fix=nearest_names(reduction, REDUCTIONS),
+        )
+    if not 0 <= smoothing < float("inf"):
+        raise ArgumentError(
+            "to_heatmap",
+            needed="smoothing of 0 pixels or more",
+            got=str(smoothing),
+            fix="0 leaves the map as it is.",
+        )
+    size = np.abs(gradient.gradient.astype(np.float64))
+    if not np.isfinite(size).all():
+        raise ArgumentError(
+            "to_heatmap",
+            needed="a finite gradient",
+            got=f"{int((~np.isfinite(size)).sum())} values that are not finite in the gradient of {gradient.model}",
+            fix="Look for infinite weights or positions in the network, or use float32 instead of a half precision.",
+        )
+    match reduction:
+        case "max":
+            values = size.max(0)
+        case "l2":
+            values = np.sqrt((size**2).sum(0))
+        case _:
+            values = size.sum(0)
+    notes = gradient.notes
+    if smoothing:
+        from scipy.ndimage import gaussian_filter
+
+        values = np.maximum(gaussian_filter(values, smoothing, mode="reflect"), 0)
+        notes = (*notes, f"smoothed, σ = {smoothing:g} pixels")
+    return Heatmap(values, gradient.pixel, gradient.model, reduction, smoothing, notes)

@@ -138,6 +138,7 @@ def test_smallest_area_of_a_flat_map_is_its_share_and_scale_does_not_matter(rand
     flat = make_map(np.full((HEIGHT, WIDTH), 0.1))
     assert hm.smallest_area(flat, 0.5) == math.ceil(HEIGHT * WIDTH * 0.5)
     assert hm.smallest_area(flat, 1) == HEIGHT * WIDTH
+    assert hm.smallest_area(make_map(np.full((4, 5), 0.1)), 0.5) == 10  # its sum is not 20 · 0.1 exactly
     for share in hm.SHARES:
         scaled = make_map(1e-12 * random_map.values)
         assert hm.smallest_area(scaled, share) == hm.smallest_area(random_map, share)

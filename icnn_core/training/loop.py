@@ -1,0 +1,299 @@
+"""The training loop: one network, one data set, one schedule. Everything visible goes through callbacks."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from icnn_core.checkpoint import read_checkpoint, write_checkpoint
+from icnn_core.errors import CheckpointError, TrainingError
+from icnn_core.surgery import irregular_layers
+from icnn_core.training.config import TrainConfig, to_toml
+from icnn_core.training.evaluate import Evaluation, evaluate
+from icnn_core.training.optimizers import Optimizers
+from icnn_core.training.stream import Sample, Transform, training_batches
+
+
+class SegmentationData(Protocol):
+    """What training needs of a data set."""
+
+    name: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    ignore_index: int
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands. `displacement` is the mean distance of positions from their slots in pixels, if irregular."""
+
+    iteration: int
+    iterations: int
+    loss: float
+    images_per_second: float
+    seconds_left: float
+    displacement: float | None = None
+    mean_iou: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run left: its last checkpoint, its last evaluation, and whether it was interrupted."""
+
+    checkpoint: Path
+    evaluation: Evaluation | None
+    iterations_done: int
+    seconds: float
+    interrupted: bool
+
+
+def train(
+    model: nn.Module,
+    train_set: SegmentationData,
+    val_samples: Sequence[Sample],
+    transform: Transform,
+    config: TrainConfig,
+    out: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    resume: bool = False,
+    on_progress: Callable[[Progress], object] = lambda progress: None,
+) -> TrainingResult:
+    """Train `model` in place and write `last.pt`, `best.pt` and `config.toml` into the folder `out`.
+
+    The first Ctrl-C ends the run after the current iteration, with a usable checkpoint; the second one at once.
+
+    Args:
+        val_samples: pairs of a normalised image and its labels, see `evaluate`.
+        transform: of training samples, see `training_batches`.
+        resume: go on from `out/last.pt`, which must be there.
+
+    Raises:
+        TrainingError: the loss or a position is no longer finite; there is nothing to train on.
+        CheckpointError: `out` cannot be written, or there is nothing to resume.
+    """
+    run = _Run(model, train_set, config, Path(out), device)
+    if len(train_set) == 0:
+        raise TrainingError("train", needed="training images", got="none", fix="Check the data set's split.")
+    first = run.resume() if resume else run.start()
+    batches = training_batches(
+        train_set,  # pyright: ignore[reportArgumentType]  (a Sequence by __len__ and __getitem__)
+        transform,
+        batch_size=config.batch_size,
+        first=first,
+        last=config.iterations,
+        seed=config.seed,
+        workers=config.workers,
+    )
+    done = first
+    with _stop_requests() as stop_requested:
+        for images, masks in batches:
+            loss = run.step(images, masks, done)
+            done += 1
+            evaluated = None
+            if config.evaluate_every and done % config.evaluate_every == 0 and done < config.iterations:
+                evaluated = run.evaluate(val_samples, done)
+            on_progress(run.progress(done, first, loss, evaluated))
+            if stop_requested():
+                break
+        interrupted = done < config.iterations
+        evaluation = None if interrupted else run.evaluate(val_samples, done)
+    path = run.write("last.pt", done, evaluation)
+    return TrainingResult(path, evaluation, done, run.seconds, interrupted)
+
+
+class _Run:
+    """The state of one run: network, optimisers, and what was measured so far."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: SegmentationData,
+        config: TrainConfig,
+        out: Path,
+        device: torch.device | str,
+    ) -> None:
+        self.model, self.data, self.config, self.out = model.to(device), data, config, out
+        self.device = torch.device(device)
+        self.layers = irregular_layers(model)
+        self.optimizers = Optimizers(model, config)
+        self.best_iou = -1.0
+        self.began = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.began
+
+    def start(self) -> int:
+        torch.manual_seed(self.config.seed)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / "config.toml").write_text(to_toml(self.config), encoding="utf-8")
+        except OSError as error:
+            raise CheckpointError(
+                str(self.out), needed="a folder that can be written", got=str(error), fix="Choose another --out."
+            ) from error
+        return 0
+
+    def resume(self) -> int:
+        checkpoint = read_checkpoint(self.out / "last.pt")
+        state = checkpoint.training
+        if "optimizers" not in state:
+            raise CheckpointError(
+                str(checkpoint.path), needed="the state of a run", got="weights alone", fix="Train from the start."
+            )
+        self.model.load_state_dict(checkpoint.state)
+        self.optimizers.load_state_dict(state["optimizers"])
+        self.best_iou = state["best_iou"]
+        torch.set_rng_state(state["rng"])
+        return int(state["iteration"])
+
+    def step(self, images: Tensor, masks: Tensor, iteration: int) -> float:
+        """One update; the loss is the mean over the batch's labelled pixels."""
+        self.model.train()
+        if self.config.frozen_batch_norm:
+            _freeze_batch_norm(self.model)
+        images, masks = images.to(self.device), masks.to(self.device)
+        logits = self.model(images)
+        total = F.cross_entropy(logits, masks, ignore_index=self.data.ignore_index, reduction="sum")
+        loss = total / (masks != self.data.ignore_index).sum().clamp(min=1)
+        self.optimizers.zero_grad()
+        loss.backward()
+        value = float(loss.detach())
+        if value != value or abs(value) == float("inf"):
+            raise self._not_finite(iteration)
+        self.optimizers.step()
+        return value
+
+    def evaluate(self, samples: Sequence[Sample], done: int) -> Evaluation:
+        """Measure; keep the best network so far, and the newest to go on from."""
+        self._check_positions(done)
+        evaluation = evaluate(
+            self.model,
+            samples,
+            classes=self.data.classes,
+            ignore_index=self.data.ignore_index,
+            device=self.device,
+        )
+        if evaluation.mean_iou > self.best_iou:
+            self.best_iou = evaluation.mean_iou
+            self.write("best.pt", done, evaluation, resumable=False)
+        if done < self.config.iterations:
+            self.write("last.pt", done, evaluation)
+        return evaluation
+
+    def progress(self, done: int, first: int, loss: float, evaluated: Evaluation | None) -> Progress:
+        per_second = (done - first) / self.seconds
+        return Progress(
+            iteration=done,
+            iterations=self.config.iterations,
+            loss=loss,
+            images_per_second=per_second * self.config.batch_size,
+            seconds_left=(self.config.iterations - done) / per_second,
+            displacement=mean_displacement(self.model),
+            mean_iou=evaluated.mean_iou if evaluated else None,
+        )
+
+    def write(self, name: str, done: int, evaluation: Evaluation | None, *, resumable: bool = True) -> Path:
+        training: dict[str, Any] = {}
+        if resumable:
+            training = {
+                "optimizers": self.optimizers.state_dict(),
+                "rng": torch.get_rng_state(),
+                "iteration": done,
+                "best_iou": self.best_iou,
+            }
+        config = asdict(self.config)
+        return write_checkpoint(
+            self.out / name,
+            self.model,
+            classes=self.data.classes,
+            palette=self.data.palette,
+            ignore_index=self.data.ignore_index,
+            dataset={"name": self.data.name, "size": config["size"], "config": config},
+            metrics=_metrics(evaluation) | {"iteration": done},
+            training=training,
+        )
+
+    def _check_positions(self, done: int) -> None:
+        for name, layer in self.layers.items():
+            if not bool(layer.positions.isfinite().all()):
+                raise TrainingError(
+                    name,
+                    needed="finite positions",
+                    got=f"NaN or infinity after iteration {done}",
+                    fix="Lower position_lr.",
+                )
+
+    def _not_finite(self, iteration: int) -> TrainingError:
+        """The loss is lost: name the first layer, in the order of back-propagation, with a broken gradient."""
+        broken = [
+            name
+            for name, parameter in reversed(list(self.model.named_parameters()))
+            if parameter.grad is not None and not bool(parameter.grad.isfinite().all())
+        ]
+        where = f"; the first broken gradient is that of {broken[0]}" if broken else ""
+        return TrainingError(
+            "train",
+            needed="a finite loss",
+            got=f"NaN or infinity in iteration {iteration + 1}{where}",
+            fix="Lower lr or position_lr; the last checkpoint is intact.",
+        )
+
+
+@torch.no_grad()
+def mean_displacement(model: nn.Module) -> float | None:
+    """Mean distance of all positions from their slots, in pixels; None if no layer is irregular."""
+    lengths = [
+        (layer.positions - layer.slots).norm(dim=-1).flatten() for layer in irregular_layers(model).values()
+    ]
+    return float(torch.cat(lengths).mean()) if lengths else None
+
+
+def _metrics(evaluation: Evaluation | None) -> dict[str, Any]:
+    if evaluation is None:
+        return {}
+    return {
+        "mean_iou": evaluation.mean_iou,
+        "pixel_accuracy": evaluation.pixel_accuracy,
+        "iou": evaluation.iou,
+    }
+
+
+def _freeze_batch_norm(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed; a second press raises KeyboardInterrupt as usual."""
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed.is_set
+        return
+
+    def remember(_signal: int, _frame: FrameType | None) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    previous = signal.signal(signal.SIGINT, remember)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)

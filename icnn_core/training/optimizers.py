@@ -1,0 +1,73 @@
+"""Optimisers, step bound and schedules of a run: one set of rules for the weights, another for the positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from icnn_core.optim import StepBound, parameter_groups, poly_schedule
+from icnn_core.training.config import TrainConfig
+
+
+class Optimizers:
+    """What one training step does to a network's parameters.
+
+    SGD with momentum moves the weights; positions are moved by Adam, so that their rate is in pixels a step, or by
+    SGD, the paper's rule. Both follow the poly policy; positions rest while they warm up, and no step of theirs
+    leaves its pixel cell by more than the bound.
+    """
+
+    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
+        weights, *positions = parameter_groups(
+            model, lr=config.lr, position_lr=config.position_lr, weight_decay=config.weight_decay
+        )
+        split = _split_classifier(model, weights, config)
+        self.optimizers: list[torch.optim.Optimizer] = [torch.optim.SGD(split, momentum=config.momentum)]
+        self.schedules: list[LRScheduler] = [
+            poly_schedule(self.optimizers[0], config.iterations, config.power)
+        ]
+        if positions and config.position_lr > 0:
+            rule = torch.optim.Adam if config.position_rule == "adam" else torch.optim.SGD
+            settings: dict[str, Any] = {} if rule is torch.optim.Adam else {"momentum": config.momentum}
+            optimizer = rule(positions, **settings)
+            warmup = round(config.position_warmup * config.iterations)
+            self.optimizers.append(optimizer)
+            self.schedules.append(poly_schedule(optimizer, config.iterations, config.power, warmup))
+            StepBound(optimizer, model, config.step_bound)
+
+    def zero_grad(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.step()
+        for schedule in self.schedules:
+            schedule.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "schedules": [s.state_dict() for s in self.schedules],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(saved)
+
+
+def _split_classifier(model: nn.Module, weights: dict[str, Any], config: TrainConfig) -> list[dict[str, Any]]:
+    """The classifier starts from nothing, so its weights may learn faster than the backbone's."""
+    classifier = getattr(model, "classifier", None)
+    if config.classifier_lr_factor == 1.0 or not isinstance(classifier, nn.Module):
+        return [weights]
+    own = {id(parameter) for parameter in classifier.parameters()}
+    fresh = [p for p in weights["params"] if id(p) in own]
+    rest = [p for p in weights["params"] if id(p) not in own]
+    rate = config.lr * config.classifier_lr_factor
+    return [weights | {"params": rest}, weights | {"name": "classifier", "params": fresh, "lr": rate}]

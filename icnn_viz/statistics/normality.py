@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.gaussian import ON_A_LINE, fit_gaussians
-from icnn_viz.statistics.tables import adjusted, to_table
+from icnn_viz.statistics.tables import to_table, with_adjusted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,12 +53,7 @@ class NormalityTest:
     def __call__(self, clouds: Iterable[PositionCloud]) -> pd.DataFrame:
         """Columns: COLUMNS. Slots whose state is not "ok" have no measures, only the word."""
         rows = [row for cloud in sorted(clouds, key=lambda cloud: cloud.depth) for row in self._rows(cloud)]
-        for test in _TESTS:
-            for row, q in zip(
-                rows, adjusted([cast("float | None", row.get(f"p_{test}")) for row in rows]), strict=True
-            ):
-                row[f"q_{test}"] = q
-        return to_table(rows, COLUMNS)
+        return to_table(with_adjusted(rows, [f"p_{test}" for test in _TESTS]), COLUMNS)
 
     def _rows(self, cloud: PositionCloud) -> list[dict[str, object]]:
         fit = fit_gaussians(cloud)

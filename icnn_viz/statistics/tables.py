@@ -26,10 +26,17 @@ def to_table(rows: Iterable[Mapping[str, object]], columns: str) -> pd.DataFrame
     return pd.DataFrame(list(rows), columns=pd.Index(dtypes)).astype(dtypes)
 
 
-def adjusted(p_values: Sequence[float | None]) -> list[float | None]:
-    """Benjamini and Hochberg's adjusted p-values (1995) over those that are not None."""
+def with_adjusted(rows: Sequence[dict[str, object]], columns: Iterable[str]) -> Sequence[dict[str, object]]:
+    """The rows, with "q" or "q_…" beside each column "p" or "p_…": adjusted over the rows that have it.
+
+    Benjamini and Hochberg (1995).
+    """
     from scipy.stats import false_discovery_control
 
-    given = [p for p in p_values if p is not None]
-    found = iter(false_discovery_control(given).tolist() if given else [])
-    return [None if p is None else next(found) for p in p_values]
+    for column in columns:
+        tested = [row for row in rows if row.get(column) is not None]
+        if tested:
+            found = false_discovery_control([row[column] for row in tested])
+            for row, q in zip(tested, found, strict=True):
+                row["q" + column[1:]] = q
+    return rows

@@ -13,7 +13,7 @@ from icnn_viz.statistics.normality import (
     mahalanobis_squared,
     mardia,
 )
-from icnn_viz.statistics.tables import adjusted
+from icnn_viz.statistics.tables import with_adjusted
 
 SLOTS = np.array([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
 
@@ -151,5 +151,6 @@ def test_same_seed_same_table():
 
 def test_adjusted_by_hand():
     # sorted: 0.01·4/1, 0.02·4/2, 0.03·4/3, 0.5 -> 0.04, 0.04, 0.04, 0.5
-    assert adjusted([0.5, None, 0.01, 0.03, 0.02]) == pytest.approx([0.5, None, 0.04, 0.04, 0.04])
-    assert adjusted([None]) == [None]
+    rows = with_adjusted([{"p_a": 0.5}, {}, {"p_a": 0.01}, {"p_a": 0.03}, {"p_a": 0.02}], ["p_a", "p"])
+    assert [row.get("q_a") for row in rows] == [pytest.approx(0.5), None, *[pytest.approx(0.04)] * 3]
+    assert rows[1] == {}

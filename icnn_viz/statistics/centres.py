@@ -1,0 +1,92 @@
+"""How far each slot's centre lies from its regular place, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_viz.records import GaussianFit, PositionCloud
+from icnn_viz.statistics.gaussian import fit_gaussians, orientation
+from icnn_viz.statistics.tables import to_table, with_adjusted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "layer:str depth:int slot:int state:str points:int dy dx distance spacings region_major region_minor "
+    "region_orientation t2 p q closeness:str"
+)
+
+
+@dataclass(frozen=True)
+class CentreTest:
+    """How to test. Calling it with clouds gives one row a slot.
+
+    Attributes:
+        level: of the confidence ellipse of the centre.
+        close: a centre this near to its slot, in grid spacings (the smaller dilation), is close.
+    """
+
+    level: float = 0.95
+    close: float = 0.25
+
+    def __call__(self, clouds: Iterable[PositionCloud]) -> pd.DataFrame:
+        """Hotelling's T² of each centre against its slot. Columns: COLUMNS.
+
+        dy, dx, distance and the half axes of the confidence ellipse (region_…) in px, `spacings` = distance
+        in grid spacings, `q` = p adjusted over all slots given. `closeness`: "close" or "far" if the whole
+        ellipse is, else "unsure"; for slots without a covariance by the distance alone, and "unknown"
+        without finite points.
+        """
+        rows = [row for cloud in sorted(clouds, key=lambda cloud: cloud.depth) for row in self._rows(cloud)]
+        return to_table(with_adjusted(rows, ["p"]), COLUMNS)
+
+    def _rows(self, cloud: PositionCloud) -> list[dict[str, object]]:
+        fit = fit_gaussians(cloud)
+        spacing = min(cloud.dilation)
+        sd, directions = fit.axes()
+        moved = fit.mean - cloud.slots
+        rows = []
+        for slot, state in enumerate(fit.state):
+            row: dict[str, object] = {
+                "layer": cloud.layer,
+                "depth": cloud.depth,
+                "slot": slot,
+                "state": state,
+            }
+            row |= {"points": fit.count[slot], "closeness": "unknown"}
+            if fit.count[slot] > 0:
+                distance = float(np.hypot(*moved[slot]))
+                half = 0.0
+                if state == "ok":
+                    row |= self._hotelling(fit, slot, moved[slot])
+                    scale = self._scale(int(fit.count[slot]))
+                    half = scale * sd[slot, 0]
+                    row |= {"region_major": half, "region_minor": scale * sd[slot, 1]}
+                    row["region_orientation"] = float(orientation(directions[slot, 0]))
+                row |= {"dy": moved[slot, 0], "dx": moved[slot, 1], "distance": distance}
+                row |= {"spacings": distance / spacing, "closeness": self._word(distance, half, spacing)}
+            rows.append(row)
+        return rows
+
+    def _scale(self, count: int) -> float:
+        """Half axes of the confidence ellipse, in standard deviations of the points."""
+        from scipy.special import fdtri
+
+        return float(np.sqrt(2 * (count - 1) / (count - 2) * fdtri(2, count - 2, self.level) / count))
+
+    def _word(self, distance: float, half: float, spacing: float) -> str:
+        if distance + half <= self.close * spacing:
+            return "close"
+        return "far" if distance - half > self.close * spacing else "unsure"
+
+    @staticmethod
+    def _hotelling(fit: GaussianFit, slot: int, moved: np.ndarray) -> dict[str, object]:
+        from scipy.special import fdtrc
+
+        count = int(fit.count[slot])
+        t2 = float(count * moved @ np.linalg.solve(fit.covariance[slot], moved))
+        return {"t2": t2, "p": float(fdtrc(2, count - 2, t2 * (count - 2) / (2 * (count - 1))))}

@@ -1,0 +1,149 @@
+"""Do the slots of a layer spread alike? Do the outer ones point outwards?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_viz.records import GaussianFit, PositionCloud
+from icnn_viz.statistics.gaussian import fit_gaussians
+from icnn_viz.statistics.tables import to_table, with_adjusted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "layer:str depth:int state:str slots:int widest:int narrowest:int spread_ratio outer_to_centre box_m p_box "
+    "permuted:int p q"
+)
+RADIAL_COLUMNS = (
+    "layer:str depth:int slot:int state:str sd_radial sd_tangential radial_to_tangential off_radius"
+)
+
+
+@dataclass(frozen=True)
+class SpreadTest:
+    """How to test. Calling it with clouds gives one row a layer.
+
+    Attributes:
+        permutations: of the slots within shapes.
+        subsample: shapes that are permuted, at most.
+        seed: of both.
+    """
+
+    permutations: int = 999
+    subsample: int = 500
+    seed: int = 0
+
+    def __call__(self, clouds: Iterable[PositionCloud]) -> pd.DataFrame:
+        """Columns: COLUMNS. `widest`, `narrowest`: slots; `spread_ratio` of their spreads;
+        `outer_to_centre`: median outer spread over the centre slot's (NA without a centre slot); `box_m` and
+        its chi² p `p_box`; `p`: by permutation, `permuted` shapes; `q`: p adjusted over the layers. `state`
+        is "ok" or "too few slots".
+        """
+        rows = [self._row(cloud) for cloud in sorted(clouds, key=lambda cloud: cloud.depth)]
+        return to_table(with_adjusted(rows, ["p"]), COLUMNS)
+
+    def _row(self, cloud: PositionCloud) -> dict[str, object]:
+        fit = fit_gaussians(cloud)
+        ok = np.flatnonzero(fit.state == "ok")
+        row: dict[str, object] = {"layer": cloud.layer, "depth": cloud.depth, "slots": len(ok)}
+        if len(ok) < 2:
+            return row | {"state": "too few slots"}
+        spread = np.linalg.det(fit.covariance[ok]) ** 0.25
+        row |= {"state": "ok", "widest": ok[spread.argmax()], "narrowest": ok[spread.argmin()]}
+        row["spread_ratio"] = spread.max() / spread.min()
+        outer = is_outer(cloud.slots)[ok]
+        if outer.any() and not outer.all():
+            row["outer_to_centre"] = np.median(spread[outer]) / spread[~outer][0]
+        row["box_m"], row["p_box"] = box_m(fit.covariance[ok], fit.count[ok])
+        return row | self._permute(cloud.displacements[:, ok])
+
+    def _permute(self, points: np.ndarray) -> dict[str, object]:
+        """p of Box's M when slots are permuted within shapes; points (S, K, 2)."""
+        rng = np.random.default_rng(self.seed)
+        points = np.asarray(points, dtype=np.float64)
+        points = points[np.isfinite(points).all((1, 2))]
+        if len(points) > self.subsample:
+            points = points[rng.choice(len(points), self.subsample, replace=False)]
+        if len(points) < 3:
+            return {"permuted": 0}
+        y, x = np.moveaxis(points - points.mean(0), -1, 0)
+        moments = np.stack([y, x, y * y, y * x, x * x], axis=-1)  # (S, K, 5)
+        shapes, slots = y.shape
+        rows, still = np.arange(shapes)[:, None], np.tile(np.arange(slots), (shapes, 1))
+        observed = _box_m_per_shape(moments.mean(0))
+        drawn = [
+            _box_m_per_shape(moments[rows, rng.permuted(still, axis=1)].mean(0))
+            for _ in range(self.permutations)
+        ]
+        beyond = np.count_nonzero(np.array(drawn) >= observed - 1e-9 * abs(observed))
+        return {"permuted": shapes, "p": (1 + beyond) / (1 + self.permutations)}
+
+
+def radial_spreads(clouds: Iterable[PositionCloud]) -> pd.DataFrame:
+    """One row an outer slot: standard deviations (px) along the slot's radius and its tangent, their ratio,
+    and `off_radius`, the angle in degrees (0 to 90) between the major axis and the radius. Columns:
+    RADIAL_COLUMNS.
+    """
+    rows = []
+    for cloud in sorted(clouds, key=lambda cloud: cloud.depth):
+        fit = fit_gaussians(cloud)
+        for slot in np.flatnonzero(is_outer(cloud.slots)):
+            row: dict[str, object] = {"layer": cloud.layer, "depth": cloud.depth, "slot": slot}
+            row["state"] = fit.state[slot]
+            if fit.state[slot] == "ok":
+                row |= _radial(fit, int(slot), cloud.slots[slot])
+            rows.append(row)
+    return to_table(rows, RADIAL_COLUMNS)
+
+
+def is_outer(slots: np.ndarray) -> np.ndarray:
+    """(K,) bool: all slots but the one at the kernel's centre, which even kernels have not."""
+    return np.hypot(slots[:, 0], slots[:, 1]) > 1e-9
+
+
+def box_m(covariances: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
+    """Box's M (1949) of covariances (K, p, p) from counts (K,) points, and its p from chi²."""
+    from scipy.special import chdtrc
+
+    free = np.asarray(counts, dtype=np.float64) - 1
+    slots, p = covariances.shape[:2]
+    pooled = np.einsum("k,kij->ij", free, covariances) / free.sum()
+    logs = np.linalg.slogdet(covariances)[1]
+    m = float(free.sum() * np.linalg.slogdet(pooled)[1] - free @ logs)
+    shrink = ((1 / free).sum() - 1 / free.sum()) * (2 * p**2 + 3 * p - 1) / (6 * (p + 1) * (slots - 1))
+    return m, float(chdtrc(p * (p + 1) * (slots - 1) / 2, max(m * (1 - shrink), 0.0)))
+
+
+def _box_m_per_shape(moments: np.ndarray) -> float:
+    """Box's M over the number of shapes, from mean moments (K, 5) of y, x, yy, yx, xx; all slots count
+    alike."""
+    y, x, yy, yx, xx = moments.T
+    covariances = np.stack([yy - y * y, yx - y * x, xx - x * x])
+    pooled, each = _log_determinant(covariances.mean(1)), _log_determinant(covariances)
+    return float(each.size * pooled - each.sum())
+
+
+def _log_determinant(covariances: np.ndarray) -> np.ndarray:
+    """Of (3, ...): yy, yx, xx."""
+    yy, yx, xx = covariances
+    return np.log(np.maximum(yy * xx - yx * yx, np.finfo(float).tiny))
+
+
+def _radial(fit: GaussianFit, slot: int, place: np.ndarray) -> dict[str, object]:
+    radius = place / np.hypot(*place)
+    tangent = np.array([-radius[1], radius[0]])
+    covariance = fit.covariance[slot]
+    radial, tangential = (float(np.sqrt(a @ covariance @ a)) for a in (radius, tangent))
+    major = fit.axes()[1][slot, 0]
+    off = np.degrees(np.arccos(min(1.0, abs(float(major @ radius)))))
+    return {
+        "sd_radial": radial,
+        "sd_tangential": tangential,
+        "radial_to_tangential": radial / tangential,
+        "off_radius": float(off),
+    }

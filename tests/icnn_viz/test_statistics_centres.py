@@ -1,0 +1,74 @@
+"""Hotelling's T² and its ellipse, and the words "close", "far" and "unsure"."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.centres import CentreTest
+
+SLOTS = np.array([[-4.0, 0.0], [0.0, 0.0], [4.0, 0.0]])
+
+
+def cloud_of(displacements, depth=0):
+    positions = (SLOTS + displacements)[None]
+    return PositionCloud(
+        f"l{depth}", depth, (3, 1), (4, 6), "channel", SLOTS, positions, np.ones(positions.shape[:-1])
+    )
+
+
+def draw(count, seed=0):
+    return np.random.default_rng(seed).standard_normal((count, 3, 2)) @ np.array([[1.0, 0.5], [0.0, 2.0]])
+
+
+def test_t2_written_out():
+    points = draw(25) + np.array([0.4, 0.1])
+    row = CentreTest()([cloud_of(points)]).iloc[1]
+    mean, covariance = points[:, 1].mean(0), np.cov(points[:, 1].T)
+    t2 = 25 * mean @ np.linalg.inv(covariance) @ mean
+    assert row.t2 == pytest.approx(t2)
+    assert row.p == pytest.approx(stats.f(2, 23).sf(t2 * 23 / (2 * 24)))
+    assert (row.dy, row.dx) == pytest.approx(tuple(mean))
+    assert row.spacings == pytest.approx(np.hypot(*mean) / 4)
+
+
+def test_p_is_at_the_level_where_the_ellipse_passes_through_the_slot():
+    points = draw(25)
+    points -= points.mean(0)
+    values, vectors = np.linalg.eigh(np.cov(points[:, 1].T))
+    edge = np.sqrt(2 * 24 / 23 * stats.f(2, 23).ppf(0.9) / 25)
+    row = CentreTest(level=0.9)([cloud_of(points + vectors[:, 0] * edge * np.sqrt(values[0]))]).iloc[1]
+    assert row.p == pytest.approx(0.1)
+    assert row.region_minor == pytest.approx(row.distance)
+    assert row.region_major == pytest.approx(edge * np.sqrt(values[1]))
+    y, x = vectors[:, 1]
+    assert row.region_orientation == pytest.approx(np.degrees(np.arctan2(y, x)) % 180)
+
+
+def test_the_ellipse_covers_the_slot_as_often_as_it_says():
+    table = CentreTest()([cloud_of(draw(12, seed), seed) for seed in range(400)])
+    assert 0.93 < (table.p > 0.05).mean() < 0.97
+    assert (table.q > 0.05).mean() > 0.99
+
+
+def test_words():
+    points = draw(400) * 0.5
+    points = points - points.mean(0) + np.array([[0.2, 0.0], [0.0, 1.02], [3.0, 0.0]])
+    table = CentreTest()([cloud_of(points)])  # a quarter of the spacing is 1 px
+    assert list(table.closeness) == ["close", "unsure", "far"]
+    assert list(table.q < 0.001) == [True] * 3
+    assert list(CentreTest(close=0.8)([cloud_of(points)]).closeness) == ["close"] * 3
+
+
+def test_degenerate_slots():
+    points = draw(9)
+    points[:, 0] = 0.01
+    points[:, 1] = [0.0, 2.0]
+    points[:, 2] = np.nan
+    table = CentreTest()([cloud_of(points)])
+    assert list(table.state) == ["undeformed", "equal points", "not finite"]
+    assert list(table.closeness) == ["close", "far", "unknown"]
+    assert table.p.isna().all()
+    assert table.q.isna().all()
+    assert table.distance.isna().tolist() == [False, False, True]
+    assert CentreTest()([]).empty

@@ -1,0 +1,1 @@
+"""Segmentation networks, and the registry through which checkpoints are rebuilt."""

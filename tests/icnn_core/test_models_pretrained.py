@@ -48,6 +48,12 @@ def test_missing_and_unexpected_keys_are_named(tmp_path, squeezenet):
     assert "unexpected extra.weight" in str(caught.value)
 
 
+def test_a_deeper_network_s_file_is_refused(tmp_path):
+    torch.save(torchvision.models.resnet34(weights=None).state_dict(), tmp_path / "deep.pth")
+    with pytest.raises(CheckpointError, match=r"got unexpected layer1\.2\.conv1\.weight"):
+        deeplab_largefov("resnet18", 3, weights=tmp_path / "deep.pth")
+
+
 def test_another_shape_is_named(tmp_path, squeezenet):
     state = squeezenet.state_dict() | {"features.0.bias": torch.zeros(97)}
     torch.save(state, tmp_path / "odd.pth")

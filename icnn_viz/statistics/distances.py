@@ -1,0 +1,162 @@
+"""Two layers, two runs, two epochs: how far apart their clouds are, slot by slot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_core.errors import ShapeError
+from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.tables import to_table, with_adjusted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "layer_a:str layer_b:str slot:int state:str points_a:int points_b:int shift_y shift_x mean_move "
+    "energy energy_coefficient p q wasserstein wasserstein_floor"
+)
+_SPLITS = 5  # random halvings behind wasserstein_floor
+
+
+@dataclass(frozen=True)
+class CloudComparison:
+    """How to compare. Calling it with two clouds gives one row a slot.
+
+    Attributes:
+        paired: shape i of one cloud is shape i of the other (two epochs of one run).
+        permutations: behind p.
+        subsample: shapes of each cloud, at most.
+        seed: of both.
+    """
+
+    paired: bool = False
+    permutations: int = 499
+    subsample: int = 500
+    seed: int = 0
+
+    def __call__(self, first: PositionCloud, second: PositionCloud) -> pd.DataFrame:
+        """Displacements of two clouds, slot by slot. Columns: COLUMNS; lengths in px, definitions in
+        docs/statistics.md.
+
+        `shift_y`, `shift_x`: the second centre less the first, on all finite points. `mean_move`: mean
+        distance between the two positions of a shape (paired only). `q`: p adjusted over the slots. `state`:
+        "ok", "equal" (the same points: distances are 0, p is 1) or "too few points" (under 3 finite ones on
+        a side).
+
+        Raises:
+            ShapeError: another number of slots, or of shapes where `paired`.
+        """
+        self._check(first, second)
+        rng = np.random.default_rng(self.seed)
+        rows = []
+        for slot in range(len(first.slots)):
+            a, b = (np.asarray(cloud.displacements[:, slot], dtype=np.float64) for cloud in (first, second))
+            row: dict[str, object] = {"layer_a": first.layer, "layer_b": second.layer, "slot": slot}
+            rows.append(row | self._compare(a, b, rng))
+        return to_table(with_adjusted(rows, ["p"]), COLUMNS)
+
+    def _check(self, first: PositionCloud, second: PositionCloud) -> None:
+        kinds = [("slots", len(first.slots), len(second.slots))]
+        if self.paired:
+            kinds.append(("shapes", len(first.points), len(second.points)))
+        for kind, one, other in kinds:
+            if one != other:
+                raise ShapeError(
+                    f"comparison of {first.layer} and {second.layer}",
+                    needed=f"as many {kind} on both sides",
+                    got=f"{one} and {other}",
+                    fix="Compare layers of one kernel size"
+                    + ("; or leave out paired." if self.paired else "."),
+                )
+
+    def _compare(self, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> dict[str, object]:
+        good_a, good_b = np.isfinite(a).all(1), np.isfinite(b).all(1)
+        if self.paired:
+            good_a = good_b = good_a & good_b
+        a, b = a[good_a], b[good_b]
+        row: dict[str, object] = {"points_a": len(a), "points_b": len(b)}
+        if min(len(a), len(b)) < 3:
+            return row | {"state": "too few points"}
+        shift = b.mean(0) - a.mean(0)
+        row |= {"shift_y": shift[0], "shift_x": shift[1]}
+        if self.paired:
+            row["mean_move"] = np.hypot(*(b - a).T).mean()
+        a, b = self._fewer(a, b, rng)
+        pooled = _distances(np.concatenate([a, b]), np.concatenate([a, b]))
+        if pooled.max() == 0:
+            return row | {"state": "equal", "energy": 0, "energy_coefficient": 0, "p": 1.0, "wasserstein": 0}
+        energy, coefficient = energy_distance(a, b)
+        row |= {"state": "ok", "energy": energy, "energy_coefficient": coefficient}
+        row["p"] = self._p(pooled, len(a), rng)
+        return row | _wasserstein_and_floor(a, b, rng)
+
+    def _fewer(self, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        keep = rng.permutation(len(a))[: self.subsample]
+        return a[keep], b[keep if self.paired else rng.permutation(len(b))[: self.subsample]]
+
+    def _p(self, pooled: np.ndarray, count: int, rng: np.random.Generator) -> float:
+        """Share of permutations (and the identity) whose energy is not below the observed one; pooled (N,
+        N)."""
+        total = len(pooled)
+        label = np.where(np.arange(total) < count, 1.0 / count, -1.0 / (total - count))
+        labels = np.tile(label, (self.permutations + 1, 1))
+        if self.paired:
+            swap = rng.choice([-1.0, 1.0], size=(self.permutations, count))
+            labels[1:] *= np.concatenate([swap, swap], axis=1)
+        else:
+            labels[1:] = rng.permuted(labels[1:], axis=1)
+        energies = -np.einsum("bi,bi->b", labels @ pooled, labels)  # 2E|X-Y| - E|X-X'| - E|Y-Y'|
+        return float(np.mean(energies >= energies[0] - 1e-12 * pooled.max()))
+
+
+def energy_distance(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """2E|X-Y| - E|X-X'| - E|Y-Y'| of points (n, p) and (m, p) in their unit, and its share of 2E|X-Y| (0 to
+    1).
+
+    Székely and Rizzo (2013). The share is 0 where all points are equal.
+    """
+    cross = 2 * _distances(a, b).mean()
+    energy = max(cross - _distances(a, a).mean() - _distances(b, b).mean(), 0.0)
+    return float(energy), float(energy / cross) if cross > 0 else 0.0
+
+
+def wasserstein_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean distance that the points (n, p) must move to become b (n, p): exact, by assignment; in their unit.
+
+    Raises:
+        ShapeError: another number of points.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if a.shape != b.shape:
+        raise ShapeError(
+            "wasserstein_distance",
+            needed="two sets of one shape",
+            got=f"{a.shape} and {b.shape}",
+            fix="Draw a subsample.",
+        )
+    cost = _distances(a, b)
+    return float(cost[linear_sum_assignment(cost)].mean())
+
+
+def _wasserstein_and_floor(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> dict[str, object]:
+    """Distance, and what random halves of the pooled points show, both for equally many points."""
+    count = min(len(a), len(b))
+    pooled = np.concatenate([a[:count], b[:count]])
+    floor = []
+    for _ in range(_SPLITS):
+        order = rng.permutation(2 * count)
+        floor.append(wasserstein_distance(pooled[order[:count]], pooled[order[count:]]))
+    return {
+        "wasserstein": wasserstein_distance(a[:count], b[:count]),
+        "wasserstein_floor": float(np.mean(floor)),
+    }
+
+
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    from scipy.spatial.distance import cdist
+
+    return cdist(a, b)

@@ -1,0 +1,181 @@
+"""One row a layer: the shape of its clouds, where its points reach, what its weights do, how symmetric it
+is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_core.errors import ArgumentError
+from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.distances import energy_distance
+from icnn_viz.statistics.gaussian import fit_gaussians, to_shapes
+from icnn_viz.statistics.spreads import is_outer, radial_spreads
+from icnn_viz.statistics.summary import COLUMNS as SUMMARY_COLUMNS
+from icnn_viz.statistics.summary import summarise
+from icnn_viz.statistics.tables import to_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLLAPSED = 0.1
+"""Two points of one shape that lie closer than this (px) have collapsed."""
+DEAD = 1e-3
+"""A weight is dead at or below this share of its layer's root mean square."""
+SUBSAMPLE = 256
+"""Shapes that the mirror scores are taken from, at most."""
+_SHAPES = ("sd_major", "sd_minor", "elongation", "spread", "elongation_outer", "elongation_centre")
+COLUMNS = " ".join(
+    [
+        SUMMARY_COLUMNS,
+        *_SHAPES,
+        "outer_to_centre radial_to_tangential share_off_image share_off_image_regular collapsed_pairs:int",
+        "share_collapsed dead_weights dead_shapes extent extent_ratio weight_displacement",
+        "weight_displacement_low weight_displacement_high mirror_x mirror_y",
+    ]
+)
+
+
+def measure_layers(
+    clouds: Iterable[PositionCloud], *, feature_size: tuple[int, int] | None = None, seed: int = 0
+) -> pd.DataFrame:
+    """The summary of every layer and all its other measures. Columns: COLUMNS; definitions in
+    docs/statistics.md.
+
+    Args:
+        clouds: one a layer.
+        feature_size: (H, W) of the feature maps that the layers see; without it `share_off_image` is NA.
+        seed: of the subsamples behind the mirror scores.
+
+    Raises:
+        ArgumentError: `feature_size` is not positive.
+    """
+    if feature_size is not None and min(feature_size) < 1:
+        raise ArgumentError(
+            "measure_layers",
+            needed="a feature_size (H, W) of at least 1",
+            got=f"{feature_size}",
+            fix="Swap or mend it.",
+        )
+    rows = []
+    for cloud in sorted(clouds, key=lambda cloud: cloud.depth):
+        row = summarise(cloud) | _shapes(cloud) | _reach(cloud, feature_size) | _weights(cloud)
+        if row["state"] != "not finite":
+            row |= {f"mirror_{name}": mirror_score(cloud, axis, seed) for axis, name in enumerate("yx")}
+        rows.append(row)
+    return to_table(rows, COLUMNS)
+
+
+def mirror_score(cloud: PositionCloud, axis: int, seed: int = 0) -> float | None:
+    """1 less the mean energy coefficient between each slot's points and its mirror slot's, mirrored.
+
+    Args:
+        cloud: a layer.
+        axis: 0 swaps top and bottom, 1 left and right.
+        seed: of the subsample of at most 256 shapes.
+
+    Returns:
+        0 to 1, 1 for perfect symmetry; None if some slot has no finite point.
+    """
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(cloud.points))[:SUBSAMPLE]
+    moves = np.asarray(cloud.displacements[rows], dtype=np.float64)
+    flip = np.where(np.arange(2) == axis, -1.0, 1.0)
+    gaps = np.abs(cloud.slots[:, None] * flip - cloud.slots).sum(-1)
+    scores = []
+    for slot, twin in enumerate(gaps.argmin(1)):
+        here, there = (
+            points[np.isfinite(points).all(1)] for points in (moves[:, slot], moves[:, twin] * flip)
+        )
+        if not (len(here) and len(there)):
+            return None
+        scores.append(1.0 - energy_distance(here, there)[1])
+    return float(np.mean(scores))
+
+
+def _shapes(cloud: PositionCloud) -> dict[str, object]:
+    """Medians over slots that have a covariance; centre and outer slots; radial against tangential."""
+    table = to_shapes(fit_gaussians(cloud))
+    ok = (table["state"] == "ok").to_numpy()
+    if not ok.any():
+        return {}
+    values = {name: table[name].to_numpy(dtype=float, na_value=0) for name in _SHAPES[:4]}
+    row: dict[str, object] = {name: float(np.median(of[ok])) for name, of in values.items()}
+    outer = is_outer(cloud.slots)
+    outside, inside = ok & outer, ok & ~outer
+    if outside.any():
+        row["elongation_outer"] = float(np.median(values["elongation"][outside]))
+        row["radial_to_tangential"] = radial_spreads([cloud])["radial_to_tangential"].median()
+    if inside.any():
+        row["elongation_centre"] = float(values["elongation"][inside][0])
+    if outside.any() and inside.any():
+        row["outer_to_centre"] = float(np.median(values["spread"][outside]) / values["spread"][inside][0])
+    return row
+
+
+def _reach(cloud: PositionCloud, feature_size: tuple[int, int] | None) -> dict[str, object]:
+    """Points off the image, pairs that have collapsed."""
+    points = np.asarray(cloud.points, dtype=np.float64)
+    good = np.asarray(np.isfinite(points).all(-1))
+    row: dict[str, object] = {}
+    if feature_size is not None and good.any():
+        row["share_off_image"] = _off_image(points[good], feature_size)
+        row["share_off_image_regular"] = _off_image(np.asarray(cloud.slots, dtype=np.float64), feature_size)
+    pairs, shapes = 0, np.zeros(len(points), dtype=bool)
+    for one, other in combinations(range(points.shape[1]), 2):
+        both = good[:, one] & good[:, other]
+        gap = np.where(both[:, None], points[:, one] - points[:, other], np.inf)
+        near = np.hypot(gap[:, 0], gap[:, 1]) < COLLAPSED
+        pairs += int(near.sum())
+        shapes |= near
+    return row | {"collapsed_pairs": pairs, "share_collapsed": float(shapes.mean())}
+
+
+def _off_image(points: np.ndarray, feature_size: tuple[int, int]) -> float:
+    """Share of samples outside [0, H-1] × [0, W-1], over all output pixels at stride 1 and "same" padding."""
+    size = np.array(feature_size)
+    inside = np.clip(size - np.ceil(np.abs(points)), 0, None) / size  # share of rows, and of columns
+    return float(1.0 - inside.prod(-1).mean())
+
+
+def _weights(cloud: PositionCloud) -> dict[str, object]:
+    """Dead weights, the extent that |w| gives, and whether large weights moved farther."""
+    weights = np.asarray(cloud.point_weights, dtype=np.float64)
+    length = np.hypot(*np.moveaxis(np.asarray(cloud.displacements, dtype=np.float64), -1, 0))
+    good = np.isfinite(weights) & np.isfinite(length)
+    if not good.any():
+        return {}
+    scale = np.sqrt((weights[good] ** 2).mean())
+    dead = good & (weights <= DEAD * scale)
+    row: dict[str, object] = {
+        "dead_weights": float(dead.sum() / good.sum()),
+        "dead_shapes": float((dead | ~good)[good.any(1)].all(1).mean()),
+    }
+    if scale > 0:
+        row |= _extent(cloud, np.where(good, weights, 0.0))
+    return row | _correlation(weights[good], length[good])
+
+
+def _extent(cloud: PositionCloud, weights: np.ndarray) -> dict[str, object]:
+    points = np.where((weights > 0)[..., None], cloud.points, 0.0)
+    extent, regular = (
+        float(np.sqrt((weights * (places**2).sum(-1)).sum() / weights.sum()))
+        for places in (points, cloud.slots)
+    )
+    return {"extent": extent, "extent_ratio": extent / regular if regular > 0 else None}
+
+
+def _correlation(weights: np.ndarray, length: np.ndarray) -> dict[str, object]:
+    """Spearman's rho with an interval (Bonett and Wright 2000); nothing if either is constant."""
+    from scipy.stats import rankdata
+
+    if len(weights) < 5 or np.ptp(weights) == 0 or np.ptp(length) == 0:
+        return {}
+    rho = float(np.corrcoef(rankdata(weights), rankdata(length))[0, 1])
+    half = 1.96 * np.sqrt((1 + rho**2 / 2) / (len(weights) - 3))
+    z = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12))
+    low, high = np.tanh(z - half), np.tanh(z + half)
+    return {"weight_displacement": rho, "weight_displacement_low": low, "weight_displacement_high": high}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,3 +22,34 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data folder at {folder}; set ICNN_DATA to one")
     return folder
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a console script ended: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run_main(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Ended]]:
+    """Run a console script's `main` in this process: run_main(main, "kernels", "--json") -> Ended."""
+    loggers = [logging.getLogger(name) for name in ("icnn_core", "icnn_viz")]
+    before = [(logger.level, logger.handlers[:]) for logger in loggers]
+
+    def run(main: Callable[[], object], *arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["icnn", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), printed.out, printed.err)
+
+    yield run
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers

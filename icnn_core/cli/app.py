@@ -44,13 +44,9 @@ ThemeOption = Annotated[Theme, typer.Option("--theme", help="Look of the figures
 def _print_version(wanted: bool) -> None:
     if not wanted:
         return
-    from importlib.metadata import PackageNotFoundError, version
+    from icnn_core import __version__
 
-    try:
-        number = version("icnn")
-    except PackageNotFoundError:
-        number = "unknown: run from a source tree that is not installed"
-    typer.echo(f"icnn {number}")
+    typer.echo(f"icnn {__version__}")
     raise typer.Exit
 
 
@@ -168,7 +164,6 @@ def _set_level(level: int) -> None:
         logger = logging.getLogger(name)
         logger.setLevel(level)
         logger.handlers[:] = [handler]
-        logger.propagate = False
 
 
 def _flush_stdout() -> None:

@@ -1,0 +1,49 @@
+"""Looking at irregular convolutions: learnt positions as data, statistics on them, gradients of a pixel, figures."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from icnn_core import __version__ as __version__
+
+if TYPE_CHECKING:
+    from icnn_viz.figures.clouds import draw_cloud as draw_cloud
+    from icnn_viz.figures.clouds_3d import draw_cloud_3d as draw_cloud_3d
+    from icnn_viz.figures.clouds_3d import draw_cloud_interactive as draw_cloud_interactive
+    from icnn_viz.figures.write import write_figure as write_figure
+    from icnn_viz.positions import clouds_from_model as clouds_from_model
+    from icnn_viz.positions import read_clouds as read_clouds
+    from icnn_viz.positions import select_layers as select_layers
+    from icnn_viz.records import GaussianFit as GaussianFit
+    from icnn_viz.records import Heatmap as Heatmap
+    from icnn_viz.records import PixelGradient as PixelGradient
+    from icnn_viz.records import PositionCloud as PositionCloud
+    from icnn_viz.statistics.gaussian import fit_gaussians as fit_gaussians
+    from icnn_viz.statistics.summary import summarise_clouds as summarise_clouds
+
+_EXPORTS = {
+    "GaussianFit": "icnn_viz.records",
+    "Heatmap": "icnn_viz.records",
+    "PixelGradient": "icnn_viz.records",
+    "PositionCloud": "icnn_viz.records",
+    "clouds_from_model": "icnn_viz.positions",
+    "draw_cloud": "icnn_viz.figures.clouds",
+    "draw_cloud_3d": "icnn_viz.figures.clouds_3d",
+    "draw_cloud_interactive": "icnn_viz.figures.clouds_3d",
+    "fit_gaussians": "icnn_viz.statistics.gaussian",
+    "read_clouds": "icnn_viz.positions",
+    "select_layers": "icnn_viz.positions",
+    "summarise_clouds": "icnn_viz.statistics.summary",
+    "write_figure": "icnn_viz.figures.write",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*_EXPORTS, "__version__"])

@@ -1,0 +1,1 @@
+"""Records in, figures out. Nothing here shows a figure, and only `write` saves one."""

@@ -1,0 +1,194 @@
+"""Position clouds in the plane: points, slots, Gaussian ellipses, marginal densities (figure 4 of the paper)."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_viz.figures.marks import (
+    draw_centres,
+    draw_ellipses,
+    draw_key,
+    draw_slots,
+    ellipse_reach,
+    emphasise,
+    finite_points,
+    set_view,
+    view_half_width,
+)
+from icnn_viz.figures.style import COLUMN, MM, Look, shorten, slot_colours, use_theme
+from icnn_viz.records import GaussianFit, PositionCloud
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_POINTS = 60_000
+"""More points than this are thinned, evenly and reproducibly, and the figure says so."""
+
+
+def draw_cloud(
+    cloud: PositionCloud,
+    fit: GaussianFit,
+    *,
+    theme: str = "light",
+    half_width: float | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """A layer's positions, one colour per slot, with slots, centres, 1- and 2-sigma ellipses and marginal densities.
+
+    Args:
+        fit: the cloud's Gaussians.
+        theme: "light" or "dark".
+        half_width: of the square view, in input pixels; by default all but far outliers are seen.
+        ax: draw into these axes of a figure of your own, without title, marginals and keys.
+
+    Returns:
+        A figure one column (80 mm) wide, or the figure of `ax`. What is not drawn or lies outside is counted in it.
+    """
+    from matplotlib.figure import Figure
+
+    half_width = half_width or view_half_width([cloud], [fit])
+    with use_theme(theme) as look:
+        if ax is not None:
+            _draw_main(ax, cloud, fit, half_width, look)
+            return ax.get_figure(root=True)  # type: ignore[return-value]
+        figure = Figure(figsize=(COLUMN, 93 * MM))
+        main = figure.add_axes(_box(12, 21, 53, 53))
+        top = figure.add_axes(_box(12, 75.2, 53, 9), sharex=main)
+        right = figure.add_axes(_box(66.2, 21, 9, 53), sharey=main)
+        _draw_main(main, cloud, fit, half_width, look)
+        _draw_marginals(top, right, cloud, half_width)
+        draw_key(figure.add_axes(_box(66.2, 75.2, 11, 8)), cloud.slots, look)
+        write_title(figure, cloud, look)
+        _write_footer(figure, cloud, fit, half_width, look)
+    return figure
+
+
+def thin(cloud: PositionCloud, limit: int = MAX_POINTS) -> tuple[np.ndarray, np.ndarray]:
+    """Finite points (n, 2) and their slots (n,), in a fixed random order; at most `limit`, spread over all shapes."""
+    points = cloud.points.reshape(-1, 2)
+    slots = np.tile(np.arange(len(cloud.slots)), len(cloud.points))
+    keep = np.flatnonzero(np.isfinite(points).all(-1))
+    keep = np.random.default_rng(0).permutation(keep)[:limit]
+    return points[keep], slots[keep]
+
+
+def count_hidden(cloud: PositionCloud, half_width: float, limit: int | None = MAX_POINTS) -> list[str]:
+    """What a view of this half-width does not show, in words; empty if it shows all."""
+    points = finite_points(cloud)
+    total = cloud.points[..., 0].size
+    outside = int((np.abs(points) > half_width).any(-1).sum())
+    notes = [f"{outside:,} of {total:,} points lie outside the view"] if outside else []
+    if len(points) < total:
+        notes.append(f"{total - len(points):,} of {total:,} are not finite")
+    if limit is not None and len(points) > limit:
+        notes.append(f"{limit:,} of {total:,} drawn")
+    return notes
+
+
+def describe_ellipses(fit: GaussianFit, half_width: float) -> list[str]:
+    """Which slots have no ellipse and why, and whose reaches out of the view, in words; empty if all is seen."""
+    states = dict.fromkeys(str(state) for state in fit.state if state != "ok")
+    words = [f"no ellipse for {_name_slots(fit.state == state)}: {state}" for state in states]
+    cut = (ellipse_reach(fit) > half_width) & (fit.state == "ok")
+    return words + [f"the ellipse of {_name_slots(cut)} reaches out of the view"] * bool(cut.any())
+
+
+def _name_slots(chosen: np.ndarray) -> str:
+    slots = [str(slot) for slot in np.flatnonzero(chosen)]
+    return "all slots" if chosen.all() else f"slot{'s' * (len(slots) > 1)} {', '.join(slots)}"
+
+
+def describe(cloud: PositionCloud) -> str:
+    """One line for a figure: how many shapes of what kernel."""
+    kernels, channels = cloud.positions.shape[:2]
+    counts = {"layer": "one shape", "channel": f"{channels:,} channels"}
+    shapes = counts.get(cloud.sharing, f"{kernels:,} kernels × {channels:,} channels")
+    size, dilation = ("×".join(map(str, pair)) for pair in (cloud.kernel_size, cloud.dilation))
+    return f"{shapes}, {size}, dilation {dilation if len(set(cloud.dilation)) > 1 else cloud.dilation[0]}"
+
+
+def _box(left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
+    """Millimetres in an 80 × 93 mm figure as figure fractions."""
+    return left / 80, bottom / 93, width / 80, height / 93
+
+
+def _draw_main(ax: Axes, cloud: PositionCloud, fit: GaussianFit, half_width: float, look: Look) -> None:
+    colours = slot_colours(cloud.slots)
+    points, slots = thin(cloud)
+    ax.scatter(
+        points[:, 1],
+        points[:, 0],
+        c=np.array(colours)[slots],
+        s=float(np.clip(9000 / max(len(points), 1), 0.9, 14)),
+        alpha=float(np.clip(4000 / max(len(points), 1), 0.3, 0.9)),
+        linewidths=0,
+        rasterized=True,
+        gid="points",
+    )
+    draw_ellipses(ax, fit, colours, look)
+    draw_slots(ax, cloud.slots, look)
+    draw_centres(ax, fit, colours, look)
+    set_view(ax, half_width)
+
+
+def _draw_marginals(top: Axes, right: Axes, cloud: PositionCloud, half_width: float) -> None:
+    grid = np.linspace(-half_width, half_width, 401)
+    for slot, colour in enumerate(slot_colours(cloud.slots)):
+        points = cloud.points[:, slot]
+        points = points[np.isfinite(points).all(-1)]
+        for axis, ax in ((1, top), (0, right)):
+            density = _density(points[:, axis], grid)
+            fill, line = (ax.fill_between, ax.plot) if axis == 1 else (ax.fill_betweenx, ax.plot)
+            fill(grid, density, color=colour, alpha=0.3, linewidth=0)
+            seen = np.where(density > 0.005, density, np.nan)
+            line(*((grid, seen) if axis == 1 else (seen, grid)), color=colour, linewidth=0.6)
+    for ax, low in ((top, top.set_ylim), (right, right.set_xlim)):
+        low(0, None)
+        ax.axis("off")
+
+
+def _density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """A Gaussian kernel density on an even grid, Scott's bandwidth but at least one step; its highest value is 1."""
+    step = grid[1] - grid[0]
+    counts, _ = np.histogram(values, np.append(grid, grid[-1] + step) - step / 2)
+    width = max(float(values.std()) * max(len(values), 1) ** -0.2 if len(values) else 0.0, step) / step
+    reach = np.arange(-len(grid), len(grid) + 1)
+    density = np.convolve(counts, np.exp(-0.5 * (reach / width) ** 2), mode="same")
+    density = density[(len(density) - len(grid)) // 2 :][: len(grid)]
+    return density / max(density.max(), 1e-12)
+
+
+def write_title(figure: Figure, cloud: PositionCloud, look: Look) -> None:
+    figure.text(12 / 80, 90.6 / 93, shorten(cloud.layer, 35), fontsize=7.5, weight="bold", va="center")
+    figure.text(12 / 80, 87 / 93, describe(cloud), fontsize=6.5, color=look.muted, va="center")
+
+
+def _write_footer(
+    figure: Figure, cloud: PositionCloud, fit: GaussianFit, half_width: float, look: Look
+) -> None:
+    from matplotlib.lines import Line2D
+
+    tone = emphasise("#808080", look)
+    style = {"color": tone, "linewidth": 0.9}
+    handles = [
+        Line2D([], [], linestyle="", marker="+", color=look.text, markersize=5, label="slot"),
+        Line2D([], [], linestyle="", marker="o", color=tone, markersize=3, label="centre"),
+        Line2D([], [], label="1σ", **style),  # type: ignore[arg-type]
+        Line2D([], [], label="2σ", linestyle=(0, (4, 2)), **style),  # type: ignore[arg-type]
+    ]
+    figure.legend(
+        handles=handles,
+        loc="lower center",
+        bbox_to_anchor=(38.5 / 80, 6.8 / 93),
+        ncols=4,
+        borderpad=0,
+        columnspacing=1.6,
+        handletextpad=0.5,
+    )
+    notes = "; ".join([*describe_ellipses(fit, half_width), *count_hidden(cloud, half_width)])
+    style = {"fontsize": 6, "color": look.muted, "ha": "center", "va": "top", "linespacing": 1.3}
+    figure.text(38.5 / 80, 5.9 / 93, textwrap.fill(notes, 64), **style)  # type: ignore[arg-type]

@@ -1,0 +1,141 @@
+"""What figures of positions have in common: axes in input pixels, slots, ellipses, the key of slots, view limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_viz.figures.style import Look, slot_colours, text_on
+from icnn_viz.records import GaussianFit, PositionCloud
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+X_LABEL = "x (input pixels from the kernel's centre)"
+Y_LABEL = "y (input pixels from the kernel's centre)"
+
+
+def view_half_width(clouds: Iterable[PositionCloud], fits: Iterable[GaussianFit] = ()) -> float:
+    """Half the side of a square view round the kernel's centre: slots, 99.5 % of the points, and 2-sigma ellipses.
+
+    All points, if that costs no more than a third of the scale. Ellipses that outliers have blown up may reach out.
+    """
+    reach, far = 0.5, 0.0
+    for cloud in clouds:
+        slots = np.abs(cloud.slots).max(initial=0.0)
+        pitch = slots / max((max(cloud.kernel_size) - 1) / 2, 0.5)
+        reach = max(reach, slots + 0.5 * pitch)
+        distance = np.abs(finite_points(cloud)).max(-1)
+        if distance.size:
+            reach = max(reach, float(np.quantile(distance, 0.995)))
+            far = max(far, float(distance.max()))
+    ellipses = max((ellipse_reach(fit).max(initial=0.0) for fit in fits), default=0.0)
+    reach = min(max(reach, ellipses), 4 / 3 * reach)
+    return 1.04 * (far if reach < far <= 4 / 3 * reach else reach)
+
+
+def ellipse_reach(fit: GaussianFit) -> np.ndarray:
+    """(K,): how far each slot's 2-sigma ellipse reaches from the kernel's centre along either axis."""
+    spread = np.sqrt(np.clip(np.diagonal(fit.covariance, axis1=1, axis2=2), 0, None))
+    return (np.abs(fit.mean) + 2 * spread).max(-1)
+
+
+def finite_points(cloud: PositionCloud) -> np.ndarray:
+    """(n, 2): all finite points of a cloud."""
+    points = cloud.points.reshape(-1, 2)
+    return points[np.isfinite(points).all(-1)]
+
+
+def set_view(ax: Axes, half_width: float, *, labels: bool = True) -> None:
+    """A square view in input pixels: equal aspect, y downwards as in images."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.set(xlim=(-half_width, half_width), ylim=(half_width, -half_width), aspect="equal")
+    if labels:
+        ax.set(xlabel=X_LABEL, ylabel=Y_LABEL)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    ax.grid(True)
+
+
+def draw_slots(ax: Axes, slots: np.ndarray, look: Look, size: float = 18) -> None:
+    """A cross on every regular position."""
+    style = {"marker": "+", "s": size, "zorder": 8}
+    ax.scatter(slots[:, 1], slots[:, 0], color=look.background, linewidths=1.8, **style)  # type: ignore[arg-type]
+    ax.scatter(slots[:, 1], slots[:, 0], color=look.text, linewidths=0.8, gid="slots", **style)  # type: ignore[arg-type]
+
+
+def draw_ellipses(
+    ax: Axes,
+    fit: GaussianFit,
+    colours: Sequence[str],
+    look: Look,
+    *,
+    sigmas: Sequence[int] = (1, 2),
+    width: float = 0.9,
+) -> None:
+    """The Gaussian ellipses of every slot whose fit is "ok": 1 sigma solid, 2 sigma dashed."""
+    from matplotlib.patches import Ellipse
+    from matplotlib.patheffects import withStroke
+
+    spread, directions = fit.axes()
+    for slot in np.flatnonzero(fit.state == "ok").tolist():
+        y, x = directions[slot, 0]
+        for sigma in sigmas:
+            ellipse = Ellipse(
+                (fit.mean[slot, 1], fit.mean[slot, 0]),
+                2 * sigma * spread[slot, 0],
+                2 * sigma * spread[slot, 1],
+                angle=np.degrees(np.arctan2(y, x)),
+                fill=False,
+                edgecolor=emphasise(colours[slot], look),
+                linewidth=width,
+                linestyle="-" if sigma == 1 else (0, (4, 2)),
+                zorder=5,
+                gid=f"slot {slot}, {sigma} sigma",
+            )
+            ellipse.set_path_effects(
+                [withStroke(linewidth=width + 1.0, foreground=look.background, alpha=0.7)]
+            )
+            ax.add_patch(ellipse)
+
+
+def draw_centres(ax: Axes, fit: GaussianFit, colours: Sequence[str], look: Look, size: float = 20) -> None:
+    """A dot on the mean of every slot's points."""
+    known = fit.count > 0
+    ax.scatter(
+        fit.mean[known, 1],
+        fit.mean[known, 0],
+        s=size,
+        c=[emphasise(colour, look) for colour, shown in zip(colours, known, strict=True) if shown],
+        edgecolors=look.background,
+        linewidths=0.6,
+        zorder=7,
+        gid="centres",
+    )
+
+
+def draw_key(ax: Axes, slots: np.ndarray, look: Look, *, title: str = "slot") -> None:
+    """Fill `ax` with a small copy of the kernel: each slot's colour and number where the slot lies."""
+    from matplotlib.patches import Rectangle
+
+    rows, columns = (np.unique(slots[:, axis]) for axis in (0, 1))
+    for number, (colour, (y, x)) in enumerate(zip(slot_colours(slots), slots, strict=True)):
+        row, column = np.searchsorted(rows, y), np.searchsorted(columns, x)
+        ax.add_patch(Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, color=colour, linewidth=0))
+        if len(slots) <= 16:
+            style = {"ha": "center", "va": "center", "fontsize": 5.5, "color": text_on(colour)}
+            ax.text(column, row + 0.04, str(number), **style)  # type: ignore[arg-type]
+    ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5), aspect="equal")
+    ax.set_title(title, fontsize=6, pad=2, color=look.muted)
+    ax.axis("off")
+
+
+def emphasise(colour: str, look: Look) -> str:
+    """`colour` moved a third of the way to the text's colour, to stand out from points of the same colour."""
+    mixed = [
+        round(0.62 * int(colour[i : i + 2], 16) + 0.38 * int(look.text[i : i + 2], 16)) for i in (1, 3, 5)
+    ]
+    return "#{:02x}{:02x}{:02x}".format(*mixed)

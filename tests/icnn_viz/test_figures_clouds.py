@@ -1,0 +1,265 @@
+"""Figures of clouds, by their artists and data; what does not show must be said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import plotly
+import pytest
+from matplotlib.artist import Artist
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
+from PIL import Image
+
+from icnn_core.errors import ArgumentError, DataError
+from icnn_viz.figures.clouds import MAX_POINTS, draw_cloud
+from icnn_viz.figures.clouds_3d import draw_cloud_3d, draw_cloud_interactive
+from icnn_viz.figures.marks import view_half_width
+from icnn_viz.figures.style import get_look, slot_colours
+from icnn_viz.figures.write import write_figure
+from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.gaussian import fit_gaussians
+
+MakeCloud = Callable[..., PositionCloud]
+
+
+def _find(figure: Figure, gid: str) -> list[Artist]:
+    return [artist for artist in figure.findobj() if str(artist.get_gid() or "").startswith(gid)]
+
+
+def _offsets(figure: Figure, gid: str) -> np.ndarray:
+    (artist,) = _find(figure, gid)
+    assert isinstance(artist, PathCollection)
+    return np.asarray(artist.get_offsets())[:, ::-1]  # (y, x)
+
+
+def _texts(figure: Figure) -> str:
+    texts = figure.findobj(lambda artist: hasattr(artist, "get_text"))
+    return " | ".join(text.get_text().replace("\n", " ") for text in texts)
+
+
+def _sorted(points: np.ndarray) -> np.ndarray:
+    return points[np.lexsort(points.T)]
+
+
+def test_every_point_lies_at_its_place_in_its_slots_colour(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(kernel_size=(3, 2), channels=7)
+    figure = draw_cloud(cloud, fit_gaussians(cloud))
+    drawn = _offsets(figure, "points")
+    np.testing.assert_allclose(_sorted(drawn), _sorted(cloud.points.reshape(-1, 2)))
+    (artist,) = _find(figure, "points")
+    colours = [to_hex(colour) for colour in artist.get_facecolor()]  # type: ignore[attr-defined]
+    for point, colour in zip(drawn, colours, strict=True):
+        slot = np.argwhere((cloud.points == point).all(-1))[0, 1]
+        assert colour == slot_colours(cloud.slots)[slot]
+
+
+def test_slots_and_centres_are_marked(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud()
+    fit = fit_gaussians(cloud)
+    figure = draw_cloud(cloud, fit)
+    np.testing.assert_array_equal(_offsets(figure, "slots"), cloud.slots)
+    np.testing.assert_array_equal(_offsets(figure, "centres"), fit.mean)
+
+
+def test_ellipses_are_the_gaussians_contours(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=500)
+    tilt = np.array([[0.8, 0.6], [-0.6, 0.8]])
+    cloud = replace(cloud, positions=cloud.slots + (cloud.positions - cloud.slots) @ tilt)
+    fit = fit_gaussians(cloud)
+    ellipses = [artist for artist in _find(draw_cloud(cloud, fit), "slot ") if isinstance(artist, Ellipse)]
+    assert len(ellipses) == 18
+    for ellipse in ellipses:
+        slot, sigma = map(int, re.findall(r"\d+", str(ellipse.get_gid())))
+        contour = ellipse.get_patch_transform().transform(ellipse.get_path().vertices)
+        contour = contour[
+            np.hypot(*(ellipse.get_path().vertices.T)) < 1.001
+        ]  # on the curve, no control points
+        offset = contour[:, ::-1] - fit.mean[slot]
+        distance = np.einsum("ni,ij,nj->n", offset, np.linalg.inv(fit.covariance[slot]), offset)
+        np.testing.assert_allclose(distance, sigma**2, rtol=1e-3)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axes_are_named_square_and_y_goes_down(make_cloud: MakeCloud, theme: str) -> None:
+    cloud = make_cloud()
+    figure = draw_cloud(cloud, fit_gaussians(cloud), theme=theme)
+    ax = figure.axes[0]
+    assert ax.get_xlabel().startswith("x (input pixels")
+    assert ax.get_ylabel().startswith("y (input pixels")
+    assert ax.get_aspect() == 1.0
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
+    assert to_hex(figure.get_facecolor()) == get_look(theme).background
+    assert figure.get_figwidth() * 25.4 == pytest.approx(80)
+
+
+def test_far_outliers_do_not_shrink_the_cloud_but_are_counted(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=400)
+    cloud.positions[0, :3, 1] = (0.0, 500.0)
+    figure = draw_cloud(cloud, fit_gaussians(cloud))
+    assert figure.axes[0].get_xlim()[1] < 60
+    assert "3 of 3,600 points lie outside the view" in _texts(figure)
+    assert "the ellipse of slot 1 reaches out of the view" in _texts(figure)
+    assert "outside" not in _texts(draw_cloud(make_cloud(), fit_gaussians(make_cloud())))
+
+
+def test_degenerate_layers_are_drawn_and_named(make_cloud: MakeCloud) -> None:
+    undeformed = make_cloud(spread=0.0)
+    assert "no ellipse for all slots: undeformed" in _texts(draw_cloud(undeformed, fit_gaussians(undeformed)))
+    single = make_cloud(channels=1, sharing="layer")
+    assert "too few points" in _texts(draw_cloud(single, fit_gaussians(single)))
+    lost = make_cloud()
+    lost.positions[0, :, 4] = np.nan
+    lost.positions[0, 3, 2, 0] = np.inf
+    text = _texts(draw_cloud(lost, fit_gaussians(lost)))
+    assert "no ellipse for slot 4: not finite" in text
+    assert "41 of 360 are not finite" in text
+    gone = make_cloud()
+    gone.positions[:] = np.nan
+    assert "360 of 360 are not finite" in _texts(draw_cloud(gone, fit_gaussians(gone)))
+
+
+def test_too_many_points_are_thinned_and_it_is_said(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(kernels=80, channels=90, sharing="none")
+    figure = draw_cloud(cloud, fit_gaussians(cloud))
+    assert len(_offsets(figure, "points")) == MAX_POINTS
+    assert "60,000 of 64,800 drawn" in _texts(figure)
+
+
+def test_a_view_holds_slots_ellipses_and_nearly_all_points(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(dilation=(12, 12), spread=0.01)
+    assert 12 < view_half_width([cloud]) < 20
+    wide = make_cloud(dilation=(1, 1), spread=6.0, channels=1000)
+    inside = (np.abs(wide.points) < view_half_width([wide], [fit_gaussians(wide)])).all(-1)
+    assert inside.mean() >= 0.995
+    assert view_half_width([cloud, wide]) >= max(view_half_width([cloud]), view_half_width([wide]))
+
+
+def test_axes_of_ones_own_are_drawn_into(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud()
+    mine = Figure()
+    ax = mine.add_subplot()
+    assert draw_cloud(cloud, fit_gaussians(cloud), ax=ax) is mine
+    assert len(mine.axes) == 1
+    np.testing.assert_array_equal(_offsets(mine, "slots"), cloud.slots)
+
+
+def test_the_third_axis_is_the_channel(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=11)
+    figure = draw_cloud_3d(cloud)
+    ax = figure.axes[0]
+    assert ax.get_zlabel() == "input channel"  # type: ignore[attr-defined]
+    (artist,) = _find(figure, "points")
+    x, y, z = (np.asarray(axis) for axis in artist._offsets3d)  # type: ignore[attr-defined]
+    assert len(z) == 99
+    for point_x, point_y, channel in zip(x, y, z, strict=True):
+        assert (cloud.points[channel] == (point_y, point_x)).all(-1).any()
+
+
+def test_the_page_has_a_trace_per_slot_and_a_menu_of_layers(make_cloud: MakeCloud) -> None:
+    first = make_cloud("stem", kernel_size=(1, 2), channels=5)
+    second = make_cloud("head", channels=20, seed=1)
+    figure = draw_cloud_interactive([first, second])
+    assert [trace.visible for trace in figure.data] == [True] * 2 + [False] * 9
+    trace = figure.data[2 + 5]
+    np.testing.assert_allclose(np.stack([trace.y, trace.x], 1), second.points[:, 5], rtol=1e-6)
+    np.testing.assert_array_equal(trace.z, np.arange(20))
+    assert "slot 5: (0, 3)" in trace.hovertemplate
+    buttons = figure.layout.updatemenus[0].buttons
+    assert [button.label for button in buttons] == ["stem", "head"]
+    assert buttons[1].args[0]["visible"] == [False] * 2 + [True] * 9
+    assert "head" in buttons[1].args[1]["title.text"]
+    assert len(draw_cloud_interactive([second]).layout.updatemenus) == 0
+
+
+def test_the_full_version_names_kernel_and_channel(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(kernels=4, channels=6, sharing="none")
+    trace = draw_cloud_interactive([cloud]).data[3]
+    assert "kernel %{customdata[0]}" in trace.hovertemplate
+    kernel, channel = trace.customdata[17]
+    np.testing.assert_allclose((trace.y[17], trace.x[17]), cloud.positions[kernel, channel, 3], rtol=1e-6)
+
+
+def test_no_clouds_make_no_page() -> None:
+    with pytest.raises(ArgumentError, match="at least one cloud"):
+        draw_cloud_interactive([])
+
+
+@pytest.mark.parametrize("case", ["resnet101", "classifier", "full", "large kernels"])
+def test_pages_stay_small_beyond_plotly_itself(make_cloud: MakeCloud, tmp_path: Path, case: str) -> None:
+    clouds = {
+        "resnet101": [make_cloud(f"backbone.layer3.{i}.conv2", channels=256) for i in range(33)]
+        + [make_cloud("fc1", channels=2048)],
+        "classifier": [make_cloud(channels=2048)],
+        "full": [make_cloud(kernels=256, channels=256, sharing="none")] * 2,
+        "large kernels": [make_cloud(f"{i}", kernel_size=(5, 5), channels=300) for i in range(12)],
+    }[case]
+    figure = draw_cloud_interactive(clouds)
+    path = write_figure(figure, tmp_path / "page.html")
+    library = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    assert path.stat().st_size - library.stat().st_size < 1_500_000
+    shown = sum(len(trace.x) for trace in figure.data)
+    total = sum(cloud.points[..., 0].size for cloud in clouds)
+    titles = [figure.layout.title.text] + [
+        b.args[1]["title.text"] for m in figure.layout.updatemenus for b in m.buttons
+    ]
+    assert any("shapes shown" in title for title in titles) == (shown < total)
+    assert shown == total or shown > 40_000
+
+
+@pytest.fixture
+def figure(make_cloud: MakeCloud) -> Iterator[Figure]:
+    cloud = make_cloud(channels=4)
+    return draw_cloud(cloud, fit_gaussians(cloud))
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_the_same_figure_is_the_same_file(make_cloud: MakeCloud, tmp_path: Path, kind: str) -> None:
+    cloud = make_cloud(channels=4)
+    for name in "ab":
+        write_figure(draw_cloud(cloud, fit_gaussians(cloud)), tmp_path / f"{name}.{kind}")
+    assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+
+
+def test_a_picture_is_written_in_print_resolution_over_an_older_one(figure: Figure, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.png"
+    write_figure(figure, path)
+    write_figure(figure, path)
+    with Image.open(path) as image:
+        assert image.size[0] == pytest.approx(80 / 25.4 * 300, abs=1)
+    assert [p.name for p in path.parent.iterdir()] == ["a.png"]
+
+
+def test_a_page_works_offline_without_the_cloud_button(make_cloud: MakeCloud, tmp_path: Path) -> None:
+    path = write_figure(draw_cloud_interactive([make_cloud("a<b")]), tmp_path / "page.html")
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"<(script|link)[^>]*(src|href)=", text)
+    assert '"displaylogo": false' in text
+    assert '"modeBarButtonsToRemove": ["sendDataToCloud"]' in text
+    assert "<title>a&lt;b " in text
+
+
+def test_a_figure_is_refused_in_a_kind_that_does_not_suit_it(
+    figure: Figure, make_cloud: MakeCloud, tmp_path: Path
+) -> None:
+    with pytest.raises(ArgumentError, match=r"\.png or \.svg or \.pdf"):
+        write_figure(figure, tmp_path / "a.html")
+    with pytest.raises(ArgumentError, match=r"\.html"):
+        write_figure(draw_cloud_interactive([make_cloud()]), tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_where_writing_fails(figure: Figure, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="a folder that can be written"):
+        write_figure(figure, tmp_path / "file" / "a.png")
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(DataError):
+        write_figure(figure, tmp_path / "a.png")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "file"]

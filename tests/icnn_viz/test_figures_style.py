@@ -1,0 +1,115 @@
+"""Colours that can be told apart, themes that stay inside their context, names that fit."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from icnn_core.errors import NameNotFoundError
+from icnn_viz.figures.style import THEMES, get_look, luminance, shorten, slot_colours, text_on, use_theme
+
+# Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
+_VISIONS = {
+    "normal": np.eye(3),
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]
+    ),
+    "tritanopia": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]]
+    ),
+}
+
+
+def _slots(rows: int, columns: int, dilation: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
+    v, u = np.indices((rows, columns)).reshape(2, -1)
+    return np.stack([(v - (rows - 1) / 2) * dilation[0], (u - (columns - 1) / 2) * dilation[1]], 1)
+
+
+def _oklab(colours: list[str], vision: np.ndarray) -> np.ndarray:
+    srgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in colours])
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(linear @ vision.T, 0, 1)
+    to_cones = np.array(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ]
+    )
+    to_lab = np.array(
+        [
+            [0.2104542553, 0.793617785, -0.0040720468],
+            [1.9779984951, -2.428592205, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.808675766],
+        ]
+    )
+    return np.cbrt(linear @ to_cones.T) @ to_lab.T
+
+
+@pytest.mark.parametrize(
+    ("vision", "least"),
+    [("normal", 0.19), ("protanopia", 0.10), ("deuteranopia", 0.10), ("tritanopia", 0.085)],
+)
+def test_nine_slots_can_be_told_apart(vision: str, least: float) -> None:
+    lab = _oklab(slot_colours(_slots(3, 3)), _VISIONS[vision])
+    distance = np.linalg.norm(lab[:, None] - lab, axis=-1)
+    assert distance[np.triu_indices(9, 1)].min() >= least
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_slot_colours_stand_out_from_both_grounds(theme: str) -> None:
+    ground = luminance(get_look(theme).background) + 0.05
+    for colour in slot_colours(_slots(3, 3)):
+        light, dark = sorted([luminance(colour) + 0.05, ground], reverse=True)
+        assert light / dark > 2.0
+        assert abs(luminance(text_on(colour)) - luminance(colour)) > 0.17
+
+
+def test_a_slot_keeps_its_colour_whatever_the_dilation() -> None:
+    assert slot_colours(_slots(3, 3)) == slot_colours(_slots(3, 3, (12, 4)))
+    assert slot_colours(_slots(3, 3))[4] == slot_colours(_slots(5, 5))[12] == "#808080"
+    # the corners of a 3×2 kernel lie in the directions of a 3×3 kernel's
+    assert [slot_colours(_slots(3, 2))[i] for i in (0, 1, 4, 5)] == [
+        slot_colours(_slots(3, 3))[i] for i in (0, 2, 6, 8)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(1, 2), (2, 2), (3, 2), (3, 3), (5, 5), (3, 7), (1, 7), (4, 6)]
+)
+def test_every_slot_has_a_colour_of_its_own(rows: int, columns: int) -> None:
+    colours = slot_colours(_slots(rows, columns))
+    assert len(set(colours)) == rows * columns
+    assert all(len(colour) == 7 for colour in colours)
+
+
+def test_neighbours_in_large_kernels_differ_in_lightness() -> None:
+    lightness = _oklab(slot_colours(_slots(5, 6)), np.eye(3))[:, 0].reshape(5, 6)
+    for row in lightness:
+        assert all(abs(a - b) > 0.05 for a, b in pairwise(row))
+
+
+def test_a_theme_ends_with_its_context() -> None:
+    before = mpl.rcParams["text.color"]
+    with use_theme("dark") as look:
+        assert mpl.rcParams["text.color"] == look.text
+    assert mpl.rcParams["text.color"] == before
+
+
+def test_an_unknown_theme_is_refused() -> None:
+    with pytest.raises(NameNotFoundError, match="Did you mean dark"):
+        get_look("drak")
+
+
+@pytest.mark.parametrize("limit", [10, 11, 20])
+def test_long_names_keep_their_end(limit: int) -> None:
+    name = "backbone.layer3.11.conv2"
+    assert shorten(name, 24) == name
+    assert len(shorten(name, limit)) == limit
+    assert shorten(name, limit).endswith("conv2")

@@ -1,0 +1,141 @@
+"""Augmentation: image and mask together, by (seed, epoch, index) alone."""
+
+import pickle
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from icnn_core.datasets.shapes import ShapesDataset
+from icnn_core.datasets.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    EvalTransform,
+    TrainTransform,
+    TransformedDataset,
+    normalise,
+    sample_generator,
+)
+from icnn_core.errors import ArgumentError
+
+
+def _sample(height=37, width=52):
+    """An image whose red channel is its mask, so that what happens to one shows in the other."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    mask = ((y // 9) * 7 + x // 9) % 30
+    image = torch.stack([mask * 8, y * 4, x * 4]).to(torch.uint8)
+    return image, mask
+
+
+def _colours(image):
+    return image * torch.tensor(IMAGENET_STD)[:, None, None] + torch.tensor(IMAGENET_MEAN)[:, None, None]
+
+
+def test_normalisation_by_hand():
+    image = torch.tensor([255, 0, 51], dtype=torch.uint8).reshape(3, 1, 1)
+    want = torch.tensor([(1 - 0.485) / 0.229, -0.456 / 0.224, (0.2 - 0.406) / 0.225])
+    torch.testing.assert_close(normalise(image).flatten(), want)
+
+
+@pytest.mark.parametrize("index", range(6))
+@pytest.mark.parametrize("crop", [(25, 31), (50, 31), (70, 90)])
+def test_without_scaling_image_and_mask_move_together_and_outside_is_void(crop, index):
+    image, mask = TrainTransform(crop, scale=(1, 1))(*_sample(), sample_generator(0, 0, index))
+    assert image.shape == (3, *crop)
+    assert mask.shape == crop
+    assert image.dtype == torch.float32
+    assert mask.dtype == torch.int64
+    void = mask == 255
+    assert torch.equal((_colours(image)[0] * 255 / 8).round().long()[~void], mask[~void])
+    assert (image[:, void] == 0).all()
+    assert (~void).sum() == min(crop[0], 37) * min(crop[1], 52)
+
+
+def test_crops_reach_every_place_and_both_sides():
+    image, mask = _sample(12, 9)
+    transform = TrainTransform((10, 11), scale=(1, 1))
+    places, mirrored = set(), set()
+    for index in range(150):
+        got, labels = transform(image, mask, sample_generator(1, 0, index))
+        colours = (_colours(got) * 255).round().long()
+        inside = (labels != 255).any(dim=0).nonzero().flatten()
+        row = colours[1, 0, inside[0]].item() // 4
+        mirrored.add((colours[2, 0, inside].diff() < 0).all().item())
+        places.add((row, inside[0].item()))
+    assert mirrored == {True, False}
+    assert places == {(row, column) for row in range(3) for column in range(3)}
+
+
+def test_scales_cover_the_range_evenly_and_labels_stay_labels():
+    transform = TrainTransform(None, mirror=False)
+    heights = []
+    for index in range(60):
+        image, mask = transform(*_sample(), sample_generator(0, 3, index))
+        assert image.shape[1:] == mask.shape
+        assert set(mask.unique().tolist()) <= set(range(30))
+        heights.append(mask.shape[0] / 37)
+    assert min(heights) < 0.6
+    assert max(heights) > 1.4
+    assert 0.9 < sum(heights) / 60 < 1.1
+
+
+def test_scaled_labels_lie_where_the_scaled_image_puts_them():
+    """A step edge keeps its place, to half a pixel, when image and mask are halved or enlarged."""
+    mask = (torch.arange(64) >= 40).long().expand(24, 64)
+    image = (mask * 255).to(torch.uint8).expand(3, 24, 64)
+    for factor in (0.5, 0.8, 1.5):
+        got, labels = EvalTransform(factor)(image, mask)
+        edge = (_colours(got)[0, 5] < 0.5).sum().item()
+        assert edge == (labels[5] == 0).sum().item() == round(40 * factor)
+
+
+def test_what_happens_depends_on_seed_epoch_and_index_alone():
+    data = ShapesDataset("train", length=6, size=(40, 56))
+    augmented = TransformedDataset(data, TrainTransform((32, 33)), seed=4)
+    torch.manual_seed(0)
+    first = augmented[2, 5]
+    torch.manual_seed(1)
+    _ = augmented[2, 4]
+    again = pickle.loads(pickle.dumps(augmented))[2, 5]
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert torch.equal(augmented[3][0], augmented[0, 3][0])
+    others = [augmented[3, 5], TransformedDataset(data, TrainTransform((32, 33)), seed=5)[2, 5]]
+    assert not any(torch.equal(first[0], other[0]) for other in others)
+
+
+def test_pairs_of_epoch_and_index_pass_through_a_loader_and_attributes_through_the_wrapper():
+    data = TransformedDataset(ShapesDataset("val", length=5, size=(40, 56)), TrainTransform((32, 48)))
+    loader = DataLoader(data, batch_size=2, sampler=[(7, 3), (7, 0)])
+    image, mask = next(iter(loader))
+    assert torch.equal(image[0], data[7, 3][0])
+    assert torch.equal(mask[1], data[7, 0][1])
+    assert (data.name, len(data), data.classes[1]) == ("shapes", 5, "rod")
+    with pytest.raises(AttributeError):
+        _ = data.colour
+
+
+def test_evaluation_resizes_both_or_the_image_alone():
+    image, mask = _sample()
+    assert torch.equal(EvalTransform()(image, mask)[0], normalise(image))
+    got, labels = EvalTransform((20, 31))(image, mask)
+    assert (got.shape, labels.shape) == ((3, 20, 31), (20, 31))
+    got, labels = EvalTransform(0.5, resize_mask=False)(image, mask)
+    assert (got.shape, labels.shape) == ((3, 18, 26), (37, 52))
+    got, _ = TrainTransform(None, scale=(1, 1), resize=0.5)(image, mask, sample_generator(0, 0, 0))
+    assert got.shape == (3, 18, 26)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: TrainTransform((0, 4)), "crop"),
+        (lambda: TrainTransform((4, 4), scale=(1.5, 0.5)), r"\(1\.5, 0\.5\)"),
+        (lambda: TrainTransform((4, 4), scale=(0, 1)), "scale"),
+        (lambda: EvalTransform(0.0), "resize"),
+        (lambda: EvalTransform((0, 5)), "resize"),
+    ],
+)
+def test_bad_sizes_are_named(make, said):
+    with pytest.raises(ArgumentError, match=said):
+        make()

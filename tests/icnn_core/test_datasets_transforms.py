@@ -51,19 +51,20 @@ def test_without_scaling_image_and_mask_move_together_and_outside_is_void(crop, 
     assert (~void).sum() == min(crop[0], 37) * min(crop[1], 52)
 
 
-def test_crops_reach_every_place_and_both_sides():
-    image, mask = _sample(12, 9)
-    transform = TrainTransform((10, 11), scale=(1, 1))
+@pytest.mark.parametrize(("crop", "padded"), [((10, 11), 1), ((14, 7), 0)])
+def test_crops_reach_every_place_and_both_sides(crop, padded):
+    """Of an image of 12 × 9: two pixels to spare along one axis, two too few along the other."""
+    transform = TrainTransform(crop, scale=(1, 1))
     places, mirrored = set(), set()
     for index in range(150):
-        got, labels = transform(image, mask, sample_generator(1, 0, index))
-        colours = (_colours(got) * 255).round().long()
-        inside = (labels != 255).any(dim=0).nonzero().flatten()
-        row = colours[1, 0, inside[0]].item() // 4
-        mirrored.add((colours[2, 0, inside].diff() < 0).all().item())
-        places.add((row, inside[0].item()))
+        image, mask = transform(*_sample(12, 9), sample_generator(1, 0, index))
+        colours = (_colours(image)[1:] * 255 / 4).round().long()  # the row and column each pixel comes from
+        inside = [(mask != 255).any(dim=1 - axis).nonzero().flatten() for axis in (0, 1)]
+        known = colours[:, inside[0][0] : inside[0][-1] + 1, inside[1][0] : inside[1][-1] + 1]
+        mirrored.add((known[1].diff(dim=1) < 0).all().item())
+        places.add((known[1 - padded].min().item(), inside[padded][0].item()))
     assert mirrored == {True, False}
-    assert places == {(row, column) for row in range(3) for column in range(3)}
+    assert places == {(start, margin) for start in range(3) for margin in range(3)}
 
 
 def test_scales_cover_the_range_evenly_and_labels_stay_labels():
@@ -81,12 +82,12 @@ def test_scales_cover_the_range_evenly_and_labels_stay_labels():
 
 def test_scaled_labels_lie_where_the_scaled_image_puts_them():
     """A step edge keeps its place, to half a pixel, when image and mask are halved or enlarged."""
-    mask = (torch.arange(64) >= 40).long().expand(24, 64)
-    image = (mask * 255).to(torch.uint8).expand(3, 24, 64)
-    for factor in (0.5, 0.8, 1.5):
+    for factor, place, want in ((0.25, 41, 10), (0.5, 40, 20), (0.8, 40, 32), (1.5, 40, 60)):
+        mask = (torch.arange(64) >= place).long().expand(24, 64)
+        image = (mask * 255).to(torch.uint8).expand(3, 24, 64)
         got, labels = EvalTransform(factor)(image, mask)
-        edge = (_colours(got)[0, 5] < 0.5).sum().item()
-        assert edge == (labels[5] == 0).sum().item() == round(40 * factor)
+        assert (_colours(got)[0, 5] < 0.5).sum().item() == want
+        assert (labels[5] == 0).sum().item() == want
 
 
 def test_what_happens_depends_on_seed_epoch_and_index_alone():

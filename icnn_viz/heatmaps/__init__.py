@@ -1,6 +1,6 @@
 """Gradient -> Heatmap and its measures: numpy alone."""
 
-from icnn_viz.heatmaps.measures import SHARES, UNITS, measure_heatmap
+from icnn_viz.heatmaps.measures import MEASURES, SHARES, measure_heatmap
 from icnn_viz.heatmaps.overlap import (
     energy_in_mask,
     energy_per_class,
@@ -22,9 +22,9 @@ from icnn_viz.heatmaps.spread import (
 )
 
 __all__ = [
+    "MEASURES",
     "REDUCTIONS",
     "SHARES",
-    "UNITS",
     "density_region",
     "distance_energy",
     "elongation",

@@ -24,26 +24,29 @@ from icnn_viz.records import Heatmap
 
 SHARES = (0.5, 0.9, 0.99)
 
-UNITS = {
-    "peak": "logit per unit of input",
-    "energy": "logit per unit of input",
-    "area_50": "pixels",
-    "area_90": "pixels",
-    "area_99": "pixels",
-    "radius_of_gyration": "pixels",
-    "extent_major": "pixels",
-    "extent_minor": "pixels",
-    "elongation": "",
-    "orientation": "degrees",
-    "gini": "",
-    "entropy": "bits",
-    "energy_in_object": "share",
-    "energy_in_class": "share",
-    "pointing_game": "0 or 1",
-    "rank_accuracy": "share",
-    "beyond_field": "share",
+MEASURES = {
+    "energy": ("energy", ""),
+    "peak": ("peak", ""),
+    "area_50": ("smallest area with 50 % of the energy", "pixels"),
+    "area_90": ("smallest area with 90 % of the energy", "pixels"),
+    "area_99": ("smallest area with 99 % of the energy", "pixels"),
+    "radius_of_gyration": ("radius of gyration about the pixel", "pixels"),
+    "extent_major": ("extent along the major axis", "pixels"),
+    "extent_minor": ("extent along the minor axis", "pixels"),
+    "elongation": ("elongation", ""),
+    "orientation": ("orientation of the major axis, x towards y", "degrees"),
+    "gini": ("Gini index", ""),
+    "entropy": ("entropy", "bits"),
+    "energy_in_object": ("energy in the object", "share"),
+    "energy_in_class": ("energy in the object's class", "share"),
+    "pointing_game": ("peak in the object", "1 = yes"),
+    "rank_accuracy": ("relevance rank accuracy in the object", "share"),
+    "beyond_field": ("energy beyond the receptive field", "share"),
 }
-"""Every measure of `measure_heatmap` but those per class, with its unit."""
+"""Every measure of `measure_heatmap` but those per class: what it is called, and its unit.
+
+"energy" and "peak" are in the heatmap's own unit, which depends on the method.
+"""
 
 
 def measure_heatmap(
@@ -55,7 +58,7 @@ def measure_heatmap(
     classes: tuple[str, ...] = (),
     field: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """Measures by name (`UNITS`), each defined at its own function; masks that are not given leave theirs out.
+    """Measures by name (`MEASURES`), each defined at its own function; masks that are not given leave theirs out.
 
     Args:
         object_mask: (H, W) bool, the object that holds the pixel: energy_in_object, pointing_game, rank_accuracy.

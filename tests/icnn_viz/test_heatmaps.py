@@ -240,8 +240,8 @@ def test_measure_heatmap_is_the_single_functions(random_map: Heatmap) -> None:
     assert found["energy_in_class"] == hm.energy_in_mask(random_map, ~mask)
     assert found["beyond_field"] == hm.share_beyond(random_map, mask)
     assert found["energy_on b"] == hm.energy_per_class(random_map, labels, 3)[1]
-    assert set(hm.UNITS) == {name for name in found if not name.startswith("energy_on")}
-    assert set(hm.measure_heatmap(random_map)) < set(hm.UNITS)
+    assert set(hm.MEASURES) == {name for name in found if not name.startswith("energy_on")}
+    assert set(hm.measure_heatmap(random_map)) < set(hm.MEASURES)
 
 
 def test_masks_of_another_size_are_refused(random_map: Heatmap) -> None:

@@ -1,0 +1,221 @@
+"""What one pixel looks at, network beside network, on one scale: a column of the paper's figure 5."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from icnn_core.errors import ArgumentError
+from icnn_viz.figures.maps import (
+    contour_smoothing,
+    draw_contours,
+    draw_cross,
+    draw_map,
+    draw_photo,
+    fit_scale,
+    unit_of,
+)
+from icnn_viz.figures.panels import (
+    AXIS_LEFT,
+    BAR,
+    CHARACTER,
+    LINE,
+    MARGIN,
+    WIDTH,
+    Page,
+    add_colour_bar,
+    add_panel,
+    fit_page,
+    format_value,
+)
+from icnn_viz.figures.style import MM, PAGE, Look, shorten, use_theme
+from icnn_viz.heatmaps import MEASURES, measure_heatmap
+from icnn_viz.records import Heatmap, PixelGradient
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = (
+    *("energy", "peak", "area_50", "area_90", "radius_of_gyration", "elongation", "gini", "entropy"),
+    *("energy_in_object", "energy_in_class", "rank_accuracy", "beyond_field"),
+)
+"""Measures in the table, as far as they were measured."""
+
+_NOTES = 3  # lines
+_REDUCTIONS = {"max": "largest absolute value", "l2": "Euclidean norm", "sum": "sum of absolute values"}
+
+
+def draw_comparison(
+    gradients: Sequence[PixelGradient],
+    heatmaps: Sequence[Heatmap],
+    *,
+    measures: Sequence[Mapping[str, float]] | None = None,
+    label: str = "",
+    photo: bool = True,
+    gamma: float = 0.5,
+    theme: str = "light",
+) -> Figure:
+    """The image, heatmaps of one pixel on one shared scale, the first two's signed difference, a table of measures.
+
+    Args:
+        gradients: one per network, two or more, of the same image, pixel, class and method.
+        heatmaps: of these gradients, reduced alike. The difference is the first minus the second.
+        measures: as `measure_heatmap` gives them, e.g. with masks; None = measured here, without masks.
+        label: the pixel's true class, if known.
+        photo: False leaves the image out, where it may not be passed on: heatmaps and contours alone.
+        gamma: colours go with value ** gamma; 1 is linear, 0.5 lets faint parts be seen. The colour bars show it.
+        theme: "light" or "dark".
+
+    Returns:
+        A figure one page (170 mm) wide.
+
+    Raises:
+        ArgumentError: fewer than two maps, or maps of different sizes, pixels, classes, methods or reductions.
+    """
+    from matplotlib.figure import Figure
+
+    _check_comparable(gradients, heatmaps)
+    measures = measures or [measure_heatmap(heatmap) for heatmap in heatmaps]
+    rows = _table_rows(gradients, measures)
+    shape = heatmaps[0].values.shape
+    count = len(heatmaps) + 1 + photo
+    page = fit_page(count, (shape[0], shape[1]), (len(rows) + 1.8) * LINE + _NOTES * LINE)
+    scale = fit_scale([h.values for h in heatmaps], gamma=gamma, unit=unit_of(gradients[0].method))
+    difference = heatmaps[0].values - heatmaps[1].values
+    signed = fit_scale([difference], gamma=gamma, unit=scale.unit)
+    with use_theme(theme) as look:
+        figure = Figure(figsize=(PAGE, page.height * MM))
+        _write_heading(figure, page, gradients, label, look)
+        if photo:
+            ax = add_panel(figure, page, 0, count, shape, "image")
+            draw_photo(ax, gradients[0].image)
+            draw_cross(ax, heatmaps[0].pixel, look)
+        shown = None
+        for number, heatmap in enumerate(heatmaps):
+            ax = add_panel(figure, page, number + photo, count, shape, heatmap.model)
+            shown = draw_map(ax, heatmap.values, scale.norm(), look.sequential)
+            draw_contours(ax, heatmap, "#ffffff", "#000000")
+            draw_cross(ax, heatmap.pixel, look)
+        name = "|gradient|" if scale.unit != "logit" else "|attribution|"
+        add_colour_bar(figure, page.bar(0), shown, scale, name, look, signed=False)
+        title = f"{heatmaps[0].model} − {heatmaps[1].model}"
+        ax = add_panel(figure, page, count - 1, count, shape, title)
+        shown = draw_map(ax, difference, signed.signed_norm(), look.diverging)
+        draw_cross(ax, heatmaps[0].pixel, look)
+        add_colour_bar(figure, page.bar(1), shown, signed, "difference", look, signed=True)
+        _write_table(figure, page, rows, [h.model for h in heatmaps], look)
+        _write_notes(figure, page, gradients, heatmaps, gamma, look)
+    return figure
+
+
+def describe_target(gradient: PixelGradient) -> str:
+    """In words, what was differentiated where: "the logit of “ring” at x = 60, y = 40"."""
+    y, x = gradient.pixel
+    what = f" ({gradient.target})" if gradient.target not in ("", "class given") else ""
+    return f"the logit of “{gradient.class_name}”{what} at x = {x}, y = {y}"
+
+
+def _check_comparable(gradients: Sequence[PixelGradient], heatmaps: Sequence[Heatmap]) -> None:
+    kinds = {
+        "size": {h.values.shape for h in heatmaps},
+        "pixel": {h.pixel for h in heatmaps} | {g.pixel for g in gradients},
+        "class": {g.class_id for g in gradients},
+        "method": {g.method for g in gradients},
+        "reduction": {(h.reduction, h.smoothing) for h in heatmaps},
+    }
+    wrong = [name for name, found in kinds.items() if len(found) != 1]
+    if len(heatmaps) < 2 or len(heatmaps) != len(gradients) or wrong:
+        raise ArgumentError(
+            "draw_comparison",
+            needed="two or more heatmaps that can be compared, each with its gradient",
+            got=f"{len(heatmaps)} heatmaps, {len(gradients)} gradients"
+            + (f", not of one {', '.join(wrong)}" if wrong else ""),
+            fix="Give maps of the same image, pixel, class and method, reduced alike.",
+        )
+
+
+def _table_rows(
+    gradients: Sequence[PixelGradient], measures: Sequence[Mapping[str, float]]
+) -> list[list[str]]:
+    predicted = [g.prediction[g.pixel] for g in gradients]
+    names = [
+        g.classes[p] if 0 <= p < len(g.classes) else str(p) for g, p in zip(gradients, predicted, strict=True)
+    ]
+    rows = [
+        ["class predicted at the pixel", *(shorten(name, 24) for name in names)],
+        [f"logit of “{shorten(gradients[0].class_name, 20)}”", *(format_value(g.logit) for g in gradients)],
+    ]
+    for name in SHOWN:
+        if all(name in found for found in measures):
+            text, unit = MEASURES[name]
+            rows.append(
+                [f"{text} ({unit})" if unit else text, *(format_value(found[name]) for found in measures)]
+            )
+    return rows
+
+
+def _write_heading(
+    figure: Figure, page: Page, gradients: Sequence[PixelGradient], label: str, look: Look
+) -> None:
+    first = f"What {describe_target(gradients[0])} depends on"
+    second = f"method: {gradients[0].method}"
+    if label:
+        second = f"true class: {label} · {second}"
+    for line, size, colour, top in ((first, 9, look.text, 1.6), (second, 7, look.muted, 6.2)):
+        room = int((WIDTH - 2 * MARGIN) / (CHARACTER * size / 7))
+        _write(figure, page, MARGIN, top, shorten(line, room), fontsize=size, color=colour)
+
+
+def _write_table(figure: Figure, page: Page, rows: list[list[str]], models: list[str], look: Look) -> None:
+    top = page.bars_top + BAR
+    first = 58.0
+    step = min(49.0, (WIDTH - MARGIN - AXIS_LEFT - first) / len(models))
+    rights = [AXIS_LEFT + first + step * (i + 1) for i in range(len(models))]
+    room = int((step - 3) / (1.15 * CHARACTER))  # bold
+    for right, model in zip(rights, models, strict=True):
+        _write(figure, page, right, top, shorten(model, room), ha="right", fontweight="bold")
+    for number, row in enumerate(rows):
+        y = top + (number + 1) * LINE
+        _rule(figure, page, AXIS_LEFT, rights[-1], y - 0.35, look)
+        _write(figure, page, AXIS_LEFT, y, row[0])
+        for right, text in zip(rights, row[1:], strict=True):
+            _write(figure, page, right, y, text, ha="right")
+
+
+def _write_notes(
+    figure: Figure,
+    page: Page,
+    gradients: Sequence[PixelGradient],
+    heatmaps: Sequence[Heatmap],
+    gamma: float,
+    look: Look,
+) -> None:
+    blur = contour_smoothing(heatmaps[0].values.shape)
+    notes = [
+        f"Colour channels reduced by {_REDUCTIONS[heatmaps[0].reduction]}; one scale for all maps"
+        + ("" if gamma == 1 else f", colours by value to the power {gamma:g}"),
+        f"contours of 50 % (solid) and 90 % (dashed) of the energy of maps blurred by σ = {format_value(blur)} pixels",
+        *dict.fromkeys(note for heatmap in heatmaps for note in heatmap.notes),
+    ]
+    if gradients[0].method in ("deconvnet", "guided"):
+        notes.append(f"“{gradients[0].method}” is partly an edge detector")
+    room = int((WIDTH - AXIS_LEFT - MARGIN) / (CHARACTER * 6 / 7))
+    lines = textwrap.wrap("; ".join(notes) + ".", room)
+    if len(lines) > _NOTES:
+        lines = [*lines[: _NOTES - 1], shorten(" ".join(lines[_NOTES - 1 :]), room)]
+    top = page.height - _NOTES * LINE
+    for number, line in enumerate(lines):
+        _write(figure, page, AXIS_LEFT, top + number * (LINE - 0.8), line, fontsize=6, color=look.muted)
+
+
+def _write(figure: Figure, page: Page, left: float, top: float, text: str, **style: object) -> None:
+    x, y, _, _ = page.box(left, top, 0, 0)
+    figure.text(x, y, text, va="top", **style)  # type: ignore[arg-type]
+
+
+def _rule(figure: Figure, page: Page, left: float, right: float, top: float, look: Look) -> None:
+    from matplotlib.lines import Line2D
+
+    start, end = page.box(left, top, 0, 0), page.box(right, top, 0, 0)
+    figure.add_artist(Line2D([start[0], end[0]], [start[1], end[1]], color=look.grid, linewidth=0.5))

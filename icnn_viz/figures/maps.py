@@ -1,0 +1,144 @@
+"""What figures of heatmaps have in common: one scale for several maps, the cross, contours, colour bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from icnn_viz.figures.style import Look
+from icnn_viz.heatmaps import density_region
+from icnn_viz.records import Heatmap
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+
+SQRT = 0.5
+CLIP = 0.999
+CONTOURS = (0.5, 0.9)
+_LINES = {0.5: "-", 0.9: (0, (3, 1.6))}
+
+
+@dataclass(frozen=True)
+class HeatScale:
+    """One scale for maps that are compared; no map is normalised by itself.
+
+    Attributes:
+        top: the value at the end of the scale; larger ones (at most 1 in 1,000 pixels) are drawn in its colour.
+        beyond: whether there are larger ones.
+        gamma: 1 is linear; 0.5, colours by the square root, lets faint parts be seen.
+        unit: of the values.
+    """
+
+    top: float
+    beyond: bool
+    gamma: float = SQRT
+    unit: str = ""
+
+    def norm(self) -> Normalize:
+        """For maps, from 0."""
+        from matplotlib.colors import PowerNorm
+
+        return PowerNorm(self.gamma, vmin=0, vmax=self.top, clip=True)
+
+    def signed_norm(self) -> Normalize:
+        """For differences, symmetric about 0 with the same gamma."""
+        from matplotlib.colors import FuncNorm
+
+        def forward(v: np.ndarray) -> np.ndarray:
+            return np.sign(v) * np.abs(v) ** self.gamma
+
+        def inverse(v: np.ndarray) -> np.ndarray:
+            return np.sign(v) * np.abs(v) ** (1 / self.gamma)
+
+        return FuncNorm((forward, inverse), vmin=-self.top, vmax=self.top, clip=True)
+
+
+def fit_scale(maps: Sequence[np.ndarray], *, gamma: float = SQRT, unit: str = "") -> HeatScale:
+    """The scale on which all of `maps` (H, W), signed or not, can be seen together."""
+    sizes = np.concatenate([np.abs(m).ravel() for m in maps])
+    largest = float(sizes.max())
+    top = float(np.quantile(sizes, CLIP)) if largest else 1.0
+    # A map of a few pixels must not be cut down to nothing by its own quantile.
+    top = _round_up(max(top, 0.1 * largest))
+    return HeatScale(top, largest > top, gamma, unit)
+
+
+def unit_of(method: str) -> str:
+    """The unit of a map made by an attribution method."""
+    return "logit" if method in ("gradient*input", "integrated") else "logit per unit of normalised input"
+
+
+def draw_map(ax: Axes, values: np.ndarray, norm: Normalize, cmap: str) -> Any:
+    """Show (H, W) values on the pixels of the image; returns the artist for a colour bar."""
+    height, width = values.shape
+    return ax.imshow(values, norm=norm, cmap=cmap, interpolation="nearest", extent=_extent(height, width))
+
+
+def draw_photo(ax: Axes, image: np.ndarray) -> None:
+    """Show (H, W, 3) uint8."""
+    ax.imshow(image, interpolation="nearest", extent=_extent(*image.shape[:2]))
+
+
+def draw_cross(ax: Axes, pixel: tuple[int, int], look: Look, size: float = 7) -> None:
+    """A red cross on the pixel, with a white and a dark rim so that it is seen on anything, by anyone."""
+    y, x = pixel
+    for colour, width in (("#000000", 3.4), ("#ffffff", 2.4), (look.cross, 1.3)):
+        ax.plot(
+            [x],
+            [y],
+            marker="x",
+            markersize=size,
+            markeredgewidth=width,
+            color=colour,
+            linestyle="none",
+            zorder=9,
+            clip_on=False,
+        )
+
+
+def contour_smoothing(shape: tuple[int, int]) -> float:
+    """Standard deviation in pixels of the blur under contours: 1.2 % of the image's diagonal."""
+    return 0.012 * float(np.hypot(*shape))
+
+
+def draw_contours(ax: Axes, heatmap: Heatmap, colour: str, rim: str | None = None) -> None:
+    """Outlines of the smallest regions that hold 50 % (solid) and 90 % (dashed) of the energy of the blurred map.
+
+    Raw gradients are speckled: outlines of their own regions would be rings round single pixels.
+    """
+    from matplotlib.patheffects import withStroke
+    from scipy.ndimage import gaussian_filter
+
+    blurred = gaussian_filter(heatmap.values, contour_smoothing(heatmap.values.shape), mode="reflect")
+    if not blurred.any():
+        return
+    smooth = Heatmap(blurred, heatmap.pixel, heatmap.model)
+    for share in CONTOURS:
+        region = density_region(smooth, share)
+        level = float(blurred[region].min())
+        if level >= blurred.max():
+            continue
+        # Closed at the border too: a rim of zeros around the image.
+        padded = np.pad(blurred, 1)
+        ys, xs = (np.concatenate([[-0.5], np.arange(n), [n - 0.5]]) for n in blurred.shape)
+        drawn = ax.contour(
+            xs, ys, padded, [level], colors=[colour], linewidths=0.9, linestyles=[_LINES[share]]
+        )
+        if rim:
+            drawn.set_path_effects([withStroke(linewidth=2.0, foreground=rim, alpha=0.6)])
+
+
+def _round_up(value: float) -> float:
+    """The next number whose quarter and sixteenth are short, so that ticks can be true."""
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(
+        next(step for step in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 4.8, 6.4, 8, 10) if step * power >= value) * power
+    )
+
+
+def _extent(height: int, width: int) -> tuple[float, float, float, float]:
+    return (-0.5, width - 0.5, height - 0.5, -0.5)

@@ -1,0 +1,265 @@
+"""The comparison of heatmaps: one scale, true values, nothing clipped or overlapping, whatever the image's shape."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from icnn_core.errors import ArgumentError
+from icnn_viz.figures.comparison import draw_comparison
+from icnn_viz.figures.maps import fit_scale
+from icnn_viz.figures.panels import format_value
+from icnn_viz.heatmaps import measure_heatmap, to_heatmap
+from icnn_viz.records import PixelGradient
+
+HEIGHT, WIDTH, PIXEL = 24, 37, (9, 20)
+LONG = "irregular, snapped to slots"
+
+
+def make_gradient(
+    label: str = "irregular", seed: int = 0, shape: tuple[int, int] = (HEIGHT, WIDTH), **changes: Any
+):
+    height, width = shape
+    pixel = changes.pop("pixel", PIXEL if shape == (HEIGHT, WIDTH) else (height // 3, width // 2))
+    rng = np.random.default_rng(seed)
+    y, x = np.indices(shape)
+    envelope = np.exp(-((y - pixel[0]) ** 2 + (x - pixel[1]) ** 2) / (2 * (3 + seed) ** 2))
+    gradient = (rng.laplace(size=(3, *shape)) * envelope * 1e-4).astype(np.float32)
+    image = rng.integers(0, 256, (*shape, 3), np.uint8)
+    values = {
+        "model": label,
+        "image": image,
+        "pixel": pixel,
+        "gradient": gradient,
+        "class_id": 1,
+        "classes": ("background", "bicyclist on a road"),
+        "prediction": (envelope > 0.5).astype(int),
+        "logit": -12.345,
+    }
+    return PixelGradient(**(values | changes))
+
+
+def make_pair(**changes: Any) -> tuple[list[PixelGradient], list[Any]]:
+    gradients = [make_gradient("irregular", 0, **changes), make_gradient(LONG, 2, **changes)]
+    return gradients, [to_heatmap(g) for g in gradients]
+
+
+def images_of(figure: Figure) -> list[Any]:
+    return [image for ax in figure.axes for image in ax.get_images()]
+
+
+def test_one_scale_for_all_maps_and_a_difference_centred_at_zero() -> None:
+    gradients, heatmaps = make_pair()
+    photo, first, second, difference = images_of(draw_comparison(gradients, heatmaps))
+    np.testing.assert_array_equal(photo.get_array(), gradients[0].image)
+    for shown, heatmap in zip((first, second), heatmaps, strict=True):
+        np.testing.assert_array_equal(shown.get_array(), heatmap.values)
+    np.testing.assert_allclose(difference.get_array(), heatmaps[0].values - heatmaps[1].values)
+    values = np.linspace(0, first.norm.vmax, 5)
+    np.testing.assert_array_equal(first.norm(values), second.norm(values))
+    np.testing.assert_allclose(first.norm(values), np.sqrt(values / first.norm.vmax))
+    assert first.norm.vmin == 0
+    assert first.norm.vmax >= np.quantile([h.values for h in heatmaps], 0.999)
+    signed = np.array([-1, -0.25, 0, 0.25, 1]) * difference.norm.vmax
+    np.testing.assert_allclose(difference.norm(signed), [0, 0.25, 0.5, 0.75, 1], atol=1e-12)
+
+
+def test_gamma_one_is_linear() -> None:
+    _, first, _, difference = images_of(draw_comparison(*make_pair(), gamma=1))
+    assert first.norm(0.25 * first.norm.vmax) == pytest.approx(0.25)
+    assert difference.norm(0.25 * difference.norm.vmax) == pytest.approx(0.625)
+
+
+def test_themes_differ_in_ground_alone() -> None:
+    light, dark = (draw_comparison(*make_pair(), theme=theme) for theme in ("light", "dark"))
+    assert light.get_facecolor() != dark.get_facecolor()
+    assert [t.get_text() for t in light.texts] == [t.get_text() for t in dark.texts]
+    for a, b in zip(images_of(light), images_of(dark), strict=True):
+        np.testing.assert_array_equal(a.get_array(), b.get_array())
+
+
+def test_without_the_photo_no_colour_image_is_in_the_figure() -> None:
+    shown = images_of(draw_comparison(*make_pair(), photo=False))
+    assert [image.get_array().ndim for image in shown] == [2, 2, 2]
+
+
+def test_a_cross_marks_the_pixel_in_every_panel() -> None:
+    figure = draw_comparison(*make_pair())
+    panels = [ax for ax in figure.axes if ax.get_images()]
+    assert len(panels) == 4
+    for ax in panels:
+        crosses = [line for line in ax.lines if line.get_marker() == "x"]
+        assert {(line.get_xdata()[0], line.get_ydata()[0]) for line in crosses} == {(PIXEL[1], PIXEL[0])}
+        assert crosses[-1].get_color() == "#ff1f1f"
+
+
+def test_row_0_lies_at_the_top_and_pixels_lie_at_their_coordinates() -> None:
+    for image in images_of(draw_comparison(*make_pair())):
+        assert image.get_extent() == (-0.5, WIDTH - 0.5, HEIGHT - 0.5, -0.5)
+        assert image.origin == "upper"
+        assert image.axes.get_ylim() == (HEIGHT - 0.5, -0.5)
+        assert image.axes.get_xlim() == (-0.5, WIDTH - 0.5)
+
+
+def test_contours_enclose_half_and_nine_tenths_of_a_smooth_map() -> None:
+    gradient = make_gradient(shape=(80, 120), pixel=(30, 70))
+    y, x = np.indices((80, 120))
+    smooth = np.exp(-0.5 * (((y - 30) / 9) ** 2 + ((x - 70) / 14) ** 2)).astype(np.float32)
+    gradients = [
+        PixelGradient(**{**vars(gradient), "gradient": np.stack([smooth] * 3), "model": name})
+        for name in ("a", "b")
+    ]
+    figure = draw_comparison(gradients, [to_heatmap(g) for g in gradients])
+    panel = [ax for ax in figure.axes if ax.get_images()][1]
+    areas = []
+    for contour in panel.collections:
+        (path,) = contour.get_paths()
+        px, py = path.vertices[:, 0], path.vertices[:, 1]
+        areas.append(0.5 * abs(px @ np.roll(py, 1) - py @ np.roll(px, 1)))
+    blur = (0.012 * np.hypot(80, 120)) ** 2  # widens both variances
+    sizes = np.sqrt((81 + blur) * (196 + blur))
+    assert areas == pytest.approx([2 * np.pi * sizes * np.log(2), 2 * np.pi * sizes * np.log(10)], rel=0.04)
+
+
+def test_the_table_says_what_was_measured() -> None:
+    gradients, heatmaps = make_pair()
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[5:12, 15:30] = True
+    measures = [measure_heatmap(h, object_mask=mask) for h in heatmaps]
+    texts = [
+        t.get_text() for t in draw_comparison(gradients, heatmaps, measures=measures, label="tree").texts
+    ]
+    for found in measures:
+        assert format_value(found["area_90"]) in texts
+        assert format_value(found["energy_in_object"]) in texts
+    assert "energy in the object (share)" in texts
+    assert texts.count("bicyclist on a road") == 2
+    assert texts.count("−12.3") == 2
+    assert texts[0] == "What the logit of “bicyclist on a road” at x = 20, y = 9 depends on"
+    assert texts[1].startswith("true class: tree")
+    assert not any("energy in the object" in t.get_text() for t in draw_comparison(gradients, heatmaps).texts)
+
+
+def test_notes_say_how_the_maps_were_made() -> None:
+    gradients, _ = make_pair(method="guided", notes=("logits upsampled",))
+    heatmaps = [to_heatmap(g, "l2", smoothing=2) for g in gradients]
+    text = " ".join(t.get_text() for t in draw_comparison(gradients, heatmaps).texts)
+    for part in (
+        "Euclidean norm",
+        "smoothed, σ = 2 pixels",
+        "logits upsampled",
+        "partly an edge detector",
+        "guided",
+    ):
+        assert part in text
+    assert "by value to the power 0.5" in text
+
+
+@pytest.mark.parametrize("photo", [True, False])
+@pytest.mark.parametrize("shape", [(120, 160), (60, 480), (480, 90), (7, 5), (1, 3)])
+def test_nothing_is_clipped_or_overlaps(shape: tuple[int, int], photo: bool) -> None:
+    gradients, heatmaps = make_pair(shape=shape)
+    assert_tidy(draw_comparison(gradients, heatmaps, photo=photo, label="a rather long name of a class"))
+
+
+def test_many_maps_and_long_names_stay_tidy() -> None:
+    names = [
+        "irregular",
+        LONG,
+        "a network with a very long name that nobody could read in one line",
+        "randomised",
+    ]
+    gradients = [make_gradient(name, seed, shape=(90, 120)) for seed, name in enumerate(names)]
+    figure = draw_comparison(gradients, [to_heatmap(g) for g in gradients])
+    assert len(images_of(figure)) == 6
+    assert_tidy(figure)
+
+
+def assert_tidy(figure: Figure) -> None:
+    """Every text lies inside the figure and none meets another or a panel; panels do not meet."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    panels = [ax.get_window_extent(renderer) for ax in figure.axes]
+    boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in _texts(figure) if t.get_text()]
+    assert len(boxes) > 20
+    for text, box in boxes:
+        inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+        assert inside, f"{text!r} is clipped"
+        assert not any(_overlap(box, panel) for panel in panels), f"{text!r} lies on a panel"
+    for (a, first), (b, second) in itertools.combinations(boxes, 2):
+        assert not _overlap(first, second), f"{a!r} overlaps {b!r}"
+    for first, second in itertools.combinations(panels, 2):
+        assert not _overlap(first, second)
+
+
+def _texts(figure: Figure) -> list[Any]:
+    texts = list(figure.texts)
+    for ax in figure.axes:
+        texts += [ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label, *ax.texts]
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            texts += [tick.label1 for tick in ticks if tick.label1.get_visible()]
+    return texts
+
+
+def _overlap(a: Any, b: Any) -> bool:
+    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+    return width > 0.5 and height > 0.5
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    gradients, heatmaps = make_pair()
+    with pytest.raises(ArgumentError, match="two or more"):
+        draw_comparison(gradients[:1], heatmaps[:1])
+    for change, name in [
+        ({"class_id": 0}, "class"),
+        ({"pixel": (1, 2)}, "pixel"),
+        ({"method": "guided"}, "method"),
+        ({"shape": (HEIGHT, WIDTH + 1)}, "size"),
+    ]:
+        other = make_gradient("other", 1, **change)
+        with pytest.raises(ArgumentError, match=f"not of one .*{name}"):
+            draw_comparison([gradients[0], other], [heatmaps[0], to_heatmap(other)])
+    with pytest.raises(ArgumentError, match="reduction"):
+        draw_comparison(gradients, [heatmaps[0], to_heatmap(gradients[1], "l2")])
+
+
+def test_maps_without_energy_are_drawn() -> None:
+    gradients, _ = make_pair()
+    empty = [PixelGradient(**{**vars(g), "gradient": np.zeros_like(g.gradient)}) for g in gradients]
+    figure = draw_comparison(empty, [to_heatmap(g) for g in empty])
+    assert "–" in [t.get_text() for t in figure.texts]
+    assert_tidy(figure)
+
+
+def test_the_scale_is_set_by_all_maps_not_by_one() -> None:
+    faint, strong = np.full((50, 70), 0.3), np.full((50, 70), 30.0)
+    assert fit_scale([faint, strong]).top == fit_scale([strong]).top >= 30
+    outlier = strong.copy()
+    outlier[0, 0] = 100
+    scale = fit_scale([outlier])
+    assert (scale.top, scale.beyond) == (32, True)
+    assert not fit_scale([strong]).beyond
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (-0.02, "−0.02"),
+        (0.123456, "0.123"),
+        (1234.5, "1\u202f234"),
+        (2.5e-5, "2.5·10⁻⁵"),
+        (-3e7, "−3.0·10⁷"),
+        (float("nan"), "–"),
+        (float("inf"), "∞"),
+    ],
+)
+def test_format_value(value: float, text: str) -> None:
+    assert format_value(value) == text

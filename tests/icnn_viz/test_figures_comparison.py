@@ -100,7 +100,7 @@ def test_a_cross_marks_the_pixel_in_every_panel() -> None:
 
 def test_row_0_lies_at_the_top_and_pixels_lie_at_their_coordinates() -> None:
     for image in images_of(draw_comparison(*make_pair())):
-        assert image.get_extent() == (-0.5, WIDTH - 0.5, HEIGHT - 0.5, -0.5)
+        assert tuple(image.get_extent()) == (-0.5, WIDTH - 0.5, HEIGHT - 0.5, -0.5)
         assert image.origin == "upper"
         assert image.axes.get_ylim() == (HEIGHT - 0.5, -0.5)
         assert image.axes.get_xlim() == (-0.5, WIDTH - 0.5)

@@ -17,8 +17,8 @@ MIN_POINTS = 3
 """Fewer points than this cannot span a covariance in the plane."""
 MOVED = 0.1
 """A point has moved when it lies farther than this from its slot (px); a start shift (eq. 5) stays below."""
-NO_SPREAD = 1e-4
-"""A slot whose larger standard deviation is below this (px) has no spread."""
+NO_SPREAD = 1e-2
+"""A slot whose larger standard deviation is below this (px) has no spread; a start shift has less."""
 ON_A_LINE = 1e-4
 """A slot whose smaller standard deviation is below this share of the larger one has no area."""
 STUDENT_DOF = 3.0

@@ -16,9 +16,6 @@ from icnn_viz.statistics.tables import to_table, with_adjusted
 if TYPE_CHECKING:
     import pandas as pd
 
-SKEWNESS_AT_MOST = 0.5
-KURTOSIS_WITHIN = 2.0
-GAP_AT_MOST = 0.1
 _TESTS = ("skewness", "kurtosis", "henze_zirkler", "gap")
 COLUMNS = (
     "layer:str depth:int slot:int state:str points:int skewness excess_kurtosis gap roughly_gaussian:bool tested:int "
@@ -41,14 +38,18 @@ class NormalityTest:
     """How to test. Calling it with clouds gives one row a slot, p-values adjusted over all of them (`q_…`).
 
     Attributes:
-        subsample: points a p-value is taken from, at most; effect sizes are taken from all.
-        simulations: Gaussian samples behind the Monte Carlo p of `gap`.
-        seed: of the subsamples and the simulations.
+        subsample: points a p-value is taken from, at most; effect sizes are taken from all. simulations:
+        Gaussian samples behind the Monte Carlo p of `gap`. seed: of the subsamples and the simulations.
+        small_skewness, small_kurtosis, small_gap: a slot is roughly Gaussian if none of its effect sizes is
+        larger.
     """
 
     subsample: int = 500
     simulations: int = 2000
     seed: int = 0
+    small_skewness: float = 0.5
+    small_kurtosis: float = 2.0
+    small_gap: float = 0.1
 
     def __call__(self, clouds: Iterable[PositionCloud]) -> pd.DataFrame:
         """Columns: COLUMNS. Slots whose state is not "ok" have no measures, only the word."""
@@ -75,7 +76,11 @@ class NormalityTest:
             "excess_kurtosis": whole.excess_kurtosis,
             "gap": gap,
         }
-        row["roughly_gaussian"] = is_roughly_gaussian(whole.skewness, whole.excess_kurtosis, gap)
+        row["roughly_gaussian"] = (
+            whole.skewness <= self.small_skewness
+            and abs(whole.excess_kurtosis) <= self.small_kurtosis
+            and gap <= self.small_gap
+        )
         few = points
         if len(points) > self.subsample:
             few = points[rng.choice(len(points), self.subsample, replace=False)]
@@ -94,11 +99,6 @@ class NormalityTest:
             "p_henze_zirkler": p,
             "p_gap": (1 + beyond) / (1 + self.simulations),
         }
-
-
-def is_roughly_gaussian(skewness: float, kurtosis: float, gap: float) -> bool:
-    """The rule of docs/statistics.md: all three effect sizes are small."""
-    return skewness <= SKEWNESS_AT_MOST and abs(kurtosis) <= KURTOSIS_WITHIN and gap <= GAP_AT_MOST
 
 
 def mahalanobis_squared(points: np.ndarray) -> np.ndarray:

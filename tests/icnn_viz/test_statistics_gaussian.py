@@ -81,7 +81,7 @@ def test_orientation_is_an_axis_from_the_row_towards_down(direction, angle):
 
 def test_every_degenerate_slot_gets_a_word():
     points = draw(np.eye(2), 9)
-    points[:, 0] = 0.01  # the start shift
+    points[:, 0] *= 1e-3  # no more than a start shift
     points[:, 1] = 3.0
     points[:, 2] = np.nan
     points[:, 3, 0] = 0.0
@@ -117,7 +117,7 @@ def test_summary_counts_by_hand():
 
 
 def test_summary_of_layers_in_order_with_words():
-    still, lost = np.full((4, 6, 2), 0.01), np.full((4, 6, 2), np.nan)
+    still, lost = 1e-3 * draw(np.eye(2), 4), np.full((4, 6, 2), np.nan)
     table = summarise_clouds(
         [cloud_of(lost, depth=2), cloud_of(still, depth=1), cloud_of(still[:1] + 3, depth=0)]
     )

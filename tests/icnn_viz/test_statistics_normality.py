@@ -9,7 +9,6 @@ from icnn_viz.statistics.normality import (
     NormalityTest,
     gap_to_chi2,
     henze_zirkler,
-    is_roughly_gaussian,
     mahalanobis_squared,
     mardia,
 )
@@ -116,8 +115,10 @@ def test_a_mild_departure_is_significant_but_roughly_gaussian():
     rng = np.random.default_rng(7)
     mild = rng.standard_t(16, size=(20_000, 3, 2))
     row = NormalityTest(subsample=20_000, simulations=200)([cloud_of(mild[:3000])]).iloc[0]
-    assert is_roughly_gaussian(row.skewness, row.excess_kurtosis, row.gap)
+    assert row.roughly_gaussian
     assert row.q_kurtosis < 0.05
+    strict = NormalityTest(simulations=50, small_kurtosis=0.1)([cloud_of(mild[:3000])])
+    assert not strict.roughly_gaussian.any()
 
 
 def test_degenerate_slots_have_a_word_and_no_numbers():

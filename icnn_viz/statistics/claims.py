@@ -1,0 +1,66 @@
+"""What the paper says of learnt positions (figure 4), judged on a network's clouds by rules fixed
+beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.findings import (
+    Finding,
+    find_close,
+    find_gaussian,
+    find_spread,
+    find_strips,
+    find_trend,
+)
+from icnn_viz.statistics.rules import CANNOT_BE_SAID, ClaimRules
+from icnn_viz.statistics.summary import summarise
+from icnn_viz.statistics.tables import to_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = "claim:str verdict:str number unit:str evidence:str rule:str layers:int"
+
+
+def judge_claims(clouds: Iterable[PositionCloud], rules: ClaimRules | None = None) -> pd.DataFrame:
+    """One row for each claim of the paper, in its order. Columns: COLUMNS.
+
+    `verdict` is "holds", "does not hold" or "cannot be said here"; `number`, in `unit`, is what decided (NA
+    if there was none); `evidence` says it in words; `rule` is the rule applied; `layers` is how many layers
+    were judged.
+
+    Args:
+        clouds: one a layer, of one network.
+        rules: other thresholds than those of docs/statistics.md.
+    """
+    rules = rules or ClaimRules()
+    given = sorted(clouds, key=lambda cloud: cloud.depth)
+    judged = [cloud for cloud in given if _is_judged(cloud, rules)]
+    claims = (
+        ("Per slot, positions are roughly Gaussian", find_gaussian, rules.gaussian),
+        ("Centres lie close to the regular positions", find_close, rules.close),
+        ("Variances differ between slots", find_spread, rules.spread),
+        ("Deeper layers' clouds are longer and narrower", find_trend, rules.trend),
+        ("The outer slots' clouds are like strips", find_strips, rules.strip),
+    )
+    rows = []
+    for claim, find, rule in claims:
+        finding = find(judged, rules) if judged else _nothing_judged(given, rules)
+        rows.append({"claim": claim, **finding._asdict(), "rule": rule, "layers": len(judged)})
+    return to_table(rows, COLUMNS)
+
+
+def _is_judged(cloud: PositionCloud, rules: ClaimRules) -> bool:
+    row = summarise(cloud)
+    moved = row["share_moved"]
+    enough = len(cloud.points) >= rules.shapes and isinstance(moved, float) and moved >= rules.moved
+    return row["state"] == "ok" and enough
+
+
+def _nothing_judged(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
+    states = [str(summarise(cloud)["state"]) for cloud in clouds]
+    words = ", ".join(f"{states.count(word)} {word}" for word in dict.fromkeys(states)) or "none given"
+    return Finding(CANNOT_BE_SAID, None, "", f"no layer has {rules.judged} (layers: {words})")

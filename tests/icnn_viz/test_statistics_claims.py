@@ -1,0 +1,152 @@
+"""The paper's claims, each on clouds built so that the verdict is known; and the page with the rules."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.claims import judge_claims
+from icnn_viz.statistics.findings import find_trend
+from icnn_viz.statistics.rules import ClaimRules
+
+SLOTS = np.stack(np.meshgrid([-2.0, 0.0, 2.0], [-3.0, 0.0, 3.0], indexing="ij"), -1).reshape(-1, 2)
+RULES = ClaimRules(resamples=200, permutations=99)
+HOLDS, FAILS, UNSURE = "holds", "does not hold", "cannot be said here"
+GAUSSIAN, CLOSE, SPREAD, DEEPER, STRIPS = range(5)
+
+
+def cloud_of(displacements, depth=0):
+    positions = (SLOTS + displacements)[None]
+    return PositionCloud(
+        f"l{depth}", depth, (3, 3), (2, 3), "channel", SLOTS, positions, np.ones(positions.shape[:-1])
+    )
+
+
+def network(elongations, count=300, widths=1.0, shift=0.0, draw=np.random.Generator.standard_normal):
+    """A layer for each elongation; strips lie along x; the slots' sizes are `widths`."""
+    rng = np.random.default_rng(0)
+    clouds = []
+    for depth, elongation in enumerate(elongations):
+        points = draw(rng, size=(count, 9, 2)) * [1 / np.sqrt(elongation), np.sqrt(elongation)]
+        clouds.append(cloud_of(points * np.reshape(widths, (-1, 1)) + shift, depth))
+    return clouds
+
+
+def verdicts(clouds, rules=RULES):
+    return list(judge_claims(clouds, rules).verdict)
+
+
+def test_the_paper_s_picture_holds():
+    table = judge_claims(network([1.1, 1.4, 1.9, 2.3, 2.8, 3.5], widths=np.linspace(0.6, 1.4, 9)), RULES)
+    assert list(table.verdict) == [HOLDS] * 5
+    assert (table.layers == 6).all()
+    assert table.number[DEEPER] == pytest.approx(1)
+    assert table.number[STRIPS] == 1
+    assert "tau 1.00" in table.evidence[DEEPER]
+
+
+def test_its_opposite_does_not():
+    opposite = network([1.6, 1.5, 1.4, 1.2, 1.05, 1.0], shift=2.0, draw=np.random.Generator.laplace)
+    assert verdicts(opposite) == [FAILS] * 5
+
+
+def test_what_lies_between_cannot_be_said():
+    half = network([1.5] * 6)  # elongation at the limit, no trend beyond chance
+    mixed = half[:3] + network([1.5] * 6, draw=np.random.Generator.laplace)[3:]
+    mixed = [
+        cloud_of(c.displacements * np.linspace(1, 2, 9)[:, None] ** (c.depth % 2), c.depth) for c in mixed
+    ]
+    found = judge_claims(
+        mixed, ClaimRules(resamples=200, permutations=99, gaussian_fails=0.4, close_spacings=0.001)
+    )
+    assert found.verdict[GAUSSIAN] == UNSURE
+    assert found.number[GAUSSIAN] == pytest.approx(0.5, abs=0.05)
+    assert found.verdict[SPREAD] == UNSURE
+    assert found.number[SPREAD] == 0.5
+    assert found.verdict[STRIPS] == UNSURE
+
+
+def test_a_trend_too_small_to_matter_does_not_hold():
+    found = find_trend(network(np.linspace(1.3, 1.42, 8), count=10_000), RULES)
+    assert found.number is not None
+    assert found.number > 0.8
+    assert found.verdict == FAILS
+
+
+def test_four_layers_have_no_trend_but_the_rest_is_judged():
+    found = judge_claims(network([2.0, 2.5, 3.0, 3.5], widths=np.linspace(0.6, 1.4, 9)), RULES)
+    assert list(found.verdict) == [HOLDS, HOLDS, HOLDS, UNSURE, HOLDS]
+    assert "too few" in found.evidence[DEEPER]
+    assert found.number.isna().tolist() == [False, False, False, True, False]
+
+
+def test_never_trained_few_and_lost_layers_are_not_judged():
+    rng = np.random.default_rng(0)
+    still = cloud_of(rng.uniform(-1e-3, 1e-3, size=(300, 9, 2)), 0)
+    few = cloud_of(rng.standard_normal((40, 9, 2)), 1)
+    lost = cloud_of(np.full((300, 9, 2), np.nan), 2)
+    hardly = cloud_of(np.where(np.arange(300)[:, None, None] < 100, rng.standard_normal((300, 9, 2)), 0.0), 3)
+    table = judge_claims([still, few, lost, hardly], RULES)
+    assert list(table.verdict) == [UNSURE] * 5
+    assert (table.layers == 0).all()
+    assert "1 undeformed, 2 ok, 1 not finite" in table.evidence[0]
+    assert verdicts([]) == [UNSURE] * 5
+
+
+def test_lost_and_equal_slots_count_against_their_layer():
+    clouds = network([2.0] * 5, widths=np.linspace(0.3, 0.7, 9))
+    for cloud in clouds:
+        cloud.positions[0, :, [0, 1, 2], :] = np.nan
+        cloud.positions[0, :, 3, :] = SLOTS[3] + [1.0, 0.0]
+    table = judge_claims(clouds, RULES)
+    assert table.number[GAUSSIAN] == pytest.approx(5 / 9)
+    assert table.number[CLOSE] == pytest.approx(5 / 9)
+    assert table.number[STRIPS] == pytest.approx(4 / 8)
+
+
+def test_kernels_without_outer_slots_have_no_strips():
+    rng = np.random.default_rng(0)
+    slots = np.zeros((1, 2))
+    points = rng.standard_normal((300, 1, 2))
+    cloud = PositionCloud("p", 0, (1, 1), (1, 1), "channel", slots, points[None], np.ones((1, 300, 1)))
+    assert verdicts([cloud]) == [HOLDS, HOLDS, UNSURE, UNSURE, UNSURE]
+
+
+def test_layers_that_moved_as_a_whole():
+    rigid = [cloud_of(np.full((120, 9, 2), 0.3), depth) for depth in range(5)]
+    found = judge_claims(rigid, RULES)
+    assert list(found.verdict) == [FAILS, HOLDS, UNSURE, UNSURE, FAILS]
+    assert verdicts(rigid + network([2.0] * 11)[5:])[DEEPER] != HOLDS
+
+
+def test_the_page_states_every_threshold():
+    page = Path(__file__).parents[2].joinpath("docs", "statistics.md").read_text(encoding="utf-8")
+    rules = ClaimRules()
+    stated = {
+        "shapes": f"at least {rules.shapes} shapes",
+        "moved": "at least half of its points have moved",
+        "small_skewness": f"≤ {rules.small_skewness:g} (independent",
+        "small_kurtosis": f"between −{rules.small_kurtosis:g} and {rules.small_kurtosis:g}",
+        "small_gap": f"≤ {rules.small_gap:g} |",
+        "gaussian_holds": f"roughly Gaussian | ≥ {rules.gaussian_holds * 100:g} % |",
+        "gaussian_fails": f"| ≥ {rules.gaussian_holds * 100:g} % | ≤ {rules.gaussian_fails * 100:g} %",
+        "close_spacings": "within a quarter of the grid spacing",
+        "close_holds": f"close ≥ {rules.close_holds * 100:g} %",
+        "far_fails": f"far > {rules.far_fails * 100:g} %",
+        "spread_ratio": f"spread_ratio ≥ {rules.spread_ratio:g}",
+        "spread_q": f"q ≤ {rules.spread_q:g}",
+        "spread_holds": f"| ≥ {rules.spread_holds * 100:g} % | ≤ {rules.spread_fails * 100:g} %",
+        "spread_fails": f"≤ {rules.spread_fails * 100:g} %",
+        "trend_layers": f"under {rules.trend_layers} judged layers",
+        "trend_kendall": f"τ ≥ {rules.trend_kendall:g}, interval above 0, rise ≥ {rules.trend_rise:g}",
+        "trend_rise": f"with a rise < {rules.trend_rise:g}",
+        "strip_elongation": f"interval lies above {rules.strip_elongation:g}",
+        "strip_holds": f"above ≥ {rules.strip_holds * 100:g} %",
+        "strip_fails": f"below ≥ {rules.strip_fails * 100:g} %",
+    }
+    assert set(stated) == {field.name for field in fields(rules)} - {"resamples", "permutations", "seed"}
+    assert (rules.moved, rules.close_spacings) == (0.5, 0.25)
+    for name, sentence in stated.items():
+        assert sentence in page, name

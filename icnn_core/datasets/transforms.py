@@ -1,16 +1,12 @@
 """Image and mask to what a network takes: scaled, mirrored and cropped together, normalised as ImageNet's nets expect.
 
-Nothing here draws from global random state. What happens to image `index` in epoch `epoch` follows from
-(seed, epoch, index) alone, whichever worker or process does it, so a resumed run sees what the first one saw.
+Nothing here draws from global random state: what happens to an image follows from the seed given with it, so a
+resumed run, another worker or another process does the same.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
-import numpy as np
 import torch
-from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
@@ -20,13 +16,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Sample = tuple[torch.Tensor, torch.Tensor]
-Resize = float | tuple[int, int] | None
-
-
-class Transform(Protocol):
-    """Image (3, H, W) uint8 and mask (H, W) int64 to a normalised image (3, h, w) float32 and its mask (h, w) int64."""
-
-    def __call__(self, image: torch.Tensor, mask: torch.Tensor, generator: torch.Generator) -> Sample: ...
+Size = float | tuple[int, int] | None
 
 
 def normalise(image: torch.Tensor) -> torch.Tensor:
@@ -34,20 +24,14 @@ def normalise(image: torch.Tensor) -> torch.Tensor:
     return F.normalize(F.to_dtype(image, torch.float32, scale=True), list(IMAGENET_MEAN), list(IMAGENET_STD))
 
 
-def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
-    """The random numbers of one image in one epoch, independent of those of any other."""
-    state = np.random.SeedSequence((seed, epoch, index)).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]))
-
-
 class TrainTransform:
     """Random scale, mirror and crop; beyond the image lies the mean colour, labelled void.
 
     Args:
-        crop: (height, width) of the result, or None for the whole (scaled) image.
+        size: the size before the random scale: (height, width), or a factor; None keeps the image's.
+        crop: (height, width) of the result, or None for the whole scaled image.
         scale: range of the random scale.
         mirror: whether every second image, on average, is mirrored left to right.
-        resize: done first: a factor, or (height, width); None keeps the size.
         ignore_index: the label of void.
 
     Raises:
@@ -56,24 +40,26 @@ class TrainTransform:
 
     def __init__(
         self,
-        crop: tuple[int, int] | None,
         *,
+        size: Size = None,
+        crop: tuple[int, int] | None = None,
         scale: tuple[float, float] = (0.5, 1.5),
         mirror: bool = True,
-        resize: Resize = None,
         ignore_index: int = 255,
     ) -> None:
         if crop is not None and min(crop) < 1:
             raise _bad("a crop of at least 1 × 1", crop)
         if not 0 < scale[0] <= scale[1]:
             raise _bad("a scale (low, high) with 0 < low ≤ high", scale)
-        self.crop, self.scale, self.mirror = crop, scale, mirror
-        self.resize, self.ignore_index = _checked_resize(resize), ignore_index
+        self.size, self.crop = _checked(size), crop
+        self.scale, self.mirror, self.ignore_index = scale, mirror, ignore_index
 
-    def __call__(self, image: torch.Tensor, mask: torch.Tensor, generator: torch.Generator) -> Sample:
+    def __call__(self, image: torch.Tensor, mask: torch.Tensor, seed: int) -> Sample:
+        """Image (3, H, W) uint8 and mask (H, W) int64 to a normalised image (3, h, w) float32 and its mask (h, w)."""
+        generator = torch.Generator().manual_seed(seed)
         scale, mirror, y, x = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
         factor = self.scale[0] + scale * (self.scale[1] - self.scale[0])
-        height, width = _target_size(mask.shape, self.resize)
+        height, width = _target_size(mask.shape, self.size)
         image, mask = _resized(image, mask, (max(1, round(height * factor)), max(1, round(width * factor))))
         if self.mirror and mirror < 0.5:
             image, mask = F.horizontal_flip(image), F.horizontal_flip(mask)
@@ -101,46 +87,20 @@ class EvalTransform:
     """Normalisation, and a resize on request.
 
     Args:
-        resize: a factor, or (height, width); None keeps the size.
-        resize_mask: False keeps the mask in its own size, for scoring upsampled predictions against it.
+        size: (height, width), or a factor; None keeps the image's.
+        resize_mask: False keeps the mask in its own size, for measuring upsampled predictions against it.
 
     Raises:
         ArgumentError: a size out of range.
     """
 
-    def __init__(self, resize: Resize = None, *, resize_mask: bool = True) -> None:
-        self.resize, self.resize_mask = _checked_resize(resize), resize_mask
+    def __init__(self, size: Size = None, *, resize_mask: bool = False) -> None:
+        self.size, self.resize_mask = _checked(size), resize_mask
 
-    def __call__(
-        self, image: torch.Tensor, mask: torch.Tensor, generator: torch.Generator | None = None
-    ) -> Sample:
-        resized, resized_mask = _resized(image, mask, _target_size(mask.shape, self.resize))
+    def __call__(self, image: torch.Tensor, mask: torch.Tensor) -> Sample:
+        """Image (3, H, W) uint8 and mask (H, W) int64 to a normalised image (3, h, w) float32 and the mask."""
+        resized, resized_mask = _resized(image, mask, _target_size(mask.shape, self.size))
         return normalise(resized), resized_mask if self.resize_mask else mask
-
-
-class TransformedDataset(Dataset):
-    """A data set seen through a transform, with random numbers by (seed, epoch, index).
-
-    An item is asked for by `index` (epoch 0) or by `(epoch, index)`. A sampler that yields such pairs needs no word to
-    worker processes when an epoch begins. Attributes of the data set (classes, palette, …) are its own too.
-    """
-
-    def __init__(self, dataset: Any, transform: Transform, seed: int = 0) -> None:
-        self.dataset, self.transform, self.seed = dataset, transform, seed
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
-        """The normalised image (3, h, w) float32 and its mask (h, w) int64."""
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        image, mask = self.dataset[index]
-        return self.transform(image, mask, sample_generator(self.seed, epoch, index))
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "dataset" or name.startswith("__"):  # while unpickling there is no data set to ask
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
 
 
 def _resized(image: torch.Tensor, mask: torch.Tensor, size: tuple[int, int]) -> Sample:
@@ -151,18 +111,18 @@ def _resized(image: torch.Tensor, mask: torch.Tensor, size: tuple[int, int]) -> 
     return image, F.resize(mask[None], list(size), InterpolationMode.NEAREST_EXACT)[0]
 
 
-def _target_size(size: tuple[int, ...], resize: Resize) -> tuple[int, int]:
-    if resize is None:
-        return size[0], size[1]
-    if isinstance(resize, tuple):
-        return resize
-    return max(1, round(size[0] * resize)), max(1, round(size[1] * resize))
+def _target_size(own: tuple[int, ...], size: Size) -> tuple[int, int]:
+    if size is None:
+        return own[0], own[1]
+    if isinstance(size, tuple):
+        return size
+    return max(1, round(own[0] * size)), max(1, round(own[1] * size))
 
 
-def _checked_resize(resize: Resize) -> Resize:
-    if resize is not None and (min(resize) < 1 if isinstance(resize, tuple) else not 0 < resize <= 16):
-        raise _bad("resize as a factor in (0, 16] or as (height, width)", resize)
-    return resize
+def _checked(size: Size) -> Size:
+    if size is not None and (min(size) < 1 if isinstance(size, tuple) else not 0 < size <= 16):
+        raise _bad("a size (height, width), or a factor in (0, 16]", size)
+    return size
 
 
 def _bad(needed: str, got: object) -> ArgumentError:

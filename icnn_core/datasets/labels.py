@@ -1,0 +1,89 @@
+"""Label sets: names, colours, and which number in a mask file means which class. From the package's data files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+IGNORE_INDEX = 255
+Colour = tuple[int, int, int]
+
+_SAFE = (
+    "#282828",
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#F0E442",
+)  # after Okabe and Ito
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes of a data set.
+
+    Attributes:
+        name: of the data set.
+        classes: names by class id.
+        palette: RGB by class id.
+        ids: class id, or 255 for void, by the number that stands in a mask file. Other numbers are errors.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    ids: Mapping[int, int]
+
+    def table(self) -> np.ndarray:
+        """(largest number + 1,) int16: `ids` as an array, -1 where a number means nothing."""
+        table = np.full(max(self.ids) + 1, -1, np.int16)
+        for number, label in self.ids.items():
+            table[number] = label
+        return table
+
+
+def read_label_data(name: str) -> dict[str, Any]:
+    """The package's data file on a label set: "classes", "palette", "void_ids", and the data set's own keys."""
+    return json.loads(
+        resources.files("icnn_core.datasets").joinpath(f"{name}.json").read_text(encoding="utf-8")
+    )
+
+
+def read_labels(name: str) -> LabelSet:
+    """A label set of the package whose mask files hold class ids, or the file's "ids" for them."""
+    data = read_label_data(name)
+    numbers = data.get("ids", range(len(data["classes"])))
+    return to_label_set(name, data["classes"], data["palette"], numbers, data["void_ids"])
+
+
+def to_label_set(
+    name: str,
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+    numbers: Iterable[int],
+    void: Iterable[int] = (IGNORE_INDEX,),
+) -> LabelSet:
+    """A label set from `numbers`, those of the classes in mask files in order, and those that mean void."""
+    ids = {number: label for label, number in enumerate(numbers)} | dict.fromkeys(void, IGNORE_INDEX)
+    colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
+    return LabelSet(name, tuple(classes), colours, ids)
+
+
+def default_palette(count: int) -> tuple[Colour, ...]:
+    """Colours for classes that have none: up to eight that colour-blind readers tell apart, else PASCAL VOC's."""
+    if count <= len(_SAFE):
+        return tuple((int(c[1:3], 16), int(c[3:5], 16), int(c[5:7], 16)) for c in _SAFE[:count])
+    return tuple(_voc_colour(label) for label in range(count))
+
+
+def _voc_colour(label: int) -> Colour:
+    """The bits of the label, three at a time, fill red, green and blue from the highest bit down."""
+    red, green, blue = (sum((label >> (3 * i + c) & 1) << (7 - i) for i in range(3)) for c in range(3))
+    return red, green, blue

@@ -1,0 +1,211 @@
+"""The base of all data sets on disk: pairs of an image file and a mask file, checked as they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from icnn_core.datasets.images import UnreadableError, read_image, read_mask, read_size
+from icnn_core.datasets.labels import IGNORE_INDEX, LabelSet
+from icnn_core.errors import DataError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+_SHOWN = 3  # names in an error
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image and its mask.
+
+    Attributes:
+        stem: what the two file names share.
+        image, mask: the files.
+    """
+
+    stem: str
+    image: Path
+    mask: Path
+
+
+class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Images (3, H, W) uint8 and masks (H, W) int64, of class ids and 255 for void, from pairs of files.
+
+    Attributes:
+        name, classes, palette: of the label set.
+        ignore_index: 255, the label of void.
+        pairs: the files, in the order of the items.
+
+    Args:
+        pairs: what is there.
+        labels: what the numbers in the masks mean.
+        read_numbers: reads a mask file, to (H, W); `read_mask` unless the format is another.
+        skip_bad: give an image that cannot be decoded as one that is void everywhere, so that it counts neither in
+            a loss nor in a measure, and remember it in `skipped`; False raises the error.
+    """
+
+    ignore_index = IGNORE_INDEX
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        labels: LabelSet,
+        *,
+        read_numbers: Callable[[Path], np.ndarray] = read_mask,
+        skip_bad: bool = False,
+    ) -> None:
+        self.pairs, self.labels, self.skip_bad = tuple(pairs), labels, skip_bad
+        self.name, self.classes, self.palette = labels.name, labels.classes, labels.palette
+        self._read_numbers, self._table = read_numbers, labels.table()
+        # in shared memory: worker processes mark, this one reports
+        self._bad = torch.zeros(len(self.pairs), dtype=torch.bool).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image and mask.
+
+        Raises:
+            DataError: a file is missing, damaged (unless skipped) or of another kind, the mask has another size than
+                the image, or holds a number that is no class.
+            IndexError: index out of range.
+        """
+        pair = self.pairs[index]
+        try:
+            image, numbers = read_image(pair.image), self._read_numbers(pair.mask)
+        except UnreadableError:
+            if not self.skip_bad:
+                raise
+            self._bad[index] = True
+            return _void(read_size(pair.image) or read_size(pair.mask) or (64, 64))
+        if tuple(image.shape[1:]) != numbers.shape:
+            raise DataError(
+                f"mask {pair.mask}",
+                needed=f"the size of its image, {image.shape[2]} × {image.shape[1]} (width × height)",
+                got=f"{numbers.shape[1]} × {numbers.shape[0]}",
+                fix="Make the mask anew from this image, or resize it without interpolation.",
+            )
+        return image, torch.from_numpy(self._to_labels(numbers, pair.mask))
+
+    def _to_labels(self, numbers: np.ndarray, path: Path) -> np.ndarray:
+        inside = numbers.min(initial=0) >= 0 and numbers.max(initial=0) < len(self._table)
+        labels = self._table[numbers] if inside else np.array([-1])
+        if labels.min(initial=0) >= 0:
+            return labels.astype(np.int64)
+        wrong = [n for n in np.unique(numbers).tolist() if n not in self.labels.ids]
+        raise DataError(
+            f"mask {path}",
+            needed=f"the numbers of {len(self.classes)} classes, or of void",
+            got=f"{_listed(wrong)} (known: {_ranges(self.labels.ids)})",
+            fix="Mend the mask, or give the label set that it was made for.",
+        )
+
+    @property
+    def skipped(self) -> list[Path]:
+        """Images left out so far because they or their masks cannot be decoded; seen from every worker process."""
+        return [self.pairs[i].image for i in self._bad.nonzero().flatten().tolist()]
+
+
+def _void(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.zeros(3, *size, dtype=torch.uint8), torch.full(size, IGNORE_INDEX, dtype=torch.int64)
+
+
+def list_pairs(who: str, images: Path, masks: Path, stems: Iterable[str] | None = None) -> list[Pair]:
+    """Image and mask files of the same stem in two folders, sorted, or in the order of `stems`.
+
+    Args:
+        who: the data set, for errors.
+        stems: which to take; None takes all, of which none may be without its partner.
+
+    Raises:
+        DataError: a folder is missing or empty, or a file has no partner.
+    """
+    found = {folder: files_by_stem(who, folder) for folder in (images, masks)}
+    wanted = sorted(found[images].keys() | found[masks].keys()) if stems is None else list(stems)
+    for folder, other in ((images, "mask"), (masks, "image")):
+        lost = [stem for stem in wanted if stem not in found[folder]]
+        if lost:
+            raise DataError(
+                f"{who} {folder}",
+                needed=f"a file for every {other}" if stems is None else "a file for every name of the split",
+                got=f"none for {len(lost)} of {len(wanted)}: {_listed(lost)}",
+                fix="Add the missing files, or remove their partners (or the names).",
+            )
+    return [Pair(stem, found[images][stem], found[masks][stem]) for stem in wanted]
+
+
+def files_by_stem(who: str, folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
+    """The files of a folder that have one of the suffixes, by stem.
+
+    Raises:
+        DataError: no such folder, or two files of one stem.
+    """
+    need_folder(who, folder)
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+            if path.stem in files:
+                raise DataError(
+                    f"{who} {folder}",
+                    needed="one file of each name",
+                    got=f"{files[path.stem].name} and {path.name}",
+                    fix="Remove one.",
+                )
+            files[path.stem] = path
+    return files
+
+
+def need_folder(who: str, folder: Path) -> Path:
+    """The folder, if it is there.
+
+    Raises:
+        DataError: it is not.
+    """
+    if not folder.is_dir():
+        nearest = next((p for p in folder.parents if p.is_dir()), Path())
+        raise DataError(
+            f"{who} {folder}",
+            needed="this folder",
+            got=f"nothing there; {nearest} holds {_listed(sorted(p.name for p in nearest.iterdir()))}",
+            fix="Give the folder in which the data set was unpacked.",
+        )
+    return folder
+
+
+def read_stems(who: str, path: Path) -> list[str]:
+    """Names from a split's list, the first word of each line.
+
+    Raises:
+        DataError: no such file, or nothing in it.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"{who} {path}", needed="the list of this split", got="no such file", fix="Unpack it there."
+        )
+    stems = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not stems:
+        raise DataError(
+            f"{who} {path}", needed="names, one a line", got="an empty list", fix="Unpack it again."
+        )
+    return stems
+
+
+def _listed(names: Sequence[object]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return (", ".join(str(n) for n in names[:_SHOWN]) or "nothing") + more
+
+
+def _ranges(ids: Mapping[int, int]) -> str:
+    """Numbers as "0–10, 255"."""
+    numbers, parts = sorted(ids), []
+    start = numbers[0]
+    for number, following in zip(numbers, [*numbers[1:], None], strict=True):
+        if following != number + 1:
+            parts.append(str(start) if start == number else f"{start}–{number}")
+            start = following if following is not None else start
+    return ", ".join(parts)

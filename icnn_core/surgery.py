@@ -92,6 +92,14 @@ def snap_to_slots(model: nn.Module) -> nn.Module:
     return model
 
 
+def make_regular(model: nn.Module) -> tuple[str, ...]:
+    """Replace every irregular layer by the convolution with its weights, in place; the names of those replaced."""
+    layers = irregular_layers(model)
+    for name, layer in layers.items():
+        model.set_submodule(name, layer.to_conv2d())
+    return tuple(layers)
+
+
 def irregular_layers(model: nn.Module) -> dict[str, IrregularConv2d]:
     """The irregular layers by name, in network order."""
     return {name: module for name, module in model.named_modules() if isinstance(module, IrregularConv2d)}

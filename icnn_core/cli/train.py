@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 
 def command(
-    preset: Annotated[str, typer.Argument(help="shapes (built in) or camvid: the data and its settings.")] = "shapes",
+    preset: Annotated[
+        str, typer.Argument(help="shapes (built in) or camvid: the data and its settings.")
+    ] = "shapes",
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")] = None,
     irregular: Annotated[
         str | None,
-        typer.Option(help="Irregular from this module to the end, e.g. fc1, res4b11. Left out: a regular network."),
+        typer.Option(
+            help="Irregular from this module to the end, e.g. fc1, res4b11. Left out: a regular network."
+        ),
     ] = None,
     sharing: Annotated[str | None, typer.Option(help="Who shares a shape: layer, channel or none.")] = None,
     backbone: Annotated[str | None, typer.Option(help="tiny, squeezenet1_0, resnet18, …")] = None,
@@ -37,9 +41,15 @@ def command(
     val_split: Annotated[str | None, typer.Option(help="Split to measure on.")] = None,
     evaluate_every: Annotated[int | None, typer.Option(min=0, help="Iterations between evaluations.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that load data.")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings; options here go before it.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Same seed, same result.")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.")] = Path("icnn-run"),
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with settings; options here go before it.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", min=0, help="Same seed, same result.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.")] = Path(
+        "icnn-run"
+    ),
     device: DeviceOption = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")] = False,
     as_json: JsonOption = False,
@@ -57,9 +67,18 @@ def command(
     _train(make_config(preset, config, **overrides), out, device, resume=resume, as_json=as_json)
 
 
-_SETTINGS = frozenset(
-    "root irregular sharing backbone weights init iterations batch_size lr position_lr position_rule train_images "
-    "val_images val_split evaluate_every workers seed".split()
+_SETTINGS = (
+    *("root", "irregular", "sharing", "backbone", "weights", "init", "iterations", "batch_size", "lr"),
+    *(
+        "position_lr",
+        "position_rule",
+        "train_images",
+        "val_images",
+        "val_split",
+        "evaluate_every",
+        "workers",
+        "seed",
+    ),
 )
 
 
@@ -105,6 +124,7 @@ def _describe(progress: Progress) -> str:
 
 
 def _report(result: TrainingResult, model: Any, config: TrainConfig, *, as_json: bool) -> None:
+    from icnn_core.cli._evaluation import print_evaluation
     from icnn_core.training.loop import mean_displacement
 
     console = make_console(json=as_json)
@@ -123,14 +143,7 @@ def _report(result: TrainingResult, model: Any, config: TrainConfig, *, as_json:
             }
         )
     if evaluation is not None:
-        from rich.table import Table
-
-        table = Table("class", "IoU %", title=f"{config.dataset} {config.val_split}")
-        for name, iou in evaluation.iou.items():
-            table.add_row(name, f"{100 * iou:.1f}")
-        table.add_section()
-        table.add_row("mean", f"{100 * evaluation.mean_iou:.1f}")
-        console.print(table)
+        print_evaluation(evaluation, f"{config.dataset} {config.val_split}", console)
     if displacement is not None:
         console.print(f"Positions lie {displacement:.2f} pixels from their slots on average.")
     console.print(f"{result.iterations_done} iterations in {result.seconds:.0f} s. Wrote {result.checkpoint}")

@@ -53,7 +53,7 @@ def dense_kernel(weight: Tensor, positions: Tensor, geometry: Geometry, box: Box
 def reach(positions: Tensor, geometry: Geometry) -> Box:
     """The smallest box that holds every neighbour which some output pixel reads inside the image. Reads the values.
 
-    Positions whose neighbours all lie outside add nothing to it: its size is bounded by the image, not by the positions.
+    Positions whose neighbours all lie outside add nothing: its size is bounded by the image, not by the positions.
     """
     floor, _ = split_anchors(positions.detach(), geometry)
     floor = floor.nan_to_num(0.0, 0.0, 0.0).reshape(-1, 2)

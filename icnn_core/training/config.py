@@ -34,7 +34,8 @@ class TrainConfig:
         irregular: make irregular from this module to the end; None trains the regular network.
         sharing, shift: see `IrregularConv2d`.
         iterations, batch_size, seed: as they say.
-        lr, momentum, weight_decay, power: SGD on the weights with the poly policy.
+        optimizer: of the weights: "sgd" (with momentum, the paper's) or "adamw".
+        lr, momentum, weight_decay, power: of the weights, with the poly policy.
         classifier_lr_factor: multiplies the rate of the classifier, which starts from nothing.
         position_rule: "adam": position_lr is in pixels a step; "sgd": the paper's.
         position_lr: rate of the positions; 0 freezes them.
@@ -65,7 +66,8 @@ class TrainConfig:
     iterations: int = 1000
     batch_size: int = 8
     seed: int = 0
-    lr: float = 0.02
+    optimizer: str = "adamw"
+    lr: float = 0.005
     momentum: float = 0.9
     weight_decay: float = 5e-4
     power: float = 0.9
@@ -87,6 +89,7 @@ class TrainConfig:
             ("position_warmup", "from 0 to below 1", 0 <= self.position_warmup < 1),
             ("step_bound", "above 0", self.step_bound > 0),
             ("scale", "0 < low ≤ high", 0 < self.scale[0] <= self.scale[1]),
+            ("optimizer", '"sgd" or "adamw"', self.optimizer in ("sgd", "adamw")),
             ("position_rule", '"adam" or "sgd"', self.position_rule in ("adam", "sgd")),
         ):
             if not holds:
@@ -101,6 +104,7 @@ class TrainConfig:
 _DEEPLAB: dict[str, Any] = {
     "scale": (0.5, 1.5),
     "batch_size": 16,
+    "optimizer": "sgd",
     "lr": 0.001,
     "classifier_lr_factor": 10.0,
     "frozen_batch_norm": True,
@@ -116,10 +120,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "scale": (0.75, 1.5),
         "crop": (180, 240),
         "batch_size": 8,
-        "lr": 0.005,
+        "optimizer": "adamw",
+        "lr": 3e-4,
+        "weight_decay": 0.01,
         "iterations": 1000,
-        "val_split": "val",
-        "position_lr": 0.02,
     },
 }
 
@@ -132,7 +136,9 @@ def make_config(preset: str, toml: str | Path | None = None, **overrides: Any) -
         ArgumentError: a value of the wrong type or out of range, or a file that is not TOML.
     """
     if preset not in PRESETS:
-        raise NameNotFoundError("train", needed="a preset", got=repr(preset), fix=nearest_names(preset, PRESETS))
+        raise NameNotFoundError(
+            "train", needed="a preset", got=repr(preset), fix=nearest_names(preset, PRESETS)
+        )
     values = dict(PRESETS[preset])
     if toml is not None:
         values |= _read_toml(Path(toml))

@@ -25,7 +25,7 @@ class Evaluation:
 
     @property
     def iou(self) -> dict[str, float]:
-        """Intersection over union per class, in [0, 1]; classes that occur neither in labels nor predictions are left out."""
+        """Intersection over union per class, in [0, 1], without classes that no label and no prediction has."""
         intersection = self.confusion.diagonal()
         union = self.confusion.sum(0) + self.confusion.sum(1) - intersection
         return {

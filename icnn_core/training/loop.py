@@ -10,31 +10,20 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from icnn_core.checkpoint import read_checkpoint, write_checkpoint
+from icnn_core.datasets.registry import SegmentationDataset
 from icnn_core.errors import CheckpointError, TrainingError
 from icnn_core.surgery import irregular_layers
 from icnn_core.training.config import TrainConfig, to_toml
 from icnn_core.training.evaluate import Evaluation, evaluate
 from icnn_core.training.optimizers import Optimizers
 from icnn_core.training.stream import Sample, Transform, training_batches
-
-
-class SegmentationData(Protocol):
-    """What training needs of a data set."""
-
-    name: str
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    ignore_index: int
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> Sample: ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +52,7 @@ class TrainingResult:
 
 def train(
     model: nn.Module,
-    train_set: SegmentationData,
+    train_set: SegmentationDataset,
     val_samples: Sequence[Sample],
     transform: Transform,
     config: TrainConfig,
@@ -122,7 +111,7 @@ class _Run:
     def __init__(
         self,
         model: nn.Module,
-        data: SegmentationData,
+        data: SegmentationDataset,
         config: TrainConfig,
         out: Path,
         device: torch.device | str,
@@ -145,7 +134,10 @@ class _Run:
             (self.out / "config.toml").write_text(to_toml(self.config), encoding="utf-8")
         except OSError as error:
             raise CheckpointError(
-                str(self.out), needed="a folder that can be written", got=str(error), fix="Choose another --out."
+                str(self.out),
+                needed="a folder that can be written",
+                got=str(error),
+                fix="Choose another --out.",
             ) from error
         return 0
 
@@ -154,7 +146,10 @@ class _Run:
         state = checkpoint.training
         if "optimizers" not in state:
             raise CheckpointError(
-                str(checkpoint.path), needed="the state of a run", got="weights alone", fix="Train from the start."
+                str(checkpoint.path),
+                needed="the state of a run",
+                got="weights alone",
+                fix="Train from the start.",
             )
         self.model.load_state_dict(checkpoint.state)
         self.optimizers.load_state_dict(state["optimizers"])

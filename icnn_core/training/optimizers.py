@@ -15,9 +15,9 @@ from icnn_core.training.config import TrainConfig
 class Optimizers:
     """What one training step does to a network's parameters.
 
-    SGD with momentum moves the weights; positions are moved by Adam, so that their rate is in pixels a step, or by
-    SGD, the paper's rule. Both follow the poly policy; positions rest while they warm up, and no step of theirs
-    leaves its pixel cell by more than the bound.
+    SGD with momentum or AdamW moves the weights. Positions are moved by Adam, so that their rate is in pixels a
+    step, or by SGD, the paper's rule. Both follow the poly policy; positions rest while they warm up, and no step of
+    theirs leaves its pixel cell by more than the bound.
     """
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
@@ -25,14 +25,20 @@ class Optimizers:
             model, lr=config.lr, position_lr=config.position_lr, weight_decay=config.weight_decay
         )
         split = _split_classifier(model, weights, config)
-        self.optimizers: list[torch.optim.Optimizer] = [torch.optim.SGD(split, momentum=config.momentum)]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(split)
+            if config.optimizer == "adamw"
+            else torch.optim.SGD(split, momentum=config.momentum)
+        ]
         self.schedules: list[LRScheduler] = [
             poly_schedule(self.optimizers[0], config.iterations, config.power)
         ]
         if positions and config.position_lr > 0:
-            rule = torch.optim.Adam if config.position_rule == "adam" else torch.optim.SGD
-            settings: dict[str, Any] = {} if rule is torch.optim.Adam else {"momentum": config.momentum}
-            optimizer = rule(positions, **settings)
+            optimizer = (
+                torch.optim.Adam(positions)
+                if config.position_rule == "adam"
+                else torch.optim.SGD(positions, momentum=config.momentum)
+            )
             warmup = round(config.position_warmup * config.iterations)
             self.optimizers.append(optimizer)
             self.schedules.append(poly_schedule(optimizer, config.iterations, config.power, warmup))

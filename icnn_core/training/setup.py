@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import torch
 from torch import nn
 
-from icnn_core.checkpoint import build_model, read_checkpoint
-from icnn_core.datasets.registry import open_dataset
+from icnn_core.checkpoint import Checkpoint, build_model, read_checkpoint
+from icnn_core.datasets.registry import SegmentationDataset, open_dataset
 from icnn_core.datasets.transforms import EvalTransform, TrainTransform
 from icnn_core.errors import CheckpointError, DeviceError
 from icnn_core.models.deeplab import deeplab_largefov
 from icnn_core.nn import Sharing
 from icnn_core.surgery import Surgery, irregular_layers, make_irregular
 from icnn_core.training.config import TrainConfig
-from icnn_core.training.loop import SegmentationData
 from icnn_core.training.stream import Sample, Transform
 
 
 class Measured(Sequence[Sample]):
     """Validation samples: the image as the network wants it, the labels as they are on disk."""
 
-    def __init__(self, data: SegmentationData, transform: EvalTransform, length: int | None = None) -> None:
+    def __init__(
+        self, data: SegmentationDataset, transform: EvalTransform, length: int | None = None
+    ) -> None:
         self.data, self.transform = data, transform
         self.length = len(data) if length is None else min(length, len(data))
 
@@ -41,7 +43,7 @@ class Measured(Sequence[Sample]):
 class _First(Sequence[Sample]):
     """The first samples of a data set, kept in memory where they are drawn, not read."""
 
-    def __init__(self, data: SegmentationData, length: int | None) -> None:
+    def __init__(self, data: SegmentationDataset, length: int | None) -> None:
         self.data = data
         self.name, self.classes, self.palette = data.name, data.classes, data.palette
         self.ignore_index = data.ignore_index
@@ -64,7 +66,7 @@ class Prepared:
     """What `train` takes, and what the surgery did (None for a regular network)."""
 
     model: nn.Module
-    train_set: SegmentationData
+    train_set: SegmentationDataset
     val_samples: Sequence[Sample]
     transform: Transform
     surgery: Surgery | None
@@ -135,6 +137,33 @@ def _drawn_size(config: TrainConfig) -> tuple[int, int] | None:
     return config.size if config.dataset == "shapes" else None
 
 
+def open_measured(
+    checkpoint: Checkpoint, data: str | None, root: str | Path | None, split: str, images: int | None
+) -> Measured:
+    """The data set to measure a checkpoint on, resized as in its training.
+
+    Raises:
+        CheckpointError: it names no data set and none is given, or was made for another number of classes.
+        IcnnError: the data set cannot be opened.
+    """
+    who, trained_on = str(checkpoint.path), checkpoint.dataset
+    name = data or trained_on.get("name")
+    if name is None:
+        raise CheckpointError(
+            who, needed="the name of a data set", got="none in the file", fix="Name one: --data camvid."
+        )
+    size = tuple(trained_on["size"]) if trained_on.get("size") else None
+    opened = open_dataset(name, root, split, size=size if name == "shapes" else None)
+    if checkpoint.classes and len(checkpoint.classes) != len(opened.classes):
+        raise CheckpointError(
+            who,
+            needed=f"a network for the {len(opened.classes)} classes of {name}",
+            got=f"one for {len(checkpoint.classes)}",
+            fix="Name the data set it was trained on.",
+        )
+    return Measured(opened, EvalTransform(size=size), images)
+
+
 def choose_device(name: str) -> torch.device:
     """ "auto" (CUDA, else the CPU) or a device's name.
 
@@ -148,5 +177,7 @@ def choose_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise DeviceError("--device", needed="a device of this machine", got=f"{name} ({reason})", fix="Try cpu.") from error
+        raise DeviceError(
+            "--device", needed="a device of this machine", got=f"{name} ({reason})", fix="Try cpu."
+        ) from error
     return device

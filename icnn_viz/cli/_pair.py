@@ -1,0 +1,88 @@
+"""Train a small pair of networks on the synthetic set: the demo's, and the one the package ships."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from icnn_core.training.config import TrainConfig
+    from icnn_core.training.loop import Progress, TrainingResult
+
+KINDS = ("regular", "irregular")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two trained networks of the same start, data and schedule, and a picture that neither was trained on."""
+
+    regular: TrainingResult
+    irregular: TrainingResult
+    sample: Path
+
+
+def train_pair(
+    out: Path,
+    *,
+    irregular: str,
+    device: str,
+    on_progress: Callable[[str, Progress], object] = lambda kind, progress: None,
+    **settings: object,
+) -> Pair:
+    """Train both networks into `out/regular` and `out/irregular`, and write `out/sample.png`.
+
+    Args:
+        irregular: the module from which the second network is irregular.
+        settings: of `TrainConfig`, the same for both.
+    """
+    from icnn_core.training.config import make_config
+    from icnn_core.training.loop import train
+    from icnn_core.training.setup import choose_device, prepare
+
+    results = {}
+    for kind in KINDS:
+        config: TrainConfig = make_config(
+            "shapes", **settings, irregular=irregular if kind == "irregular" else None
+        )
+        prepared = prepare(config)
+        results[kind] = train(
+            prepared.model,
+            prepared.train_set,
+            prepared.val_samples,
+            prepared.transform,
+            config,
+            out / kind,
+            device=choose_device(device),
+            on_progress=lambda progress, kind=kind: on_progress(kind, progress),
+        )
+        if results[kind].interrupted:
+            raise KeyboardInterrupt
+    return Pair(results["regular"], results["irregular"], write_sample(out / "sample.png"))
+
+
+def write_sample(path: Path, index: int = 0) -> Path:
+    """An image of the synthetic test split as PNG."""
+    from torchvision.io import write_png
+
+    from icnn_core.datasets.shapes import ShapesDataset
+
+    write_png(ShapesDataset("test")[index][0], str(path))
+    return path
+
+
+def surest_pixel(checkpoint: Path, index: int = 0) -> tuple[int, int]:
+    """(y, x) of the pixel of a thing, in an image of the test split, where the network is surest and right."""
+    import torch
+
+    from icnn_core.checkpoint import build_model, read_checkpoint
+    from icnn_core.datasets.shapes import ShapesDataset
+    from icnn_core.datasets.transforms import normalise
+
+    image, mask = ShapesDataset("test")[index]
+    with torch.inference_mode():
+        probability = build_model(read_checkpoint(checkpoint))(normalise(image)[None])[0].softmax(0)
+    right = probability.gather(0, mask[None])[0] * (mask > 0)
+    y, x = divmod(int(right.argmax()), right.shape[1])
+    return y, x

@@ -1,0 +1,43 @@
+"""Make the pair and the sample image that the package ships: `python -m icnn_viz.data._make` (about 15 minutes)."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from icnn_core.checkpoint import build_model, read_checkpoint, write_checkpoint
+from icnn_viz.cli._pair import KINDS, train_pair, write_sample
+
+
+def main() -> None:
+    """Train both networks with one seed and schedule and store them in half precision, positions in full."""
+    here = Path(__file__).parent
+    with tempfile.TemporaryDirectory() as folder:
+        pair = train_pair(
+            Path(folder),
+            irregular="backbone.layer3",
+            device="auto",
+            seed=0,
+            iterations=6000,
+            on_progress=lambda kind, p: p.iteration % 500 == 0 and print(kind, p, flush=True),
+        )
+        for kind in KINDS:
+            read = read_checkpoint(getattr(pair, kind).checkpoint)
+            write_checkpoint(
+                here / f"shapes-{kind}.safetensors",
+                build_model(read),
+                classes=read.classes,
+                palette=read.palette,
+                ignore_index=read.ignore_index,
+                dataset=read.dataset,
+                metrics=read.metrics,
+                dtype=torch.float16,
+            )
+            print(kind, read.metrics)
+    write_sample(here / "sample.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -170,6 +170,7 @@ class _Run:
         loss.backward()
         value = float(loss.detach())
         if value != value or abs(value) == float("inf"):
+            self._check_positions(iteration)
             raise self._not_finite(iteration)
         self.optimizers.step()
         return value
@@ -246,7 +247,7 @@ class _Run:
             "train",
             needed="a finite loss",
             got=f"NaN or infinity in iteration {iteration + 1}{where}",
-            fix="Lower lr or position_lr; the last checkpoint is intact.",
+            fix="Lower lr or position_lr; what was written before is intact.",
         )
 
 

@@ -1,0 +1,211 @@
+"""Training: what is measured, what a run leaves, and that stopping and going on changes nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tomllib
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from icnn_core import read_checkpoint
+from icnn_core.errors import ArgumentError, CheckpointError, DeviceError, NameNotFoundError, TrainingError
+from icnn_core.training.config import PRESETS, TrainConfig, config_from, make_config, to_toml
+from icnn_core.training.evaluate import confusion_matrix, evaluate
+from icnn_core.training.loop import mean_displacement, train
+from icnn_core.training.optimizers import Optimizers
+from icnn_core.training.setup import choose_device, prepare
+from icnn_core.training.stream import training_batches
+
+SMALL = {"size": (40, 56), "train_images": 7, "val_images": 2, "batch_size": 3, "iterations": 6}
+
+
+def run(out, resume=False, on_progress=lambda progress: None, **settings):
+    config = make_config("shapes", **({**SMALL, "irregular": "backbone.layer4"} | settings))
+    ready = prepare(config)
+    result = train(
+        ready.model, ready.train_set, ready.val_samples, ready.transform, config, out,
+        resume=resume, on_progress=on_progress,
+    )  # fmt: skip
+    return result, ready.model
+
+
+def states_equal(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_leaves_checkpoints_config_and_moved_positions(tmp_path):
+    seen = []
+    result, model = run(tmp_path, evaluate_every=4, on_progress=seen.append)
+    assert [p.iteration for p in seen] == list(range(1, 7))
+    assert [p.iteration for p in seen if p.mean_iou is not None] == [4]
+    assert sorted(os.listdir(tmp_path)) == ["best.pt", "config.toml", "last.pt"]
+    checkpoint = read_checkpoint(result.checkpoint)
+    assert checkpoint.metrics["mean_iou"] == result.evaluation.mean_iou
+    assert checkpoint.dataset["name"] == "shapes"
+    assert [layer.name for layer in checkpoint.irregular][-1] == "classifier.fc1"
+    assert mean_displacement(model) > 0.01
+    assert tomllib.loads((tmp_path / "config.toml").read_text())["irregular"] == "backbone.layer4"
+
+
+def test_same_seed_same_weights_another_seed_others(tmp_path):
+    first, again, other = (run(tmp_path / str(i), seed=s)[1].state_dict() for i, s in enumerate((1, 1, 2)))
+    assert states_equal(first, again)
+    assert not states_equal(first, other)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path):
+    whole, model = run(tmp_path / "whole", evaluate_every=2)
+
+    def press_ctrl_c(progress):
+        if progress.iteration == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    result, _ = run(tmp_path / "parts", evaluate_every=2, on_progress=press_ctrl_c)
+    assert result.interrupted
+    assert result.iterations_done == 3
+    assert result.evaluation is None
+    resumed, same = run(tmp_path / "parts", evaluate_every=2, resume=True)
+    assert not resumed.interrupted
+    assert states_equal(model.state_dict(), same.state_dict())
+    for name in ("last.pt", "best.pt"):
+        ours, theirs = (read_checkpoint(tmp_path / d / name) for d in ("whole", "parts"))
+        assert ours.metrics == theirs.metrics
+    assert resumed.evaluation.mean_iou == whole.evaluation.mean_iou
+
+
+def test_resuming_needs_a_run(tmp_path):
+    with pytest.raises(CheckpointError, match="nothing there"):
+        run(tmp_path, resume=True)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="can be written"):
+        run(tmp_path / "file" / "run", on_progress=lambda p: pytest.fail("trained"))
+
+
+def test_a_lost_loss_names_the_iteration_and_the_layer(tmp_path):
+    with pytest.raises(TrainingError, match=r"iteration \d+; the first broken gradient is that of \S+"):
+        run(tmp_path, lr=1e30, optimizer="sgd", iterations=8)
+
+
+def test_positions_that_are_lost_name_their_layer(tmp_path):
+    def break_positions(progress):
+        with torch.no_grad():
+            layer.positions[0, 0] = float("nan")
+
+    config = make_config("shapes", **SMALL, irregular="classifier", evaluate_every=1)
+    ready = prepare(config)
+    layer = ready.model.classifier.fc1
+    with pytest.raises(TrainingError, match=r"^classifier\.fc1: needs finite positions"):
+        train(
+            ready.model, ready.train_set, ready.val_samples, ready.transform, config, tmp_path,
+            on_progress=break_positions,
+        )  # fmt: skip
+
+
+def test_frozen_positions_stay_and_frozen_batch_norm_keeps_its_statistics(tmp_path):
+    _, model = run(tmp_path, position_lr=0.0, shift=0.0, frozen_batch_norm=True)
+    assert mean_displacement(model) == 0.0
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms
+    assert all(torch.equal(m.running_mean, torch.zeros_like(m.running_mean)) for m in norms)
+
+
+def test_starts_from_a_checkpoint(tmp_path):
+    regular, model = run(tmp_path / "regular", irregular=None, lr=1e-9)
+    _, started = run(
+        tmp_path / "irregular", init=str(regular.checkpoint), lr=1e-9, position_lr=0.0, shift=0.0
+    )
+    name = "backbone.layer4.conv1.weight"
+    torch.testing.assert_close(started.state_dict()[name], model.state_dict()[name], rtol=0, atol=1e-6)
+    with pytest.raises(CheckpointError, match="irregular layers"):
+        run(tmp_path / "again", init=str(tmp_path / "irregular" / "last.pt"))
+
+
+def test_batches_depend_on_seed_and_iteration_alone():
+    samples = [(torch.full((3, 2, 3), float(i)), torch.full((2, 3), i)) for i in range(5)]
+
+    def batches(first, last, workers=0):
+        loader = training_batches(
+            samples, lambda x, y, s: (x + s % 1000, y), batch_size=2, first=first, last=last, seed=4,
+            workers=workers,
+        )  # fmt: skip
+        return [(x.tolist(), y.tolist()) for x, y in loader]
+
+    whole = batches(0, 10)
+    assert whole[6:] == batches(6, 10)
+    firsts = [y[0][0] for _, labels in whole for y in [labels[0:1], labels[1:2]] for y in y]
+    assert sorted(firsts[:5]) == sorted(firsts[5:10]) == list(range(5)), "every epoch shows every sample once"
+    assert whole[0][0] != whole[5][0], "a sample is transformed anew in every epoch"
+
+
+def test_the_classifier_learns_faster_and_positions_have_their_own_rule():
+    model = prepare(make_config("shapes", **SMALL, irregular="classifier")).model
+    config = make_config("shapes", lr=0.1, classifier_lr_factor=10.0, position_lr=0.5, position_rule="sgd")
+    optimizers = Optimizers(model, config)
+    rates = {g.get("name"): g["initial_lr"] for o in optimizers.optimizers for g in o.param_groups}
+    assert rates == {"weights": 0.1, "classifier": 1.0, "positions": 0.5}
+    assert [type(o).__name__ for o in optimizers.optimizers] == ["AdamW", "SGD"]
+    assert optimizers.optimizers[1].param_groups[0]["lr"] == 0.0, "positions rest while they warm up"
+    count = sum(p.numel() for o in optimizers.optimizers for g in o.param_groups for p in g["params"])
+    assert count == sum(p.numel() for p in model.parameters())
+
+
+def test_iou_worked_by_hand():
+    labels = torch.tensor([[0, 0, 1], [1, 9, 9]])
+    predictions = torch.tensor([[0, 1, 1], [0, 2, 1]])
+    counts = confusion_matrix(labels, predictions, 4, ignore_index=9)
+    assert counts.tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+    class Fixed(nn.Module):
+        def forward(self, x):
+            return nn.functional.one_hot(predictions, 4).permute(2, 0, 1)[None].float()
+
+    result = evaluate(Fixed(), [(torch.zeros(3, 2, 3), labels)], classes=("a", "b", "c", "d"), ignore_index=9)
+    assert result.iou == pytest.approx({"a": 1 / 3, "b": 1 / 3})
+    assert result.mean_iou == pytest.approx(1 / 3)
+    assert result.pixel_accuracy == 0.5
+
+
+def test_evaluation_resizes_logits_to_the_labels_and_keeps_the_mode():
+    model = nn.Sequential(nn.Conv2d(3, 2, 1)).train()
+    with torch.no_grad():
+        model[0].weight.zero_()
+        model[0].bias.copy_(torch.tensor([0.0, 1.0]))
+    result = evaluate(model, [(torch.zeros(3, 4, 5), torch.ones(9, 7, dtype=torch.int64))],
+                      classes=("a", "b"), ignore_index=255)  # fmt: skip
+    assert np.array_equal(result.confusion, [[0, 0], [0, 63]])
+    assert model.training
+
+
+def test_config_survives_toml_and_refuses_what_it_does_not_know(tmp_path):
+    config = make_config("camvid", root='a\\b "c"', crop=(3, 5), irregular="res4b11")
+    path = tmp_path / "run.toml"
+    path.write_text(to_toml(config), encoding="utf-8")
+    assert config_from(tomllib.loads(path.read_text(encoding="utf-8"))) == config
+    assert make_config("shapes", path, batch_size=3) == TrainConfig(
+        **{f: getattr(config, f) for f in config.__dataclass_fields__} | {"batch_size": 3}
+    )
+    with pytest.raises(NameNotFoundError, match="Did you mean iterations"):
+        config_from({"iteratons": 3})
+    with pytest.raises(NameNotFoundError, match="camvid"):
+        make_config("camvd")
+    with pytest.raises(ArgumentError, match="batch_size"):
+        config_from({"batch_size": "8"})
+    with pytest.raises(ArgumentError, match="position_warmup"):
+        make_config("shapes", position_warmup=1.0)
+    path.write_text("= 3")
+    with pytest.raises(ArgumentError, match="TOML"):
+        make_config("shapes", path)
+    assert all(make_config(name) for name in PRESETS)
+
+
+def test_devices():
+    assert choose_device("cpu").type == "cpu"
+    with pytest.raises(DeviceError, match="Try cpu"):
+        choose_device("nonsense")

@@ -2,6 +2,7 @@
 
 from icnn_viz.heatmaps.measures import MEASURES, SHARES, measure_heatmap
 from icnn_viz.heatmaps.overlap import (
+    connected_part,
     energy_in_mask,
     energy_per_class,
     pointing_game,
@@ -25,6 +26,7 @@ __all__ = [
     "MEASURES",
     "REDUCTIONS",
     "SHARES",
+    "connected_part",
     "density_region",
     "distance_energy",
     "elongation",

@@ -1,0 +1,184 @@
+"""What a user names on the command line, read: pixels, classes, images, labels, networks of their own."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from icnn_core.errors import ArgumentError, DataError, NameNotFoundError, nearest_names
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def parse_pixel(text: str) -> tuple[int, int]:
+    """ "x,y", x the column and y the row, to (y, x). A usage error if it is anything else."""
+    parts = text.replace(" ", "").split(",")
+    if len(parts) != 2 or not all(part.lstrip("-").isdigit() for part in parts):
+        raise typer.BadParameter(f"{text!r} is not x,y: two whole numbers, column and row, counted from 0.")
+    return int(parts[1]), int(parts[0])
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "HEIGHTxWIDTH" to (height, width). A usage error if it is anything else."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
+        raise typer.BadParameter(f"{text!r} is not HEIGHTxWIDTH, e.g. 180x240.")
+    return int(parts[0]), int(parts[1])
+
+
+def check_pixel(pixel: tuple[int, int], image: np.ndarray) -> None:
+    """Raises: ArgumentError: the pixel lies outside the image."""
+    height, width = image.shape[:2]
+    y, x = pixel
+    if not (0 <= y < height and 0 <= x < width):
+        raise ArgumentError(
+            "--pixel",
+            needed=f"x in 0…{width - 1} and y in 0…{height - 1}, for the image is {width} wide and {height} high",
+            got=f"x = {x}, y = {y}",
+            fix="Give x,y: the column, then the row, counted from 0.",
+        )
+
+
+def find_class(text: str, classes: Sequence[str]) -> int:
+    """A class's name (case does not matter) or number, to its id.
+
+    Raises:
+        NameNotFoundError: no such class.
+    """
+    if text.isdigit():
+        if classes and int(text) >= len(classes):
+            raise NameNotFoundError(
+                "--class",
+                needed=f"a class id from 0 to {len(classes) - 1}",
+                got=text,
+                fix=f"The network has {len(classes)} classes.",
+            )
+        return int(text)
+    lowered = [name.lower() for name in classes]
+    if text.lower() in lowered:
+        return lowered.index(text.lower())
+    fix = (
+        nearest_names(text, classes) if classes else "The checkpoint knows no names: give the class's number."
+    )
+    raise NameNotFoundError("--class", needed="a class of the network", got=repr(text), fix=fix)
+
+
+def read_image(path: Path, max_size: int) -> np.ndarray:
+    """An image file as (H, W, 3) uint8 RGB, turned the way it is meant to be seen.
+
+    Args:
+        max_size: pixels allowed along the longer side; checked before the pixels are read.
+
+    Raises:
+        DataError: missing, unreadable, or larger than `max_size`.
+    """
+    import numpy as np
+    from PIL import ImageOps
+
+    return np.array(ImageOps.exif_transpose(_opened(path, "--image", max_size)).convert("RGB"))
+
+
+def read_labels(path: Path, shape: tuple[int, int], max_size: int) -> np.ndarray:
+    """A label file, whose pixel values (or palette indices) are class ids, as (H, W) int64.
+
+    Raises:
+        DataError: missing, unreadable, in colour, or not of the image's size (`shape`).
+    """
+    import numpy as np
+
+    labels = np.array(_opened(path, "--labels", max_size))
+    if labels.ndim != 2:
+        raise DataError(
+            "--labels",
+            needed="one number per pixel: a grey or palette image",
+            got=f"{path} with {labels.shape[-1]} channels",
+            fix="Give the file with class ids, not the coloured one.",
+        )
+    if labels.shape != shape:
+        raise DataError(
+            "--labels",
+            needed=f"labels of the image's size, {shape[1]} × {shape[0]}",
+            got=f"{path} with {labels.shape[1]} × {labels.shape[0]}",
+            fix="Give the labels of this image.",
+        )
+    return labels.astype(np.int64)
+
+
+def load_factory(text: str) -> Callable[[], Any]:
+    """The function "package.module:function", imported because the user names it here, from the working folder too.
+
+    Raises:
+        NameNotFoundError: there is no such module or function.
+        ArgumentError: it is not written so, cannot be called, or its module fails on import.
+    """
+    import importlib
+    import sys
+
+    module_name, _, name = text.partition(":")
+    if not module_name or not name:
+        raise ArgumentError(
+            "--model",
+            needed="package.module:function",
+            got=repr(text),
+            fix="E.g. --model mynets.unet:make_unet.",
+        )
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise NameNotFoundError(
+            "--model",
+            needed="a module that can be imported from here",
+            got=str(error),
+            fix="Install it, or run this in the folder that holds it.",
+        ) from error
+    except Exception as error:  # the user's own module may fail in any way
+        raise ArgumentError(
+            "--model",
+            needed="a module that can be imported",
+            got=f"{type(error).__name__}: {error}",
+            fix=f"Try: python -c 'import {module_name}'.",
+        ) from error
+    if not callable(getattr(module, name, None)):
+        raise NameNotFoundError(
+            "--model",
+            needed=f"a function in {module_name}",
+            got=repr(name),
+            fix=nearest_names(name, [n for n, value in vars(module).items() if callable(value)]),
+        )
+    return getattr(module, name)
+
+
+def _opened(path: Path, who: str, max_size: int) -> Any:
+    """A picture in memory, its size checked before its pixels are read."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(path)
+        with picture:
+            width, height = picture.size
+            if max(width, height) <= max_size:
+                picture.load()
+                return picture.copy()
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
+        if isinstance(error, FileNotFoundError):
+            got = "nothing there"
+        else:
+            got = f"{type(error).__name__}: {error}".replace(str(path), path.name)
+        raise DataError(
+            who, needed="an image that can be read", got=f"{path}: {got}", fix="Give a PNG or JPEG file."
+        ) from error
+    raise DataError(
+        who,
+        needed=f"at most {max_size} pixels along each side",
+        got=f"{path} with {width} × {height}",
+        fix=f"Scale it down, or raise the limit: --max-size {max(width, height)}.",
+    )

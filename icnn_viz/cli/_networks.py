@@ -1,0 +1,127 @@
+"""The networks that `icnn-viz heatmap` compares: two checkpoints, or one against itself without its shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icnn_core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from icnn_core.checkpoint import Checkpoint
+    from icnn_viz.gradients import Target
+    from icnn_viz.records import PixelGradient
+
+SNAPPED = "irregular, snapped to slots"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network to look at.
+
+    Attributes:
+        label: shown to the reader.
+        model: in evaluation mode, on its device.
+        size: (height, width) that it wants to see, or None.
+        classes: names by class id, perhaps none.
+    """
+
+    label: str
+    model: nn.Module
+    size: tuple[int, int] | None
+    classes: tuple[str, ...]
+
+    def look(
+        self, image: np.ndarray, targets: Sequence[Target], method: str, seed: int
+    ) -> list[PixelGradient]:
+        """The gradients of several targets in one image."""
+        from icnn_viz.gradients import pixel_gradients
+
+        return pixel_gradients(
+            self.model,
+            image,
+            targets,
+            method=method,
+            label=self.label,
+            classes=self.classes,
+            size=self.size,
+            seed=seed,
+        )
+
+
+def load_pair(
+    irregular: Path,
+    regular: Path | None,
+    *,
+    factory: Callable[[], Any] | None = None,
+    size: tuple[int, int] | None = None,
+    device: str = "auto",
+) -> list[Network]:
+    """The irregular network and, beside it, the regular one or itself with its positions snapped to the slots.
+
+    Args:
+        factory: builds the regular network, for files that name none of this package.
+        size: what the networks see; None = what they were trained with.
+
+    Raises:
+        CheckpointError: a file that cannot be used, two different sets of classes, or nothing to compare.
+        DeviceError: no such device.
+    """
+    from icnn_core.checkpoint import read_checkpoint
+    from icnn_core.surgery import snap_to_slots
+    from icnn_core.training.setup import choose_device
+
+    place = choose_device(device)
+    first = read_checkpoint(irregular)
+    second = read_checkpoint(regular) if regular else None
+    if second is None and not first.irregular:
+        raise CheckpointError(
+            str(irregular),
+            needed="irregular layers, or a second network",
+            got="a network without irregular layers alone",
+            fix="Name the other network with --regular.",
+        )
+    if second is not None and first.classes and second.classes and first.classes != second.classes:
+        raise CheckpointError(
+            str(regular),
+            needed=f"the classes of {irregular}: {_listed(first.classes)}",
+            got=_listed(second.classes),
+            fix="Compare networks that tell the same classes apart.",
+        )
+    network = _build(first, "irregular", factory, size, place)
+    if second is not None:
+        return [network, _build(second, "regular", factory, size, place, first.classes)]
+    snapped = snap_to_slots(_build(first, SNAPPED, factory, size, place).model)
+    return [network, Network(SNAPPED, snapped, network.size, network.classes)]
+
+
+def _build(
+    checkpoint: Checkpoint,
+    label: str,
+    factory: Callable[[], Any] | None,
+    size: tuple[int, int] | None,
+    place: Any,
+    classes: tuple[str, ...] = (),
+) -> Network:
+    from icnn_core.checkpoint import build_model
+
+    if checkpoint.non_finite_layers:
+        raise CheckpointError(
+            str(checkpoint.path),
+            needed="finite positions",
+            got=f"NaN or infinite ones in {checkpoint.non_finite_layers[0]}",
+            fix="Train again with a lower position_lr.",
+        )
+    model = build_model(checkpoint, factory).to(place)
+    trained = checkpoint.dataset.get("size")
+    seen = size or (None if trained is None else (int(trained[0]), int(trained[1])))
+    return Network(label, model, seen, checkpoint.classes or classes)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f", … ({len(names)} in all)" if len(names) > 6 else "")

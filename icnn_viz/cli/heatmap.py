@@ -1,0 +1,199 @@
+"""`icnn-viz heatmap`: what one pixel looks at, network beside network."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from icnn_core.cli.app import DeviceOption, JsonOption, OutOption, SeedOption, Theme, ThemeOption
+from icnn_viz.cli._inputs import parse_pixel, parse_size
+
+BUILTIN = ("shapes-irregular.safetensors", "shapes-regular.safetensors", "sample.png")
+
+
+class Format(StrEnum):
+    """Kinds of picture."""
+
+    png = "png"
+    svg = "svg"
+    pdf = "pdf"
+
+
+class Method(StrEnum):
+    """Attribution methods (`icnn_viz.gradients.METHODS`)."""
+
+    gradient = "gradient"
+    deconvnet = "deconvnet"
+    guided = "guided"
+    gradient_input = "gradient*input"
+    integrated = "integrated"
+    smoothgrad = "smoothgrad"
+
+
+class Reduction(StrEnum):
+    """Over the colour channels (`icnn_viz.heatmaps.REDUCTIONS`)."""
+
+    max = "max"
+    l2 = "l2"
+    sum = "sum"
+
+
+def command(
+    checkpoint: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[CKPT]", help="The irregular network; by default the built-in pair.", show_default=False
+        ),
+    ] = None,
+    pixel: Annotated[
+        list[str],
+        typer.Option(
+            "--pixel",
+            "-p",
+            metavar="x,y",
+            help="Column and row in the image, from 0; repeatable.",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006
+    regular: Annotated[
+        Path | None,
+        typer.Option(
+            "--regular",
+            metavar="CKPT",
+            help="The network to compare with; by default the same one, its positions snapped to the slots.",
+            show_default=False,
+        ),
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            "--image", "-i", metavar="PATH", help="By default the sample image.", show_default=False
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="PATH",
+            help="True class ids of the image, for measures of masks.",
+            show_default=False,
+        ),
+    ] = None,
+    class_: Annotated[
+        str | None,
+        typer.Option(
+            "--class",
+            "-c",
+            metavar="NAME|ID",
+            help="By default the class predicted at the pixel.",
+            show_default=False,
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="NAME|ID", help="Subtract this class's logit.", show_default=False),
+    ] = None,
+    component: Annotated[
+        bool, typer.Option("--component", help="Sum over the connected pixels of the predicted class.")
+    ] = False,
+    method: Annotated[
+        Method, typer.Option("--method", "-m", help="deconvnet and guided are partly edge detectors.")
+    ] = Method.gradient,
+    reduce: Annotated[Reduction, typer.Option("--reduce", help="Over the colour channels.")] = Reduction.max,
+    smooth: Annotated[
+        float, typer.Option("--smooth", metavar="σ", min=0, help="Blur the maps, in pixels; 0 does not.")
+    ] = 0.0,
+    gamma: Annotated[
+        float, typer.Option("--gamma", min=0.1, max=1, help="Colours by value ** gamma; 1 is linear.")
+    ] = 0.5,
+    photo: Annotated[bool, typer.Option("--photo/--no-photo", help="Show the image in the figure.")] = True,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--size",
+            metavar="HxW",
+            help="Size that the networks see; by default what they were trained with, if the file says so.",
+            show_default=False,
+        ),
+    ] = None,
+    max_size: Annotated[
+        int, typer.Option("--max-size", metavar="N", min=1, help="Refuse images longer than this, in pixels.")
+    ] = 2048,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="PACKAGE.MODULE:FUNCTION",
+            help="Your own function that builds the regular network. It is imported and run.",
+            show_default=False,
+        ),
+    ] = None,
+    out: OutOption = Path("icnn-heatmap"),
+    format: Annotated[
+        list[Format] | None,
+        typer.Option("--format", "-f", help="Repeatable; by default png.", show_default=False),
+    ] = None,
+    device: DeviceOption = "auto",
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+    theme: ThemeOption = Theme.light,
+) -> None:
+    """Show what the output at a pixel depends on in the image, irregular beside regular, on one scale.
+
+    All gradients at the output are zero but that of the chosen pixel's logit. Writes, per pixel, the comparison and
+    the raw gradients (.npz), and measures.csv.
+    """
+    if not pixel:
+        raise typer.BadParameter("at least one pixel is needed: --pixel x,y.", param_hint="--pixel")
+    pixels = [parse_pixel(text) for text in pixel]
+    seen = parse_size(size) if size else None
+    if checkpoint is None and model:
+        raise typer.BadParameter("needs a checkpoint with its weights.", param_hint="--model")
+
+    from icnn_core.cli.app import make_console, print_json
+    from icnn_viz.cli._inputs import check_pixel, find_class, load_factory, read_image, read_labels
+    from icnn_viz.cli._looks import look_at, to_json, to_measure_table, write_looks
+    from icnn_viz.cli._networks import load_pair
+    from icnn_viz.cli._views import choose_to_open
+    from icnn_viz.data import builtin_path
+    from icnn_viz.gradients import Target
+
+    array = read_image(image or builtin_path(BUILTIN[2]), max_size)
+    for place in pixels:
+        check_pixel(place, array)
+    truth = read_labels(labels, array.shape[:2], max_size) if labels else None
+    if checkpoint is None:
+        checkpoint, regular = builtin_path(BUILTIN[0]), regular or builtin_path(BUILTIN[1])
+    factory = load_factory(model) if model else None
+    networks = load_pair(checkpoint, regular, factory=factory, size=seen, device=device)
+    chosen, other = (find_class(name, networks[0].classes) if name else None for name in (class_, against))
+    targets = [
+        Target(place, chosen, other, "component" if component else None) for place in dict.fromkeys(pixels)
+    ]
+    looks = look_at(
+        networks, array, targets, method=method, reduction=reduce, smoothing=smooth, labels=truth, seed=seed
+    )
+    kinds = [str(kind) for kind in format or [Format.png]]
+    written = write_looks(looks, out, kinds, photo=photo, gamma=gamma, theme=theme)
+    console = make_console(json=json)
+    for look in looks:
+        console.print(to_measure_table(look))
+    console.print(f"{len(written)} files in {out}. Open {choose_to_open(written)}.")
+    if json:
+        print_json(
+            {
+                "checkpoint": checkpoint,
+                "regular": regular,
+                "image": image,
+                "image_size": {"height": array.shape[0], "width": array.shape[1]},
+                "method": str(method),
+                "reduction": str(reduce),
+                "smoothing": smooth,
+                "pixels": [to_json(look) for look in looks],
+                "out": out,
+                "written": written,
+            }
+        )

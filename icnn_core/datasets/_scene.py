@@ -9,7 +9,7 @@ from icnn_core.datasets._strokes import Raster
 
 _SHAPES = (_strokes.to_rod, _strokes.to_hook, _strokes.to_fork, _strokes.to_ring)  # classes 1 to 4
 _LENGTHS, _SHORT, _DOT = (46.0, 92.0), (8.0, 20.0), (0.2, 1.5)  # arc lengths in pixels
-_RADII = (1.7, 3.1)  # half widths of all cords, in pixels
+_RADII = (2.2, 3.6)  # half widths of all cords, in pixels
 _THIRDS = np.array([0, 1 / 3, 2 / 3])  # hues of red, green and blue
 _SOFT = 2.5  # width of a shadow's edge, in pixels
 _TRIES = 12  # places tried for one thing

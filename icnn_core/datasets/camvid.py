@@ -36,6 +36,6 @@ class CamVidDataset(PairsDataset):
             )
         root = need_folder("camvid", Path(root))
         listed = root / f"{split}.txt"
-        stems = [Path(s).stem for s in read_stems("camvid", listed)] if listed.is_file() else None
+        stems = read_stems("camvid", listed) if listed.is_file() else None
         pairs = list_pairs("camvid", root / split, root / f"{split}annot", stems)
         super().__init__(pairs, read_labels("camvid"), skip_bad=skip_bad)

@@ -17,6 +17,8 @@ from icnn_core.errors import DataError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _SHOWN = 3  # names in an error
 
+Files = tuple[Path, Mapping[str, Path]]
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -101,7 +103,7 @@ class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         raise DataError(
             f"mask {path}",
             needed=f"the numbers of {len(self.classes)} classes, or of void",
-            got=f"{_listed(wrong)} (known: {_ranges(self.labels.ids)})",
+            got=f"{listed(wrong)} (known: {_ranges(self.labels.ids)})",
             fix="Mend the mask, or give the label set that it was made for.",
         )
 
@@ -116,27 +118,39 @@ def _void(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def list_pairs(who: str, images: Path, masks: Path, stems: Iterable[str] | None = None) -> list[Pair]:
-    """Image and mask files of the same stem in two folders, sorted, or in the order of `stems`.
+    """`match_pairs` of all image files in two folders."""
+    return match_pairs(who, (images, files_by_stem(who, images)), (masks, files_by_stem(who, masks)), stems)
+
+
+def match_pairs(who: str, images: Files, masks: Files, stems: Iterable[str] | None = None) -> list[Pair]:
+    """Images and masks of the same stem, sorted, or in the order of `stems`.
 
     Args:
         who: the data set, for errors.
+        images, masks: folder, for errors, and files by stem.
         stems: which to take; None takes all, of which none may be without its partner.
 
     Raises:
-        DataError: a folder is missing or empty, or a file has no partner.
+        DataError: there are none, or a file has no partner.
     """
-    found = {folder: files_by_stem(who, folder) for folder in (images, masks)}
-    wanted = sorted(found[images].keys() | found[masks].keys()) if stems is None else list(stems)
-    for folder, other in ((images, "mask"), (masks, "image")):
-        lost = [stem for stem in wanted if stem not in found[folder]]
+    wanted = sorted(images[1].keys() | masks[1].keys()) if stems is None else list(stems)
+    if not wanted:
+        raise DataError(
+            f"{who} {images[0]}",
+            needed="images",
+            got="none in this folder",
+            fix="Put them there (.jpg, .png, …).",
+        )
+    for (folder, files), other in ((images, "mask"), (masks, "image")):
+        lost = [stem for stem in wanted if stem not in files]
         if lost:
             raise DataError(
                 f"{who} {folder}",
                 needed=f"a file for every {other}" if stems is None else "a file for every name of the split",
-                got=f"none for {len(lost)} of {len(wanted)}: {_listed(lost)}",
+                got=f"none for {len(lost)} of {len(wanted)}: {listed(lost)}",
                 fix="Add the missing files, or remove their partners (or the names).",
             )
-    return [Pair(stem, found[images][stem], found[masks][stem]) for stem in wanted]
+    return [Pair(stem, images[1][stem], masks[1][stem]) for stem in wanted]
 
 
 def files_by_stem(who: str, folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
@@ -171,14 +185,14 @@ def need_folder(who: str, folder: Path) -> Path:
         raise DataError(
             f"{who} {folder}",
             needed="this folder",
-            got=f"nothing there; {nearest} holds {_listed(sorted(p.name for p in nearest.iterdir()))}",
+            got=f"nothing there; {nearest} holds {listed(sorted(p.name for p in nearest.iterdir()))}",
             fix="Give the folder in which the data set was unpacked.",
         )
     return folder
 
 
 def read_stems(who: str, path: Path) -> list[str]:
-    """Names from a split's list, the first word of each line.
+    """Names from a split's list: the last part of each line's path, without an image's suffix.
 
     Raises:
         DataError: no such file, or nothing in it.
@@ -187,7 +201,8 @@ def read_stems(who: str, path: Path) -> list[str]:
         raise DataError(
             f"{who} {path}", needed="the list of this split", got="no such file", fix="Unpack it there."
         )
-    stems = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = [Path(line.strip()) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    stems = [name.stem if name.suffix.lower() in IMAGE_SUFFIXES else name.name for name in names]
     if not stems:
         raise DataError(
             f"{who} {path}", needed="names, one a line", got="an empty list", fix="Unpack it again."
@@ -195,7 +210,8 @@ def read_stems(who: str, path: Path) -> list[str]:
     return stems
 
 
-def _listed(names: Sequence[object]) -> str:
+def listed(names: Sequence[object]) -> str:
+    """The first few names, and how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return (", ".join(str(n) for n in names[:_SHOWN]) or "nothing") + more
 

@@ -10,7 +10,11 @@ from typing import Any, Protocol
 import torch
 
 from icnn_core.datasets.camvid import CamVidDataset
+from icnn_core.datasets.cityscapes import CityscapesDataset
+from icnn_core.datasets.context import ContextDataset
+from icnn_core.datasets.folder import FolderDataset
 from icnn_core.datasets.shapes import ShapesDataset
+from icnn_core.datasets.voc import VOCDataset
 from icnn_core.errors import ArgumentError, DataError, NameNotFoundError, nearest_names
 
 
@@ -30,6 +34,10 @@ class SegmentationDataset(Protocol):
 DATASETS: dict[str, Callable[..., SegmentationDataset]] = {
     "shapes": ShapesDataset,
     "camvid": CamVidDataset,
+    "voc": VOCDataset,
+    "context": ContextDataset,
+    "cityscapes": CityscapesDataset,
+    "folder": FolderDataset,
 }
 
 

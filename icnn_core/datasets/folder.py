@@ -1,0 +1,141 @@
+"""A user's own images and masks: two folders and a file of class names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icnn_core.datasets.images import UnreadableError, read_mask
+from icnn_core.datasets.labels import IGNORE_INDEX, LabelSet, default_palette, to_label_set
+from icnn_core.datasets.pairs import Pair, PairsDataset, list_pairs, need_folder, read_stems
+from icnn_core.errors import DataError
+
+_WHO = "folder"
+_EVERY = 5  # without a split of the user's own, every fifth image is for validation
+_PROBED = 8  # masks looked at when a data set is opened
+
+
+class FolderDataset(PairsDataset):
+    """`root/images/*` with `root/masks/*.png` of the same stems, and `root/classes.txt` or `classes.json`.
+
+    A mask has one channel of class ids 0, 1, … (grey, or indices into a palette), and 255 for void. `classes.txt` names
+    the classes from 0 on, one a line. `classes.json` is a list of names, or an object with "classes" and, on request,
+    "palette" (RGB per class), "ids" (the number in the masks per class) and "void_ids".
+
+    Splits: `images/<split>` and `masks/<split>` where such folders are, else the names in `root/<split>.txt` where that
+    is, else "train" and "val" take four images of five and every fifth, by name; "all" takes all.
+
+    Args:
+        root: the folder of the above.
+        split: "train", "val", "all", or one for which there are folders or a list.
+        classes: another file of class names; None takes the one in `root`.
+        skip_bad: see `PairsDataset`.
+
+    Raises:
+        DataError: a folder or the class names are missing, files lack their partner, there is no such split, or the
+            masks hold 0 and 255 alone, so that all of an object would be void.
+    """
+
+    def __init__(
+        self, root: str | Path, split: str, *, classes: str | Path | None = None, skip_bad: bool = False
+    ) -> None:
+        root = need_folder(_WHO, Path(root))
+        pairs = _split_pairs(root, split)
+        labels = read_class_file(Path(classes) if classes is not None else _find_class_file(root))
+        _check_scale(pairs, labels)
+        super().__init__(pairs, labels, skip_bad=skip_bad)
+
+
+def _split_pairs(root: Path, split: str) -> list[Pair]:
+    images, masks, listed = root / "images", root / "masks", root / f"{split}.txt"
+    if (images / split).is_dir():
+        return list_pairs(_WHO, images / split, masks / split)
+    if listed.is_file():
+        return list_pairs(_WHO, images, masks, read_stems(_WHO, listed))
+    pairs = list_pairs(_WHO, images, masks)
+    if split == "all":
+        return pairs
+    chosen = {
+        "train": [p for i, p in enumerate(pairs) if i % _EVERY != _EVERY - 1],
+        "val": pairs[_EVERY - 1 :: _EVERY],
+    }.get(split)
+    if not chosen:
+        raise DataError(
+            f"{_WHO} {root}",
+            needed=f"images of the split {split!r}",
+            got=f"{len(pairs)} images and no list {listed.name}",
+            fix=f"Write their names into {listed.name}, or use the split 'all'.",
+        )
+    return chosen
+
+
+def _find_class_file(root: Path) -> Path:
+    for path in (root / "classes.json", root / "classes.txt"):
+        if path.is_file():
+            return path
+    raise DataError(
+        f"{_WHO} {root}",
+        needed="classes.txt or classes.json",
+        got="neither",
+        fix="Write the names of the classes, from id 0 on, one a line, into classes.txt.",
+    )
+
+
+def read_class_file(path: Path) -> LabelSet:
+    """The label set of a `classes.txt` or `classes.json`; see `FolderDataset`.
+
+    Raises:
+        DataError: no such file, not JSON, no names, or lists of different lengths.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        lines = [name for line in text.splitlines() if (name := line.strip())]
+        given = json.loads(text) if path.suffix == ".json" else lines
+        data: dict[str, Any] = {"classes": given} if isinstance(given, list) else dict(given)
+        names = [str(name) for name in data["classes"]]
+        palette = data.get("palette") or default_palette(len(names))
+        numbers = [int(n) for n in data.get("ids") or range(len(names))]
+        void = [int(n) for n in data.get("void_ids") or [IGNORE_INDEX]]
+        labels = to_label_set(_WHO, names, palette, numbers, void)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _bad_classes(path, f"a file that cannot be used ({error})") from error
+    if not names or len(labels.palette) != len(names) or len(numbers) != len(names) or min(labels.ids) < 0:
+        raise _bad_classes(path, f"{len(names)} names, {len(labels.palette)} colours, {len(numbers)} ids")
+    if len(set(numbers) | set(void)) < len(numbers) + len(set(void)) or len(names) > IGNORE_INDEX:
+        raise _bad_classes(
+            path, f"{len(names)} classes whose ids are not all different, or more than {IGNORE_INDEX}"
+        )
+    return labels
+
+
+def _bad_classes(path: Path, got: str) -> DataError:
+    return DataError(
+        f"classes {path}",
+        needed='names one a line, or JSON: {"classes": [name, …], "palette": [[r, g, b], …]}',
+        got=got,
+        fix="Give every class one name, one colour and one id of its own.",
+    )
+
+
+def _check_scale(pairs: list[Pair], labels: LabelSet) -> None:
+    """Masks drawn in black and white, 0 and 255, would make every object void, and training learn nothing."""
+    found: set[int] = set()
+    for pair in pairs[:: max(1, len(pairs) // _PROBED)]:
+        try:
+            found |= set(np.unique(read_mask(pair.mask)).tolist())
+        except UnreadableError:
+            continue
+    if (
+        found == {0, IGNORE_INDEX}
+        and labels.ids.get(IGNORE_INDEX) == IGNORE_INDEX
+        and len(labels.classes) > 1
+    ):
+        raise DataError(
+            f"{_WHO} {pairs[0].mask.parent}",
+            needed="class ids 0, 1, … in the masks",
+            got="0 and 255 alone, and 255 means void",
+            fix='Write 1 for 255 in the masks, or "ids": [0, 255] and "void_ids": [254] into classes.json.',
+        )

@@ -191,7 +191,7 @@ def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None 
         assert checkpoint.architecture is not None
         model = build_architecture(checkpoint.architecture.name, checkpoint.architecture.arguments)
     for layer in checkpoint.irregular:
-        _make_layer_irregular(path, model, layer)
+        _make_layer_irregular(path, model, layer, checkpoint.state.get(f"{layer.name}.sigma"))
     try:
         model.load_state_dict(checkpoint.state)
     except RuntimeError as error:
@@ -202,7 +202,7 @@ def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None 
     return model.eval()
 
 
-def _make_layer_irregular(path: Path, model: nn.Module, layer: IrregularLayer) -> None:
+def _make_layer_irregular(path: Path, model: nn.Module, layer: IrregularLayer, sigma: Tensor | None) -> None:
     try:
         module = model.get_submodule(layer.name)
     except AttributeError as error:
@@ -216,7 +216,11 @@ def _make_layer_irregular(path: Path, model: nn.Module, layer: IrregularLayer) -
             path, f"a Conv2d at {layer.name}", type(module).__name__, "Name the network it was written for."
         )
     irregular = IrregularConv2d.from_conv2d(
-        module, sharing=cast(Sharing, layer.sharing), interpolation=layer.interpolation, shift=0.0
+        module,
+        sharing=cast(Sharing, layer.sharing),
+        interpolation=layer.interpolation,
+        learn_sigma=sigma is not None and sigma.ndim > 0,
+        shift=0.0,
     )
     model.set_submodule(layer.name, irregular)
 
@@ -243,7 +247,9 @@ def _layer_from(entry: dict[str, Any]) -> IrregularLayer:
 
 def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     keep = (
-        dtype is None or not tensor.is_floating_point() or name.rpartition(".")[2] in ("positions", "slots")
+        dtype is None
+        or not tensor.is_floating_point()
+        or name.rpartition(".")[2] in ("positions", "slots", "sigma")
     )
     return tensor.detach().cpu().contiguous() if keep else tensor.detach().cpu().to(dtype).contiguous()
 
@@ -338,7 +344,9 @@ def _detect_layers(state: Mapping[str, Tensor]) -> tuple[IrregularLayer, ...]:
         sharing = "none" if positions.ndim == 4 else "layer" if positions.shape[0] == 1 else "channel"
         groups = 1 if positions.ndim == 4 else max(1, positions.shape[0] // weight.shape[1])
         kernel = (weight.shape[2], weight.shape[3])
-        layers.append(IrregularLayer(name, kernel, _dilation(slots, kernel), sharing, groups))
+        interpolation = "gaussian" if f"{name}.sigma" in state else "bilinear"
+        dilation = _dilation(slots, kernel)
+        layers.append(IrregularLayer(name, kernel, dilation, sharing, groups, interpolation=interpolation))
     return tuple(layers)
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
-from icnn_core.ops.geometry import regular_slots
+from icnn_core.ops.geometry import SIGMA_RANGE, regular_slots
 from icnn_core.ops.irregular_conv import INTERPOLATIONS, irregular_conv2d
 
 Sharing = Literal["layer", "channel", "none"]
@@ -28,7 +28,10 @@ class IrregularConv2d(nn.Module):
             `torch.nn.Conv2d`, padding "same" and "valid" included.
         sharing: "layer", one shape for all; "channel", one per input channel, shared by all kernels (the paper's);
             "none", one per kernel and input channel (the paper's full version).
-        interpolation: "bilinear".
+        interpolation: "bilinear", or "gaussian" (see `irregular_conv2d`), with which the layer blurs its input and so
+            never equals a convolution.
+        sigma: standard deviation of the Gaussian in pixels, in [0.1, 1].
+        learn_sigma: whether every tap learns its own, along y and x.
         shift: half-width in pixels of the uniform noise added to the regular positions at the start (equation 5).
             At 0 the layer starts as the convolution and still learns: the derivative there is the right-hand one.
         backend: None lets the operator choose; a name forces that back end.
@@ -39,6 +42,7 @@ class IrregularConv2d(nn.Module):
         positions: (1 | C_in, K, 2) or, with sharing "none", (C_out, C_in/groups, K, 2): (y, x) from the kernel's
             centre in input pixels, taps row-major.
         slots: buffer (K, 2), the regular positions.
+        sigma: with Gaussian interpolation alone: a buffer (), or a parameter of positions' shape if it is learnt.
 
     Raises:
         ArgumentError, NameNotFoundError: an argument is out of range or unknown.
@@ -46,6 +50,7 @@ class IrregularConv2d(nn.Module):
 
     bias: nn.Parameter | None
     slots: Tensor
+    sigma: Tensor | None
 
     def __init__(
         self,
@@ -60,6 +65,8 @@ class IrregularConv2d(nn.Module):
         *,
         sharing: Sharing = "channel",
         interpolation: str = "bilinear",
+        sigma: float = 0.5,
+        learn_sigma: bool = False,
         padding_mode: str = "zeros",
         shift: float = 1e-3,
         backend: str | None = None,
@@ -98,7 +105,21 @@ class IrregularConv2d(nn.Module):
         shapes = {"layer": (1,), "channel": (in_channels,), "none": (out_channels, in_channels // groups)}
         self.positions = nn.Parameter(torch.empty(*shapes[sharing], taps, 2, **where))
         self.register_buffer("slots", regular_slots(self.kernel_size, self.dilation).to(self.weight))
+        self._add_sigma(sigma, learn_sigma)
         self.reset_parameters()
+
+    def _add_sigma(self, sigma: float, learnt: bool) -> None:
+        if self.interpolation == "bilinear":
+            if learnt:
+                raise _refusal('interpolation="gaussian" to learn sigma', "bilinear", "Set interpolation.")
+            self.sigma = None
+            return
+        if not SIGMA_RANGE[0] <= sigma <= SIGMA_RANGE[1]:
+            raise _refusal(f"sigma in {list(SIGMA_RANGE)} pixels", f"sigma={sigma!r}", "Use e.g. 0.5.")
+        if learnt:
+            self.sigma = nn.Parameter(torch.full_like(self.positions, sigma))
+        else:
+            self.register_buffer("sigma", self.weight.new_full((), sigma, requires_grad=False))
 
     def reset_parameters(self) -> None:
         """Weights and bias as in `torch.nn.Conv2d`; positions as in `reset_positions`."""
@@ -129,6 +150,7 @@ class IrregularConv2d(nn.Module):
             dilation=self.dilation,
             groups=self.groups,
             interpolation=self.interpolation,
+            sigma=self.sigma,
             backend=self.backend,
         )
 
@@ -158,12 +180,14 @@ class IrregularConv2d(nn.Module):
         *,
         sharing: Sharing = "channel",
         interpolation: str = "bilinear",
+        sigma: float = 0.5,
+        learn_sigma: bool = False,
         shift: float = 1e-3,
         backend: str | None = None,
     ) -> IrregularConv2d:
         """Make an irregular layer of a convolution: same weights (copied), padding, dtype, device, mode.
 
-        With `shift=0` its output is the convolution's, to rounding.
+        With `shift=0` and bilinear interpolation its output is the convolution's, to rounding.
 
         Raises:
             ArgumentError: `conv` is not a plain `torch.nn.Conv2d`.
@@ -181,6 +205,8 @@ class IrregularConv2d(nn.Module):
             conv.bias is not None,
             sharing=sharing,
             interpolation=interpolation,
+            sigma=sigma,
+            learn_sigma=learn_sigma,
             padding_mode=conv.padding_mode,
             shift=shift,
             backend=backend,
@@ -214,6 +240,7 @@ class IrregularConv2d(nn.Module):
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         ]
         parts += [f"padding={self.padding!r}", f"dilation={self.dilation}", f"sharing={self.sharing!r}"]
+        parts += [f"interpolation={self.interpolation!r}"] * (self.interpolation != "bilinear")
         parts += [f"groups={self.groups}"] * (self.groups != 1) + ["bias=False"] * (self.bias is None)
         parts += [f"padding_mode={self.padding_mode!r}"] * (self.padding_mode != "zeros")
         return ", ".join(parts)

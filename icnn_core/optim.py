@@ -32,9 +32,10 @@ def parameter_groups(
 
 
 def position_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The positions of all irregular layers that are not frozen, in network order."""
+    """The positions, and learnt Gaussian widths, of all irregular layers that are not frozen, in network order."""
     layers = (module for module in model.modules() if isinstance(module, IrregularConv2d))
-    return [layer.positions for layer in layers if layer.positions.requires_grad]
+    shapes = (p for layer in layers for p in (layer.positions, layer.sigma))
+    return [p for p in shapes if isinstance(p, nn.Parameter) and p.requires_grad]
 
 
 class StepBound:

@@ -36,6 +36,8 @@ def make_irregular(
     *,
     sharing: Sharing = "channel",
     interpolation: str = "bilinear",
+    sigma: float = 0.5,
+    learn_sigma: bool = False,
     shift: float = 1e-3,
     backend: str | None = None,
 ) -> Surgery:
@@ -46,7 +48,7 @@ def make_irregular(
         start: a module's name; every convolution from it to the network's end, in order of registration.
         names: names or shell patterns of modules ("classifier.*"); every convolution in or below a match. Default,
             with no `start`: the whole network.
-        sharing, interpolation, shift, backend: as in `IrregularConv2d`.
+        sharing, interpolation, sigma, learn_sigma, shift, backend: as in `IrregularConv2d`.
 
     Both accept the dotted names of the modules and, for ResNets, Caffe's ("res4b11", "res5a_branch2b", "fc1_voc12").
 
@@ -74,7 +76,13 @@ def make_irregular(
             if id(module) not in made:
                 assert isinstance(module, nn.Conv2d)
                 made[id(module)] = IrregularConv2d.from_conv2d(
-                    module, sharing=sharing, interpolation=interpolation, shift=shift, backend=backend
+                    module,
+                    sharing=sharing,
+                    interpolation=interpolation,
+                    sigma=sigma,
+                    learn_sigma=learn_sigma,
+                    shift=shift,
+                    backend=backend,
                 )
             model.set_submodule(name, made[id(module)])
             replaced.append(name)

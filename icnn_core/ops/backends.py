@@ -23,6 +23,7 @@ class Request:
         dtype, device: of the input.
         shared: False if every kernel has shapes of its own (sharing "none").
         shapes: how many shapes of K positions there are per kernel: 1 or C_in.
+        gaussian: whether interpolation is Gaussian, not bilinear.
         box: the positions' reach, or None where their values cannot be read (tracing, vmap, meta tensors).
     """
 
@@ -31,6 +32,7 @@ class Request:
     device: torch.device
     shared: bool
     shapes: int
+    gaussian: bool
     box: Box | None
 
 
@@ -46,7 +48,7 @@ class Backend:
     summary: str
     reasons: Callable[[Request], list[str]]
     cost: Callable[[Request], float]
-    run: Callable[[Tensor, Tensor, Tensor, Tensor | None, Request], Tensor]
+    run: Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Request], Tensor]
 
 
 def _product_size(request: Request, taps: float) -> float:
@@ -99,21 +101,23 @@ BACKENDS: dict[str, Backend] = {
             "a dense kernel over the positions' reach, then conv2d",
             _dense_reasons,
             _dense_cost,
-            lambda x, w, p, b, request: dense.forward(x, w, p, b, request.geometry, _known(request.box)),
+            lambda x, w, p, b, sigma, request: dense.forward(
+                x, w, p, b, request.geometry, _known(request.box), sigma
+            ),
         ),
         Backend(
             "gathered",
             "a column of samples by native matrix products, whatever the positions",
             lambda request: [],
             _gathered_cost,
-            lambda x, w, p, b, request: gathered.forward(x, w, p, b, request.geometry),
+            lambda x, w, p, b, sigma, request: gathered.forward(x, w, p, b, request.geometry, sigma),
         ),
         Backend(
             "reference",
             "the specification: loops, for tests",
             lambda request: _reference_reasons(request),
             lambda request: math.inf,
-            lambda x, w, p, b, request: reference.forward(x, w, p, b, request.geometry),
+            lambda x, w, p, b, sigma, request: reference.forward(x, w, p, b, request.geometry, sigma),
         ),
     )
 }
@@ -132,7 +136,7 @@ def _known(box: Box | None) -> Box:
     return box
 
 
-def read_box(positions: Tensor, geometry: Geometry) -> Box | None:
+def read_box(positions: Tensor, geometry: Geometry, sigma: Tensor | None) -> Box | None:
     """The reach of the positions, or None where their values cannot be read.
 
     On a GPU the answer is kept with the tensor until its storage or version changes, so that one look per optimiser
@@ -141,17 +145,17 @@ def read_box(positions: Tensor, geometry: Geometry) -> Box | None:
     if torch.compiler.is_compiling() or positions.is_meta:
         return None
     if positions.device.type == "cpu":
-        return _try_reach(positions, geometry)
-    key = (positions.data_ptr(), positions._version, geometry)
+        return _try_reach(positions, geometry, sigma)
+    key = (positions.data_ptr(), positions._version, geometry, sigma is None)
     cached = getattr(positions, "_icnn_reach", None)
     if cached is None or cached[0] != key:
-        cached = (key, _try_reach(positions, geometry))
+        cached = (key, _try_reach(positions, geometry, sigma))
         positions._icnn_reach = cached  # pyright: ignore[reportAttributeAccessIssue]
     return cached[1]
 
 
-def _try_reach(positions: Tensor, geometry: Geometry) -> Box | None:
+def _try_reach(positions: Tensor, geometry: Geometry, sigma: Tensor | None) -> Box | None:
     try:
-        return dense.reach(positions, geometry)
+        return dense.reach(positions, geometry, sigma)
     except RuntimeError:  # fake tensors and vmap have no values to read
         return None

@@ -1,4 +1,4 @@
-"""A dense kernel that holds every tap's four bilinear weights, then conv2d.
+"""A dense kernel that holds the interpolation weights of every tap, then conv2d.
 
 Best where positions lie close together, and for the full version (sharing "none"). Native operations only. The kernel's
 size follows from the positions' values, which therefore must be readable: see `reach`.
@@ -10,33 +10,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from icnn_core.ops.geometry import Geometry, hat_weights, split_anchors
+from icnn_core.ops.geometry import Geometry, axis_weights, split_anchors, window
 
 Box = tuple[tuple[int, int], tuple[int, int]]
 """((first_y, last_y), (first_x, last_x)): the pixels, counted from the first tap, that a kernel must cover."""
 
 
 def forward(
-    x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry, box: Box
+    x: Tensor,
+    weight: Tensor,
+    positions: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    box: Box,
+    sigma: Tensor | None = None,
 ) -> Tensor:
     """As `reference.forward`, if `box` covers every neighbour that lies inside the image for some output pixel."""
-    kernel = dense_kernel(weight, positions, geometry, box).to(x.dtype)
+    kernel = dense_kernel(weight, positions, geometry, box, sigma).to(x.dtype)
     (first_y, _), (first_x, _) = box
     padded = F.pad(x, (*_margins(1, first_x, kernel, geometry), *_margins(0, first_y, kernel, geometry)))
     return F.conv2d(padded, kernel, bias, stride=geometry.stride, groups=geometry.groups)
 
 
-def dense_kernel(weight: Tensor, positions: Tensor, geometry: Geometry, box: Box) -> Tensor:
+def dense_kernel(
+    weight: Tensor, positions: Tensor, geometry: Geometry, box: Box, sigma: Tensor | None = None
+) -> Tensor:
     """(C_out, C_in/groups, kH, kW) and positions -> (C_out, C_in/groups, box height, box width).
 
     The largest temporary is C_in·K·(box height)·(box width), or C_out·C_in/groups·K·(box height) with sharing "none".
     """
     floor, fraction = split_anchors(positions, geometry)
     rows, columns = (
-        hat_weights(
+        axis_weights(
             floor[..., axis],
             fraction[..., axis],
             torch.arange(first, last + 1, device=positions.device),
+            None if sigma is None else sigma.expand(positions.shape)[..., axis],
         ).to(weight.dtype)
         for axis, (first, last) in enumerate(box)
     )
@@ -50,7 +59,7 @@ def dense_kernel(weight: Tensor, positions: Tensor, geometry: Geometry, box: Box
     return torch.einsum("gock,gckyx->gocyx", *per_group).flatten(0, 1)
 
 
-def reach(positions: Tensor, geometry: Geometry) -> Box:
+def reach(positions: Tensor, geometry: Geometry, sigma: Tensor | None = None) -> Box:
     """The smallest box that holds every neighbour which some output pixel reads inside the image. Reads the values.
 
     Positions whose neighbours all lie outside add nothing: its size is bounded by the image, not by the positions.
@@ -58,9 +67,10 @@ def reach(positions: Tensor, geometry: Geometry) -> Box:
     floor, _ = split_anchors(positions.detach(), geometry)
     floor = floor.nan_to_num(0.0, 0.0, 0.0).reshape(-1, 2)
     limits = floor.new_tensor(_useful(geometry))
-    useful = ((floor >= limits[0] - 1) & (floor <= limits[1])).all(-1, keepdim=True)
-    low = torch.where(useful, floor, torch.inf).amin(0)
-    high = torch.where(useful, floor + 1, -torch.inf).amax(0)
+    before, after = window(sigma)
+    useful = ((floor + after >= limits[0]) & (floor + before <= limits[1])).all(-1, keepdim=True)
+    low = torch.where(useful, floor + before, torch.inf).amin(0)
+    high = torch.where(useful, floor + after, -torch.inf).amax(0)
     (low_y, low_x), (high_y, high_x) = torch.stack([low, high]).tolist()
     if low_y > high_y:
         return (0, 0), (0, 0)

@@ -1,6 +1,6 @@
 """A column gathered by two small matrices per tap, then one product with the weights.
 
-A tap reads the same offset at every output pixel, so its samples are `A_y · x · A_xᵀ` with hat matrices `A_y`
+A tap reads the same offset at every output pixel, so its samples are `A_y · x · A_xᵀ` with matrices `A_y`
 (H_out, H) and `A_x` (W_out, W). No size depends on the positions' values: it traces, exports, vmaps and differentiates
 to any order and in forward mode. The column is held in memory; with a shape per kernel (sharing "none"), C_out columns.
 """
@@ -10,41 +10,63 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from icnn_core.ops.geometry import Geometry, hat_weights, split_anchors
+from icnn_core.ops.geometry import Geometry, axis_weights, split_anchors
 
 
-def forward(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+def forward(
+    x: Tensor,
+    weight: Tensor,
+    positions: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    sigma: Tensor | None = None,
+) -> Tensor:
     """As `reference.forward`, from native matrix products alone."""
     groups, height, width = geometry.groups, *geometry.output_size
+    sigma = None if sigma is None else sigma.expand(positions.shape)
     if positions.ndim == 4:
         per_group = x.unflatten(1, (groups, 1, -1)).expand(
             -1, -1, geometry.out_channels // groups, -1, *geometry.input_size
         )
-        column = _column(per_group.flatten(1, 3), positions.flatten(0, 1), geometry)
+        widths = None if sigma is None else sigma.flatten(0, 1)
+        column = _column(per_group.flatten(1, 3), positions.flatten(0, 1), geometry, widths)
         column = column.unflatten(1, (geometry.out_channels, -1))
         out = torch.einsum("nockyx,ock->noyx", column, weight.flatten(2))
     else:
-        column = _column(x, positions, geometry).unflatten(1, (groups, -1))
+        column = _column(x, positions, geometry, sigma).unflatten(1, (groups, -1))
         out = torch.einsum("ngckyx,gock->ngoyx", column, weight.flatten(2).unflatten(0, (groups, -1)))
         out = out.reshape(geometry.batch, geometry.out_channels, height, width)
     return out if bias is None else out + bias.to(out.dtype)[:, None, None]
 
 
-def _column(x: Tensor, positions: Tensor, geometry: Geometry) -> Tensor:
+def _column(x: Tensor, positions: Tensor, geometry: Geometry, sigma: Tensor | None) -> Tensor:
     """(N, C, H, W) and (C or 1, K, 2) -> (N, C, K, H_out, W_out)."""
     floor, fraction = split_anchors(positions, geometry)
-    rows = _hat_matrix(floor[..., 0], fraction[..., 0], 0, geometry).to(x.dtype)
-    columns = _hat_matrix(floor[..., 1], fraction[..., 1], 1, geometry).to(x.dtype)
+    rows, columns = (
+        _axis_matrix(
+            floor[..., axis],
+            fraction[..., axis],
+            None if sigma is None else sigma[..., axis],
+            axis,
+            geometry,
+        ).to(x.dtype)
+        for axis in (0, 1)
+    )
     if positions.shape[0] == 1:
         return torch.einsum("nchw,kyh,kxw->nckyx", x, rows[0], columns[0])
     return torch.einsum("nchw,ckyh,ckxw->nckyx", x, rows, columns)
 
 
-def _hat_matrix(floor: Tensor, fraction: Tensor, axis: int, geometry: Geometry) -> Tensor:
+def _axis_matrix(
+    floor: Tensor, fraction: Tensor, sigma: Tensor | None, axis: int, geometry: Geometry
+) -> Tensor:
     """(C, K) -> (C, K, outputs, inputs): the weight of every input index in every output, along one axis."""
     outputs = torch.arange(geometry.output_size[axis], device=floor.device, dtype=floor.dtype)
     starts = outputs * geometry.stride[axis] - geometry.padding[axis]
     inputs = torch.arange(geometry.input_size[axis], device=floor.device)
-    return hat_weights(
-        floor.unsqueeze(-1) + starts, fraction.unsqueeze(-1).expand(*fraction.shape, len(starts)), inputs
+    return axis_weights(
+        floor.unsqueeze(-1) + starts,
+        fraction.unsqueeze(-1),
+        inputs,
+        None if sigma is None else sigma.unsqueeze(-1),
     )

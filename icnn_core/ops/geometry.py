@@ -63,17 +63,31 @@ def split_anchors(positions: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor
     return floor, anchors - floor
 
 
-def hat_weights(floor: Tensor, fraction: Tensor, pixels: Tensor) -> Tensor:
-    """Bilinear weight of each pixel index along one axis: (..., len(pixels)) for floor and fraction of shape (...).
+GAUSSIAN_RADIUS = 4  # pixels on either side of a position that its Gaussian covers
+SIGMA_RANGE = (0.1, GAUSSIAN_RADIUS / 4)  # so that what is cut off is below exp(-8)
 
-    1 - fraction at `floor`, fraction at `floor + 1`, 0 elsewhere; NaN everywhere if the fraction is NaN.
+
+def window(sigma: Tensor | None) -> tuple[int, int]:
+    """Offsets (first, last) from the floor of the pixels that a tap reads along an axis: 2 bilinear, 8 Gaussian."""
+    return (0, 1) if sigma is None else (1 - GAUSSIAN_RADIUS, GAUSSIAN_RADIUS)
+
+
+def axis_weights(floor: Tensor, fraction: Tensor, pixels: Tensor, sigma: Tensor | None = None) -> Tensor:
+    """Weight of each pixel index along one axis: (..., len(pixels)) for floor, fraction and sigma of shape (...).
+
+    Without sigma bilinear: 1 - fraction at `floor`, fraction at `floor + 1`. With sigma, clamped to `SIGMA_RANGE`, a
+    Gaussian around the position, over the window's pixels and normalised over them (inside the image or not). Weights
+    are 0 outside the window, and NaN everywhere if the fraction is.
     """
-    pixels = pixels.to(floor.dtype)
-    left = (pixels == floor.unsqueeze(-1)).to(fraction.dtype)
-    right = (pixels == floor.unsqueeze(-1) + 1).to(fraction.dtype)
-    return left * (1 - fraction).unsqueeze(-1) + right * fraction.unsqueeze(-1)
-
-
-def as_blocks(positions: Tensor, geometry: Geometry) -> Tensor:
-    """Positions as (C_out or 1, C_in/groups or C_in or 1, K, 2), so that a leading axis always stands for kernels."""
-    return positions if positions.ndim == 4 else positions.unsqueeze(0)
+    pixels, floor = pixels.to(floor.dtype), floor.unsqueeze(-1)
+    fraction = fraction.unsqueeze(-1)
+    if sigma is None:
+        left, right = ((pixels == floor + side).to(fraction.dtype) for side in (0, 1))
+        return left * (1 - fraction) + right * fraction
+    first, last = window(sigma)
+    sigma = sigma.clamp(*SIGMA_RANGE).to(fraction.dtype).unsqueeze(-1)
+    inside = (pixels >= floor + first) & (pixels <= floor + last)
+    distance = torch.where(inside, pixels - floor, 0.0) - fraction
+    offsets = torch.arange(first, last + 1, device=floor.device, dtype=fraction.dtype)
+    total = torch.exp(-((offsets - fraction) / sigma).square() / 2).sum(-1, keepdim=True)
+    return torch.exp(-(distance / sigma).square() / 2) * inside.to(fraction.dtype) / total

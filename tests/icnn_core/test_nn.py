@@ -119,3 +119,17 @@ def test_only_plain_convolutions_convert():
 
     with pytest.raises(ArgumentError, match="Special"):
         IrregularConv2d.from_conv2d(Special(2, 3, 3))
+
+
+def test_gaussian_layers_learn_their_width_or_keep_it():
+    fixed = IrregularConv2d(3, 4, 3, interpolation="gaussian", sigma=0.7)
+    learnt = IrregularConv2d(3, 4, 3, interpolation="gaussian", learn_sigma=True)
+    assert [name for name, _ in fixed.named_parameters()] == ["weight", "bias", "positions"]
+    assert list(fixed.state_dict())[-1] == "sigma"
+    assert learnt.sigma.shape == learnt.positions.shape
+    learnt(torch.randn(1, 3, 6, 7)).square().sum().backward()
+    assert (learnt.sigma.grad.abs() > 0).all()
+    with pytest.raises(ArgumentError, match="sigma"):
+        IrregularConv2d(3, 4, 3, interpolation="gaussian", sigma=2.0)
+    with pytest.raises(ArgumentError, match="gaussian"):
+        IrregularConv2d(3, 4, 3, learn_sigma=True)

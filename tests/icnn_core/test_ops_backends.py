@@ -140,6 +140,75 @@ def test_specification_equals_dcls(sharing):
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
 
 
+GAUSSIAN = {"interpolation": "gaussian", "sigma": 0.6}
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_gaussian_equals_the_specification(sharing, backend):
+    tensors, call = make_case("torchvision's", sharing)
+    sigma = (0.4 + 0.5 * torch.rand_like(tensors[2])).requires_grad_()
+    tensors.append(sigma)
+
+    def run(backend):
+        x, weight, positions, bias, width = tensors
+        out = irregular_conv2d(
+            x, weight, positions, bias, **call, interpolation="gaussian", sigma=width, backend=backend
+        )
+        return (out.detach(), *torch.autograd.grad(out.square().sum(), tensors))
+
+    for ours, theirs in zip(run(backend), run("reference"), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+def test_gaussian_specification_equals_dcls():
+    dcls = pytest.importorskip("DCLS.construct.modules", reason="DCLS is not installed (pip install dcls)")
+    (x, weight, positions, bias), _ = make_case("wide dilation", "none", spread=0.7)
+    c_out, c_in = weight.shape[:2]
+    layer = dcls.Dcls2d(
+        c_in, c_out, kernel_count=9, dilated_kernel_size=21, padding=10, version="gauss"
+    ).double()
+    generator = torch.Generator().manual_seed(1)
+    sigma = 0.3 + 0.3 * torch.rand(positions.shape, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.copy_(weight.flatten(2))
+        layer.P.copy_(positions.flip(-1).permute(3, 0, 1, 2))  # this version has (column, row)
+        layer.SIG.copy_(sigma.flip(-1).permute(3, 0, 1, 2) - 0.27)
+        layer.bias.copy_(bias)
+    out = irregular_conv2d(
+        x, weight, positions, bias, padding=(4, 3), dilation=(4, 3), interpolation="gaussian", sigma=sigma,
+        backend="reference",
+    )  # fmt: skip
+    # DCLS sums its Gaussians over the whole box and adds 1e-7 to the sum; here they end 4 pixels away.
+    torch.testing.assert_close(out, layer(x), rtol=1e-5, atol=1e-5)
+
+
+def test_gaussian_gradients_reach_where_bilinear_ones_do_not():
+    image = torch.zeros(1, 1, 9, 11)
+    image[0, 0, 4, 8] = 1.0  # three pixels right of the position
+    for interpolation, sigma in (("bilinear", None), ("gaussian", 0.9)):
+        positions = torch.tensor([[[4.0, 5.3]]], requires_grad=True)
+        out = irregular_conv2d(
+            image, torch.ones(1, 1, 1, 1), positions, interpolation=interpolation, sigma=sigma
+        )
+        out[0, 0, 0, 0].backward()
+        assert (positions.grad[0, 0, 1] > 1e-3) == (interpolation == "gaussian")
+
+
+@pytest.mark.parametrize("backend", [*NATIVE, "reference"])
+@pytest.mark.parametrize("far", [1e7, -3e38, float("nan")])
+def test_gaussian_far_and_lost_positions(backend, far):
+    (x, weight, positions, _), call = make_case("even kernel", "channel", dtype=torch.float32)
+    moved = torch.full_like(positions, far, requires_grad=True)
+    out = irregular_conv2d(x, weight, moved, **call, **GAUSSIAN, backend=backend)
+    if far != far:
+        assert out.isnan().all()
+        return
+    out.sum().backward()
+    assert out.abs().max() == 0
+    assert moved.grad.abs().max() == 0
+
+
 def test_one_tap_worked_by_hand():
     image = torch.arange(12.0).reshape(1, 1, 3, 4)
     weight = torch.full((1, 1, 1, 1), 2.0)
@@ -282,6 +351,9 @@ def test_explain_names_every_back_end():
         (ArgumentError, {"dilation": (1, 2, 3)}),
         (ShapeError, {"groups": 3}),
         (NameNotFoundError, {"interpolation": "bicubic"}),
+        (ArgumentError, {"interpolation": "gaussian"}),
+        (ArgumentError, {"sigma": 0.5}),
+        (ShapeError, {"interpolation": "gaussian", "sigma": torch.ones(9)}),
         (NameNotFoundError, {"backend": "densse"}),
     ],
 )

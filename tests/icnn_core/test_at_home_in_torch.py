@@ -1,0 +1,219 @@
+"""One test for every row of the table "At home in PyTorch" in docs/operator.md."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, grad, hessian, jacfwd, jvp, vmap
+
+from icnn_core import IrregularConv2d, irregular_conv2d
+from icnn_core.ops.geometry import regular_slots
+
+# torch's own forward-mode rules still load torch.jit.script
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*is (deprecated|not supported)")
+
+SHARINGS = ["layer", "channel", "none"]
+CALL = {"stride": (2, 1), "padding": (1, 2), "dilation": (2, 1), "groups": 2}
+
+
+def make_tensors(sharing="channel", dtype=torch.float64, seed=0):
+    """x, weight, positions and bias, the positions clear of the lattice, where finite differences would straddle."""
+    generator = torch.Generator().manual_seed(seed)
+    lead = {"layer": (1,), "channel": (4,), "none": (6, 2)}[sharing]
+    x = torch.randn(2, 4, 7, 6, generator=generator, dtype=dtype)
+    weight = torch.randn(6, 2, 3, 2, generator=generator, dtype=dtype)
+    shift = 0.2 + 0.6 * torch.rand(*lead, 6, 2, generator=generator, dtype=dtype)
+    positions = regular_slots((3, 2), (2, 1)).to(dtype).floor() + shift
+    return x, weight, positions, torch.randn(6, generator=generator, dtype=dtype)
+
+
+def conv(x, weight, positions, bias=None):
+    return irregular_conv2d(x, weight, positions, bias, **CALL)
+
+
+def make_net(sharing="channel"):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        IrregularConv2d(3, 4, (3, 2), padding=1, sharing=sharing, shift=0.4),
+        nn.ReLU(),
+        IrregularConv2d(4, 2, 3, stride=2, padding=(1, 0), sharing=sharing, shift=0.4),
+    )
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_compile_fullgraph(sharing):
+    net, x = make_net(sharing), torch.randn(2, 3, 8, 9)
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    expected, out = net(x), compiled(x)
+    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
+    names = [n for n, _ in net.named_parameters()]
+    ours = torch.autograd.grad(out.square().sum(), list(net.parameters()))
+    theirs = torch.autograd.grad(expected.square().sum(), list(net.parameters()))
+    for name, mine, other in zip(names, ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler on the CPU")
+def test_compile_with_inductor():
+    net, x = make_net().eval(), torch.randn(2, 3, 8, 9)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(net, fullgraph=True)(x), net(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_export(sharing):
+    net, x = make_net(sharing).eval(), torch.randn(2, 3, 8, 9)
+    program = torch.export.export(net, (x,))
+    torch.testing.assert_close(program.module()(x), net(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("sharing", ["channel", "none"])
+def test_onnx(tmp_path, sharing):
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    net, x = make_net(sharing).eval(), torch.randn(2, 3, 8, 9)
+    torch.onnx.export(net, (x,), tmp_path / "net.onnx", dynamo=True, verbose=False)
+    session = runtime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    (out,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(out), net(x).detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_autocast_to_bfloat16(sharing):
+    net, x = make_net(sharing), torch.randn(2, 3, 8, 9)
+    expected = net(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = net(x)
+    assert (out.float() - expected).norm() / expected.norm() < 2e-2
+    out.float().square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+    assert net[0].positions.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_network(dtype):
+    net, x = make_net(), torch.randn(2, 3, 8, 9)
+    expected = net(x)
+    out = net.to(dtype)(x.to(dtype))
+    assert out.dtype == dtype
+    assert (out.float() - expected).norm() / expected.norm() < 5e-2
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_double_backward(sharing):
+    tensors = [t[:1] if t.ndim == 4 and i == 0 else t for i, t in enumerate(make_tensors(sharing))]
+    inputs = [t.clone().requires_grad_() for t in tensors]
+    assert torch.autograd.gradgradcheck(conv, inputs, atol=1e-4)
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_forward_mode_equals_finite_differences(sharing):
+    primals = make_tensors(sharing)
+    tangents = tuple(torch.randn_like(t) for t in primals)
+    _, tangent = jvp(conv, primals, tangents)
+    step = 1e-6
+    ahead, behind = (
+        conv(*(p + s * t for p, t in zip(primals, tangents, strict=True))) for s in (step, -step)
+    )
+    torch.testing.assert_close(tangent, (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-5)
+    assert tangent.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_per_sample_gradients_by_vmap(sharing):
+    x, *parameters = make_tensors(sharing)
+
+    def loss(weight, positions, bias, image):
+        return conv(image[None], weight, positions, bias).square().sum()
+
+    ours = vmap(grad(loss, argnums=(0, 1, 2)), in_dims=(None, None, None, 0))(*parameters, x)
+    for i, image in enumerate(x):
+        for mine, one in zip(ours, grad(loss, argnums=(0, 1, 2))(*parameters, image), strict=True):
+            torch.testing.assert_close(mine[i], one)
+
+
+def test_vmap_over_positions():
+    x, weight, positions, _ = make_tensors()
+    several = torch.stack([positions, positions + 0.11])
+    out = vmap(conv, in_dims=(None, None, 0))(x, weight, several)
+    torch.testing.assert_close(out[1], conv(x, weight, several[1]))
+
+
+def test_jacobian_and_hessian():
+    x, weight, positions, _ = make_tensors()
+    small = x[:1, :, :4, :3]
+    forward = jacfwd(lambda p: conv(small, weight, p).sum(0).sum(0))(positions)
+    assert forward.isfinite().all()
+    assert forward.abs().max() > 0
+    curvature = hessian(lambda p: conv(small, weight, p).square().sum())(
+        positions[:1, :2].new_zeros(4, 6, 2) + positions
+    )
+    torch.testing.assert_close(curvature.reshape(48, 48), curvature.reshape(48, 48).T)
+
+
+def test_functional_call():
+    net, x = make_net(), torch.randn(2, 3, 8, 9)
+    moved = {"0.positions": net[0].positions + 0.3}
+    assert not torch.allclose(functional_call(net, moved, x), net(x))
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_channels_last_and_strided_inputs(sharing):
+    net, x = make_net(sharing), torch.randn(2, 3, 8, 9)
+    expected = net(x)
+    torch.testing.assert_close(net(x.to(memory_format=torch.channels_last)), expected, rtol=1e-4, atol=1e-5)
+    wide = torch.randn(2, 3, 8, 18)
+    torch.testing.assert_close(net(wide[..., ::2]), net(wide[..., ::2].contiguous()), rtol=1e-4, atol=1e-5)
+
+
+def test_batch_of_none():
+    net = make_net()
+    out = net(torch.randn(0, 3, 8, 9))
+    assert out.shape == (0, 2, 4, 4)
+    out.sum().backward()
+    assert all(p.grad is not None and not p.grad.any() for p in net.parameters())
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_meta_and_fake_tensors(sharing):
+    net = make_net(sharing)
+    shape = net(torch.randn(2, 3, 8, 9)).shape
+    assert copy.deepcopy(net).to("meta")(torch.empty(2, 3, 8, 9, device="meta")).shape == shape
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert net(torch.empty(2, 3, 8, 9)).shape == shape
+
+
+def test_deepcopy_is_independent():
+    net, x = make_net(), torch.randn(2, 3, 8, 9)
+    twin = copy.deepcopy(net)
+    with torch.no_grad():
+        twin[0].positions.add_(0.3)
+    assert not torch.allclose(net(x), twin(x))
+
+
+def test_inference_in_several_threads():
+    net, x = make_net().eval(), torch.randn(6, 3, 17, 19)
+    with torch.inference_mode():
+        expected = net(x)
+
+        def run(_):
+            with torch.inference_mode():
+                return net(x)
+
+        with ThreadPoolExecutor(4) as pool:
+            for out in pool.map(run, range(12)):
+                torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_inference_mode_parameters():
+    with torch.inference_mode():
+        net, x = make_net().eval(), torch.randn(2, 3, 8, 9)
+        assert net(x).isfinite().all()

@@ -36,7 +36,7 @@ class ClaimRules:
     strip_holds: float = 0.75
     strip_fails: float = 0.5
     resamples: int = 1000
-    permutations: int = 999
+    permutations: int = 1000
     seed: int = 0
 
     @property

@@ -12,7 +12,7 @@ from icnn_viz.statistics.findings import find_trend
 from icnn_viz.statistics.rules import ClaimRules
 
 SLOTS = np.stack(np.meshgrid([-2.0, 0.0, 2.0], [-3.0, 0.0, 3.0], indexing="ij"), -1).reshape(-1, 2)
-RULES = ClaimRules(resamples=200, permutations=99)
+RULES = ClaimRules(resamples=200, permutations=100)
 HOLDS, FAILS, UNSURE = "holds", "does not hold", "cannot be said here"
 GAUSSIAN, CLOSE, SPREAD, DEEPER, STRIPS = range(5)
 
@@ -59,7 +59,7 @@ def test_what_lies_between_cannot_be_said():
         cloud_of(c.displacements * np.linspace(1, 2, 9)[:, None] ** (c.depth % 2), c.depth) for c in mixed
     ]
     found = judge_claims(
-        mixed, ClaimRules(resamples=200, permutations=99, gaussian_fails=0.4, close_spacings=0.001)
+        mixed, ClaimRules(resamples=200, permutations=100, gaussian_fails=0.4, close_spacings=0.001)
     )
     assert found.verdict[GAUSSIAN] == UNSURE
     assert found.number[GAUSSIAN] == pytest.approx(0.5, abs=0.05)

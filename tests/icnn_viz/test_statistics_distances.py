@@ -52,7 +52,7 @@ def test_wasserstein_against_all_assignments():
 
 def test_p_is_even_without_a_difference():
     for paired in (False, True):
-        compare = CloudComparison(paired=paired, permutations=99)
+        compare = CloudComparison(paired=paired, permutations=100)
         p = np.concatenate([compare(cloud_of(draw(30, s)), cloud_of(draw(30, 500 + s))).p for s in range(60)])
         assert 0.01 < (p <= 0.05).mean() < 0.1, paired
         assert 0.4 < p.mean() < 0.6, paired
@@ -60,7 +60,7 @@ def test_p_is_even_without_a_difference():
 
 def test_a_shift_is_measured_slot_by_slot_and_whatever_the_spacing():
     shift = np.array([[0.0, 0.0], [1.5, 0.0], [0.0, -3.0]])
-    table = CloudComparison(permutations=199)(
+    table = CloudComparison(permutations=200)(
         cloud_of(draw(400), spacing=2), cloud_of(draw(900, 1) + shift, spacing=5)
     )
     assert list(table.state) == ["ok"] * 3
@@ -77,8 +77,8 @@ def test_a_shift_is_measured_slot_by_slot_and_whatever_the_spacing():
 def test_pairing_sees_what_labels_cannot():
     start = draw(200) * 5
     moved = start + np.array([0.3, 0.0]) + 0.1 * draw(200, 3)
-    blind = CloudComparison(permutations=199)(cloud_of(start), cloud_of(moved))
-    paired = CloudComparison(permutations=199, paired=True)(cloud_of(start), cloud_of(moved))
+    blind = CloudComparison(permutations=200)(cloud_of(start), cloud_of(moved))
+    paired = CloudComparison(permutations=200, paired=True)(cloud_of(start), cloud_of(moved))
     assert (blind.p > 0.05).all()
     assert (paired.p < 0.05).all()
     np.testing.assert_allclose(paired.mean_move, 0.32, atol=0.03)

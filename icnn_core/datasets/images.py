@@ -26,17 +26,17 @@ def read_image(path: Path) -> torch.Tensor:
         UnreadableError: the file cannot be decoded (damaged, cut off, or no image).
         DataError: it is not RGB of 8 bits a channel.
     """
-    picture = _open(path)
-    bits = "16-bit" if _is_16_bit(picture) else ""
-    if picture.mode != "RGB" or bits:
-        kind = _KINDS.get(picture.mode, f"mode {picture.mode}")
-        raise DataError(
-            f"image {path}",
-            needed="RGB of 8 bits a channel",
-            got=f"a {bits} image ({picture.mode})" if bits else kind,
-            fix="Convert it, e.g. with Pillow: Image.open(…).convert('RGB').",
-        )
-    return torch.from_numpy(_decode(picture, path)).permute(2, 0, 1).contiguous()
+    with _open(path) as picture:
+        bits = "16-bit" if _is_16_bit(picture) else ""
+        if picture.mode != "RGB" or bits:
+            kind = _KINDS.get(picture.mode, f"mode {picture.mode}")
+            raise DataError(
+                f"image {path}",
+                needed="RGB of 8 bits a channel",
+                got=f"a {bits} image ({picture.mode})" if bits else kind,
+                fix="Convert it, e.g. with Pillow: Image.open(…).convert('RGB').",
+            )
+        return torch.from_numpy(_decode(picture, path)).permute(2, 0, 1).contiguous()
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -46,15 +46,15 @@ def read_mask(path: Path) -> np.ndarray:
         UnreadableError: the file cannot be decoded.
         DataError: it has several channels.
     """
-    picture = _open(path)
-    if picture.mode not in _SINGLE_CHANNEL:
-        raise DataError(
-            f"mask {path}",
-            needed="one channel of class ids (grey or palette)",
-            got=f"mode {picture.mode}",
-            fix="Replace its colours by class ids.",
-        )
-    numbers = _decode(picture, path)
+    with _open(path) as picture:
+        if picture.mode not in _SINGLE_CHANNEL:
+            raise DataError(
+                f"mask {path}",
+                needed="one channel of class ids (grey or palette)",
+                got=f"mode {picture.mode}",
+                fix="Replace its colours by class ids.",
+            )
+        numbers = _decode(picture, path)
     return numbers.astype(np.uint8) if numbers.dtype == bool else numbers
 
 
@@ -78,18 +78,17 @@ def _open(path: Path) -> Image.Image:
 
 
 def _decode(picture: Image.Image, path: Path) -> np.ndarray:
-    with picture:
-        try:
-            return np.array(picture)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise _unreadable(path, str(error)) from error
+    try:
+        return np.array(picture)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _unreadable(path, str(error)) from error
 
 
 def _unreadable(path: Path, reason: str) -> UnreadableError:
     return UnreadableError(
         f"file {path}",
         needed="a whole image file",
-        got=f"one that cannot be decoded ({reason.split(chr(10))[0][:120]})",
+        got=f"one that cannot be decoded ({' '.join(reason.split())[:120]})",
         fix="Replace it, or skip such files (--skip-bad).",
     )
 

@@ -3,6 +3,7 @@
 from icnn_viz.gradients.methods import METHODS
 from icnn_viz.gradients.model import IMAGENET_MEAN, IMAGENET_STD
 from icnn_viz.gradients.pixel import batch_gradients, pixel_gradient, pixel_gradients
+from icnn_viz.gradients.sampling import receptive_field, sampling_density
 from icnn_viz.gradients.targets import Target
 
 __all__ = [
@@ -13,4 +14,6 @@ __all__ = [
     "batch_gradients",
     "pixel_gradient",
     "pixel_gradients",
+    "receptive_field",
+    "sampling_density",
 ]

@@ -19,22 +19,11 @@ from icnn_core.errors import UnsupportedError
 RULES = ("deconvnet", "guided")
 
 _CLAMPS = {"clamp", "clamp_min", "clip"}
-_OTHER_ACTIVATIONS = {
-    *(
-        "celu",
-        "elu",
-        "gelu",
-        "glu",
-        "hardswish",
-        "hardtanh",
-        "leaky_relu",
-        "maximum",
-        "mish",
-        "prelu",
-        "relu6",
-    ),
+ACTIVATIONS = {
+    *("celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "prelu", "relu6"),
     *("rrelu", "selu", "silu", "softplus", "threshold", "_threshold"),
 }
+"""Other activations, by the names of the functions that compute them. (Sigmoid and tanh serve as gates too.)"""
 
 
 class _RuledRelu(torch.autograd.Function):
@@ -63,18 +52,14 @@ class _ReluMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        called = getattr(func, "__name__", "").split(".")[0]
-        name = called if called.startswith("_") else called.rstrip("_")
-        x = args[0] if args else kwargs.get("input")
+        name, inplace, x = call_of(func, args, kwargs)
         if not (isinstance(x, torch.Tensor) and x.requires_grad):
             return func(*args, **kwargs)
-        if name == "relu" or (name in _CLAMPS and _is_relu_clamp(name, args, kwargs)):
+        if name == "relu" or is_relu_clamp(name, args, kwargs):
             self.seen += 1
-            inplace = (
-                called.endswith("_") or kwargs.get("inplace", False) or (name == "relu" and True in args[1:])
-            )
+            inplace = inplace or kwargs.get("inplace", False) or (name == "relu" and True in args[1:])
             return _RuledRelu.apply(x, self.rule, inplace)
-        if name in _OTHER_ACTIVATIONS:
+        if name in ACTIVATIONS | {"glu", "maximum"}:
             raise _refusal(
                 self.rule, f"the network calls {name.strip('_')}, for which the rule is not defined"
             )
@@ -106,7 +91,16 @@ def relu_rule(model: nn.Module, rule: str) -> Iterator[None]:
         raise _refusal(rule, "no ReLU was met on the way from the image to the output")
 
 
-def _is_relu_clamp(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def call_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, bool, Any]:
+    """A caught call's name without its trailing underscore, whether it had one, and its first argument."""
+    called = getattr(func, "__name__", "").split(".")[0]
+    return called.rstrip("_"), called.endswith("_"), args[0] if args else kwargs.get("input")
+
+
+def is_relu_clamp(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a caught call is a ReLU spelt as a clamp from below at 0."""
+    if name not in _CLAMPS:
+        return False
     low = args[1] if len(args) > 1 else kwargs.get("min")
     high = args[2] if len(args) > 2 else kwargs.get("max")
     return isinstance(low, int | float) and low == 0 and high is None

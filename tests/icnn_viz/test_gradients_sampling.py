@@ -21,6 +21,7 @@ def test_one_layer_by_hand() -> None:
     layer = IrregularConv2d(3, 2, (1, 3), padding=(0, 1), sharing="layer", bias=False)
     with torch.no_grad():
         layer.weight.zero_()
+        layer.weight[0, 1, 0, 1] = 7.0  # another class
         layer.weight[1, 0, 0] = torch.tensor([1.0, -2.0, 5.0])
         layer.weight[1, 2, 0] = torch.tensor([1.0, 0.0, 0.0])
         layer.positions[0] = torch.tensor([[-2.0, 1.0], [0.25, -0.5], [0.0, 90.0]])
@@ -43,7 +44,8 @@ def test_covariances_of_layers_add_up() -> None:
         layer = IrregularConv2d(a, b, 3, stride=stride, padding=1, sharing="layer", shift=1.3, bias=False)
         with torch.no_grad():  # every pair of channels alike: then ways through the layers are independent
             layer.weight.copy_(layer.weight[:1, :1].expand_as(layer.weight))
-        layers += [layer, nn.ReLU()]
+        layers += [layer, nn.BatchNorm2d(b), nn.ReLU()]
+        nn.init.constant_(layers[-2].bias, -100)  # what the image would not pass, the trace does
     shape, pixel = (61, 67), (28, 34)
     net = nn.Sequential(*layers)
     coarse = tuple(int(n) for n in net(torch.zeros(1, 3, *shape)).shape[-2:])
@@ -56,7 +58,7 @@ def test_covariances_of_layers_add_up() -> None:
         jump = jump * stride
     mean, covariance = np.array(cell) * jump, np.zeros((2, 2))
     jump = np.ones(2)
-    for layer, stride in zip(layers[::2], strides, strict=True):
+    for layer, stride in zip(layers[::3], strides, strict=True):
         # Every offset falls on the corners of its cell by its bilinear weights, which adds f(1 - f) to each variance.
         w = layer.weight[0, 0].detach().abs().double().flatten().numpy()
         p = layer.positions[0].detach().double().numpy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,8 @@ from icnn_viz.figures.marks import (
     set_view,
     view_half_width,
 )
-from icnn_viz.figures.style import COLUMN, MM, Look, shorten, slot_colours, use_theme
+from icnn_viz.figures.sheet import Sheet
+from icnn_viz.figures.style import Look, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def draw_cloud(
     *,
     theme: str = "light",
     half_width: float | None = None,
+    subtitle: str | None = None,
     ax: Axes | None = None,
 ) -> Figure:
     """A layer's positions, one colour per slot, with slots, centres, 1- and 2-sigma ellipses and marginal densities.
@@ -43,28 +44,28 @@ def draw_cloud(
         fit: the cloud's Gaussians.
         theme: "light" or "dark".
         half_width: of the square view, in input pixels; by default all but far outliers are seen.
+        subtitle: the line below the layer's name; by default what kernel it is.
         ax: draw into these axes of a figure of your own, without title, marginals and keys.
 
     Returns:
         A figure one column (80 mm) wide, or the figure of `ax`. What is not drawn or lies outside is counted in it.
     """
-    from matplotlib.figure import Figure
-
     half_width = half_width or view_half_width([cloud], [fit])
     with use_theme(theme) as look:
         if ax is not None:
             _draw_main(ax, cloud, fit, half_width, look)
             return ax.get_figure(root=True)  # type: ignore[return-value]
-        figure = Figure(figsize=(COLUMN, 93 * MM))
-        main = figure.add_axes(_box(12, 21, 53, 53))
-        top = figure.add_axes(_box(12, 75.2, 53, 9), sharex=main)
-        right = figure.add_axes(_box(66.2, 21, 9, 53), sharey=main)
+        sheet = Sheet(80, 93, look)
+        main = sheet.add_axes(12, 21, 53, 53)
+        top = sheet.add_axes(12, 75.2, 53, 9, sharex=main)
+        right = sheet.add_axes(66.2, 21, 9, 53, sharey=main)
         _draw_main(main, cloud, fit, half_width, look)
         _draw_marginals(top, right, cloud, half_width)
-        draw_key(figure.add_axes(_box(66.2, 75.2, 11, 8)), cloud.slots, look)
-        write_title(figure, cloud, look)
-        _write_footer(figure, cloud, fit, half_width, look)
-    return figure
+        draw_key(sheet.add_axes(66.2, 75.2, 11, 8), cloud.slots, look)
+        sheet.write_heading(cloud.layer, describe(cloud) if subtitle is None else subtitle)
+        _draw_legend(sheet, look)
+        sheet.write_notes([*describe_ellipses(fit, half_width), *count_hidden(cloud, half_width)])
+    return sheet.figure
 
 
 def thin(cloud: PositionCloud, limit: int = MAX_POINTS) -> tuple[np.ndarray, np.ndarray]:
@@ -109,11 +110,6 @@ def describe(cloud: PositionCloud) -> str:
     shapes = counts.get(cloud.sharing, f"{kernels:,} kernels × {channels:,} channels")
     size, dilation = ("×".join(map(str, pair)) for pair in (cloud.kernel_size, cloud.dilation))
     return f"{shapes}, {size}, dilation {dilation if len(set(cloud.dilation)) > 1 else cloud.dilation[0]}"
-
-
-def _box(left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
-    """Millimetres in an 80 × 93 mm figure as figure fractions."""
-    return left / 80, bottom / 93, width / 80, height / 93
 
 
 def _draw_main(ax: Axes, cloud: PositionCloud, fit: GaussianFit, half_width: float, look: Look) -> None:
@@ -162,14 +158,7 @@ def _density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
     return density / max(density.max(), 1e-12)
 
 
-def write_title(figure: Figure, cloud: PositionCloud, look: Look) -> None:
-    figure.text(12 / 80, 90.6 / 93, shorten(cloud.layer, 35), fontsize=7.5, weight="bold", va="center")
-    figure.text(12 / 80, 87 / 93, describe(cloud), fontsize=6.5, color=look.muted, va="center")
-
-
-def _write_footer(
-    figure: Figure, cloud: PositionCloud, fit: GaussianFit, half_width: float, look: Look
-) -> None:
+def _draw_legend(sheet: Sheet, look: Look) -> None:
     from matplotlib.lines import Line2D
 
     tone = emphasise("#808080", look)
@@ -180,15 +169,5 @@ def _write_footer(
         Line2D([], [], label="1σ", **style),  # type: ignore[arg-type]
         Line2D([], [], label="2σ", linestyle=(0, (4, 2)), **style),  # type: ignore[arg-type]
     ]
-    figure.legend(
-        handles=handles,
-        loc="lower center",
-        bbox_to_anchor=(38.5 / 80, 6.8 / 93),
-        ncols=4,
-        borderpad=0,
-        columnspacing=1.6,
-        handletextpad=0.5,
-    )
-    notes = "; ".join([*describe_ellipses(fit, half_width), *count_hidden(cloud, half_width)])
-    style = {"fontsize": 6, "color": look.muted, "ha": "center", "va": "top", "linespacing": 1.3}
-    figure.text(38.5 / 80, 5.9 / 93, textwrap.fill(notes, 64), **style)  # type: ignore[arg-type]
+    place = {"loc": "lower center", "bbox_to_anchor": (38.5 / sheet.width, 6.8 / sheet.height)}
+    sheet.figure.legend(handles=handles, **place, ncols=4, borderpad=0, columnspacing=1.6, handletextpad=0.5)

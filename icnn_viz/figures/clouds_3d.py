@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_core.errors import ArgumentError
-from icnn_viz.figures.clouds import MAX_POINTS, count_hidden, describe, write_title
+from icnn_viz.figures.clouds import MAX_POINTS, count_hidden, describe
 from icnn_viz.figures.marks import draw_key, view_half_width
-from icnn_viz.figures.style import (
-    COLUMN,
-    MM,
-    Look,
-    get_look,
-    shorten,
-    slot_colours,
-    to_plotly_layout,
-    use_theme,
-)
+from icnn_viz.figures.sheet import Sheet
+from icnn_viz.figures.style import Look, get_look, shorten, slot_colours, to_plotly_layout, use_theme
 from icnn_viz.records import PositionCloud
 
 if TYPE_CHECKING:
@@ -39,20 +31,16 @@ def draw_cloud_3d(cloud: PositionCloud, *, theme: str = "light", half_width: flo
         theme: "light" or "dark".
         half_width: of the square view, in input pixels.
     """
-    from matplotlib.figure import Figure
-
     half_width = half_width or view_half_width([cloud])
     with use_theme(theme) as look:
-        figure = Figure(figsize=(COLUMN, 93 * MM))
-        ax: Any = figure.add_axes((-0.02, 0.07, 0.92, 0.82), projection="3d", computed_zorder=False)
+        sheet = Sheet(80, 93, look)
+        ax = sheet.add_axes(-1.6, 6.5, 73.6, 76.3, projection="3d", computed_zorder=False)
         _draw_points(ax, cloud, half_width, look)
         _set_axes(ax, cloud, half_width, look)
-        key = figure.add_axes((66.2 / 80, 75.2 / 93, 11 / 80, 8 / 93))
-        draw_key(key, cloud.slots, look)
-        write_title(figure, cloud, look)
-        note = "; ".join(count_hidden(cloud, half_width))
-        figure.text(0.5, 4 / 93, note, fontsize=6, color=look.muted, ha="center", va="center")
-    return figure
+        draw_key(sheet.add_axes(66.2, 75.2, 11, 8), cloud.slots, look)
+        sheet.write_heading(cloud.layer, describe(cloud))
+        sheet.write_notes(count_hidden(cloud, half_width))
+    return sheet.figure
 
 
 def draw_cloud_interactive(clouds: Sequence[PositionCloud], *, theme: str = "light") -> go.Figure:

@@ -60,11 +60,11 @@ def set_view(ax: Axes, half_width: float, *, labels: bool = True) -> None:
     ax.grid(True)
 
 
-def draw_slots(ax: Axes, slots: np.ndarray, look: Look, size: float = 18) -> None:
+def draw_slots(ax: Axes, slots: np.ndarray, look: Look, *, size: float = 18, width: float = 0.8) -> None:
     """A cross on every regular position."""
     style = {"marker": "+", "s": size, "zorder": 8}
-    ax.scatter(slots[:, 1], slots[:, 0], color=look.background, linewidths=1.8, **style)  # type: ignore[arg-type]
-    ax.scatter(slots[:, 1], slots[:, 0], color=look.text, linewidths=0.8, gid="slots", **style)  # type: ignore[arg-type]
+    ax.scatter(slots[:, 1], slots[:, 0], color=look.background, linewidths=width + 1.0, **style)  # type: ignore[arg-type]
+    ax.scatter(slots[:, 1], slots[:, 0], color=look.text, linewidths=width, gid="slots", **style)  # type: ignore[arg-type]
 
 
 def draw_ellipses(
@@ -75,6 +75,7 @@ def draw_ellipses(
     *,
     sigmas: Sequence[int] = (1, 2),
     width: float = 0.9,
+    halo: bool = True,
 ) -> None:
     """The Gaussian ellipses of every slot whose fit is "ok": 1 sigma solid, 2 sigma dashed."""
     from matplotlib.patches import Ellipse
@@ -102,7 +103,7 @@ def draw_ellipses(
             ax.add_patch(ellipse)
 
 
-def draw_centres(ax: Axes, fit: GaussianFit, colours: Sequence[str], look: Look, size: float = 20) -> None:
+def draw_centres(ax: Axes, fit: GaussianFit, colours: Sequence[str], look: Look, *, size: float = 20) -> None:
     """A dot on the mean of every slot's points."""
     known = fit.count > 0
     ax.scatter(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from icnn_core.errors import ArgumentError, DataError
 from icnn_viz.figures.style import DPI
@@ -15,6 +19,7 @@ from icnn_viz.figures.style import DPI
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from matplotlib.figure import Figure
+    from PIL import Image
 
 FORMATS = ("png", "svg", "pdf", "html")
 _NO_DATE = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -42,6 +47,33 @@ def write_figure(figure: Figure | go.Figure, path: str | Path, *, dpi: int = DPI
         text = _to_html(figure)  # type: ignore[arg-type]
         return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return write_atomically(path, lambda temporary: _save(figure, temporary, kind, dpi))  # type: ignore[arg-type]
+
+
+def write_film(frames: Iterable[Figure], path: str | Path, *, pace: float = 8.0, dpi: int = 150) -> Path:
+    """Save matplotlib figures of one size as a film: .gif, or .mp4 where ffmpeg is installed.
+
+    Args:
+        pace: frames a second.
+
+    Raises:
+        ArgumentError: another suffix, no frames, or no ffmpeg for .mp4.
+        DataError: the folder cannot be written, or ffmpeg fails.
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    needs = {".gif": True, ".mp4": shutil.which("ffmpeg") is not None}
+    if not needs.get(kind, False):
+        raise ArgumentError(
+            "write_film",
+            needed="a path that ends in .gif, or .mp4 and ffmpeg installed",
+            got=path.name,
+            fix="Write a .gif.",
+        )
+    images = [_to_image(figure, dpi) for figure in frames]
+    if not images:
+        raise ArgumentError("write_film", needed="frames", got="none", fix="Give at least one figure.")
+    write = _write_gif if kind == ".gif" else _write_mp4
+    return write_atomically(path, lambda temporary: write(images, temporary, pace))
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
@@ -76,10 +108,42 @@ def _save(figure: Figure, path: Path, kind: str, dpi: int) -> None:
         figure.savefig(path, format=kind, dpi=dpi, metadata=_NO_DATE[kind], facecolor=figure.get_facecolor())
 
 
+def _to_image(figure: Figure, dpi: int) -> Image.Image:
+    """The figure as an RGB image with even sides, as video codecs want them."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    return image.crop((0, 0, image.width // 2 * 2, image.height // 2 * 2))
+
+
+def _write_gif(images: list[Image.Image], path: Path, pace: float) -> None:
+    small = [image.quantize(128) for image in images]
+    waits = [round(1000 / pace)] * (len(small) - 1) + [2000]  # rest on the last frame
+    small[0].save(path, save_all=True, append_images=small[1:], duration=waits, loop=0)
+
+
+def _write_mp4(images: list[Image.Image], path: Path, pace: float) -> None:
+    size = f"{images[0].width}x{images[0].height}"
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(pace), "-i", "-"]
+    command = ["ffmpeg", "-y", "-loglevel", "error", *source, "-pix_fmt", "yuv420p", str(path)]
+    run = subprocess.run(command, input=b"".join(image.tobytes() for image in images), capture_output=True)
+    if run.returncode:
+        raise OSError(" ".join(run.stderr.decode(errors="replace").split())[-300:])
+
+
 def _to_html(figure: go.Figure) -> str:
     title = figure.layout.title.text or "icnn"  # type: ignore[attr-defined]
     page = figure.to_html(
-        include_plotlyjs=True, full_html=True, config=_PLOTLY_CONFIG, div_id="figure", default_height="100vh"
+        include_plotlyjs=True,
+        auto_play=False,
+        full_html=True,
+        config=_PLOTLY_CONFIG,
+        div_id="figure",
+        default_height="100vh",
     )
     background = figure.layout.paper_bgcolor  # type: ignore[attr-defined]
     head = (

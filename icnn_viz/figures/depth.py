@@ -1,0 +1,98 @@
+"""Elongation and spread of the layers over their depth, with intervals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_core.errors import ArgumentError
+from icnn_viz.figures.sheet import Sheet, distinct_names, list_names
+from icnn_viz.figures.style import Look, shorten, use_theme
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PANELS = {"elongation": "elongation\n(1 = round)", "spread": "spread\n(px)"}
+
+
+def draw_depth(layers: pd.DataFrame, trend: pd.DataFrame | None = None, *, theme: str = "light") -> Figure:
+    """Two panels over the layers in network order: the median slot's elongation and spread, with intervals.
+
+    Args:
+        layers: one row a layer and measure, as `ShapeBootstrap().layers` gives: layer, depth, measure, estimate, low,
+            high.
+        trend: one row a measure, as `DepthTrend` gives, for the line of text on each panel.
+
+    Raises:
+        ArgumentError: the table lacks a measure.
+    """
+    missing = set(_PANELS) - set(layers["measure"])
+    if missing:
+        raise ArgumentError(
+            "draw_depth", needed="rows of elongation and spread", got=f"none of {sorted(missing)}",
+            fix="Give the table of ShapeBootstrap().layers.",
+        )  # fmt: skip
+    names = list(dict.fromkeys(layers.sort_values("depth")["layer"]))
+    width = 80.0 if len(names) <= 12 else 170.0
+    labels = [shorten(name, 24) for name in distinct_names(names)]
+    below = 10 + 1.22 * max(len(label) for label in labels)
+    with use_theme(theme) as look:
+        sheet = Sheet(width, 82 + below, look)
+        upper = sheet.add_axes(17, below + 38, width - 21, 29)
+        lower = sheet.add_axes(17, below + 4, width - 21, 29)
+        for ax, measure in ((upper, "elongation"), (lower, "spread")):
+            _draw(ax, layers.query("measure == @measure"), names, look)
+            ax.set_ylabel(_PANELS[measure])
+            if trend is not None:
+                ax.set_title(
+                    _describe_trend(trend, measure), loc="right", fontsize=6, color=look.muted, pad=2
+                )
+        known = bool(layers["estimate"].notna().to_numpy().any())
+        upper.set_ylim(min(1.0, upper.get_ylim()[0]) if known else 1.0, None if known else 2.0)
+        upper.axhline(1.0, color=look.muted, linewidth=0.6, zorder=1)
+        lower.set_ylim(0.0, None if known else 1.0)
+        upper.set_xticks(range(len(names)), [""] * len(names))
+        lower.set_xticks(range(len(names)), labels, rotation=90, fontsize=5.5)
+        sheet.write_heading("Shapes over depth", "median slot of each layer; bars: 95 % interval", left=17)
+        lost = set(layers.loc[layers["estimate"].isna(), "layer"])
+        named = [label for name, label in zip(names, labels, strict=True) if name in lost]
+        sheet.write_notes([f"no spread to measure: {list_names(named)}"] if named else [], top=7.5)
+    return sheet.figure
+
+
+def _draw(ax: Axes, rows: pd.DataFrame, names: list[str], look: Look) -> None:
+    """One measure: points with bars, joined where neighbours are both measured; a cross where there is none."""
+    rows = rows.set_index("layer").loc[names]
+    estimate, low, high = (
+        rows[c].to_numpy(dtype=float, na_value=np.nan) for c in ("estimate", "low", "high")
+    )
+    place = np.arange(len(names))
+    known = np.isfinite(estimate)
+    ax.plot(place, estimate, color=look.muted, linewidth=0.7, zorder=2)
+    bars = np.stack([estimate - low, high - estimate])[:, known]
+    ax.errorbar(
+        place[known], estimate[known], yerr=np.clip(bars, 0, None), fmt="o", color=look.accent, markersize=2.6,
+        elinewidth=0.8, capsize=1.4, capthick=0.6, zorder=3,
+    )  # fmt: skip
+    if not known.all():
+        ax.plot(place[~known], np.full((~known).sum(), 0.03), "x", color=look.muted, markersize=3.5,
+                transform=ax.get_xaxis_transform(), clip_on=False, gid="unmeasured")  # fmt: skip
+    ax.set_xlim(-0.6, len(names) - 0.4)
+    ax.grid(True, axis="y")
+
+
+def _describe_trend(trend: pd.DataFrame, measure: str) -> str:
+    rows = trend[trend["measure"] == measure]
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    if row["state"] != "ok":
+        return f"no trend: {row['state']}"
+    return (
+        f"Kendall's τ {row['kendall']:+.2f} [{row['kendall_low']:+.2f}, {row['kendall_high']:+.2f}]".replace(
+            "-", "−"
+        )
+    )

@@ -1,0 +1,110 @@
+"""The displacement field of a layer: from every slot to its centre, and on to the points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_viz.figures.clouds import count_hidden, describe
+from icnn_viz.figures.marks import draw_key, draw_slots, emphasise, set_view, view_half_width
+from icnn_viz.figures.sheet import Sheet
+from icnn_viz.figures.style import Look, slot_colours, use_theme
+from icnn_viz.records import GaussianFit, PositionCloud
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RAYS = 250
+"""Shapes whose rays are drawn; more are thinned, and the figure says so."""
+
+
+def draw_field(
+    cloud: PositionCloud, fit: GaussianFit, *, theme: str = "light", half_width: float | None = None
+) -> Figure:
+    """Two panels of the same slots. Left, at true scale: slot, centre, and a ray from it to every point. Right: an
+    arrow from each slot towards its centre, longer by a factor that the figure states, its true length beside it, and
+    the 95 % confidence region of the centre at the same factor.
+
+    Args:
+        fit: the cloud's Gaussians, whose means are the centres.
+        half_width: of the square view on the left, in input pixels.
+    """
+    half_width = half_width or view_half_width([cloud])
+    factor = _choose_factor(cloud, fit)
+    with use_theme(theme) as look:
+        sheet = Sheet(170, 94, look)
+        left, right = sheet.add_axes(12, 17, 62, 62), sheet.add_axes(90, 17, 62, 62)
+        _draw_rays(left, cloud, fit, look)
+        _draw_arrows(right, cloud, fit, factor, look)
+        left.set_title("slot, centre, points", loc="left")
+        right.set_title(f"slot to centre, ×{factor:g}", loc="left")
+        set_view(left, half_width)
+        set_view(right, 1.5 * float(np.abs(cloud.slots).max(initial=0.5)))
+        draw_key(sheet.add_axes(154, 69, 12, 9), cloud.slots, look)
+        sheet.write_heading(cloud.layer, describe(cloud))
+        notes = ["numbers: distance from slot to centre in px", "ellipses: 95 % region of the centre"]
+        if len(cloud.points) > RAYS:
+            notes.append(f"rays of {RAYS} of {len(cloud.points):,} shapes")
+        sheet.write_notes(notes + count_hidden(cloud, half_width, limit=None), top=6.5)
+    return sheet.figure
+
+
+def _choose_factor(cloud: PositionCloud, fit: GaussianFit) -> float:
+    """A round factor that makes the longest arrow about 0.6 of a grid spacing long; at least 1."""
+    move = (fit.mean - cloud.slots)[fit.count > 0]
+    longest = float(np.hypot(move[:, 0], move[:, 1]).max(initial=0.0))
+    wanted = 0.6 * min(cloud.dilation) / longest if longest > 1e-6 else 1.0
+    rounds = [step * 10.0**power for power in range(6) for step in (1, 2, 5)]
+    return max([1.0, *(factor for factor in rounds if factor <= wanted)])
+
+
+def _draw_rays(ax: Axes, cloud: PositionCloud, fit: GaussianFit, look: Look) -> None:
+    from matplotlib.collections import LineCollection
+
+    chosen = np.sort(np.random.default_rng(0).permutation(len(cloud.points))[:RAYS])
+    for slot, colour in enumerate(slot_colours(cloud.slots)):
+        points = cloud.points[chosen, slot]
+        points = points[np.isfinite(points).all(-1)]
+        if len(points):
+            rays = np.stack([np.broadcast_to(fit.mean[slot], points.shape), points], 1)[..., ::-1]
+            lines = LineCollection(list(rays), colors=colour, linewidths=0.3, alpha=0.5, gid=f"rays {slot}")
+            ax.add_collection(lines, autolim=False)
+            ax.scatter(points[:, 1], points[:, 0], s=2, color=colour, linewidths=0, zorder=3)
+    draw_slots(ax, cloud.slots, look)
+
+
+def _draw_arrows(ax: Axes, cloud: PositionCloud, fit: GaussianFit, factor: float, look: Look) -> None:
+    from matplotlib.patches import Ellipse
+    from matplotlib.patheffects import withStroke
+
+    ax.scatter(cloud.slots[:, 1], cloud.slots[:, 0], s=5, color=look.muted, linewidths=0, gid="slots")
+    spread, directions = fit.axes()
+    halo = [withStroke(linewidth=1.4, foreground=look.background)]
+    for slot, colour in enumerate(slot_colours(cloud.slots)):
+        if not fit.count[slot]:
+            continue
+        (y, x), move = cloud.slots[slot], fit.mean[slot] - cloud.slots[slot]
+        dy, dx = factor * move
+        tone = emphasise(colour, look)
+        if fit.state[slot] == "ok":
+            half = factor * _region_scale(int(fit.count[slot])) * spread[slot]
+            angle = np.degrees(np.arctan2(*directions[slot, 0]))
+            region = Ellipse((x + dx, y + dy), 2 * half[0], 2 * half[1], angle=angle, color=colour, alpha=0.3)
+            region.set(linewidth=0, gid=f"region {slot}")
+            ax.add_patch(region)
+        arrow = {"arrowstyle": "-|>,head_length=0.25,head_width=0.12", "color": tone, "linewidth": 1.1}
+        ax.annotate(
+            "", (x + dx, y + dy), (x, y), arrowprops=arrow | {"shrinkA": 0, "shrinkB": 0}, gid=f"arrow {slot}"
+        )
+        place = (x, y), (0, 7 if dy > 0 else -7)  # clear of the arrow: it points the other way
+        style = {"fontsize": 5.5, "ha": "center", "va": "center", "path_effects": halo}
+        ax.annotate(f"{np.hypot(*move):.2f}", *place, textcoords="offset points", **style)  # type: ignore[arg-type]
+
+
+def _region_scale(count: int) -> float:
+    """Half axes of the 95 % confidence ellipse of a mean, in standard deviations of `count` points (Hotelling)."""
+    from scipy.special import fdtri
+
+    return float(np.sqrt(2 * (count - 1) / (count - 2) * fdtri(2, count - 2, 0.95) / count))

@@ -1,0 +1,105 @@
+"""The ellipses of all layers on one sheet, in network order and on one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_core.errors import ArgumentError
+from icnn_viz.figures.marks import draw_centres, draw_ellipses, draw_key, draw_slots, ellipse_reach, set_view
+from icnn_viz.figures.sheet import Sheet, choose_columns, distinct_names, list_names
+from icnn_viz.figures.style import shorten, slot_colours, use_theme
+from icnn_viz.records import GaussianFit, PositionCloud
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_UNITS = {"spacings": "grid spacings; 1 = the layer's dilation", "pixels": "input pixels"}
+
+
+def draw_layers(
+    clouds: Sequence[PositionCloud],
+    fits: Sequence[GaussianFit],
+    *,
+    unit: str = "spacings",
+    theme: str = "light",
+) -> Figure:
+    """Slots, centres and 1- and 2-sigma ellipses of every layer: small multiples with the same axes.
+
+    Args:
+        clouds, fits: of the same layers, in network order.
+        unit: "spacings" divides by each layer's dilation, so that layers compare; "pixels" does not.
+
+    Raises:
+        ArgumentError: no layers, or an unknown unit.
+    """
+    if not clouds or unit not in _UNITS:
+        raise ArgumentError(
+            "draw_layers", needed="layers, and the unit spacings or pixels", got=f"{len(clouds)} layers, {unit!r}",
+            fix="Read a checkpoint with irregular layers.",
+        )  # fmt: skip
+    divisors = [np.array(cloud.dilation if unit == "spacings" else (1, 1), dtype=float) for cloud in clouds]
+    slots = [cloud.slots / divisor for cloud, divisor in zip(clouds, divisors, strict=True)]
+    fits = [_rescale(fit, divisor) for fit, divisor in zip(fits, divisors, strict=True)]
+    half_width, cut = _common_half_width(slots, fits)
+    names = distinct_names([cloud.layer for cloud in clouds])
+    columns = choose_columns(len(clouds))
+    width = 80.0 if columns == 1 else 170.0
+    size = min((width - 14 - 3 * (columns - 1)) / columns, 60)
+    rows = -(-len(clouds) // columns)
+    with use_theme(theme) as look:
+        sheet = Sheet(width, rows * (size + 4.5) + 29, look)
+        axes = sheet.add_grid(len(clouds), columns, left=11, bottom=15, size=size, gap=(3, 4.5))
+        for number, ax in enumerate(axes):
+            colours = slot_colours(slots[number])
+            draw_ellipses(ax, fits[number], colours, look, width=0.7, halo=False)
+            draw_slots(ax, slots[number], look, size=5, width=0.5)
+            draw_centres(ax, fits[number], colours, look, size=4)
+            set_view(ax, half_width, labels=False)
+            letters = int(size / 1.05)
+            ax.set_title(shorten(names[number], letters), fontsize=5, pad=2, loc="left")
+            _name_state(ax, fits[number], look.muted)
+            ax.tick_params(
+                labelleft=number % columns == 0, labelbottom=number + columns >= len(clouds), labelsize=5.5
+            )
+        key = max(cloud.slots.shape[0] for cloud in clouds)
+        largest = next(cloud for cloud in clouds if len(cloud.slots) == key)
+        draw_key(sheet.add_axes(width - 14, sheet.height - 13, 12, 9), largest.slots, look)
+        sheet.write_heading("Shapes of all layers", "in network order; solid 1σ, dashed 2σ", left=11)
+        sheet.write(width / 2, 8.2, f"x ({_UNITS[unit]})", ha="center", va="center")
+        sheet.write(
+            2.4, 15 + rows * (size + 4.5) / 2, f"y ({_UNITS[unit]})", ha="center", va="center", rotation=90
+        )
+        sheet.write_notes(
+            [f"ellipses reach out of the panel: {list_names([names[i] for i in cut])}"] if cut else [],
+            top=5,
+        )
+    return sheet.figure
+
+
+def _rescale(fit: GaussianFit, divisor: np.ndarray) -> GaussianFit:
+    """The fit with (y, x) divided by `divisor`."""
+    return GaussianFit(
+        fit.layer, fit.count, fit.mean / divisor, fit.covariance / np.outer(divisor, divisor), fit.state
+    )
+
+
+def _common_half_width(slots: Sequence[np.ndarray], fits: Sequence[GaussianFit]) -> tuple[float, list[int]]:
+    """A half-width for all panels, and the layers that do not fit: one that has run away must not flatten the rest."""
+    reach = np.array(
+        [
+            max(np.abs(s).max(initial=0) * 1.15, ellipse_reach(fit).max())
+            for s, fit in zip(slots, fits, strict=True)
+        ]
+    )
+    half_width = max(float(reach[reach <= 1.6 * np.median(reach)].max()), 0.5) * 1.05
+    return half_width, np.flatnonzero(reach > half_width).tolist()
+
+
+def _name_state(ax: object, fit: GaussianFit, colour: str) -> None:
+    """A word where a whole layer has no ellipses."""
+    if not (fit.state == "ok").any():
+        words = ", ".join(dict.fromkeys(str(state) for state in fit.state))
+        ax.text(0.5, 0.03, words, transform=ax.transAxes, fontsize=5, color=colour, ha="center")  # type: ignore[attr-defined]

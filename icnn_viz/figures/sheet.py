@@ -1,0 +1,96 @@
+"""A figure laid out in millimetres: headings, notes, panels, each where it belongs at the size it is printed."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from icnn_viz.figures.style import MM, Look, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_LETTER = 1.5  # mm, the mean width of a letter of a 6 pt note, rounded up
+_BOLD_LETTER = 1.92  # of a 7.5 pt title
+
+
+class Sheet:
+    """A new figure of `width` × `height` mm. Places are given in mm from its lower left corner."""
+
+    def __init__(self, width: float, height: float, look: Look) -> None:
+        from matplotlib.figure import Figure
+
+        self.width, self.height, self.look = width, height, look
+        self.figure = Figure(figsize=(width * MM, height * MM))
+
+    def add_axes(self, left: float, bottom: float, width: float, height: float, **options: Any) -> Axes:
+        """Axes in a box of mm; `options` as of matplotlib."""
+        box = (left / self.width, bottom / self.height, width / self.width, height / self.height)
+        return self.figure.add_axes(box, **options)
+
+    def write(self, x: float, y: float, text: str, **style: Any) -> None:
+        """Text at a place in mm; `style` as of matplotlib's text."""
+        self.figure.text(x / self.width, y / self.height, text, **style)
+
+    def write_heading(
+        self, title: str, subtitle: str = "", *, left: float = 12.0, right: float = 2.0
+    ) -> None:
+        """A bold title, cut in its middle if too long, and a muted line below it; mm to keep clear on both sides."""
+        room = int((self.width - left - right) / _BOLD_LETTER)
+        top = self.height - 2.4
+        self.write(left, top, shorten(title, room), fontsize=7.5, weight="bold", va="center")
+        self.write(left, top - 3.6, subtitle, fontsize=6.5, color=self.look.muted, va="center")
+
+    def write_notes(self, notes: Sequence[str], *, top: float = 5.9) -> None:
+        """Small muted lines below the figure, the first at `top`."""
+        lines = textwrap.fill("; ".join(notes), int(self.width / _LETTER) + 10)
+        style = {"fontsize": 6, "color": self.look.muted, "ha": "center", "va": "top", "linespacing": 1.3}
+        self.write(self.width / 2, top, lines, **style)
+
+    def add_grid(
+        self,
+        count: int,
+        columns: int,
+        *,
+        left: float,
+        bottom: float,
+        size: float,
+        gap: tuple[float, float],
+        **options: Any,
+    ) -> list[Axes]:
+        """`count` square axes of `size` mm, row by row from the upper left; `gap` (across, down) between them."""
+        rows = -(-count // columns)
+        return [
+            self.add_axes(
+                left + (number % columns) * (size + gap[0]),
+                bottom + (rows - 1 - number // columns) * (size + gap[1]),
+                size,
+                size,
+                **options,
+            )
+            for number in range(count)
+        ]
+
+
+def choose_columns(count: int, most: int = 8) -> int:
+    """Columns of a grid of `count` panels on a page a little wider than high."""
+    columns = next(
+        columns for columns in range(1, count + 1) if columns * columns >= 1.3 * count or columns == count
+    )
+    return min(columns, most)
+
+
+def distinct_names(layers: Sequence[str]) -> list[str]:
+    """Names for small panels: without the leading parts that all layers have in common."""
+    parts = [layer.split(".") for layer in layers]
+    common = 0
+    while len(layers) > 1 and all(len(p) > common + 1 and p[common] == parts[0][common] for p in parts):
+        common += 1
+    return [".".join(p[common:]) for p in parts]
+
+
+def list_names(names: Sequence[str], most: int = 3) -> str:
+    """The first few of many names, for a note."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

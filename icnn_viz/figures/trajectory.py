@@ -1,0 +1,204 @@
+"""How positions moved during training: comets for print, a page with a slider, and the frames of a film."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from icnn_core.errors import ArgumentError
+from icnn_viz.figures.clouds import count_hidden, describe, draw_cloud
+from icnn_viz.figures.marks import draw_key, draw_slots, emphasise, set_view, view_half_width
+from icnn_viz.figures.sheet import Sheet
+from icnn_viz.figures.style import Look, get_look, slot_colours, to_plotly_layout, use_theme
+from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.gaussian import fit_gaussians
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_COMETS = 120
+"""Shapes whose paths are drawn; more would hide each other, and the figure says so."""
+PAGE_BYTES = 1_150_000
+"""What the positions of all snapshots may take in a page; shapes are thinned to fit."""
+
+
+def draw_trajectory(clouds: Sequence[PositionCloud], steps: Sequence[int], *, theme: str = "light") -> Figure:
+    """Comets: the path of a position from first to last snapshot, thin and pale at first; the head is where it is.
+
+    Args:
+        clouds: snapshots of one layer, in order. steps: their iterations.
+
+    Raises:
+        ArgumentError: fewer than two snapshots, or of different layers.
+    """
+    _check(clouds, steps)
+    first, last = clouds[0], clouds[-1]
+    half_width = view_half_width([first, last])
+    paths = np.stack([cloud.points for cloud in clouds])  # (snapshots, shapes, K, 2)
+    chosen = np.sort(np.random.default_rng(0).permutation(paths.shape[1])[:MAX_COMETS])
+    with use_theme(theme) as look:
+        sheet = Sheet(80, 88, look)
+        ax = sheet.add_axes(12, 17, 55, 55)
+        for slot, colour in enumerate(slot_colours(last.slots)):
+            _draw_comets(ax, paths[:, chosen, slot], colour, slot)
+            _draw_centre_path(ax, paths[:, :, slot], emphasise(colour, look), look, slot)
+        draw_slots(ax, last.slots, look)
+        set_view(ax, half_width)
+        draw_key(sheet.add_axes(67.5, 76, 9, 7), last.slots, look)
+        sheet.write_heading(
+            last.layer, f"iterations {steps[0]:,} to {steps[-1]:,}, {len(steps)} snapshots", right=14
+        )
+        notes = ["bold line: path of the slot's centre"]
+        if len(chosen) < len(last.points):
+            notes.append(f"{len(chosen):,} of {len(last.points):,} shapes drawn")
+        sheet.write_notes(notes + count_hidden(last, half_width, limit=None), top=7)
+    return sheet.figure
+
+
+def draw_frames(
+    clouds: Sequence[PositionCloud], steps: Sequence[int], *, theme: str = "light"
+) -> Iterator[Figure]:
+    """One figure a snapshot, as of `draw_cloud`, all on one scale: the frames of `write_film`.
+
+    Raises:
+        ArgumentError: fewer than two snapshots, or of different layers.
+    """
+    _check(clouds, steps)
+    half_width = view_half_width([clouds[0], clouds[-1]])
+    for cloud, step in zip(clouds, steps, strict=True):
+        subtitle = f"iteration {step:,} of {steps[-1]:,}"
+        yield draw_cloud(cloud, fit_gaussians(cloud), theme=theme, half_width=half_width, subtitle=subtitle)
+
+
+def draw_trajectory_interactive(
+    clouds: Sequence[PositionCloud], steps: Sequence[int], *, theme: str = "light"
+) -> go.Figure:
+    """A page with a slider over the snapshots and a button to play them; hovering names channel, slot and position.
+
+    Raises:
+        ArgumentError: fewer than two snapshots, or of different layers.
+    """
+    import plotly.graph_objects as go
+
+    _check(clouds, steps)
+    look, last = get_look(theme), clouds[-1]
+    taps = len(last.slots)
+    most = max(PAGE_BYTES // (11 * taps * len(clouds)), 1)
+    shapes = np.linspace(0, len(last.points) - 1, min(most, len(last.points))).round().astype(int)
+    frames = [
+        go.Frame(data=[go.Scatter(**_to_place(cloud, shapes))], traces=[0], name=f"{step:,}")
+        for cloud, step in zip(clouds, steps, strict=True)
+    ]
+    points = go.Scatter(
+        **_to_place(clouds[0], shapes), **_to_marks(last, shapes), mode="markers", showlegend=False
+    )
+    cross = {"symbol": "cross-thin", "size": 9, "line": {"width": 1.5, "color": look.text}}
+    slots = go.Scatter(
+        x=last.slots[:, 1], y=last.slots[:, 0], mode="markers", marker=cross, name="slot", hoverinfo="skip"
+    )
+    figure = go.Figure(data=[points, slots], frames=frames, layout=to_plotly_layout(look))
+    figure.update_layout(_to_page(clouds, steps, len(shapes), look))
+    return figure
+
+
+def _check(clouds: Sequence[PositionCloud], steps: Sequence[int]) -> None:
+    shapes = {cloud.positions.shape for cloud in clouds}
+    if len(clouds) < 2 or len(clouds) != len(steps) or len(shapes) != 1:
+        raise ArgumentError(
+            "a trajectory", needed="two or more snapshots of one layer, each with its iteration",
+            got=f"{len(clouds)} snapshots of shapes {sorted(shapes)}, {len(steps)} iterations",
+            fix="Keep snapshots while training.",
+        )  # fmt: skip
+
+
+def _draw_comets(ax: Axes, paths: np.ndarray, colour: str, slot: int) -> None:
+    """Paths (snapshots, shapes, 2) of one slot, growing in width and opacity."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import to_rgba
+
+    paths = paths[:, np.isfinite(paths).all((0, 2))][..., ::-1]
+    if not paths.size:
+        return
+    age = np.linspace(0, 1, len(paths) - 1)
+    segments = np.stack([paths[:-1], paths[1:]], 2)  # (snapshots - 1, shapes, 2, 2)
+    count = segments.shape[1]
+    colours = np.array([to_rgba(colour, 0.1 + 0.6 * part) for part in age])
+    lines = LineCollection(
+        list(segments.reshape(-1, 2, 2)), colors=np.repeat(colours, count, 0),
+        linewidths=np.repeat(0.2 + 0.5 * age, count), gid=f"comets {slot}", rasterized=True,
+    )  # fmt: skip
+    ax.add_collection(lines, autolim=False)
+    ax.scatter(
+        *paths[-1].T, s=2.0, color=colour, linewidths=0, zorder=3, gid=f"heads {slot}", rasterized=True
+    )
+
+
+def _draw_centre_path(ax: Axes, paths: np.ndarray, colour: str, look: Look, slot: int) -> None:
+    paths = paths[:, np.isfinite(paths).all((0, 2))]
+    if paths.size:
+        y, x = paths.mean(1).T
+        ax.plot(x, y, color=look.background, linewidth=2.0, zorder=5)
+        ax.plot(x, y, color=colour, linewidth=1.1, zorder=6, gid=f"centre {slot}")
+
+
+def _to_place(cloud: PositionCloud, shapes: np.ndarray) -> dict[str, Any]:
+    points = cloud.points[shapes].reshape(-1, 2).astype(np.float32)
+    return {"x": points[:, 1], "y": points[:, 0]}
+
+
+def _to_marks(cloud: PositionCloud, shapes: np.ndarray) -> dict[str, Any]:
+    """Colour by slot, and what hovering says; the same in all frames."""
+    taps, channels = len(cloud.slots), cloud.positions.shape[1]
+    colours = slot_colours(cloud.slots)
+    edges = np.linspace(0, 1, taps + 1)
+    scale = [[float(edges[i + end]), colour] for i, colour in enumerate(colours) for end in (0, 1)]
+    kernel, channel = np.divmod(np.repeat(shapes, taps), channels)
+    slot = np.tile(np.arange(taps), len(shapes))
+    marker = {
+        "color": slot.astype(np.int16),
+        "colorscale": scale,
+        "cmin": -0.5,
+        "cmax": taps - 0.5,
+        "size": 4,
+    }
+    who = {"layer": "", "channel": "channel %{customdata[1]}<br>"}.get(
+        cloud.sharing, "kernel %{customdata[0]}, channel %{customdata[1]}<br>"
+    )
+    return {
+        "marker": marker | {"opacity": 0.8},
+        "customdata": np.stack([kernel, channel, slot], 1).astype(np.int32),
+        "hovertemplate": who + "slot %{customdata[2]}<br>y %{y:.3f}<br>x %{x:.3f}<extra></extra>",
+    }
+
+
+def _to_page(clouds: Sequence[PositionCloud], steps: Sequence[int], shown: int, look: Look) -> dict[str, Any]:
+    """Title, square axes with y downwards, slider and play button."""
+    last = clouds[-1]
+    half_width = view_half_width([clouds[0], last])
+    axis = {"gridcolor": look.grid, "zerolinecolor": look.grid, "linecolor": look.muted}
+    across = axis | {"range": [-half_width, half_width], "title": {"text": "x (px from centre)"}}
+    down = axis | {"range": [half_width, -half_width], "title": {"text": "y (px from centre)"}}
+    thinned = f"; {shown:,} of {len(last.points):,} shapes shown" if shown < len(last.points) else ""
+    go_on = {"frame": {"duration": 120, "redraw": False}, "transition": {"duration": 0}, "fromcurrent": True}
+    jump = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 0}}
+    marks = [{"label": f"{step:,}", "method": "animate", "args": [[f"{step:,}"], jump]} for step in steps]
+    buttons = [
+        {"label": "play", "method": "animate", "args": [None, go_on]},
+        {"label": "pause", "method": "animate", "args": [[None], jump]},
+    ]
+    return {
+        "title": {"text": f"<b>{html.escape(last.layer)}</b><br><sub>{describe(last)}{thinned}</sub>"},
+        "xaxis": across | {"constrain": "domain"},
+        "yaxis": down | {"scaleanchor": "x", "constrain": "domain"},
+        "margin": {"l": 70, "r": 20, "t": 90, "b": 40},
+        "sliders": [{"steps": marks, "currentvalue": {"prefix": "iteration "}, "pad": {"t": 45, "l": 150}}],
+        "updatemenus": [
+            {"type": "buttons", "direction": "left", "buttons": buttons, "x": 0, "y": 0, "xanchor": "left",
+             "yanchor": "top", "pad": {"t": 60}, "bgcolor": look.grid, "showactive": False}
+        ],
+    }  # fmt: skip

@@ -1,0 +1,202 @@
+"""Figures of many layers: ellipses, roses, depth, heat grid; one scale, every layer named, gaps said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
+
+from icnn_core.errors import ArgumentError, NameNotFoundError
+from icnn_viz.figures.depth import draw_depth
+from icnn_viz.figures.heat import draw_heat
+from icnn_viz.figures.layers import draw_layers
+from icnn_viz.figures.rose import draw_rose
+from icnn_viz.figures.sheet import choose_columns, distinct_names, list_names
+from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.gaussian import fit_gaussians, to_shapes
+
+MakeCloud = Callable[..., PositionCloud]
+
+
+def _find(figure: Figure, gid: str) -> list[Artist]:
+    return [artist for artist in figure.findobj() if str(artist.get_gid() or "").startswith(gid)]
+
+
+def _texts(figure: Figure) -> str:
+    texts = figure.findobj(lambda artist: hasattr(artist, "get_text"))
+    return " | ".join(text.get_text().replace("\n", " ") for text in texts)
+
+
+@pytest.fixture
+def clouds(make_cloud: MakeCloud) -> list[PositionCloud]:
+    """Three layers of a network: 3×3 at dilation (2, 3), 3×2, and one that was never trained."""
+    return [
+        make_cloud("net.a.conv", depth=0, channels=300),
+        make_cloud("net.b.conv", depth=1, kernel_size=(3, 2), dilation=(1, 1), spread=0.2, seed=1),
+        make_cloud("net.c", depth=2, spread=0.0),
+    ]
+
+
+@pytest.mark.parametrize(("unit", "divisor"), [("spacings", (2, 3)), ("pixels", (1, 1))])
+def test_layers_share_their_axes_and_come_in_order(
+    clouds: list[PositionCloud], unit: str, divisor: tuple[int, int]
+) -> None:
+    fits = [fit_gaussians(cloud) for cloud in clouds]
+    figure = draw_layers(clouds, fits, unit=unit)
+    panels = figure.axes[:3]
+    assert [ax.get_title(loc="left") for ax in panels] == ["a.conv", "b.conv", "c"]
+    assert len({(ax.get_xlim(), ax.get_ylim()) for ax in panels}) == 1
+    ellipses = [artist for artist in panels[0].patches if isinstance(artist, Ellipse)]
+    assert len(ellipses) == 18
+    found = {str(e.get_gid()): e for e in ellipses}["slot 5, 2 sigma"]
+    np.testing.assert_allclose(np.asarray(found.get_center())[::-1], fits[0].mean[5] / divisor)
+    scaled = fits[0].covariance[5] / np.outer(divisor, divisor)
+    lengths = sorted((found.get_width() / 4, found.get_height() / 4))
+    np.testing.assert_allclose(np.square(lengths), np.linalg.eigvalsh(scaled))
+    assert not [artist for artist in panels[2].patches if isinstance(artist, Ellipse)]
+    assert "undeformed" in _texts(figure)
+    assert ("grid spacings" in _texts(figure)) == (unit == "spacings")
+
+
+def test_a_layer_that_ran_away_does_not_flatten_the_others(make_cloud: MakeCloud) -> None:
+    clouds = [make_cloud(f"layer{i}", depth=i, seed=i) for i in range(5)]
+    clouds.append(make_cloud("runaway", depth=5, spread=80.0))
+    figure = draw_layers(clouds, [fit_gaussians(cloud) for cloud in clouds])
+    assert figure.axes[0].get_xlim()[1] < 4
+    assert "reach out of the panel: runaway" in _texts(figure)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 17])
+def test_any_number_of_layers_fits_a_page(make_cloud: MakeCloud, count: int) -> None:
+    clouds = [make_cloud(f"backbone.layer{i}.conv2", depth=i, channels=8) for i in range(count)]
+    fits = [fit_gaussians(cloud) for cloud in clouds]
+    for figure in (draw_layers(clouds, fits), draw_rose(clouds, fits)):
+        assert len(figure.axes) == count + 1
+        assert figure.get_figwidth() * 25.4 == pytest.approx(80 if count == 1 else 170)
+        for ax in figure.axes:
+            box = ax.get_position()
+            assert box.x0 >= 0
+            assert box.x1 <= 1
+            assert box.y1 <= 1
+
+
+def test_no_layers_and_unknown_units_are_refused(clouds: list[PositionCloud]) -> None:
+    with pytest.raises(ArgumentError, match="draw_layers"):
+        draw_layers([], [])
+    with pytest.raises(ArgumentError, match="'inches'"):
+        draw_layers(clouds, [fit_gaussians(cloud) for cloud in clouds], unit="inches")
+
+
+def test_spokes_lie_along_the_major_axis_on_the_slots_side(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=4000, spread=0.6, dilation=(2, 2))  # sd 0.6 down, 0.3 across
+    figure = draw_rose([cloud], [fit_gaussians(cloud)])
+    for slot, sign in ((1, -1), (7, 1)):  # above and below the centre
+        (spoke,) = _find(figure, f"spoke {slot}")
+        x, y = spoke.get_data()  # type: ignore[attr-defined]
+        assert (x[0], y[0]) == (0, 0)
+        assert y[1] == pytest.approx(2.0 * sign, rel=0.1)
+        assert abs(x[1]) < 0.2
+    (centre,) = _find(figure, "spoke 4")
+    y = centre.get_data()[1]  # type: ignore[attr-defined]
+    assert y[0] == -y[1]
+    assert len(_find(figure, "dot ")) == 8
+
+
+def test_a_rose_of_an_undeformed_layer_says_so(clouds: list[PositionCloud]) -> None:
+    figure = draw_rose(clouds, [fit_gaussians(cloud) for cloud in clouds])
+    assert "undeformed" in _texts(figure)
+    assert len(_find(figure, "spoke ")) == 9 + 6
+
+
+def _layers() -> pd.DataFrame:
+    rows = [
+        {
+            "layer": f"net.block{depth}",
+            "depth": depth,
+            "measure": measure,
+            "estimate": value,
+            "low": low,
+            "high": high,
+        }
+        for measure, values in {
+            "elongation": [(1.5, 1.4, 1.7), (2.0, 1.8, 2.1), (None, None, None)],
+            "spread": [(0.2, 0.1, 0.3), (0.4, 0.3, 0.6), (None, None, None)],
+        }.items()
+        for depth, (value, low, high) in enumerate(values)
+    ]
+    return (
+        pd.DataFrame(rows)
+        .astype({"estimate": "Float64", "low": "Float64", "high": "Float64"})
+        .sample(frac=1, random_state=0)
+    )
+
+
+def test_depth_shows_estimates_with_their_intervals_in_order() -> None:
+    figure = draw_depth(_layers())
+    upper, lower = figure.axes
+    for ax, expected in ((upper, [(1.4, 1.7), (1.8, 2.1)]), (lower, [(0.1, 0.3), (0.3, 0.6)])):
+        (bars,) = ax.containers[0].lines[2]
+        ends = [tuple(segment[:, 1]) for segment in bars.get_segments()]
+        np.testing.assert_allclose(ends, expected)
+    assert [text.get_text() for text in lower.get_xticklabels()] == ["block0", "block1", "block2"]
+    (crossed,) = _find(upper, "unmeasured")  # type: ignore[arg-type]
+    assert list(crossed.get_xdata()) == [2]  # type: ignore[attr-defined]
+    assert "no spread to measure: block2" in _texts(figure)
+
+
+def test_depth_states_the_trend() -> None:
+    trend = pd.DataFrame(
+        [
+            {
+                "measure": "elongation",
+                "state": "ok",
+                "kendall": -0.5,
+                "kendall_low": -0.8,
+                "kendall_high": 0.1,
+            },
+            {"measure": "spread", "state": "too few layers", "kendall": None},
+        ]
+    )
+    figure = draw_depth(_layers(), trend)
+    assert "Kendall's τ −0.50 [−0.80, +0.10]" in _texts(figure)
+    assert "no trend: too few layers" in _texts(figure)
+
+
+def test_depth_refuses_a_table_without_the_measures() -> None:
+    with pytest.raises(ArgumentError, match="spread"):
+        draw_depth(_layers().query("measure == 'elongation'"))
+
+
+def test_heat_puts_each_value_in_its_cell_and_hatches_gaps(clouds: list[PositionCloud]) -> None:
+    shapes = pd.concat([to_shapes(fit_gaussians(cloud)) for cloud in clouds], ignore_index=True)
+    figure = draw_heat(shapes, "sd_major")
+    ax = figure.axes[0]
+    values = ax.images[0].get_array()
+    assert values is not None
+    assert values.shape == (3, 9)
+    np.testing.assert_allclose(values[0].compressed(), shapes["sd_major"][:9].to_numpy(dtype=float))
+    np.testing.assert_allclose(values[1].compressed(), shapes["sd_major"][9:15].to_numpy(dtype=float))
+    assert values.mask.sum() == 3 + 9
+    assert len(_find(figure, "missing")) == 3 + 9
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a.conv", "b.conv", "c"]
+    assert figure.axes[1].get_xlabel() == "sd major (px)"
+
+
+def test_heat_refuses_an_unknown_measure(clouds: list[PositionCloud]) -> None:
+    with pytest.raises(NameNotFoundError, match="Did you mean elongation"):
+        draw_heat(to_shapes(fit_gaussians(clouds[0])), "elongatoin")
+
+
+def test_names_in_panels_drop_what_all_share() -> None:
+    assert distinct_names(["backbone.a.conv1", "backbone.a.conv2"]) == ["conv1", "conv2"]
+    assert distinct_names(["backbone.a", "backbone.a.b"]) == ["a", "a.b"]
+    assert distinct_names(["fc1"]) == ["fc1"]
+    assert distinct_names(["a.b", "c.b"]) == ["a.b", "c.b"]
+    assert list_names(["a", "b", "c"]) == "a, b, c"
+    assert list_names(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+    assert [choose_columns(n) for n in (1, 2, 3, 5, 40, 200)] == [1, 2, 2, 3, 8, 8]

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from icnn_core.datasets.labels import IGNORE_INDEX, LabelSet, read_labels
-from icnn_core.datasets.pairs import PairsDataset, match_pairs, need_folder
+from icnn_core.datasets.listing import match_pairs, need_folder
+from icnn_core.datasets.pairs import PairsDataset
 from icnn_core.errors import ArgumentError, nearest_names
 
 SPLITS = ("train", "val", "test")

@@ -11,8 +11,9 @@ import numpy as np
 
 from icnn_core.datasets.images import read_mask
 from icnn_core.datasets.labels import LabelSet, read_label_data, to_label_set
+from icnn_core.datasets.listing import Files, files_by_stem, match_pairs, read_stems
 from icnn_core.datasets.matlab import read_mat_mask
-from icnn_core.datasets.pairs import Files, PairsDataset, files_by_stem, match_pairs, read_stems
+from icnn_core.datasets.pairs import PairsDataset
 from icnn_core.datasets.voc import find_devkit
 from icnn_core.errors import ArgumentError, DataError, nearest_names
 

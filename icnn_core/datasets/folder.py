@@ -10,7 +10,8 @@ import numpy as np
 
 from icnn_core.datasets.images import UnreadableError, read_mask
 from icnn_core.datasets.labels import IGNORE_INDEX, LabelSet, default_palette, to_label_set
-from icnn_core.datasets.pairs import Pair, PairsDataset, list_pairs, need_folder, read_stems
+from icnn_core.datasets.listing import Pair, list_pairs, need_folder, read_stems
+from icnn_core.datasets.pairs import PairsDataset
 from icnn_core.errors import DataError
 
 _WHO = "folder"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +11,8 @@ from torch.utils.data import Dataset
 
 from icnn_core.datasets.images import UnreadableError, read_image, read_mask, read_size
 from icnn_core.datasets.labels import IGNORE_INDEX, LabelSet
+from icnn_core.datasets.listing import Pair, listed
 from icnn_core.errors import DataError
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-_SHOWN = 3  # names in an error
-
-Files = tuple[Path, Mapping[str, Path]]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One image and its mask.
-
-    Attributes:
-        stem: what the two file names share.
-        image, mask: the files.
-    """
-
-    stem: str
-    image: Path
-    mask: Path
 
 
 class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -115,105 +96,6 @@ class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 def _void(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.zeros(3, *size, dtype=torch.uint8), torch.full(size, IGNORE_INDEX, dtype=torch.int64)
-
-
-def list_pairs(who: str, images: Path, masks: Path, stems: Iterable[str] | None = None) -> list[Pair]:
-    """`match_pairs` of all image files in two folders."""
-    return match_pairs(who, (images, files_by_stem(who, images)), (masks, files_by_stem(who, masks)), stems)
-
-
-def match_pairs(who: str, images: Files, masks: Files, stems: Iterable[str] | None = None) -> list[Pair]:
-    """Images and masks of the same stem, sorted, or in the order of `stems`.
-
-    Args:
-        who: the data set, for errors.
-        images, masks: folder, for errors, and files by stem.
-        stems: which to take; None takes all, of which none may be without its partner.
-
-    Raises:
-        DataError: there are none, or a file has no partner.
-    """
-    wanted = sorted(images[1].keys() | masks[1].keys()) if stems is None else list(stems)
-    if not wanted:
-        raise DataError(
-            f"{who} {images[0]}",
-            needed="images",
-            got="none in this folder",
-            fix="Put them there (.jpg, .png, …).",
-        )
-    for (folder, files), other in ((images, "mask"), (masks, "image")):
-        lost = [stem for stem in wanted if stem not in files]
-        if lost:
-            raise DataError(
-                f"{who} {folder}",
-                needed=f"a file for every {other}" if stems is None else "a file for every name of the split",
-                got=f"none for {len(lost)} of {len(wanted)}: {listed(lost)}",
-                fix="Add the missing files, or remove their partners (or the names).",
-            )
-    return [Pair(stem, images[1][stem], masks[1][stem]) for stem in wanted]
-
-
-def files_by_stem(who: str, folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
-    """The files of a folder that have one of the suffixes, by stem.
-
-    Raises:
-        DataError: no such folder, or two files of one stem.
-    """
-    need_folder(who, folder)
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
-            if path.stem in files:
-                raise DataError(
-                    f"{who} {folder}",
-                    needed="one file of each name",
-                    got=f"{files[path.stem].name} and {path.name}",
-                    fix="Remove one.",
-                )
-            files[path.stem] = path
-    return files
-
-
-def need_folder(who: str, folder: Path) -> Path:
-    """The folder, if it is there.
-
-    Raises:
-        DataError: it is not.
-    """
-    if not folder.is_dir():
-        nearest = next((p for p in folder.parents if p.is_dir()), Path())
-        raise DataError(
-            f"{who} {folder}",
-            needed="this folder",
-            got=f"nothing there; {nearest} holds {listed(sorted(p.name for p in nearest.iterdir()))}",
-            fix="Give the folder in which the data set was unpacked.",
-        )
-    return folder
-
-
-def read_stems(who: str, path: Path) -> list[str]:
-    """Names from a split's list: the last part of each line's path, without an image's suffix.
-
-    Raises:
-        DataError: no such file, or nothing in it.
-    """
-    if not path.is_file():
-        raise DataError(
-            f"{who} {path}", needed="the list of this split", got="no such file", fix="Unpack it there."
-        )
-    names = [Path(line.strip()) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    stems = [name.stem if name.suffix.lower() in IMAGE_SUFFIXES else name.name for name in names]
-    if not stems:
-        raise DataError(
-            f"{who} {path}", needed="names, one a line", got="an empty list", fix="Unpack it again."
-        )
-    return stems
-
-
-def listed(names: Sequence[object]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return (", ".join(str(n) for n in names[:_SHOWN]) or "nothing") + more
 
 
 def _ranges(ids: Mapping[int, int]) -> str:

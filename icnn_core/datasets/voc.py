@@ -12,8 +12,9 @@ import numpy as np
 
 from icnn_core.datasets.images import read_mask
 from icnn_core.datasets.labels import read_labels
+from icnn_core.datasets.listing import Files, files_by_stem, match_pairs, need_folder, read_stems
 from icnn_core.datasets.matlab import read_mat_mask
-from icnn_core.datasets.pairs import Files, PairsDataset, files_by_stem, match_pairs, need_folder, read_stems
+from icnn_core.datasets.pairs import PairsDataset
 from icnn_core.errors import ArgumentError, DataError, nearest_names
 
 SPLITS = ("train", "train_aug", "val", "trainval")

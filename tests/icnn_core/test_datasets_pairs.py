@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from icnn_core.datasets import images
 from icnn_core.datasets.labels import to_label_set
-from icnn_core.datasets.pairs import Pair, PairsDataset, list_pairs, read_stems
+from icnn_core.datasets.listing import Pair, list_pairs, read_stems
+from icnn_core.datasets.pairs import PairsDataset
 from icnn_core.errors import DataError
 
 LABELS = to_label_set(

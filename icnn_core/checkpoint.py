@@ -127,6 +127,36 @@ def write_checkpoint(
     return path
 
 
+def write_snapshot(folder: str | Path, model: nn.Module, iteration: int) -> Path | None:
+    """Write the positions alone of all irregular layers into `folder`, named by the iteration; None if there are none.
+
+    Small enough to keep every one: K·C_in·8 bytes a layer. They are read back by `read_snapshots`.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    positions = {
+        name: layer.positions.detach().cpu().float() for name, layer in irregular_layers(model).items()
+    }
+    if not positions:
+        return None
+    path = Path(folder) / f"{iteration:08d}.safetensors"
+    _write_atomically(path, lambda temporary: save_file(positions, temporary))
+    return path
+
+
+def read_snapshots(folder: str | Path) -> dict[int, dict[str, Tensor]]:
+    """Positions by layer, by iteration in ascending order; empty if the folder is not there.
+
+    Raises:
+        CheckpointError: a snapshot that cannot be read.
+    """
+    paths = sorted(path for path in Path(folder).glob("*.safetensors") if path.stem.isdigit())
+    return {int(path.stem): _load(path)[0]["state_dict"] for path in paths}
+
+
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint of this package, or any state dict that torch can load without running code.
 

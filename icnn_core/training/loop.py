@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from icnn_core.checkpoint import read_checkpoint, write_checkpoint
+from icnn_core.checkpoint import read_checkpoint, write_checkpoint, write_snapshot
 from icnn_core.datasets.registry import SegmentationDataset
 from icnn_core.errors import CheckpointError, TrainingError
 from icnn_core.surgery import irregular_layers
@@ -66,6 +66,8 @@ def train(
     on_progress: Callable[[Progress], object] = lambda progress: None,
 ) -> TrainingResult:
     """Train `model` in place and write `last.pt`, `best.pt` and `config.toml` into the folder `out`.
+
+    At the start and at every evaluation the positions alone go into `out/snapshots`, see `read_snapshots`.
 
     The first Ctrl-C ends the run after the current iteration, with a usable checkpoint; the second one at once.
 
@@ -143,6 +145,7 @@ class _Run:
                 got=str(error),
                 fix="Choose another --out.",
             ) from error
+        write_snapshot(self.out / "snapshots", self.model, 0)
         return 0
 
     def resume(self) -> int:
@@ -182,6 +185,7 @@ class _Run:
     def evaluate(self, samples: Sequence[Sample], done: int) -> Evaluation:
         """Measure; keep the best network so far, and the newest to go on from."""
         self._check_positions(done)
+        write_snapshot(self.out / "snapshots", self.model, done)
         evaluation = evaluate(
             self.model,
             samples,

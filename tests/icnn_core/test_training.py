@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from icnn_core import read_checkpoint
+from icnn_core.checkpoint import read_snapshots
 from icnn_core.errors import ArgumentError, CheckpointError, DeviceError, NameNotFoundError, TrainingError
 from icnn_core.training.config import PRESETS, TrainConfig, config_from, make_config, to_toml
 from icnn_core.training.evaluate import confusion_matrix, evaluate
@@ -42,7 +43,11 @@ def test_a_run_leaves_checkpoints_config_and_moved_positions(tmp_path):
     result, model = run(tmp_path, evaluate_every=4, on_progress=seen.append)
     assert [p.iteration for p in seen] == list(range(1, 7))
     assert [p.iteration for p in seen if p.mean_iou is not None] == [4]
-    assert sorted(os.listdir(tmp_path)) == ["best.pt", "config.toml", "last.pt"]
+    assert sorted(os.listdir(tmp_path)) == ["best.pt", "config.toml", "last.pt", "snapshots"]
+    snapshots = read_snapshots(tmp_path / "snapshots")
+    assert list(snapshots) == [0, 4, 6]
+    assert torch.equal(snapshots[6]["classifier.fc1"], model.classifier.fc1.positions)
+    assert not torch.equal(snapshots[0]["classifier.fc1"], snapshots[4]["classifier.fc1"])
     checkpoint = read_checkpoint(result.checkpoint)
     assert checkpoint.metrics["mean_iou"] == result.evaluation.mean_iou
     assert checkpoint.dataset["name"] == "shapes"

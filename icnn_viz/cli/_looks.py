@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from matplotlib.figure import Figure
     from rich.table import Table
 
     from icnn_viz.cli._networks import Network
@@ -24,12 +26,14 @@ class Look:
     Attributes:
         gradients, heatmaps, measures: one per network, in their order.
         label: the pixel's true class, or "" if unknown.
+        densities: where each network samples, if that was traced.
     """
 
     gradients: list[PixelGradient]
     heatmaps: list[Heatmap]
     measures: list[dict[str, float]]
     label: str
+    densities: list[np.ndarray] = field(default_factory=list)
 
     @property
     def stem(self) -> str:
@@ -47,12 +51,14 @@ def look_at(
     reduction: str,
     smoothing: float,
     labels: np.ndarray | None = None,
+    sampling: bool = False,
     seed: int = 0,
 ) -> list[Look]:
     """Every target through every network; what the first one predicts is the class (and component) for all of them.
 
     Args:
         labels: (H, W) true class ids of the image, if known: they give the measures of masks.
+        sampling: trace where the networks sample, too, and their receptive fields.
     """
     from icnn_viz.heatmaps import to_heatmap
 
@@ -60,40 +66,74 @@ def look_at(
     fixed = [_fix(target, gradient) for target, gradient in zip(targets, columns[0], strict=True)]
     columns += [network.look(image, fixed, method, seed) for network in networks[1:]]
     looks = []
-    for gradients in zip(*columns, strict=True):
+    shape = (image.shape[0], image.shape[1])
+    for target, *gradients in zip(fixed, *columns, strict=True):
         heatmaps = [to_heatmap(gradient, reduction, smoothing) for gradient in gradients]
         classes = networks[0].classes
-        measures = [_measure(heatmap, labels, classes) for heatmap in heatmaps]
+        traces = [network.trace(shape, target) if sampling else (None, None) for network in networks]
+        measures = [
+            _measure(heatmap, labels, classes, reach)
+            for heatmap, (_, reach) in zip(heatmaps, traces, strict=True)
+        ]
         label = "" if labels is None else _name(int(labels[gradients[0].pixel]), classes)
-        looks.append(Look(list(gradients), heatmaps, measures, label))
+        densities = [density for density, _ in traces if density is not None]
+        looks.append(Look(list(gradients), heatmaps, measures, label, densities))
     return looks
 
 
 def write_looks(
-    looks: Sequence[Look], folder: Path, formats: Iterable[str], *, photo: bool, gamma: float, theme: str
+    looks: Sequence[Look],
+    folder: Path,
+    formats: Iterable[str],
+    *,
+    photo: bool,
+    overlay: bool,
+    gamma: float,
+    theme: str,
 ) -> list[Path]:
-    """Per pixel the raw gradients (.npz) and the comparison; and measures.csv. Returns what was written."""
+    """Figures, per pixel the raw gradients (.npz), and measures.csv. Returns what was written."""
     from icnn_core.cli.app import make_progress
     from icnn_viz.cli._table import write_tables
-    from icnn_viz.figures.comparison import draw_comparison
     from icnn_viz.figures.write import write_figure
 
-    formats = list(dict.fromkeys(formats))
     written = []
+    pictures = list_pictures(looks, photo=photo, overlay=overlay, gamma=gamma, theme=theme)
     with make_progress() as progress:
-        for look in progress.track(looks, description="drawing"):
-            figure = draw_comparison(
-                look.gradients,
-                look.heatmaps,
-                measures=look.measures,
-                label=look.label,
-                photo=photo,
-                gamma=gamma,
-                theme=theme,
-            )
-            written += [write_figure(figure, folder / f"{look.stem}.{kind}") for kind in formats]
-            written.append(write_gradients(look, folder / f"{look.stem}.npz"))
+        for stem, draw in progress.track(pictures, description="drawing"):
+            figure = draw()
+            written += [write_figure(figure, folder / f"{stem}.{kind}") for kind in dict.fromkeys(formats)]
+    written += [write_gradients(look, folder / f"{look.stem}.npz") for look in looks]
     return written + write_tables({"measures": to_frame(looks)}, folder)
+
+
+def list_pictures(
+    looks: Sequence[Look], *, photo: bool, overlay: bool, gamma: float, theme: str
+) -> list[tuple[str, Callable[[], Figure]]]:
+    """Names of files, without suffix, and what draws them: per pixel the comparison and more, then grids of pixels."""
+    from icnn_viz.figures.comparison import draw_comparison
+    from icnn_viz.figures.grid import MOST_COLUMNS, draw_grid
+    from icnn_viz.figures.overlay import draw_overlay
+    from icnn_viz.figures.sampling import draw_sampling
+
+    style = {"gamma": gamma, "theme": theme}
+    pictures: list[tuple[str, Callable[[], Figure]]] = []
+    for look in looks:
+        of_pixel = (look.gradients, look.heatmaps)
+        named = style | {"label": look.label}
+        compare = partial(draw_comparison, *of_pixel, measures=look.measures, photo=photo, **named)
+        pictures.append((look.stem, compare))
+        if overlay:
+            pictures.append((f"{look.stem}-overlay", partial(draw_overlay, *of_pixel, **named)))
+        if look.densities:
+            pictures.append(
+                (f"{look.stem}-sampling", partial(draw_sampling, *of_pixel, look.densities, **named))
+            )
+    for start in range(0, len(looks) if len(looks) > 1 else 0, MOST_COLUMNS):
+        part = looks[start : start + MOST_COLUMNS]
+        stem = "grid" if len(looks) <= MOST_COLUMNS else f"grid-{start // MOST_COLUMNS + 1}"
+        columns = [look.gradients for look in part], [look.heatmaps for look in part]
+        pictures.append((stem, partial(draw_grid, *columns, photo=photo, **style)))
+    return pictures
 
 
 def write_gradients(look: Look, path: Path) -> Path:
@@ -191,11 +231,13 @@ def _fix(target: Target, found: PixelGradient) -> Target:
     return replace(target, class_id=found.class_id, region=region)
 
 
-def _measure(heatmap: Heatmap, labels: np.ndarray | None, classes: tuple[str, ...]) -> dict[str, float]:
+def _measure(
+    heatmap: Heatmap, labels: np.ndarray | None, classes: tuple[str, ...], reach: np.ndarray | None
+) -> dict[str, float]:
     from icnn_viz.heatmaps import connected_part, measure_heatmap
 
     if labels is None:
-        return measure_heatmap(heatmap)
+        return measure_heatmap(heatmap, field=reach)
     here = labels == labels[heatmap.pixel]
     known = classes or tuple(str(n) for n in range(int(labels.max()) + 1))
     return measure_heatmap(
@@ -204,6 +246,7 @@ def _measure(heatmap: Heatmap, labels: np.ndarray | None, classes: tuple[str, ..
         class_mask=here,
         labels=labels,
         classes=known,
+        field=reach,
     )
 
 

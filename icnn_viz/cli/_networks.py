@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from icnn_viz.records import PixelGradient
 
 SNAPPED = "irregular, snapped to slots"
+RANDOMISED = "irregular, random weights"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,13 @@ class Network:
             seed=seed,
         )
 
+    def trace(self, shape: tuple[int, int], target: Target) -> tuple[np.ndarray, np.ndarray]:
+        """Where the network samples from a pixel's class, (H, W), and its theoretical receptive field, (H, W) bool."""
+        from icnn_viz.gradients import receptive_field, sampling_density
+
+        density = sampling_density(self.model, shape, target.pixel, class_id=target.class_id, size=self.size)
+        return density, receptive_field(self.model, shape, target.pixel, size=self.size)
+
 
 def load_pair(
     irregular: Path,
@@ -61,10 +69,13 @@ def load_pair(
     factory: Callable[[], Any] | None = None,
     size: tuple[int, int] | None = None,
     device: str = "auto",
+    controls: bool = False,
+    seed: int = 0,
 ) -> list[Network]:
     """The irregular network and, beside it, the regular one or itself with its positions snapped to the slots.
 
     Args:
+        controls: add the irregular network snapped, unless it is there, and with random weights (drawn by `seed`).
         factory: builds the regular network, for files that name none of this package.
         size: what the networks see; None = what they were trained with.
 
@@ -73,8 +84,8 @@ def load_pair(
         DeviceError: no such device.
     """
     from icnn_core.checkpoint import read_checkpoint
-    from icnn_core.surgery import snap_to_slots
     from icnn_core.training.setup import choose_device
+    from icnn_viz.gradients import randomised, snapped
 
     place = choose_device(device)
     first = read_checkpoint(irregular)
@@ -94,10 +105,14 @@ def load_pair(
             fix="Compare networks that tell the same classes apart.",
         )
     network = _build(first, "irregular", factory, size, place)
+    networks = [network]
     if second is not None:
-        return [network, _build(second, "regular", factory, size, place, first.classes)]
-    snapped = snap_to_slots(_build(first, SNAPPED, factory, size, place).model)
-    return [network, Network(SNAPPED, snapped, network.size, network.classes)]
+        networks.append(_build(second, "regular", factory, size, place, first.classes))
+    if second is None or (controls and first.irregular):
+        networks.append(replace(network, label=SNAPPED, model=snapped(network.model)))
+    if controls:
+        networks.append(replace(network, label=RANDOMISED, model=randomised(network.model, seed)))
+    return networks
 
 
 def _build(

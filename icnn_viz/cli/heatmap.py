@@ -109,6 +109,16 @@ def command(
     gamma: Annotated[
         float, typer.Option("--gamma", min=0.1, max=1, help="Colours by value ** gamma; 1 is linear.")
     ] = 0.5,
+    controls: Annotated[
+        bool,
+        typer.Option(
+            "--controls", help="Beside them the irregular network snapped, and with random weights."
+        ),
+    ] = False,
+    sampling: Annotated[
+        bool, typer.Option("--sampling", help="Also draw where the kernels sample, and what that predicts.")
+    ] = False,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also draw the maps over the image.")] = False,
     photo: Annotated[bool, typer.Option("--photo/--no-photo", help="Show the image in the figure.")] = True,
     size: Annotated[
         str | None,
@@ -144,7 +154,7 @@ def command(
     """Show what the output at a pixel depends on in the image, irregular beside regular, on one scale.
 
     All gradients at the output are zero but that of the chosen pixel's logit. Writes, per pixel, the comparison and
-    the raw gradients (.npz), and measures.csv.
+    the raw gradients (.npz); a grid of all pixels, if there are several; and measures.csv.
     """
     if not pixel:
         raise typer.BadParameter("at least one pixel is needed: --pixel x,y.", param_hint="--pixel")
@@ -152,6 +162,9 @@ def command(
     seen = parse_size(size) if size else None
     if checkpoint is None and model:
         raise typer.BadParameter("needs a checkpoint with its weights.", param_hint="--model")
+
+    if overlay and not photo:
+        raise typer.BadParameter("shows the image, which --no-photo forbids.", param_hint="--overlay")
 
     from icnn_core.cli.app import make_console, print_json
     from icnn_viz.cli._inputs import check_pixel, find_class, load_factory, read_image, read_labels
@@ -168,16 +181,26 @@ def command(
     if checkpoint is None:
         checkpoint, regular = builtin_path(BUILTIN[0]), regular or builtin_path(BUILTIN[1])
     factory = load_factory(model) if model else None
-    networks = load_pair(checkpoint, regular, factory=factory, size=seen, device=device)
+    networks = load_pair(
+        checkpoint, regular, factory=factory, size=seen, device=device, controls=controls, seed=seed
+    )
     chosen, other = (find_class(name, networks[0].classes) if name else None for name in (class_, against))
     targets = [
         Target(place, chosen, other, "component" if component else None) for place in dict.fromkeys(pixels)
     ]
     looks = look_at(
-        networks, array, targets, method=method, reduction=reduce, smoothing=smooth, labels=truth, seed=seed
+        networks,
+        array,
+        targets,
+        method=method,
+        reduction=reduce,
+        smoothing=smooth,
+        labels=truth,
+        sampling=sampling,
+        seed=seed,
     )
     kinds = [str(kind) for kind in format or [Format.png]]
-    written = write_looks(looks, out, kinds, photo=photo, gamma=gamma, theme=theme)
+    written = write_looks(looks, out, kinds, photo=photo, overlay=overlay, gamma=gamma, theme=theme)
     console = make_console(json=json)
     for look in looks:
         console.print(to_measure_table(look))

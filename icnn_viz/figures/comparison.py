@@ -14,11 +14,12 @@ from icnn_viz.figures.maps import (
     draw_map,
     draw_photo,
     fit_scale,
+    name_of,
     unit_of,
 )
+from icnn_viz.figures.measure_table import table_height, write_table, write_text
 from icnn_viz.figures.panels import (
     AXIS_LEFT,
-    BAR,
     CHARACTER,
     LINE,
     MARGIN,
@@ -75,36 +76,36 @@ def draw_comparison(
     """
     from matplotlib.figure import Figure
 
-    _check_comparable(gradients, heatmaps)
+    check_comparable(gradients, heatmaps)
     measures = measures or [measure_heatmap(heatmap) for heatmap in heatmaps]
     rows = _table_rows(gradients, measures)
     shape = heatmaps[0].values.shape
     count = len(heatmaps) + 1 + photo
-    page = fit_page(count, (shape[0], shape[1]), (len(rows) + 1.8) * LINE + _NOTES * LINE)
+    models = [h.model for h in heatmaps]
+    page = fit_page(count, (shape[0], shape[1]), table_height(rows, models) + _NOTES * LINE)
     scale = fit_scale([h.values for h in heatmaps], gamma=gamma, unit=unit_of(gradients[0].method))
     difference = heatmaps[0].values - heatmaps[1].values
     signed = fit_scale([difference], gamma=gamma, unit=scale.unit)
     with use_theme(theme) as look:
         figure = Figure(figsize=(PAGE, page.height * MM))
-        _write_heading(figure, page, gradients, label, look)
+        write_heading(figure, page, gradients, label, look)
         if photo:
             ax = add_panel(figure, page, 0, count, shape, "image")
             draw_photo(ax, gradients[0].image)
             draw_cross(ax, heatmaps[0].pixel, look)
-        shown = None
         for number, heatmap in enumerate(heatmaps):
             ax = add_panel(figure, page, number + photo, count, shape, heatmap.model)
-            shown = draw_map(ax, heatmap.values, scale.norm(), look.sequential)
+            draw_map(ax, heatmap.values, scale.norm(), look.sequential)
             draw_contours(ax, heatmap, "#ffffff", "#000000")
             draw_cross(ax, heatmap.pixel, look)
-        name = "|gradient|" if scale.unit != "logit" else "|attribution|"
-        add_colour_bar(figure, page.bar(0), shown, scale, name, look, signed=False)
+        name = name_of(gradients[0].method)
+        add_colour_bar(figure, page.bar(0), scale.norm(), look.sequential, scale, name, look)
         title = f"{heatmaps[0].model} − {heatmaps[1].model}"
         ax = add_panel(figure, page, count - 1, count, shape, title)
-        shown = draw_map(ax, difference, signed.signed_norm(), look.diverging)
+        draw_map(ax, difference, signed.signed_norm(), look.diverging)
         draw_cross(ax, heatmaps[0].pixel, look)
-        add_colour_bar(figure, page.bar(1), shown, signed, "difference", look, signed=True)
-        _write_table(figure, page, rows, [h.model for h in heatmaps], look)
+        add_colour_bar(figure, page.bar(1), signed.signed_norm(), look.diverging, signed, "difference", look)
+        write_table(figure, page, rows, models, look)
         _write_notes(figure, page, gradients, heatmaps, gamma, look)
     return figure
 
@@ -116,7 +117,8 @@ def describe_target(gradient: PixelGradient) -> str:
     return f"the logit of “{gradient.class_name}”{what} at x = {x}, y = {y}"
 
 
-def _check_comparable(gradients: Sequence[PixelGradient], heatmaps: Sequence[Heatmap]) -> None:
+def check_comparable(gradients: Sequence[PixelGradient], heatmaps: Sequence[Heatmap]) -> None:
+    """Raises: ArgumentError: fewer than two maps, or maps of different sizes, pixels, classes, methods, reductions."""
     kinds = {
         "size": {h.values.shape for h in heatmaps},
         "pixel": {h.pixel for h in heatmaps} | {g.pixel for g in gradients},
@@ -155,32 +157,17 @@ def _table_rows(
     return rows
 
 
-def _write_heading(
+def write_heading(
     figure: Figure, page: Page, gradients: Sequence[PixelGradient], label: str, look: Look
 ) -> None:
+    """Two lines at the top of a page: what was differentiated, and how."""
     first = f"What {describe_target(gradients[0])} depends on"
     second = f"method: {gradients[0].method}"
     if label:
         second = f"true class: {label} · {second}"
     for line, size, colour, top in ((first, 9, look.text, 1.6), (second, 7, look.muted, 6.2)):
         room = int((WIDTH - 2 * MARGIN) / (CHARACTER * size / 7))
-        _write(figure, page, MARGIN, top, shorten(line, room), fontsize=size, color=colour)
-
-
-def _write_table(figure: Figure, page: Page, rows: list[list[str]], models: list[str], look: Look) -> None:
-    top = page.bars_top + BAR
-    first = 58.0
-    step = min(49.0, (WIDTH - MARGIN - AXIS_LEFT - first) / len(models))
-    rights = [AXIS_LEFT + first + step * (i + 1) for i in range(len(models))]
-    room = int((step - 3) / (1.15 * CHARACTER))  # bold
-    for right, model in zip(rights, models, strict=True):
-        _write(figure, page, right, top, shorten(model, room), ha="right", fontweight="bold")
-    for number, row in enumerate(rows):
-        y = top + (number + 1) * LINE
-        _rule(figure, page, AXIS_LEFT, rights[-1], y - 0.35, look)
-        _write(figure, page, AXIS_LEFT, y, row[0])
-        for right, text in zip(rights, row[1:], strict=True):
-            _write(figure, page, right, y, text, ha="right")
+        write_text(figure, page, MARGIN, top, shorten(line, room), fontsize=size, color=colour)
 
 
 def _write_notes(
@@ -206,16 +193,4 @@ def _write_notes(
         lines = [*lines[: _NOTES - 1], shorten(" ".join(lines[_NOTES - 1 :]), room)]
     top = page.height - _NOTES * LINE
     for number, line in enumerate(lines):
-        _write(figure, page, AXIS_LEFT, top + number * (LINE - 0.8), line, fontsize=6, color=look.muted)
-
-
-def _write(figure: Figure, page: Page, left: float, top: float, text: str, **style: object) -> None:
-    x, y, _, _ = page.box(left, top, 0, 0)
-    figure.text(x, y, text, va="top", **style)  # type: ignore[arg-type]
-
-
-def _rule(figure: Figure, page: Page, left: float, right: float, top: float, look: Look) -> None:
-    from matplotlib.lines import Line2D
-
-    start, end = page.box(left, top, 0, 0), page.box(right, top, 0, 0)
-    figure.add_artist(Line2D([start[0], end[0]], [start[1], end[1]], color=look.grid, linewidth=0.5))
+        write_text(figure, page, AXIS_LEFT, top + number * (LINE - 0.8), line, fontsize=6, color=look.muted)

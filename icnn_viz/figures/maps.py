@@ -72,6 +72,11 @@ def unit_of(method: str) -> str:
     return "logit" if method in ("gradient*input", "integrated") else "logit per unit of normalised input"
 
 
+def name_of(method: str) -> str:
+    """What the values of a map made by an attribution method are called."""
+    return "|attribution|" if unit_of(method) == "logit" else "|gradient|"
+
+
 def draw_map(ax: Axes, values: np.ndarray, norm: Normalize, cmap: str) -> Any:
     """Show (H, W) values on the pixels of the image; returns the artist for a colour bar."""
     height, width = values.shape
@@ -105,7 +110,9 @@ def contour_smoothing(shape: tuple[int, int]) -> float:
     return 0.012 * float(np.hypot(*shape))
 
 
-def draw_contours(ax: Axes, heatmap: Heatmap, colour: str, rim: str | None = None) -> None:
+def draw_contours(
+    ax: Axes, heatmap: Heatmap, colour: str, rim: str | None = None, width: float = 0.9
+) -> None:
     """Outlines of the smallest regions that hold 50 % (solid) and 90 % (dashed) of the energy of the blurred map.
 
     Raw gradients are speckled: outlines of their own regions would be rings round single pixels.
@@ -126,10 +133,10 @@ def draw_contours(ax: Axes, heatmap: Heatmap, colour: str, rim: str | None = Non
         padded = np.pad(blurred, 1)
         ys, xs = (np.concatenate([[-0.5], np.arange(n), [n - 0.5]]) for n in blurred.shape)
         drawn = ax.contour(
-            xs, ys, padded, [level], colors=[colour], linewidths=0.9, linestyles=[_LINES[share]]
+            xs, ys, padded, [level], colors=[colour], linewidths=width, linestyles=[_LINES[share]]
         )
         if rim:
-            drawn.set_path_effects([withStroke(linewidth=2.0, foreground=rim, alpha=0.6)])
+            drawn.set_path_effects([withStroke(linewidth=2.2 * width, foreground=rim, alpha=0.6)])
 
 
 def _round_up(value: float) -> float:

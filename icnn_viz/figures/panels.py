@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from icnn_viz.figures.maps import HeatScale
 from icnn_viz.figures.style import MM, PAGE, Look, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
 WIDTH = PAGE / MM
@@ -65,17 +66,22 @@ class Page:
         return self.box(AXIS_LEFT + 3 + number * room, self.bars_top + 2.0, room - 11, 2.4)
 
 
-def fit_page(panels: int, shape: tuple[int, int], below: float) -> Page:
-    """The number of columns that gives large panels of an image (height, width) on a page that is not much longer."""
+def fit_page(panels: int, shape: tuple[int, int], below: float, columns: int | None = None) -> Page:
+    """The number of columns that gives large panels of an image (height, width) on a page that is not much longer.
+
+    Args:
+        below: room in mm for text below the colour bars.
+        columns: the number of columns, if it is given.
+    """
     ratio = shape[0] / shape[1]
     pages = []
-    for columns in range(1, panels + 1):
-        rows = -(-panels // columns)
-        if panels % columns and panels <= 4:
+    for count in [columns] if columns else range(1, panels + 1):
+        rows = -(-panels // count)
+        if panels % count and panels <= 4:
             continue  # no holes in a small page
-        width = (WIDTH - AXIS_LEFT - MARGIN - (columns - 1) * GAP) / columns
+        width = (WIDTH - AXIS_LEFT - MARGIN - (count - 1) * GAP) / count
         width = min(width, (MOST_HEIGHT / rows - TITLE) / ratio)
-        pages.append(Page(columns, rows, width, width * ratio, below))
+        pages.append(Page(count, rows, width, width * ratio, below))
     return max(pages, key=lambda page: page.panel_width / page.height**0.5)
 
 
@@ -106,13 +112,15 @@ def add_panel(
 
 
 def add_colour_bar(
-    figure: Figure, box: Box, shown: Any, scale: HeatScale, name: str, look: Look, signed: bool
+    figure: Figure, box: Box, norm: Normalize, cmap: str, scale: HeatScale, name: str, look: Look
 ) -> None:
-    """A horizontal colour bar with the name and unit of its values."""
+    """A horizontal colour bar with the name and unit of its values; with a `signed_norm` it is symmetric about 0."""
+    from matplotlib.cm import ScalarMappable
+
+    signed = (norm.vmin or 0) < 0
     ends = ("both" if signed else "max") if scale.beyond else "neither"
-    bar = figure.colorbar(
-        shown, cax=figure.add_axes(box), orientation="horizontal", extend=ends, extendfrac=0.03
-    )
+    place, colours = figure.add_axes(box), ScalarMappable(norm, cmap)
+    bar = figure.colorbar(colours, cax=place, orientation="horizontal", extend=ends, extendfrac=0.03)
     ends_at = (1, 0.25) if signed else (1, 0.25, 0.0625) if scale.gamma < 1 else (1, 0.75, 0.5, 0.25)
     ticks = [0.0, *(scale.top * part for part in ends_at)]
     ticks = sorted({*ticks, *(-tick for tick in ticks[1:])} if signed else ticks)

@@ -1,5 +1,6 @@
 """Model + image + pixel -> PixelGradient: with `icnn_viz.positions` the only door to torch here."""
 
+from icnn_viz.gradients.controls import randomised, snapped
 from icnn_viz.gradients.methods import METHODS
 from icnn_viz.gradients.model import IMAGENET_MEAN, IMAGENET_STD
 from icnn_viz.gradients.pixel import batch_gradients, pixel_gradient, pixel_gradients
@@ -14,6 +15,8 @@ __all__ = [
     "batch_gradients",
     "pixel_gradient",
     "pixel_gradients",
+    "randomised",
     "receptive_field",
     "sampling_density",
+    "snapped",
 ]

@@ -63,6 +63,29 @@ def principal_axes(heatmap: Heatmap) -> tuple[np.ndarray, np.ndarray]:
     return np.sqrt(np.clip(values[::-1], 0, None)), vectors[:, ::-1].T
 
 
+def fit_gaussian(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (2,) and covariance (2, 2), (y, x) in pixels, of the Gaussian with the moments of a map (H, W).
+
+    Of a density traced through a network (`icnn_viz.gradients.sampling_density`) these are the sums of its layers'
+    means and covariances, scaled by the strides before them: the Gaussian that the layers' shapes predict for the
+    effective receptive field (Luo et al., Understanding the effective receptive field, 2016, for regular kernels).
+    NaN if the map is zero.
+    """
+    total = values.sum()
+    if not total:
+        return np.full(2, np.nan), np.full((2, 2), np.nan)
+    y, x = (np.arange(n, dtype=float) for n in values.shape)
+    mean = np.array([values.sum(1) @ y, values.sum(0) @ x]) / total
+    moment = _second_moment(Heatmap(values, (0, 0), ""))
+    return mean, moment - np.outer(mean, mean)
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Bhattacharyya's coefficient Σ √(p q) of two maps, each divided by its sum: 1 if they are alike, 0 if apart."""
+    total = first.sum() * second.sum()
+    return float(np.sqrt(first * second).sum() / np.sqrt(total)) if total else float("nan")
+
+
 def elongation(heatmap: Heatmap) -> float:
     """Ratio of the two extents of `principal_axes`: 1 is round, infinite a line through the pixel; NaN for a point."""
     (major, minor), _ = principal_axes(heatmap)

@@ -1,13 +1,17 @@
-"""Clouds that tests and figures can be checked on."""
+"""Clouds and gradients that tests and figures can be checked on, and what makes a figure tidy."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from icnn_viz.records import PositionCloud
+from icnn_viz.records import PixelGradient, PositionCloud
 
 
 def _make_cloud(
@@ -44,3 +48,68 @@ def _make_cloud(
 def make_cloud() -> Callable[..., PositionCloud]:
     """Builds a random cloud: kernel_size, dilation, kernels, channels, sharing, depth, spread, seed by name."""
     return _make_cloud
+
+
+def _make_gradient(
+    label: str = "irregular", seed: int = 0, shape: tuple[int, int] = (24, 37), **changes: Any
+) -> PixelGradient:
+    pixel = changes.pop("pixel", (shape[0] * 3 // 8, shape[1] * 20 // 37))
+    rng = np.random.default_rng(seed)
+    y, x = np.indices(shape)
+    envelope = np.exp(-((y - pixel[0]) ** 2 + (x - pixel[1]) ** 2) / (2 * (3 + seed) ** 2))
+    values: dict[str, Any] = {
+        "model": label,
+        "image": rng.integers(0, 256, (*shape, 3), np.uint8),
+        "pixel": pixel,
+        "gradient": (rng.laplace(size=(3, *shape)) * envelope * 1e-4).astype(np.float32),
+        "class_id": 1,
+        "classes": ("background", "bicyclist on a road"),
+        "prediction": (envelope > 0.5).astype(int),
+        "logit": -12.345,
+    }
+    return PixelGradient(**(values | changes))
+
+
+@pytest.fixture(scope="session")
+def make_gradient() -> Callable[..., PixelGradient]:
+    """Builds a random gradient around a pixel (3/8 down, 20/37 across): label, seed, shape, and fields by name."""
+    return _make_gradient
+
+
+@pytest.fixture(scope="session")
+def assert_tidy() -> Callable[[Figure], None]:
+    """Asserts that no text of a matplotlib figure is clipped, lies on a panel or on another text."""
+    return _assert_tidy
+
+
+def _assert_tidy(figure: Figure) -> None:
+    """Every text lies inside the figure and none meets another or a panel; panels do not meet."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    panels = [ax.get_window_extent(renderer) for ax in figure.axes]
+    boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in _texts(figure) if t.get_text()]
+    assert len(boxes) > 8
+    for text, box in boxes:
+        inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+        assert inside, f"{text!r} is clipped"
+        assert not any(_overlap(box, panel) for panel in panels), f"{text!r} lies on a panel"
+    for (a, first), (b, second) in itertools.combinations(boxes, 2):
+        assert not _overlap(first, second), f"{a!r} overlaps {b!r}"
+    for first, second in itertools.combinations(panels, 2):
+        assert not _overlap(first, second)
+
+
+def _texts(figure: Figure) -> list[Any]:
+    texts = list(figure.texts)
+    for ax in figure.axes:
+        texts += [ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label, *ax.texts]
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            texts += [tick.label1 for tick in ticks if tick.label1.get_visible()]
+    return texts
+
+
+def _overlap(a: Any, b: Any) -> bool:
+    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+    return width > 0.5 and height > 0.5

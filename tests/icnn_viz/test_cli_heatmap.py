@@ -181,6 +181,36 @@ def test_component_and_difference_of_classes_are_the_same_for_both(
         np.testing.assert_allclose(saved[name], expected.gradient, atol=1e-6)
 
 
+def test_controls_sampling_overlay_and_grid(run: Run, folder: Path, tmp_path: Path) -> None:
+    ended = run(
+        *("irregular.safetensors", "--regular", "regular.safetensors", "-p", "33,12", "-p", "5,35", "--json"),
+        *("--controls", "--sampling", "--overlay", "-f", "svg"),
+    )
+    assert ended.code == 0
+    stems = [f"heatmap-{pixel}" for pixel in ("x33-y12", "x5-y35")]
+    pictures = {f"{stem}{kind}.svg" for stem in stems for kind in ("", "-overlay", "-sampling")} | {
+        "grid.svg"
+    }
+    assert {p.name for p in tmp_path.iterdir()} == pictures | {f"{s}.npz" for s in stems} | {"measures.csv"}
+    models = json.loads(ended.out)["pixels"][0]["models"]
+    assert [m["model"] for m in models] == [
+        *("irregular", "regular", "irregular, snapped to slots", "irregular, random weights")
+    ]
+    assert [m["measures"]["beyond_field"] for m in models] == [0, 0, 0, 0]
+    saved = np.load(tmp_path / "heatmap-x33-y12.npz")
+    assert {"irregular", "regular", "other_2", "other_3"} < set(saved)
+    snapped = snap_to_slots(model_of(folder / "irregular.safetensors"))
+    image = np.array(Image.open(folder / "image.png"))
+    expected = pixel_gradient(snapped, image, (12, 33), class_id=int(saved["class_id"]))
+    np.testing.assert_array_equal(saved["other_2"], expected.gradient)
+
+
+def test_overlay_without_photo_is_a_usage_error(run: Run) -> None:
+    ended = run("irregular.safetensors", "-p", "3,3", "--overlay", "--no-photo")
+    assert ended.code == 2
+    assert "--no-photo" in ended.err
+
+
 def test_a_network_of_ones_own(run: Run, tmp_path: Path) -> None:
     arguments = ("plain.pt", "--regular", "plain.pt", "-p", "3,4")
     assert run(*arguments, "--model", "mynets:make_net").code == 0

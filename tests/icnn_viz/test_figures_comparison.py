@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from icnn_core.errors import ArgumentError
@@ -17,43 +16,26 @@ from icnn_viz.figures.panels import format_value
 from icnn_viz.heatmaps import measure_heatmap, to_heatmap
 from icnn_viz.records import PixelGradient
 
+Check = Callable[[Figure], None]
+Make = Callable[..., Any]
 HEIGHT, WIDTH, PIXEL = 24, 37, (9, 20)
 LONG = "irregular, snapped to slots"
 
 
-def make_gradient(
-    label: str = "irregular", seed: int = 0, shape: tuple[int, int] = (HEIGHT, WIDTH), **changes: Any
-):
-    height, width = shape
-    pixel = changes.pop("pixel", PIXEL if shape == (HEIGHT, WIDTH) else (height // 3, width // 2))
-    rng = np.random.default_rng(seed)
-    y, x = np.indices(shape)
-    envelope = np.exp(-((y - pixel[0]) ** 2 + (x - pixel[1]) ** 2) / (2 * (3 + seed) ** 2))
-    gradient = (rng.laplace(size=(3, *shape)) * envelope * 1e-4).astype(np.float32)
-    image = rng.integers(0, 256, (*shape, 3), np.uint8)
-    values = {
-        "model": label,
-        "image": image,
-        "pixel": pixel,
-        "gradient": gradient,
-        "class_id": 1,
-        "classes": ("background", "bicyclist on a road"),
-        "prediction": (envelope > 0.5).astype(int),
-        "logit": -12.345,
-    }
-    return PixelGradient(**(values | changes))
+@pytest.fixture
+def make_pair(make_gradient: Make) -> Make:
+    def make_pair(**changes: Any) -> tuple[list[PixelGradient], list[Any]]:
+        gradients = [make_gradient("irregular", 0, **changes), make_gradient(LONG, 2, **changes)]
+        return gradients, [to_heatmap(g) for g in gradients]
 
-
-def make_pair(**changes: Any) -> tuple[list[PixelGradient], list[Any]]:
-    gradients = [make_gradient("irregular", 0, **changes), make_gradient(LONG, 2, **changes)]
-    return gradients, [to_heatmap(g) for g in gradients]
+    return make_pair
 
 
 def images_of(figure: Figure) -> list[Any]:
     return [image for ax in figure.axes for image in ax.get_images()]
 
 
-def test_one_scale_for_all_maps_and_a_difference_centred_at_zero() -> None:
+def test_one_scale_for_all_maps_and_a_difference_centred_at_zero(make_pair: Make) -> None:
     gradients, heatmaps = make_pair()
     photo, first, second, difference = images_of(draw_comparison(gradients, heatmaps))
     np.testing.assert_array_equal(photo.get_array(), gradients[0].image)
@@ -69,13 +51,13 @@ def test_one_scale_for_all_maps_and_a_difference_centred_at_zero() -> None:
     np.testing.assert_allclose(difference.norm(signed), [0, 0.25, 0.5, 0.75, 1], atol=1e-12)
 
 
-def test_gamma_one_is_linear() -> None:
+def test_gamma_one_is_linear(make_pair: Make) -> None:
     _, first, _, difference = images_of(draw_comparison(*make_pair(), gamma=1))
     assert first.norm(0.25 * first.norm.vmax) == pytest.approx(0.25)
     assert difference.norm(0.25 * difference.norm.vmax) == pytest.approx(0.625)
 
 
-def test_themes_differ_in_ground_alone() -> None:
+def test_themes_differ_in_ground_alone(make_pair: Make) -> None:
     light, dark = (draw_comparison(*make_pair(), theme=theme) for theme in ("light", "dark"))
     assert light.get_facecolor() != dark.get_facecolor()
     assert [t.get_text() for t in light.texts] == [t.get_text() for t in dark.texts]
@@ -83,12 +65,12 @@ def test_themes_differ_in_ground_alone() -> None:
         np.testing.assert_array_equal(a.get_array(), b.get_array())
 
 
-def test_without_the_photo_no_colour_image_is_in_the_figure() -> None:
+def test_without_the_photo_no_colour_image_is_in_the_figure(make_pair: Make) -> None:
     shown = images_of(draw_comparison(*make_pair(), photo=False))
     assert [image.get_array().ndim for image in shown] == [2, 2, 2]
 
 
-def test_a_cross_marks_the_pixel_in_every_panel() -> None:
+def test_a_cross_marks_the_pixel_in_every_panel(make_pair: Make) -> None:
     figure = draw_comparison(*make_pair())
     panels = [ax for ax in figure.axes if ax.get_images()]
     assert len(panels) == 4
@@ -98,7 +80,7 @@ def test_a_cross_marks_the_pixel_in_every_panel() -> None:
         assert crosses[-1].get_color() == "#ff1f1f"
 
 
-def test_row_0_lies_at_the_top_and_pixels_lie_at_their_coordinates() -> None:
+def test_row_0_lies_at_the_top_and_pixels_lie_at_their_coordinates(make_pair: Make) -> None:
     for image in images_of(draw_comparison(*make_pair())):
         assert tuple(image.get_extent()) == (-0.5, WIDTH - 0.5, HEIGHT - 0.5, -0.5)
         assert image.origin == "upper"
@@ -106,7 +88,7 @@ def test_row_0_lies_at_the_top_and_pixels_lie_at_their_coordinates() -> None:
         assert image.axes.get_xlim() == (-0.5, WIDTH - 0.5)
 
 
-def test_contours_enclose_half_and_nine_tenths_of_a_smooth_map() -> None:
+def test_contours_enclose_half_and_nine_tenths_of_a_smooth_map(make_gradient: Make) -> None:
     gradient = make_gradient(shape=(80, 120), pixel=(30, 70))
     y, x = np.indices((80, 120))
     smooth = np.exp(-0.5 * (((y - 30) / 9) ** 2 + ((x - 70) / 14) ** 2)).astype(np.float32)
@@ -126,7 +108,7 @@ def test_contours_enclose_half_and_nine_tenths_of_a_smooth_map() -> None:
     assert areas == pytest.approx([2 * np.pi * sizes * np.log(2), 2 * np.pi * sizes * np.log(10)], rel=0.04)
 
 
-def test_the_table_says_what_was_measured() -> None:
+def test_the_table_says_what_was_measured(make_pair: Make) -> None:
     gradients, heatmaps = make_pair()
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[5:12, 15:30] = True
@@ -145,7 +127,7 @@ def test_the_table_says_what_was_measured() -> None:
     assert not any("energy in the object" in t.get_text() for t in draw_comparison(gradients, heatmaps).texts)
 
 
-def test_notes_say_how_the_maps_were_made() -> None:
+def test_notes_say_how_the_maps_were_made(make_pair: Make) -> None:
     gradients, _ = make_pair(method="guided", notes=("logits upsampled",))
     heatmaps = [to_heatmap(g, "l2", smoothing=2) for g in gradients]
     text = " ".join(t.get_text() for t in draw_comparison(gradients, heatmaps).texts)
@@ -162,12 +144,14 @@ def test_notes_say_how_the_maps_were_made() -> None:
 
 @pytest.mark.parametrize("photo", [True, False])
 @pytest.mark.parametrize("shape", [(120, 160), (60, 480), (480, 90), (7, 5), (1, 3)])
-def test_nothing_is_clipped_or_overlaps(shape: tuple[int, int], photo: bool) -> None:
+def test_nothing_is_clipped_or_overlaps(
+    shape: tuple[int, int], photo: bool, assert_tidy: Check, make_pair: Make
+) -> None:
     gradients, heatmaps = make_pair(shape=shape)
     assert_tidy(draw_comparison(gradients, heatmaps, photo=photo, label="a rather long name of a class"))
 
 
-def test_many_maps_and_long_names_stay_tidy() -> None:
+def test_many_maps_and_long_names_stay_tidy(assert_tidy: Check, make_gradient: Make) -> None:
     names = [
         "irregular",
         LONG,
@@ -180,40 +164,7 @@ def test_many_maps_and_long_names_stay_tidy() -> None:
     assert_tidy(figure)
 
 
-def assert_tidy(figure: Figure) -> None:
-    """Every text lies inside the figure and none meets another or a panel; panels do not meet."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw_without_rendering()
-    panels = [ax.get_window_extent(renderer) for ax in figure.axes]
-    boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in _texts(figure) if t.get_text()]
-    assert len(boxes) > 20
-    for text, box in boxes:
-        inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
-        assert inside, f"{text!r} is clipped"
-        assert not any(_overlap(box, panel) for panel in panels), f"{text!r} lies on a panel"
-    for (a, first), (b, second) in itertools.combinations(boxes, 2):
-        assert not _overlap(first, second), f"{a!r} overlaps {b!r}"
-    for first, second in itertools.combinations(panels, 2):
-        assert not _overlap(first, second)
-
-
-def _texts(figure: Figure) -> list[Any]:
-    texts = list(figure.texts)
-    for ax in figure.axes:
-        texts += [ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label, *ax.texts]
-        for axis in (ax.xaxis, ax.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-            texts += [tick.label1 for tick in ticks if tick.label1.get_visible()]
-    return texts
-
-
-def _overlap(a: Any, b: Any) -> bool:
-    width, height = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-    return width > 0.5 and height > 0.5
-
-
-def test_what_cannot_be_compared_is_refused() -> None:
+def test_what_cannot_be_compared_is_refused(make_pair: Make, make_gradient: Make) -> None:
     gradients, heatmaps = make_pair()
     with pytest.raises(ArgumentError, match="two or more"):
         draw_comparison(gradients[:1], heatmaps[:1])
@@ -230,7 +181,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
         draw_comparison(gradients, [heatmaps[0], to_heatmap(gradients[1], "l2")])
 
 
-def test_maps_without_energy_are_drawn() -> None:
+def test_maps_without_energy_are_drawn(assert_tidy: Check, make_pair: Make) -> None:
     gradients, _ = make_pair()
     empty = [PixelGradient(**{**vars(g), "gradient": np.zeros_like(g.gradient)}) for g in gradients]
     figure = draw_comparison(empty, [to_heatmap(g) for g in empty])

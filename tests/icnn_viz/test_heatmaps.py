@@ -205,6 +205,28 @@ def test_distance_energy_curve() -> None:
     np.testing.assert_allclose(some, [0.1, 0.6])
 
 
+def test_fit_gaussian_and_overlap() -> None:
+    y, x = np.indices((61, 83))
+    values = np.exp(-0.5 * (((y - 25) / 4) ** 2 + ((x - 50) / 7) ** 2))
+    mean, covariance = hm.fit_gaussian(7 * values)
+    np.testing.assert_allclose(mean, [25, 50], atol=1e-4)
+    np.testing.assert_allclose(covariance, [[16, 0], [0, 49]], rtol=1e-3, atol=1e-3)
+    assert hm.overlap(values, 3 * values) == pytest.approx(1)
+    moved = np.exp(-0.5 * (((y - 25 - 4) / 4) ** 2 + ((x - 50) / 7) ** 2))
+    assert hm.overlap(values, moved) == pytest.approx(
+        math.exp(-1 / 8), abs=1e-4
+    )  # d²/(8 σ²) of two Gaussians
+    assert math.isnan(hm.overlap(values, 0 * values))
+    assert np.isnan(hm.fit_gaussian(0 * values)[0]).all()
+
+
+def test_connected_part() -> None:
+    mask = np.array([[1, 1, 0, 1], [0, 0, 0, 1], [1, 0, 1, 1]], bool)
+    part = hm.connected_part(mask, (2, 3))
+    np.testing.assert_array_equal(part, [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 1, 1]])
+    assert not hm.connected_part(mask, (1, 1)).any()
+
+
 def test_a_map_without_energy_has_no_shares() -> None:
     empty = make_map(np.zeros((HEIGHT, WIDTH)))
     mask = np.ones((HEIGHT, WIDTH), bool)

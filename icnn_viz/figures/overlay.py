@@ -1,0 +1,59 @@
+"""Heatmaps laid over the image, so that both can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_viz.figures.comparison import check_comparable, write_heading
+from icnn_viz.figures.maps import draw_contours, draw_cross, draw_map, draw_photo, fit_scale, name_of, unit_of
+from icnn_viz.figures.panels import add_colour_bar, add_panel, fit_page
+from icnn_viz.figures.style import MM, PAGE, use_theme
+from icnn_viz.records import Heatmap, PixelGradient
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLOURS = "inferno"
+_MOST_OPAQUE = 0.85
+
+
+def draw_overlay(
+    gradients: Sequence[PixelGradient],
+    heatmaps: Sequence[Heatmap],
+    *,
+    label: str = "",
+    gamma: float = 0.5,
+    theme: str = "light",
+) -> Figure:
+    """The image in grey, and over it each network's heatmap, as opaque as it is strong, on one scale.
+
+    Arguments and errors: as of `draw_comparison`.
+    """
+    from matplotlib.figure import Figure
+
+    check_comparable(gradients, heatmaps)
+    shape = heatmaps[0].values.shape
+    page = fit_page(len(heatmaps), (shape[0], shape[1]), 1.0)
+    scale = fit_scale([h.values for h in heatmaps], gamma=gamma, unit=unit_of(gradients[0].method))
+    grey = to_grey(gradients[0].image)
+    with use_theme(theme) as look:
+        figure = Figure(figsize=(PAGE, page.height * MM))
+        write_heading(figure, page, gradients, label, look)
+        for number, heatmap in enumerate(heatmaps):
+            ax = add_panel(figure, page, number, len(heatmaps), shape, heatmap.model)
+            draw_photo(ax, grey)
+            shown = draw_map(ax, heatmap.values, scale.norm(), _COLOURS)
+            shown.set_alpha(_MOST_OPAQUE * np.asarray(scale.norm()(heatmap.values)))
+            draw_contours(ax, heatmap, "#ffffff", "#000000")
+            draw_cross(ax, heatmap.pixel, look)
+        add_colour_bar(figure, page.bar(0), scale.norm(), _COLOURS, scale, name_of(gradients[0].method), look)
+    return figure
+
+
+def to_grey(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 to its luma (ITU-R BT.601) in three equal channels, at 70 % contrast around mid-grey."""
+    luma = image.astype(float) @ (0.299, 0.587, 0.114)
+    return np.repeat(np.rint(128 + 0.7 * (luma - 128)).astype(np.uint8)[..., None], 3, axis=-1)

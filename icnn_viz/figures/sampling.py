@@ -1,0 +1,155 @@
+"""Where kernels sample, and what that predicts: composed positions against the measured heatmap."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_core.errors import ArgumentError
+from icnn_viz.figures.comparison import check_comparable, write_heading
+from icnn_viz.figures.maps import draw_cross, draw_map, fit_scale, name_of, unit_of
+from icnn_viz.figures.measure_table import table_height, write_table
+from icnn_viz.figures.panels import (
+    AXIS_LEFT,
+    CHARACTER,
+    LINE,
+    MARGIN,
+    WIDTH,
+    add_colour_bar,
+    add_panel,
+    fit_page,
+    format_value,
+)
+from icnn_viz.figures.style import MM, PAGE, Look, use_theme
+from icnn_viz.heatmaps import fit_gaussian, overlap
+from icnn_viz.records import Heatmap, PixelGradient
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_NOTE = (
+    "Above: where the kernels on all ways from the pixel to the image sample, weighted by |w|, whatever the image, cut "
+    "at its border. Below: what the pixel depends on in this image. Ellipses: one (solid) and two (dashed) standard "
+    "deviations of the Gaussian with the moments of the map above, which the layers' shapes predict."
+)
+
+
+def draw_sampling(
+    gradients: Sequence[PixelGradient],
+    heatmaps: Sequence[Heatmap],
+    densities: Sequence[np.ndarray],
+    *,
+    label: str = "",
+    gamma: float = 0.5,
+    theme: str = "light",
+) -> Figure:
+    """Per network, the density of its composed sampling positions over the heatmap that was measured.
+
+    Args:
+        gradients, heatmaps, label, gamma, theme: as of `draw_comparison`.
+        densities: per network (H, W), from `icnn_viz.gradients.sampling_density` at the same pixel.
+
+    Raises:
+        ArgumentError: maps that cannot be compared, or densities that do not go with them.
+    """
+    from matplotlib.figure import Figure
+
+    check_comparable(gradients, heatmaps)
+    shape, count = heatmaps[0].values.shape, len(heatmaps)
+    if [d.shape for d in densities] != [shape] * count:
+        raise ArgumentError(
+            "draw_sampling",
+            needed=f"a density {shape} for each of {count} networks",
+            got=str([d.shape for d in densities]),
+            fix="Trace the same pixel of the same image in each network.",
+        )
+    rows = _table_rows(heatmaps, densities)
+    models = [h.model for h in heatmaps]
+    page = fit_page(2 * count, (shape[0], shape[1]), table_height(rows, models) + 3 * LINE, columns=count)
+    scale = fit_scale([h.values for h in heatmaps], gamma=gamma, unit=unit_of(gradients[0].method))
+    traced = fit_scale([1e6 * d for d in densities], gamma=gamma, unit="per million, per pixel")
+    with use_theme(theme) as look:
+        figure = Figure(figsize=(PAGE, page.height * MM))
+        write_heading(figure, page, gradients, label, look)
+        for number, (heatmap, density) in enumerate(zip(heatmaps, densities, strict=True)):
+            title = f"{heatmap.model}: where it samples"
+            ax = add_panel(figure, page, number, 2 * count, shape, title)
+            draw_map(ax, 1e6 * density, traced.norm(), look.sequential)
+            draw_cross(ax, heatmap.pixel, look)
+            ax = add_panel(figure, page, count + number, 2 * count, shape, f"{heatmap.model}: measured")
+            draw_map(ax, heatmap.values, scale.norm(), look.sequential)
+            _draw_gaussian(ax, density)
+            draw_cross(ax, heatmap.pixel, look)
+        add_colour_bar(figure, page.bar(0), traced.norm(), look.sequential, traced, "sampling density", look)
+        add_colour_bar(
+            figure, page.bar(1), scale.norm(), look.sequential, scale, name_of(gradients[0].method), look
+        )
+        write_table(figure, page, rows, models, look)
+        _write_note(figure, page.height, look)
+    return figure
+
+
+def _table_rows(heatmaps: Sequence[Heatmap], densities: Sequence[np.ndarray]) -> list[list[str]]:
+    """Names and values: spreads predicted and measured, and how far the two maps agree."""
+    rows: dict[str, list[str]] = {}
+    for heatmap, density in zip(heatmaps, densities, strict=True):
+        for name, values in (("predicted", density), ("measured", heatmap.values)):
+            mean, covariance = fit_gaussian(values)
+            spread = (
+                np.sqrt(np.clip(np.linalg.eigvalsh(covariance), 0, None))
+                if np.isfinite(covariance).all()
+                else mean
+            )
+            offset = mean - heatmap.pixel
+            rows.setdefault(f"{name} centre from the pixel, x, y (pixels)", []).append(
+                f"{format_value(round(offset[1], 1))}, {format_value(round(offset[0], 1))}"
+            )
+            rows.setdefault(f"{name} standard deviations (pixels)", []).append(
+                f"{format_value(spread[1])}, {format_value(spread[0])}"
+            )
+        rows.setdefault("overlap of the two maps (Bhattacharyya)", []).append(
+            format_value(overlap(density, heatmap.values))
+        )
+    return [[name, *values] for name, values in rows.items()]
+
+
+def _draw_gaussian(ax: Axes, density: np.ndarray) -> None:
+    from matplotlib.patches import Ellipse
+    from matplotlib.patheffects import withStroke
+
+    mean, covariance = fit_gaussian(density)
+    if not np.isfinite(covariance).all():
+        return
+    values, vectors = np.linalg.eigh(covariance)
+    minor, major = np.sqrt(np.clip(values, 0, None))
+    y, x = vectors[:, 1]
+    for sigmas, line in ((1, "-"), (2, (0, (4, 2)))):
+        ellipse = Ellipse(
+            (mean[1], mean[0]),
+            2 * sigmas * major,
+            2 * sigmas * minor,
+            angle=float(np.degrees(np.arctan2(y, x))),
+            fill=False,
+            edgecolor="#ffffff",
+            linewidth=1.0,
+            linestyle=line,
+        )
+        ellipse.set_path_effects([withStroke(linewidth=2.2, foreground="#000000", alpha=0.6)])
+        ax.add_patch(ellipse)
+
+
+def _write_note(figure: Figure, height: float, look: Look) -> None:
+    lines = textwrap.wrap(_NOTE, int((WIDTH - AXIS_LEFT - MARGIN) / (CHARACTER * 6 / 7)))
+    figure.text(
+        AXIS_LEFT / WIDTH,
+        1.2 / height,
+        "\n".join(lines),
+        va="bottom",
+        fontsize=6,
+        color=look.muted,
+        linespacing=1.3,
+    )

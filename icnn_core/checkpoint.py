@@ -269,7 +269,9 @@ def _describe(name: str, layer: IrregularConv2d) -> IrregularLayer:
 
 
 def _layer_from(entry: dict[str, Any]) -> IrregularLayer:
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
+    }
     if values["sharing"] not in SHARINGS:
         raise ValueError(f"sharing {values['sharing']!r}")
     return IrregularLayer(**values)

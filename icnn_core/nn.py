@@ -228,7 +228,7 @@ class IrregularConv2d(nn.Module):
             self.dilation,
             self.groups,
             self.bias is not None,
-            self.padding_mode,
+            self.padding_mode,  # pyright: ignore[reportArgumentType]  (checked in __init__)
             device=self.weight.device,
             dtype=self.weight.dtype,
         )

@@ -111,7 +111,7 @@ _DEEPLAB: dict[str, Any] = {
     "weights": "imagenet",
 }
 PRESETS: dict[str, dict[str, Any]] = {
-    "shapes": {},
+    "shapes": {"classifier_dilation": 4},  # 12 would reach beyond a feature map of 15 × 20
     "camvid": _DEEPLAB
     | {
         "dataset": "camvid",

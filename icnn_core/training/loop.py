@@ -122,7 +122,7 @@ class _Run:
         device: torch.device | str,
     ) -> None:
         self.model, self.data, self.config, self.out = model, data, config, out
-        self.model.to(device, memory_format=_LAYOUT)
+        self.model.to(device).to(memory_format=_LAYOUT)  # pyright: ignore[reportCallIssue]
         self.device = torch.device(device)
         self.layers = irregular_layers(model)
         self.optimizers = Optimizers(model, config)
@@ -169,7 +169,8 @@ class _Run:
         self.model.train()
         if self.config.frozen_batch_norm:
             _freeze_batch_norm(self.model)
-        images, masks = images.to(self.device, memory_format=_LAYOUT), masks.to(self.device)
+        images = images.to(self.device).contiguous(memory_format=_LAYOUT)
+        masks = masks.to(self.device)
         logits = self.model(images)
         total = F.cross_entropy(logits, masks, ignore_index=self.data.ignore_index, reduction="sum")
         loss = total / (masks != self.data.ignore_index).sum().clamp(min=1)

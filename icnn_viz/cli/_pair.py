@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from icnn_core.training.config import TrainConfig
@@ -29,7 +29,7 @@ def train_pair(
     irregular: str,
     device: str,
     on_progress: Callable[[str, Progress], object] = lambda kind, progress: None,
-    **settings: object,
+    **settings: Any,
 ) -> Pair:
     """Train both networks into `out/regular` and `out/irregular`, and write `out/sample.png`.
 

@@ -1,19 +1,21 @@
-"""Make the pair and the sample image that the package ships: `python -m icnn_viz.data._make` (about 15 minutes)."""
+"""Make the pair and the sample image that the package ships: `python -m icnn_viz.cli._builtin`."""
 
 from __future__ import annotations
 
 import tempfile
+from importlib.resources import files
 from pathlib import Path
 
-import torch
-
-from icnn_core.checkpoint import build_model, read_checkpoint, write_checkpoint
 from icnn_viz.cli._pair import KINDS, train_pair, write_sample
 
 
 def main() -> None:
     """Train both networks with one seed and schedule and store them in half precision, positions in full."""
-    here = Path(__file__).parent
+    import torch
+
+    from icnn_core.checkpoint import build_model, read_checkpoint, write_checkpoint
+
+    here = Path(str(files("icnn_viz.data")))
     with tempfile.TemporaryDirectory() as folder:
         pair = train_pair(
             Path(folder),

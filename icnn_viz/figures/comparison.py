@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 SHOWN = (
     *("energy", "peak", "area_50", "area_90", "radius_of_gyration", "elongation", "gini", "entropy"),
-    *("energy_in_object", "energy_in_class", "rank_accuracy", "beyond_field"),
+    *("energy_in_object", "energy_in_class", "object_used", "rank_accuracy", "beyond_field"),
 )
 """Measures in the table, as far as they were measured."""
 

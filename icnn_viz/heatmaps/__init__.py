@@ -10,6 +10,7 @@ from icnn_viz.heatmaps.overlap import (
     relevance_rank_accuracy,
     share_beyond,
 )
+from icnn_viz.heatmaps.pixels import FACTORS, LabelledPixel, choose_pixels, find_pixels
 from icnn_viz.heatmaps.reduction import REDUCTIONS, to_heatmap
 from icnn_viz.heatmaps.spread import (
     density_region,
@@ -18,6 +19,7 @@ from icnn_viz.heatmaps.spread import (
     entropy,
     fit_gaussian,
     gini,
+    mask_used,
     overlap,
     principal_axes,
     radius_of_gyration,
@@ -25,9 +27,12 @@ from icnn_viz.heatmaps.spread import (
 )
 
 __all__ = [
+    "FACTORS",
     "MEASURES",
     "REDUCTIONS",
     "SHARES",
+    "LabelledPixel",
+    "choose_pixels",
     "connected_part",
     "density_region",
     "distance_energy",
@@ -35,8 +40,10 @@ __all__ = [
     "energy_in_mask",
     "energy_per_class",
     "entropy",
+    "find_pixels",
     "fit_gaussian",
     "gini",
+    "mask_used",
     "measure_heatmap",
     "overlap",
     "pointing_game",

@@ -16,6 +16,7 @@ from icnn_viz.heatmaps.spread import (
     elongation,
     entropy,
     gini,
+    mask_used,
     principal_axes,
     radius_of_gyration,
     smallest_area,
@@ -39,6 +40,7 @@ MEASURES = {
     "entropy": ("entropy", "bits"),
     "energy_in_object": ("energy in the object", "share"),
     "energy_in_class": ("energy in the object's class", "share"),
+    "object_used": ("object in the 90 % region", "share"),
     "pointing_game": ("peak in the object", "1 = yes"),
     "rank_accuracy": ("relevance rank accuracy in the object", "share"),
     "beyond_field": ("energy beyond the receptive field", "share"),
@@ -61,7 +63,8 @@ def measure_heatmap(
     """Measures by name (`MEASURES`), each defined at its own function; masks that are not given leave theirs out.
 
     Args:
-        object_mask: (H, W) bool, the object that holds the pixel: energy_in_object, pointing_game, rank_accuracy.
+        object_mask: (H, W) bool, the object that holds the pixel: energy_in_object, object_used, pointing_game,
+            rank_accuracy.
         class_mask: (H, W) bool, all pixels of its class: energy_in_class.
         labels: (H, W) class ids of the scene, with `classes`: "energy_on <class>" for each class.
         field: (H, W) bool, the theoretical receptive field: beyond_field.
@@ -83,6 +86,7 @@ def measure_heatmap(
     }
     if object_mask is not None:
         found["energy_in_object"] = energy_in_mask(heatmap, object_mask)
+        found["object_used"] = mask_used(heatmap, object_mask, 0.9, order)
         found["pointing_game"] = float(pointing_game(heatmap, object_mask))
         found["rank_accuracy"] = relevance_rank_accuracy(heatmap, object_mask, order)
     if class_mask is not None:

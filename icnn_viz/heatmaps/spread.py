@@ -39,6 +39,19 @@ def density_region(heatmap: Heatmap, share: float) -> np.ndarray:
     return region.reshape(heatmap.values.shape)
 
 
+def mask_used(
+    heatmap: Heatmap, mask: np.ndarray, share: float = 0.9, order: np.ndarray | None = None
+) -> float:
+    """How much of an object is used: share of `mask` (H, W) bool in the region that holds `share` of the energy.
+
+    The recall that goes with `energy_in_mask`. NaN for an empty mask.
+    """
+    size = mask.sum()
+    order = rank_pixels(heatmap) if order is None else order
+    count = _count(heatmap, share, order)
+    return float(mask.ravel()[order[: int(count)]].sum() / size) if size and count == count else float("nan")
+
+
 def radius_of_gyration(heatmap: Heatmap) -> float:
     """Root mean square distance of the energy from the pixel, sqrt(Σ v r² / Σ v), in pixels.
 

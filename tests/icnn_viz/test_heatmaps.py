@@ -150,6 +150,17 @@ def test_smallest_area_of_a_flat_map_is_its_share_and_scale_does_not_matter(rand
         hm.smallest_area(random_map, 90)
 
 
+def test_mask_used_is_the_share_of_the_object_in_the_region() -> None:
+    values = np.zeros((HEIGHT, WIDTH))
+    values[3, 4:8] = (8, 4, 2, 2)
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[3:5, 5:10] = True
+    assert hm.mask_used(make_map(values), mask, 0.75) == pytest.approx(1 / 10)
+    assert hm.mask_used(make_map(values), mask, 1) == pytest.approx(3 / 10)
+    assert math.isnan(hm.mask_used(make_map(values), np.zeros_like(mask)))
+    assert math.isnan(hm.mask_used(make_map(0 * values), mask))
+
+
 def test_radius_and_axes_about_the_pixel_not_the_centre() -> None:
     heatmap = point(PIXEL[0] + 3, PIXEL[1] - 4)
     assert hm.radius_of_gyration(heatmap) == pytest.approx(5)

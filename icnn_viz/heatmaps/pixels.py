@@ -1,0 +1,148 @@
+"""Which pixels of a labelled data set to look at: seeded, and spread evenly over strata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+
+FACTORS = ("class", "boundary", "elongation")
+BOUNDARY_EDGES = (3.0, 12.0)
+ELONGATION_EDGES = (2.0, 4.0)
+SMALLEST_OBJECT = 64
+
+
+@dataclass(frozen=True)
+class LabelledPixel:
+    """A pixel that may be looked at.
+
+    Attributes:
+        image: index in the data set.
+        pixel: (y, x).
+        label: class id.
+        boundary: distance in pixels to the nearest pixel of another label.
+        elongation: of its object, the connected part of its label: ratio of the extents along its principal axes.
+        area: of its object, in pixels.
+    """
+
+    image: int
+    pixel: tuple[int, int]
+    label: int
+    boundary: float
+    elongation: float
+    area: int
+
+    def stratum(self, factor: str, classes: Sequence[str] = ()) -> str:
+        """The stratum that it lies in, in words. Factors: `FACTORS`."""
+        if factor == "class":
+            return classes[self.label] if self.label < len(classes) else str(self.label)
+        if factor == "boundary":
+            low, high = BOUNDARY_EDGES
+            near, middle = f"at most {low:g} px from the boundary", f"{low:g}–{high:g} px from the boundary"
+            far = f"over {high:g} px from the boundary"
+            return near if self.boundary <= low else middle if self.boundary <= high else far
+        low, high = ELONGATION_EDGES
+        compact, long = f"elongation below {low:g}", f"elongation {low:g}–{high:g}"
+        return (
+            compact
+            if self.elongation < low
+            else long
+            if self.elongation < high
+            else f"elongation from {high:g}"
+        )
+
+
+def find_pixels(image: int, labels: np.ndarray, ignore_index: int, seed: int = 0) -> list[LabelledPixel]:
+    """Candidates in one image: of every object one random pixel in each range of distances to the boundary.
+
+    Args:
+        image: its index, which also seeds the choice.
+        labels: (H, W) class ids.
+        ignore_index: void: no object, though its border is a boundary.
+
+    Objects of fewer than 64 pixels are left out.
+    """
+    from scipy import ndimage
+
+    rng = np.random.default_rng((seed, image))
+    distance = _boundary_distance(labels)
+    found = []
+    for label in np.unique(labels):
+        if label == ignore_index or label < 0:
+            continue
+        parts = np.zeros(labels.shape, np.int32)
+        ndimage.label(labels == label, output=parts)
+        for number, box in enumerate(ndimage.find_objects(parts), 1):
+            ys, xs = np.nonzero(parts[box] == number)
+            if len(ys) < SMALLEST_OBJECT:
+                continue
+            ys, xs = ys + box[0].start, xs + box[1].start
+            stretch = _elongation(ys, xs)
+            ranges = np.digitize(distance[ys, xs], BOUNDARY_EDGES, right=True)
+            for wanted in np.unique(ranges):
+                pick = rng.choice(np.flatnonzero(ranges == wanted))
+                y, x = int(ys[pick]), int(xs[pick])
+                away = float(distance[y, x])
+                found.append(LabelledPixel(image, (y, x), int(label), away, stretch, len(ys)))
+    return found
+
+
+def choose_pixels(
+    candidates: Iterable[LabelledPixel], count: int, factors: Sequence[str] = ("class",), seed: int = 0
+) -> list[LabelledPixel]:
+    """`count` candidates, as many from every stratum as can be; strata are the combinations of `factors`.
+
+    A stratum with too few gives all it has, and the others make up for it. The order is that of images.
+
+    Raises:
+        NameNotFoundError: an unknown factor.
+        ArgumentError: no candidates, or count below 1.
+    """
+    for factor in factors:
+        if factor not in FACTORS:
+            raise NameNotFoundError(
+                "choose_pixels", needed="a known factor", got=repr(factor), fix=nearest_names(factor, FACTORS)
+            )
+    pools: dict[tuple[str, ...], list[LabelledPixel]] = {}
+    for candidate in candidates:
+        pools.setdefault(tuple(candidate.stratum(f) for f in factors), []).append(candidate)
+    if not pools or count < 1:
+        raise ArgumentError(
+            "choose_pixels",
+            needed="at least one labelled object, and a count of 1 or more",
+            got=f"{sum(map(len, pools.values()))} candidates, count {count}",
+            fix="Take another split, or ask for more pixels.",
+        )
+    rng = np.random.default_rng(seed)
+    queues = [[pool[i] for i in rng.permutation(len(pool))] for _, pool in sorted(pools.items())]
+    chosen: list[LabelledPixel] = []
+    while queues and len(chosen) < count:
+        order = rng.permutation(len(queues))[: count - len(chosen)]
+        chosen += [queues[i].pop() for i in order]
+        queues = [queue for queue in queues if queue]
+    return sorted(chosen, key=lambda c: (c.image, c.pixel))
+
+
+def _boundary_distance(labels: np.ndarray) -> np.ndarray:
+    from scipy import ndimage
+
+    edge = np.zeros(labels.shape, bool)
+    across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= down
+    edge[:-1] |= down
+    if not edge.any():
+        return np.full(labels.shape, np.inf)
+    distance = np.empty(labels.shape)
+    ndimage.distance_transform_edt(~edge, distances=distance)
+    return distance + 1
+
+
+def _elongation(ys: np.ndarray, xs: np.ndarray) -> float:
+    # A pixel is a square of side 1, which adds 1/12 to each variance: a line one pixel wide has a finite elongation.
+    minor, major = np.linalg.eigvalsh(np.cov(np.stack([ys, xs]), bias=True) + np.eye(2) / 12)
+    return float(np.sqrt(major / minor))

@@ -23,7 +23,7 @@ def make_labels() -> np.ndarray:
 
 def test_candidates_are_described_truly() -> None:
     labels = make_labels()
-    found = [c for seed in range(8) for c in find_pixels(4, labels, 255, seed)]
+    found = [c for seed in range(30) for c in find_pixels(4, labels, 255, seed)]
     assert {c.image for c in found} == {4}
     assert {c.label for c in found} == {0, 1, 2}
     ys, xs = np.indices(labels.shape)
@@ -33,6 +33,10 @@ def test_candidates_are_described_truly() -> None:
         other = labels != candidate.label
         nearest = np.hypot(ys[other] - y, xs[other] - x).min()
         assert candidate.boundary == pytest.approx(nearest, abs=1)  # by way of the own side of the boundary
+    bar = [c for c in found if c.label == 2]
+    assert {c.pixel[0] for c in bar} == {20, 21, 22, 23}
+    for (y, x), boundary in ((c.pixel, c.boundary) for c in bar):
+        assert boundary == min(y - 19, 24 - y, x - 49, 110 - x)
     shapes = {c.label: (c.area, c.elongation) for c in found}
     assert shapes[1] == (900, pytest.approx(1))
     assert shapes[2] == (240, pytest.approx(15))

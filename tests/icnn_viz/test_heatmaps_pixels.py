@@ -37,6 +37,8 @@ def test_candidates_are_described_truly() -> None:
     assert {c.pixel[0] for c in bar} == {20, 21, 22, 23}
     for (y, x), boundary in ((c.pixel, c.boundary) for c in bar):
         assert boundary == min(y - 19, 24 - y, x - 49, 110 - x)
+    for (y, x), boundary in ((c.pixel, c.boundary) for c in found if c.label == 1):
+        assert boundary == min(y - 9, 40 - y, x - 9, 40 - x)
     shapes = {c.label: (c.area, c.elongation) for c in found}
     assert shapes[1] == (900, pytest.approx(1))
     assert shapes[2] == (240, pytest.approx(15))

@@ -1,0 +1,125 @@
+"""Two networks at the same pixels: paired differences of measures with bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_viz.statistics.tables import to_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "group:str stratum:str measure:str pixels:int images:int first second difference low high share_higher"
+)
+
+
+def compare_pairs(
+    table: pd.DataFrame,
+    first: str,
+    second: str,
+    measures: Sequence[str],
+    groups: Sequence[str] = (),
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mean paired differences, first minus second, over all pixels and within each group.
+
+    Intervals are percentiles of a bootstrap over images, not pixels: pixels of one image are not independent (the
+    cluster bootstrap, Davison & Hinkley 1997, section 3.8). They are not adjusted for the number of rows.
+
+    Args:
+        table: one row per pixel and network: pixel_id, image, model, the measures, the columns of groups.
+        first, second: two values of `model`.
+        measures: columns of numbers; a pixel where either is not finite does not count for that measure.
+        groups: columns to split by.
+        level: of the intervals.
+
+    Returns:
+        One row per group, stratum and measure ("all", "all" for everything together): pixels and images that counted,
+        the two means, the mean difference and its interval, and the share of pixels at which first is higher.
+        Intervals are NA with fewer than two images.
+
+    Raises:
+        NameNotFoundError: a model or column that is not there.
+        ArgumentError: resamples or level out of range.
+    """
+    if resamples < 1 or not 0 < level < 1:
+        raise ArgumentError(
+            "compare_pairs",
+            needed="resamples >= 1 and 0 < level < 1",
+            got=f"{resamples} resamples, level {level}",
+            fix="Give values in range.",
+        )
+    _check_names("column", ["pixel_id", "image", "model", *measures, *groups], list(table.columns))
+    _check_names("model", [first, second], sorted(set(table["model"])))
+    left, right = (table[table["model"] == name].set_index("pixel_id") for name in (first, second))
+    both = left.index.intersection(right.index)
+    left, right = left.loc[both], right.loc[both]
+    rows = []
+    for group, stratum, chosen in _strata(left, groups):
+        images = left["image"].to_numpy()[chosen]
+        for measure in measures:
+            a, b = (side[measure].to_numpy(float)[chosen] for side in (left, right))
+            rows.append(
+                {"group": group, "stratum": stratum, "measure": measure}
+                | _compare(a, b, images, resamples, level, np.random.default_rng(seed))
+            )
+    return to_table(rows, COLUMNS)
+
+
+def _strata(table: pd.DataFrame, groups: Sequence[str]) -> list[tuple[str, str, np.ndarray]]:
+    strata = [("all", "all", np.ones(len(table), bool))]
+    for group in groups:
+        values = table[group].astype(str).to_numpy()
+        strata += [(group, str(value), values == value) for value in sorted(set(values))]
+    return strata
+
+
+def _compare(
+    first: np.ndarray,
+    second: np.ndarray,
+    images: np.ndarray,
+    resamples: int,
+    level: float,
+    rng: np.random.Generator,
+) -> dict[str, object]:
+    finite = np.isfinite(first) & np.isfinite(second)
+    first, second, images = first[finite], second[finite], images[finite]
+    _, cluster = np.unique(images, return_inverse=True)
+    count = int(cluster.max()) + 1 if len(cluster) else 0
+    found: dict[str, object] = {"pixels": len(first), "images": count}
+    if not count:
+        return found
+    difference = first - second
+    found |= {
+        "first": first.mean(),
+        "second": second.mean(),
+        "difference": difference.mean(),
+        "share_higher": (difference > 0).mean(),
+    }
+    if count > 1:
+        sums = np.bincount(cluster, weights=difference)
+        sizes = np.bincount(cluster)
+        drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+        means = (drawn @ sums) / (drawn @ sizes)
+        low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+        found |= {"low": low, "high": high}
+    return found
+
+
+def _check_names(kind: str, wanted: Sequence[str], known: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in known:
+            raise NameNotFoundError(
+                "compare_pairs",
+                needed=f"a {kind} of the table",
+                got=repr(name),
+                fix=nearest_names(name, known),
+            )

@@ -1,0 +1,91 @@
+"""Paired differences: by hand, their intervals' coverage, and what does not count."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from icnn_core.errors import ArgumentError, NameNotFoundError
+from icnn_viz.statistics.paired import compare_pairs
+
+
+def make_table(first: list[float], second: list[float], images: list[int], label: list[str]) -> pd.DataFrame:
+    count = len(first)
+    ids = list(range(count))
+    return pd.DataFrame(
+        {
+            "pixel_id": ids + ids[::-1],
+            "image": images + images[::-1],
+            "label": label + label[::-1],
+            "model": ["a"] * count + ["b"] * count,
+            "gain": first + second[::-1],
+        }
+    )
+
+
+def test_differences_by_hand() -> None:
+    table = make_table([1, 5, 2, 8], [0, 7, 1, 4], [0, 0, 1, 2], ["x", "x", "y", "y"])
+    found = compare_pairs(table, "a", "b", ["gain"], ["label"])
+    assert list(found["stratum"]) == ["all", "x", "y"]
+    assert list(found["pixels"]) == [4, 2, 2]
+    assert list(found["images"]) == [3, 1, 2]
+    np.testing.assert_allclose(found["first"].astype(float), [4, 3, 5])
+    np.testing.assert_allclose(found["difference"].astype(float), [1, -0.5, 2.5])
+    np.testing.assert_allclose(found["share_higher"].astype(float), [0.75, 0.5, 1])
+    whole, single, pair = found.to_dict("records")
+    assert whole["low"] < whole["difference"] < whole["high"]
+    assert pd.isna(single["low"])
+    assert (pair["low"], pair["high"]) == (1, 4)  # two images of one pixel each: means 1, 2.5 or 4
+
+
+def test_values_that_are_not_finite_do_not_count() -> None:
+    table = make_table([1, np.inf, 3], [0, 1, np.nan], [0, 1, 2], ["x"] * 3)
+    (row,) = compare_pairs(table, "a", "b", ["gain"]).to_dict("records")
+    assert (row["pixels"], row["difference"]) == (1, 1)
+    table["gain"] = np.nan
+    (row,) = compare_pairs(table, "a", "b", ["gain"]).to_dict("records")
+    assert row["pixels"] == 0
+    assert pd.isna(row["difference"])
+
+
+def test_a_pixel_with_one_network_alone_does_not_count() -> None:
+    table = make_table([1, 5], [0, 7], [0, 1], ["x", "x"]).iloc[:-1]
+    (row,) = compare_pairs(table, "a", "b", ["gain"]).to_dict("records")
+    assert row["pixels"] == 1
+
+
+def test_intervals_cover_though_pixels_of_an_image_go_together() -> None:
+    """40 images of 5 pixels that share their image's deviation: 95 % intervals must cover 0 about 95 times in 100."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        difference = np.repeat(rng.normal(size=40), 5) + 0.1 * rng.normal(size=200)
+        images, ids = np.repeat(np.arange(40), 5), np.arange(200)
+        table = pd.DataFrame(
+            {
+                "pixel_id": np.tile(ids, 2),
+                "image": np.tile(images, 2),
+                "model": np.repeat(["a", "b"], 200),
+                "gain": np.concatenate([difference, np.zeros(200)]),
+            }
+        )
+        row = compare_pairs(table, "a", "b", ["gain"], resamples=400).iloc[0]
+        covered += row["low"] <= 0 <= row["high"]
+    assert 0.89 <= covered / 200 <= 0.98
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    table = make_table(list(np.arange(20.0) ** 1.5), [0.0] * 20, list(range(20)), ["x"] * 20)
+    once, again, other = (compare_pairs(table, "a", "b", ["gain"], seed=s).iloc[0]["low"] for s in (1, 1, 2))
+    assert once == again != other
+
+
+def test_what_is_refused() -> None:
+    table = make_table([1, 5], [0, 7], [0, 1], ["x", "x"])
+    with pytest.raises(NameNotFoundError, match="Did you mean gain"):
+        compare_pairs(table, "a", "b", ["gian"])
+    with pytest.raises(NameNotFoundError, match="model"):
+        compare_pairs(table, "a", "c", ["gain"])
+    with pytest.raises(ArgumentError, match="level"):
+        compare_pairs(table, "a", "b", ["gain"], level=95)

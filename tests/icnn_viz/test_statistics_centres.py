@@ -53,10 +53,12 @@ def test_the_ellipse_covers_the_slot_as_often_as_it_says():
 
 def test_words():
     points = draw(400) * 0.5
-    points = points - points.mean(0) + np.array([[0.2, 0.0], [0.0, 1.02], [3.0, 0.0]])
+    points = points - points.mean(0) + np.array([[0.2, 0.0], [1.02, 0.0], [3.0, 0.0]])
     table = CentreTest()([cloud_of(points)])  # a quarter of the spacing is 1 px
     assert list(table.closeness) == ["close", "unsure", "far"]
     assert list(table.q < 0.001) == [True] * 3
+    below = cloud_of(points - np.array([0.04, 0.0]))  # now 0.98 px: within, but its ellipse is not
+    assert CentreTest()([below]).closeness[1] == "unsure"
     assert list(CentreTest(close=0.8)([cloud_of(points)]).closeness) == ["close"] * 3
 
 

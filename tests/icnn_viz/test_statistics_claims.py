@@ -8,7 +8,7 @@ import pytest
 
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.claims import judge_claims
-from icnn_viz.statistics.findings import find_trend
+from icnn_viz.statistics.findings import find_spread, find_trend
 from icnn_viz.statistics.rules import ClaimRules
 
 SLOTS = np.stack(np.meshgrid([-2.0, 0.0, 2.0], [-3.0, 0.0, 3.0], indexing="ij"), -1).reshape(-1, 2)
@@ -73,6 +73,13 @@ def test_a_trend_too_small_to_matter_does_not_hold():
     assert found.number is not None
     assert found.number > 0.8
     assert found.verdict == FAILS
+
+
+def test_slots_differ_only_if_by_much_and_surely():
+    slight = find_spread(network([2.0], count=5000, widths=np.linspace(1, 1.15, 9)), RULES)
+    assert (slight.verdict, slight.number) == (FAILS, 0)  # sure, but not by much
+    alike = find_spread(network([2.0] * 3), ClaimRules(spread_ratio=1.02))
+    assert (alike.verdict, alike.number) == (FAILS, 0)  # by 2 % and more, but not surely
 
 
 def test_four_layers_have_no_trend_but_the_rest_is_judged():

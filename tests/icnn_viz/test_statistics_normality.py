@@ -77,8 +77,10 @@ def test_values_published_for_setosa():
     assert henze_zirkler(setosa) == pytest.approx((0.9488453, 0.04995356), abs=1e-6)
 
 
-def test_gap_is_scipys_kolmogorov_distance():
+@pytest.mark.parametrize("power", [0.3, 1.0, 3.0])
+def test_gap_is_scipys_kolmogorov_distance(power):
     points = sample(75)
+    points = np.sign(points) * np.abs(points) ** power
     inverse = np.linalg.inv(np.cov(points.T))
     squared = np.array([(p - points.mean(0)) @ inverse @ (p - points.mean(0)) for p in points])
     np.testing.assert_allclose(mahalanobis_squared(points), squared)

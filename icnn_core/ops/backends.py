@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from icnn_core.ops import dense, gathered, reference
+from icnn_core.ops import dense, fused, gathered, reference, registration, sampled
 from icnn_core.ops.dense import Box
 from icnn_core.ops.geometry import Geometry
 
@@ -20,10 +21,11 @@ class Request:
 
     Attributes:
         geometry: the call's sizes.
-        dtype, device: of the input.
+        dtype: in which the call computes: the input's, or autocast's.
+        device: of the input.
         shared: False if every kernel has shapes of its own (sharing "none").
-        shapes: how many shapes of K positions there are per kernel: 1 or C_in.
         gaussian: whether interpolation is Gaussian, not bilinear.
+        native: whether only native operations can serve, see `registration.needs_native`.
         box: the positions' reach, or None where their values cannot be read (tracing, vmap, meta tensors).
     """
 
@@ -31,8 +33,8 @@ class Request:
     dtype: torch.dtype
     device: torch.device
     shared: bool
-    shapes: int
     gaussian: bool
+    native: bool
     box: Box | None
 
 
@@ -91,11 +93,42 @@ def _gathered_cost(request: Request) -> float:
     return sampling + traffic + _product_size(request, g.taps)
 
 
+def _compiled_reasons(request: Request, module: ModuleType) -> list[str]:
+    reasons = module.unsupported_reasons(
+        request.dtype, request.device, shared=request.shared, gaussian=request.gaussian
+    )
+    if request.native:
+        reasons.append("forward-mode derivatives, torch.func transforms and export need native operations")
+    return reasons
+
+
+def _compiled_cost(request: Request) -> float:
+    g = request.geometry
+    height, width = g.output_size
+    sampling = g.batch * g.in_channels * g.taps * height * width * _MULTIPLY_ADDS_PER_SAMPLE
+    return _product_size(request, g.taps) + sampling
+
+
 _MULTIPLY_ADDS_PER_ELEMENT_MOVED = 16
+_MULTIPLY_ADDS_PER_SAMPLE = 32
 
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
+        Backend(
+            "fused",
+            "Triton kernels that sample, blend and multiply at once",
+            lambda request: _compiled_reasons(request, fused),
+            _compiled_cost,
+            lambda x, w, p, b, sigma, request: registration.run_fused(x, w, p, b, request.geometry),
+        ),
+        Backend(
+            "sampled",
+            "a column of samples in tiles by compiled loops, then a matrix product",
+            lambda request: _compiled_reasons(request, sampled),
+            _compiled_cost,
+            lambda x, w, p, b, sigma, request: registration.run_sampled(x, w, p, b, request.geometry),
+        ),
         Backend(
             "dense",
             "a dense kernel over the positions' reach, then conv2d",

@@ -18,6 +18,7 @@ from icnn_core.errors import (
 )
 from icnn_core.ops.backends import BACKENDS, Backend, Request, read_box
 from icnn_core.ops.geometry import Geometry
+from icnn_core.ops.registration import needs_native
 
 _WHO = "irregular_conv2d"
 INTERPOLATIONS = ("bilinear", "gaussian")
@@ -58,7 +59,7 @@ def irregular_conv2d(
             reach further (cf. DCLS's Gauss version, arXiv 2306.00817).
         sigma: standard deviation of the Gaussian in pixels, clamped to [0.1, 1]: a number, or a tensor that
             broadcasts to positions, last axis (y, x).
-        backend: None chooses one; or "dense", "gathered", "reference". See `explain`.
+        backend: None chooses one; or "fused", "sampled", "dense", "gathered", "reference". See `explain`.
 
     Returns:
         (N, C_out, H_out, W_out), sizes as conv2d's.
@@ -72,7 +73,7 @@ def irregular_conv2d(
     geometry = _geometry(x, weight, stride, padding, dilation, groups)
     _check_positions(positions, geometry)
     width = _width(interpolation, sigma, positions)
-    request = _request(x, positions, geometry, width)
+    request = _request(x, weight, positions, geometry, width)
     chosen = _choose(request) if backend is None else _forced(backend, request)
     return chosen.run(x, weight, positions, bias, width, request)
 
@@ -105,7 +106,7 @@ def explain(
     """Say which back end `irregular_conv2d` would choose for these arguments, and why. Computes nothing."""
     geometry = _geometry(x, weight, stride, padding, dilation, groups)
     _check_positions(positions, geometry)
-    request = _request(x, positions, geometry, _width(interpolation, sigma, positions))
+    request = _request(x, weight, positions, geometry, _width(interpolation, sigma, positions))
     chosen = _choose(request)
     others = {}
     for name, backend in BACKENDS.items():
@@ -138,14 +139,16 @@ def _forced(name: str, request: Request) -> Backend:
     return BACKENDS[name]
 
 
-def _request(x: Tensor, positions: Tensor, geometry: Geometry, sigma: Tensor | None) -> Request:
+def _request(
+    x: Tensor, weight: Tensor, positions: Tensor, geometry: Geometry, sigma: Tensor | None
+) -> Request:
     return Request(
         geometry=geometry,
-        dtype=x.dtype,
+        dtype=_computing_dtype(x),
         device=x.device,
         shared=positions.ndim == 3,
-        shapes=positions.shape[-3],
         gaussian=sigma is not None,
+        native=needs_native(x, weight, positions, sigma),
         box=read_box(positions, geometry, sigma),
     )
 
@@ -258,6 +261,12 @@ def _check_tensors(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | 
             got=_describe(weight),
             fix=f"Convert one of them, e.g. x.to({weight.dtype}).",
         )
+
+
+def _computing_dtype(x: Tensor) -> torch.dtype:
+    """On the CPU the compiled back end computes in the input's dtype even under autocast, on a GPU in autocast's."""
+    cast = x.device.type != "cpu" and _autocasts(x.device.type) and x.dtype != torch.float64
+    return torch.get_autocast_dtype(x.device.type) if cast else x.dtype
 
 
 def _autocasts(device_type: str) -> bool:

@@ -1,0 +1,188 @@
+"""The compiled back ends as PyTorch operators, `icnn::…`: schemas, shapes without values, gradients, autocast.
+
+No arithmetic. Each comes as a pair, the operator and its backward pass. Both are opaque to tracing (`torch.compile`
+keeps them whole) and to autograd, so their derivatives are registered here. Forward-mode derivatives, `torch.func`
+transforms and export are for the native back ends: see `needs_native`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from icnn_core.ops import fused, gathered, sampled
+from icnn_core.ops.geometry import Geometry
+
+_SIZES = "int[] stride, int[] padding, int[] dilation, int groups"
+_SCHEMA = f"(Tensor x, Tensor weight, Tensor positions, Tensor? bias, {_SIZES}) -> Tensor"
+_BACKWARD_SCHEMA = (
+    f"(Tensor grad_out, Tensor x, Tensor weight, Tensor positions, {_SIZES}, bool[] needs) "
+    "-> (Tensor, Tensor, Tensor, Tensor)"
+)
+_INPUTS = 4  # x, weight, positions, bias
+
+
+class _Passes(Protocol):
+    """What a back end's module offers."""
+
+    def forward(
+        self, x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry
+    ) -> Tensor: ...
+
+    def backward(
+        self,
+        grad_out: Tensor,
+        x: Tensor,
+        weight: Tensor,
+        positions: Tensor,
+        geometry: Geometry,
+        needs: tuple[bool, bool, bool, bool],
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]: ...
+
+
+def needs_native(*tensors: Tensor | None) -> bool:
+    """Whether a call must be served by native operations: the compiled passes would fail, or drop a derivative.
+
+    True under a `torch.func` transform (grad, vmap, jvp, jacfwd, hessian, …), for inputs that carry a tangent of
+    `torch.autograd.forward_ad`, and while `torch.export` (so ONNX too) records.
+    """
+    if torch.compiler.is_exporting() or torch._C._are_functorch_transforms_active():
+        return True
+    return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
+
+
+def run_sampled(
+    x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry
+) -> Tensor:
+    """`sampled.forward`, differentiable. Under autocast computed in float32 and then rounded to autocast's dtype."""
+    sizes = geometry.stride, geometry.padding, geometry.dilation, geometry.groups
+    if not torch.is_autocast_enabled("cpu") or x.dtype == torch.float64:
+        return _SAMPLED(x, weight, positions, bias, *sizes)
+    with torch.autocast("cpu", enabled=False):
+        bias = None if bias is None else bias.float()
+        out = _SAMPLED(x.float(), weight.float(), positions.float(), bias, *sizes)
+        return out.to(torch.get_autocast_dtype("cpu"))
+
+
+def run_fused(
+    x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry
+) -> Tensor:
+    """`fused.forward`, differentiable. Under autocast x, weight and bias are rounded to autocast's dtype first."""
+    sizes = geometry.stride, geometry.padding, geometry.dilation, geometry.groups
+    kind = x.device.type
+    if not torch.is_autocast_enabled(kind):
+        return _FUSED(x, weight, positions, bias, *sizes)
+    dtype = torch.get_autocast_dtype(kind)
+    with torch.autocast(kind, enabled=False):
+        bias = None if bias is None else bias.to(dtype)
+        return _FUSED(x.to(dtype), weight.to(dtype), positions, bias, *sizes)
+
+
+def _define(name: str, passes: _Passes, devices: tuple[str, ...]) -> Callable[..., Tensor]:
+    """Register `icnn::name` and `icnn::name_backward` for some kinds of device; returns the first."""
+
+    def forward(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, *sizes: Any) -> Tensor:
+        return passes.forward(x, weight, positions, bias, _geometry(x, weight, *sizes))
+
+    def backward(grad_out: Tensor, x: Tensor, weight: Tensor, positions: Tensor, *sizes_needs: Any) -> Any:
+        *sizes, needs = sizes_needs
+        gradients = passes.backward(
+            grad_out, x, weight, positions, _geometry(x, weight, *sizes), tuple(needs)
+        )
+        return tuple(x.new_empty(0) if gradient is None else gradient for gradient in gradients)
+
+    def keep(ctx: Any, inputs: Any, output: Tensor) -> None:
+        x, weight, positions, _, *ctx.sizes = inputs
+        ctx.save_for_backward(x, weight, positions)
+
+    def differentiate(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        needs = ctx.needs_input_grad[:_INPUTS]
+        gradients = backward_op(grad_out, *ctx.saved_tensors, *ctx.sizes, list(needs))
+        return (*_needed(gradients, needs), *[None] * len(ctx.sizes))
+
+    op = torch.library.custom_op(
+        f"icnn::{name}", forward, mutates_args=(), device_types=devices, schema=_SCHEMA
+    )
+    op.register_fake(_fake)
+    op.register_autograd(differentiate, setup_context=keep)
+    backward_op = torch.library.custom_op(
+        f"icnn::{name}_backward", backward, mutates_args=(), device_types=devices, schema=_BACKWARD_SCHEMA
+    )
+    backward_op.register_fake(_fake_backward)
+    backward_op.register_autograd(_differentiate_twice, setup_context=_keep_all)
+    return op
+
+
+def _geometry(
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Geometry:
+    return Geometry(
+        batch=x.shape[0],
+        in_channels=x.shape[1],
+        out_channels=weight.shape[0],
+        input_size=(x.shape[2], x.shape[3]),
+        kernel_size=(weight.shape[2], weight.shape[3]),
+        stride=(stride[0], stride[1]),
+        padding=(padding[0], padding[1]),
+        dilation=(dilation[0], dilation[1]),
+        groups=groups,
+    )
+
+
+def _fake(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, *sizes: Any) -> Tensor:
+    geometry = _geometry(x, weight, *sizes)
+    return x.new_empty(geometry.batch, geometry.out_channels, *geometry.output_size)
+
+
+def _fake_backward(grad_out: Tensor, x: Tensor, weight: Tensor, positions: Tensor, *rest: Any) -> Any:
+    shaped = (x, x.shape), (weight, weight.shape), (positions, positions.shape), (x, weight.shape[:1])
+    return tuple(
+        like.new_empty(shape) if need else x.new_empty(0)
+        for (like, shape), need in zip(shaped, rest[-1], strict=True)
+    )
+
+
+def _needed(gradients: Sequence[Tensor], needs: Sequence[bool]) -> list[Tensor | None]:
+    return [gradient if need else None for gradient, need in zip(gradients, needs, strict=True)]
+
+
+def _keep_all(ctx: Any, inputs: Any, output: Any) -> None:
+    ctx.save_for_backward(*inputs[:_INPUTS])
+    *ctx.sizes, ctx.needs = inputs[_INPUTS:]
+
+
+def _differentiate_twice(ctx: Any, *seeds: Tensor | None) -> tuple[Tensor | None, ...]:
+    """The derivative of a backward pass: that of the same gradients, formed by native operations."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad(), torch.autocast(ctx.saved_tensors[0].device.type, enabled=False):
+        # A view each, so that the derivative ends here and does not run on into what the inputs were computed from.
+        inputs = [t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in ctx.saved_tensors]
+        gradients = _native_backward(inputs, ctx.sizes, ctx.needs)
+        used = [(g, s) for g, s in zip(gradients, seeds, strict=True) if g is not None and s is not None]
+        outputs, seeds = zip(*used, strict=True)
+        second = torch.autograd.grad(outputs, inputs, seeds, create_graph=create_graph, allow_unused=True)
+    needs = ctx.needs_input_grad[:_INPUTS]
+    return (*_needed(second, needs), *[None] * len(ctx.sizes), None)
+
+
+def _native_backward(
+    inputs: Sequence[Tensor], sizes: Sequence[Any], needs: Sequence[bool]
+) -> list[Tensor | None]:
+    """Gradients of x, weight, positions and bias as differentiable functions of grad_out, x, weight, positions."""
+    grad_out, *tensors = inputs
+    out = gathered.forward(*tensors, None, _geometry(*tensors[:2], *sizes))
+    gradients = torch.autograd.grad(out, tensors, grad_out, create_graph=True)
+    return _needed([*gradients, grad_out.sum((0, 2, 3))], needs)
+
+
+_SAMPLED = _define("sampled_conv2d", sampled, ("cpu",))
+_FUSED = _define("fused_conv2d", fused, ("cuda", "cpu"))  # the CPU for Triton's interpreter

@@ -1,0 +1,86 @@
+"""The fast back end on CPUs: columns sampled by compiled loops, in tiles that fit the cache, then BLAS.
+
+A tap reads the same offset at every output pixel, so a channel's samples for one tap are shifted rows, blended: long loops of
+vector instructions without index arithmetic. Only the inputs are needed for the backward pass. Numba compiles the loops when
+they are first called and keeps the result on disk.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from icnn_core.ops.geometry import Geometry, split_anchors
+from icnn_core.ops.sampled.job import make_plan
+from icnn_core.ops.sampled.team import find_gemm, find_pass, run
+
+DTYPES = (torch.float32, torch.float64)
+_FARTHEST = 2.0**40  # pixels: beyond any image, and far from overflow
+
+
+def unsupported_reasons(
+    dtype: torch.dtype, device: torch.device, *, shared: bool, gaussian: bool = False
+) -> list[str]:
+    """Why this back end cannot serve a call; empty if it can. `shared`: the positions have 3 axes, not 4."""
+    reasons = []
+    if device.type != "cpu":
+        reasons.append(f"it runs on the CPU, and the input lies on {device}")
+    if dtype not in DTYPES:
+        reasons.append(f"it computes in float32 and float64, and the input is {str(dtype).removeprefix('torch.')}")
+    if not shared:
+        reasons.append("every kernel has shapes of its own, so no column of samples serves two of them")
+    if gaussian:
+        reasons.append("it interpolates bilinearly")
+    return reasons
+
+
+def forward(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """As `reference.forward`, for positions of 3 axes, float32 or float64, on the CPU."""
+    out = x.new_empty(geometry.batch, geometry.out_channels, *geometry.output_size)
+    tensors: dict[str, Tensor | None] = {"x": x, "weight": weight, "bias": bias, "out": out}
+    _run("forward", tensors, positions, geometry)
+    return out
+
+
+def backward(
+    grad_out: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    positions: Tensor,
+    geometry: Geometry,
+    needs: tuple[bool, bool, bool, bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of x, weight, positions and bias; None where `needs` says no."""
+    needs_x, needs_weight, needs_positions, needs_bias = needs
+    tensors: dict[str, Tensor | None] = {"grad_out": grad_out, "x": x, "weight": weight}
+    tensors["grad_x"] = x.new_empty(x.shape) if needs_x else None
+    tensors["grad_weight"] = weight.new_zeros(weight.shape) if needs_weight else None
+    by_channel = x.new_zeros(geometry.in_channels, geometry.taps, 2, dtype=torch.float64)
+    tensors["grad_positions"] = by_channel if needs_positions else None
+    if needs_x or needs_weight or needs_positions:
+        _run("backward", tensors, positions, geometry)
+    by_shape = by_channel if positions.shape[0] > 1 else by_channel.sum(0, keepdim=True)
+    grad_positions = by_shape.to(positions.dtype) if needs_positions else None
+    grad_bias = grad_out.sum((0, 2, 3)) if needs_bias else None
+    return tensors["grad_x"], tensors["grad_weight"], grad_positions, grad_bias
+
+
+def _run(name: str, tensors: dict[str, Tensor | None], positions: Tensor, geometry: Geometry) -> None:
+    """Describe one pass to the compiled code and run it."""
+    x = tensors["x"]
+    assert x is not None
+    if x.numel() == 0:
+        return
+    threads = torch.get_num_threads()
+    plan = make_plan(name, geometry, positions.shape[0], x.element_size(), threads)
+    threads = min(threads, plan.units)
+    floor, fraction = split_anchors(positions.detach(), geometry)
+    floor = floor.nan_to_num(0.0).clamp(-_FARTHEST, _FARTHEST).long() - torch.tensor(geometry.padding)
+    held = {field: tensor.contiguous() for field, tensor in tensors.items() if tensor is not None}
+    held |= {"floors": floor.contiguous(), "fractions": fraction.to(x.dtype).contiguous()}
+    held["counters"] = torch.zeros(3, dtype=torch.int64)
+    held["scratch"] = torch.empty(threads * plan.record["scratch_bytes"], dtype=torch.uint8)
+    numbers = {field: tensor.data_ptr() for field, tensor in held.items()}
+    numbers |= {f"needs_{field}": int(f"grad_{field}" in held) for field in ("x", "weight", "positions")}
+    numbers["gemm"] = find_gemm(x.dtype)
+    run(find_pass(plan.code, x.dtype), plan.pack(numbers), threads)

@@ -1,0 +1,135 @@
+"""What a compiled pass is told: addresses and sizes, as records of 64-bit integers; and how its work is cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from icnn_core.ops.geometry import Geometry
+
+_FIELDS = tuple(
+    """
+    counters x weight bias out grad_out grad_x grad_weight grad_positions floors fractions gemm scratch
+    batch channels kernels groups height width out_height out_width taps shapes step_y step_x
+    needs_x needs_weight needs_positions
+    block_rows block_channels tile_pitch tile_size
+    margin phase_width pitch row_length origin sheet_size scratch_bytes
+    """.split()
+)
+JOB = np.dtype([(name, np.int64) for name in _FIELDS])
+
+VECTOR_BYTES = 64
+_TILE_BYTES = 1 << 20  # half a typical second-level cache
+_BLOCK_PIXELS = 2048  # as many columns as let BLAS run at full speed
+_LEAST_PIXELS = 256
+_UNITS_PER_THREAD = 2  # so that a thread that was held up is helped by the others
+_MOST_DEPTHWISE_KERNELS = 4  # per channel; with more of them, BLAS pays
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one pass is done.
+
+    Attributes:
+        code: the compiled pass, as "module.function".
+        record: the job's sizes by field; addresses are still missing.
+        back: the second record that depthwise passes want, else empty.
+        units: into how many pieces the work is cut.
+    """
+
+    code: str
+    record: dict[str, int]
+    back: dict[str, int]
+    units: int
+
+    def pack(self, addresses: dict[str, int]) -> np.ndarray:
+        """The records that the compiled code reads; what was not set is 0."""
+        records = self.record | addresses, self.back
+        return np.array([tuple(record.get(name, 0) for name in _FIELDS) for record in records], JOB)
+
+
+def make_plan(name: str, geometry: Geometry, shapes: int, itemsize: int, threads: int) -> Plan:
+    """Plan the pass `name` ("forward" or "backward") with `shapes` shapes of positions, numbers of `itemsize` bytes."""
+    job = _describe(geometry, shapes)
+    job |= _lay_out_sheet(job, itemsize)
+    if (
+        geometry.groups == geometry.in_channels
+        and geometry.out_channels <= _MOST_DEPTHWISE_KERNELS * geometry.groups
+    ):
+        back = _mirror(job)
+        back |= _lay_out_sheet(back, itemsize)
+        sums = max(job["out_height"] * job["margin"], job["height"] * back["margin"])
+        size = job["sheet_size"] + back["sheet_size"] + job["out_height"] * job["margin"] + sums
+        table_bytes = 64 * job["taps"]
+        job["scratch_bytes"] = table_bytes + _round_up(size * itemsize, VECTOR_BYTES)
+        return Plan(f"depthwise.{name}", job, back, geometry.in_channels)
+    units = _cut_rows(job, itemsize, threads) if name == "forward" else _cut_channels(job, itemsize, threads)
+    size = 2 * (job["sheet_size"] + job["tile_size"]) + job["margin"]
+    job["scratch_bytes"] = _round_up(size * itemsize, VECTOR_BYTES)
+    return Plan(f"columns.{name}", job, {}, units)
+
+
+def _describe(geometry: Geometry, shapes: int) -> dict[str, int]:
+    names = "batch channels kernels groups taps shapes height width out_height out_width step_y step_x"
+    g = geometry
+    sizes = (g.batch, g.in_channels, g.out_channels, g.groups, g.taps, shapes)
+    return dict(zip(names.split(), (*sizes, *g.input_size, *g.output_size, *g.stride), strict=True))
+
+
+def _mirror(job: dict[str, int]) -> dict[str, int]:
+    """The way back of a depthwise layer: from its gradients, with zeros between them, to its input's."""
+    height, width = (job["out_height"] - 1) * job["step_y"] + 1, (job["out_width"] - 1) * job["step_x"] + 1
+    sizes = {"height": height, "width": width, "out_height": job["height"], "out_width": job["width"]}
+    return job | sizes | {"step_y": 1, "step_x": 1}
+
+
+def _lay_out_sheet(job: dict[str, int], itemsize: int) -> dict[str, int]:
+    """The layout of a sheet: see `taps`."""
+    lanes = VECTOR_BYTES // itemsize
+    margin = (job["out_width"] // lanes + 1) * lanes
+    phase_width = -(-job["width"] // job["step_x"])
+    pitch = _round_up(phase_width + margin, lanes)
+    row_length = job["step_x"] * pitch
+    size = 2 * margin + (job["height"] + 2) * row_length
+    sheet = {"margin": margin, "phase_width": phase_width, "pitch": pitch, "row_length": row_length}
+    return sheet | {"origin": margin + row_length, "sheet_size": size}
+
+
+def _cut_rows(job: dict[str, int], itemsize: int, threads: int) -> int:
+    """Cut the forward pass into blocks of output rows of one image and group; returns how many."""
+    images = job["batch"] * job["groups"]
+    most = max(1, _BLOCK_PIXELS // job["out_width"])
+    if threads > 1:
+        share = -(-job["out_height"] // -(-_UNITS_PER_THREAD * threads // images))
+        most = min(most, max(share, -(-_LEAST_PIXELS // job["out_width"])))
+    _choose_tile(job, itemsize, most, job["channels"])
+    return images * -(-job["out_height"] // job["block_rows"])
+
+
+def _cut_channels(job: dict[str, int], itemsize: int, threads: int) -> int:
+    """Cut the backward pass into blocks of one group's channels, all images; returns how many."""
+    per_group = job["channels"] // job["groups"]
+    wanted = -(-_UNITS_PER_THREAD * threads // job["groups"]) if threads > 1 else 1
+    _choose_tile(job, itemsize, max(1, _BLOCK_PIXELS // job["out_width"]), -(-per_group // wanted))
+    return job["groups"] * -(-per_group // job["block_channels"])
+
+
+def _choose_tile(job: dict[str, int], itemsize: int, most_rows: int, most_channels: int) -> None:
+    lanes = VECTOR_BYTES // itemsize
+    rows = _even_share(job["out_height"], most_rows)
+    pixels = rows * job["out_width"]
+    fitting = max(1, _TILE_BYTES // itemsize // (job["taps"] * pixels))
+    channels = _even_share(job["channels"] // job["groups"], min(fitting, most_channels))
+    pitch = _round_up(pixels, lanes) + 2 * lanes
+    job |= {"block_rows": rows, "block_channels": channels, "tile_pitch": pitch}
+    job["tile_size"] = channels * job["taps"] * pitch
+
+
+def _even_share(total: int, most: int) -> int:
+    """The size of equal parts of `total`, none above `most`."""
+    return -(-total // -(-total // min(total, most)))
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

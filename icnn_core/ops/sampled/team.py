@@ -1,0 +1,90 @@
+"""Run a compiled pass on the threads that PyTorch itself computes with, and find its BLAS.
+
+PyTorch's OpenMP threads keep spinning for a while after each parallel region. Threads of one's own would compete with
+them for the cores, so a pass is handed to the same team. Every thread calls the pass; they share the work by counting.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@functools.cache
+def _torch_library() -> ctypes.CDLL | None:
+    folder = Path(torch.__file__).parent / "lib"
+    for name in ("libtorch_cpu.so", "libtorch_cpu.dylib", "torch_cpu.dll"):
+        if (folder / name).exists():
+            return ctypes.CDLL(str(folder / name))
+    return None
+
+
+@functools.cache
+def _openmp() -> Any:
+    """OpenMP's way to start a team, as compilers call it, or None where PyTorch brings none that has it."""
+    function = getattr(_torch_library(), "GOMP_parallel", None)
+    if function is not None:
+        function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+        function.restype = None
+    return function
+
+
+@functools.cache
+def find_gemm(dtype: torch.dtype) -> int:
+    """Address of BLAS's sgemm or dgemm (Fortran's convention, 32-bit integers): PyTorch's, else SciPy's."""
+    name = {torch.float32: "sgemm", torch.float64: "dgemm"}[dtype]
+    function = getattr(_torch_library(), f"{name}_", None)
+    if function is not None:
+        return ctypes.cast(function, ctypes.c_void_p).value or 0
+    from scipy.linalg import cython_blas
+
+    capsule = cython_blas.__pyx_capi__[name]
+    api = ctypes.pythonapi
+    api.PyCapsule_GetName.restype, api.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    api.PyCapsule_GetPointer.restype = ctypes.c_void_p
+    api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    return api.PyCapsule_GetPointer(capsule, api.PyCapsule_GetName(capsule))
+
+
+@functools.cache
+def find_pass(code: str, dtype: torch.dtype) -> int:
+    """Address of a compiled pass, named "module.function"; compiles it where no earlier process has."""
+    module, name = code.split(".")
+    compiler = getattr(importlib.import_module(f"icnn_core.ops.sampled.{module}"), f"compile_{name}")
+    real, lanes = (np.float32, 16) if dtype == torch.float32 else (np.float64, 8)
+    function = compiler(real, lanes, _stamp(), cache=True)
+    _KEPT.append(function)
+    return function.address
+
+
+def _stamp() -> int:
+    """A number that changes with any of the sources that the compiled passes are made of."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources))
+    return int.from_bytes(digest.digest()[:7])
+
+
+_KEPT: list[Any] = []  # compiled code is freed with its object
+
+
+def run(address: int, job: np.ndarray, threads: int) -> None:
+    """Call the compiled pass at `address` with its job, on so many threads; returns when all are done."""
+    start_team = _openmp()
+    where = job.ctypes.data
+    if threads > 1 and start_team is not None:
+        start_team(address, where, threads, 0)
+        return
+    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
+    if threads == 1:
+        call(where)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(call, [where] * threads))

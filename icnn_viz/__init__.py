@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from icnn_core import __version__ as __version__
 
 if TYPE_CHECKING:
+    from icnn_viz.displays import KernelDisplay as KernelDisplay
     from icnn_viz.figures.clouds import draw_cloud as draw_cloud
     from icnn_viz.figures.clouds_3d import draw_cloud_3d as draw_cloud_3d
     from icnn_viz.figures.clouds_3d import draw_cloud_interactive as draw_cloud_interactive
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _EXPORTS = {
     "GaussianFit": "icnn_viz.records",
     "Heatmap": "icnn_viz.records",
+    "KernelDisplay": "icnn_viz.displays",
     "PixelGradient": "icnn_viz.records",
     "PositionCloud": "icnn_viz.records",
     "clouds_from_model": "icnn_viz.positions",

@@ -5,58 +5,122 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-    from matplotlib.figure import Figure
+    from icnn_viz.cli._sources import Sources
+    from icnn_viz.displays import KernelDisplay
+    from icnn_viz.records import PositionCloud
 
-    from icnn_viz.records import GaussianFit, PositionCloud
+PICTURE, PAGE, FILM = ("png", "svg", "pdf"), ("html",), ("gif", "mp4")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure still to be drawn: its file's name without suffix, and how to draw it."""
+    """A figure still to be drawn: its file's name without suffix, how, and the kinds of file that suit it."""
 
     stem: str
-    draw: Callable[[], Figure | go.Figure]
-    is_page: bool = False
+    draw: Callable[[], Any]
+    kinds: tuple[str, ...] = PICTURE
 
 
-def list_pictures(clouds: Sequence[PositionCloud], fits: Sequence[GaussianFit], theme: str) -> list[Picture]:
-    """The clouds of every layer, in the plane and in space, and one page of them all."""
-    from icnn_viz.figures.clouds import draw_cloud
-    from icnn_viz.figures.clouds_3d import draw_cloud_3d, draw_cloud_interactive
+@dataclass(frozen=True)
+class ViewOptions:
+    """What the user chose about the figures. `slots` empty: all."""
 
-    pictures = [Picture("clouds", lambda: draw_cloud_interactive(clouds, theme=theme), is_page=True)]
-    for cloud, fit, name in zip(clouds, fits, to_file_names(cloud.layer for cloud in clouds), strict=True):
-        pictures.append(Picture(f"{name}.cloud", lambda c=cloud, f=fit: draw_cloud(c, f, theme=theme)))
-        pictures.append(Picture(f"{name}.cloud3d", lambda c=cloud: draw_cloud_3d(c, theme=theme)))
+    theme: str = "light"
+    channel: int = 0
+    kernel: int = 0
+    slots: tuple[int, ...] = ()
+
+    def of(self, view: str, cloud: PositionCloud) -> dict[str, Any]:
+        """Those that a view of a layer takes: what a layer shares it has only one of."""
+        if view == "inspect":
+            channel = 0 if cloud.sharing == "layer" else self.channel
+            return {
+                "theme": self.theme,
+                "channel": channel,
+                "kernel": self.kernel if cloud.sharing == "none" else 0,
+            }
+        return {"theme": self.theme} | (
+            {"slots": self.slots} if self.slots and view in ("cloud", "qq") else {}
+        )
+
+
+def list_pictures(display: KernelDisplay, views: Sequence[str], options: ViewOptions) -> list[Picture]:
+    """The views of a network: one picture for all layers, or one a layer; "3d" adds a page of all layers."""
+    from icnn_viz.displays import LAYER_VIEWS
+    from icnn_viz.figures.clouds_3d import draw_cloud_interactive
+
+    names = to_file_names(cloud.layer for cloud in display.clouds)
+    pictures = []
+    for view in views:
+        if view == "3d":
+            page = partial(draw_cloud_interactive, display.clouds, theme=options.theme)
+            pictures.append(Picture("clouds", page, PAGE))
+        if view in LAYER_VIEWS:
+            pictures += [
+                Picture(f"{name}.{view}", partial(display.draw, view, number, **options.of(view, cloud)))
+                for number, (name, cloud) in enumerate(zip(names, display.clouds, strict=True))
+            ]
+        else:
+            pictures.append(Picture(view, partial(display.draw, view, theme=options.theme)))
     return pictures
 
 
-def write_pictures(pictures: Iterable[Picture], kinds: Sequence[str], folder: Path) -> list[Path]:
-    """Draw and write each picture in the kinds of file that suit it, with a progress bar."""
-    from icnn_core.cli.app import make_progress
-    from icnn_viz.figures.write import write_figure
+def list_trajectories(sources: Sources, theme: str) -> list[Picture]:
+    """A comet plot, a page with a slider and a film of every layer."""
+    from icnn_viz.figures.trajectory import draw_frames, draw_trajectory, draw_trajectory_interactive
 
-    wanted = [
-        (picture, suiting)
-        for picture in pictures
-        if (suiting := [kind for kind in dict.fromkeys(kinds) if (kind == "html") == picture.is_page])
+    pictures = []
+    for number, name in enumerate(to_file_names(cloud.layer for cloud in sources.clouds)):
+        run = [clouds[number] for clouds in sources.snapshots]
+        for draw, kinds in (
+            (draw_trajectory, PICTURE),
+            (draw_trajectory_interactive, PAGE),
+            (draw_frames, FILM),
+        ):
+            pictures.append(
+                Picture(f"{name}.trajectory", partial(draw, run, sources.steps, theme=theme), kinds)
+            )
+    return pictures
+
+
+def list_comparison(sources: Sources, theme: str) -> list[Picture]:
+    """The layers of two runs on one sheet."""
+    from icnn_viz.figures.runs import draw_runs
+    from icnn_viz.statistics.gaussian import fit_gaussians
+
+    first, second = ([fit_gaussians(c) for c in clouds] for clouds in (sources.clouds, sources.other or ()))
+    names = (str(sources.paths[0]), str(sources.paths[1]))
+    return [Picture("runs", partial(draw_runs, sources.clouds, first, second, names=names, theme=theme))]
+
+
+def write_pictures(pictures: Iterable[Picture], kinds: Sequence[str], folder: Path) -> list[Path]:
+    """Draw and write each picture in those of the kinds that suit it, with a progress bar."""
+    from icnn_core.cli.app import make_progress
+    from icnn_viz.figures.write import write_figure, write_film
+
+    suiting = [
+        (picture, [kind for kind in dict.fromkeys(kinds) if kind in picture.kinds]) for picture in pictures
     ]
+    wanted = [(picture, kinds) for picture, kinds in suiting if kinds]
     written = []
     with make_progress() as progress:
-        for picture, suiting in progress.track(wanted, description="drawing"):
+        for picture, kinds in progress.track(wanted, description="drawing"):
             figure = picture.draw()
-            written += [write_figure(figure, folder / f"{picture.stem}.{kind}") for kind in suiting]
+            frames = list(figure) if picture.kinds == FILM else []
+            for kind in kinds:
+                path = folder / f"{picture.stem}.{kind}"
+                written.append(write_film(frames, path) if frames else write_figure(figure, path))
     return written
 
 
 def choose_to_open(written: Sequence[Path]) -> Path:
     """The file that shows most: a page, else a picture, else a table."""
-    order = {".html": 0, ".png": 1, ".svg": 2, ".pdf": 3}
+    order = {".html": 0, ".png": 1, ".svg": 2, ".pdf": 3, ".gif": 4, ".mp4": 5}
     return min(written, key=lambda path: order.get(path.suffix, 9))
 
 

@@ -47,7 +47,7 @@ def command(
         console.print(f"{kind}: mean IoU {result.evaluation.mean_iou:.1%} after {result.seconds:.0f} s")
 
     console.rule("the shapes of its kernels")
-    kernels.command(pair.irregular.checkpoint, out=out / "kernels", theme=theme)
+    kernels.command([pair.irregular.checkpoint], out=out / "kernels", theme=theme)
     y, x = surest_pixel(pair.irregular.checkpoint)
     console.rule(f"what pixel {x},{y} looks at")
     heatmap.command(

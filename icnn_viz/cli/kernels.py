@@ -2,78 +2,215 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from icnn_core.cli.app import JsonOption, OutOption, Theme, ThemeOption
 
+if TYPE_CHECKING:
+    from icnn_viz.cli._sources import Sources
+    from icnn_viz.cli._views import ViewOptions
+
+
+class View(StrEnum):
+    """What to draw: of every layer, of all layers together, or of a run."""
+
+    cloud = "cloud"
+    space = "3d"
+    field = "field"
+    qq = "qq"
+    inspect = "inspect"
+    layers = "layers"
+    depth = "depth"
+    rose = "rose"
+    heat = "heat"
+    trajectory = "trajectory"
+    all = "all"
+
 
 class Format(StrEnum):
-    """Kinds of file: pictures, and a page to turn and hover over."""
+    """Kinds of file: pictures, a page to turn and hover over, films."""
 
     png = "png"
     svg = "svg"
     pdf = "pdf"
     html = "html"
+    gif = "gif"
+    mp4 = "mp4"
+
+
+class TableKind(StrEnum):
+    """Kinds of table."""
+
+    csv = "csv"
+    parquet = "parquet"
+
+
+class Dcls(StrEnum):
+    """Versions of DCLS layers."""
+
+    v0 = "v0"
+    v1 = "v1"
+    max = "max"
+    gauss = "gauss"
+
+
+_LAYER = "Only these layers; repeatable. Dotted names, shell patterns, Caffe's names."
+_CKPT = "A checkpoint, state dict, .npz or .csv; two to compare; a folder of snapshots. Default: the built-in network."
+_VIEW = (
+    "cloud, 3d, field, qq, inspect: of every layer; layers, depth, rose, heat: of all together; "
+    "trajectory: of a run's snapshots; all. Repeatable; by default cloud and 3d."
+)
+_FORMAT = (
+    "png, svg, pdf; html for 3d and trajectory; gif, mp4 for trajectory. Repeatable; by default png and html."
+)
 
 
 def command(
     checkpoint: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[CKPT]",
-            help="A checkpoint or state dict; by default the built-in network.",
-            show_default=False,
-        ),
+        list[Path] | None, typer.Argument(metavar="CKPT", help=_CKPT, show_default=False)
     ] = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--layer",
-            "-l",
-            metavar="PATTERN",
-            help="Only these layers; repeatable. Dotted names, shell patterns, Caffe's names.",
-        ),
+    layer: Annotated[list[str] | None, typer.Option("--layer", "-l", metavar="PATTERN", help=_LAYER)] = None,
+    view: Annotated[
+        list[View] | None,
+        typer.Option("--view", metavar="VIEW", help=_VIEW, show_default=False),
+    ] = None,
+    channel: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Input channel that the view inspect shows.")
+    ] = 0,
+    kernel: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Kernel that it shows, where kernels share nothing.")
+    ] = 0,
+    slot: Annotated[
+        list[int] | None,
+        typer.Option("--slot", metavar="N", min=0, help="Only these slots in cloud and qq; repeatable."),
     ] = None,
     out: OutOption = Path("icnn-kernels"),
     format: Annotated[
-        list[Format] | None,
-        typer.Option("--format", "-f", help="Repeatable; by default png and html.", show_default=False),
+        list[Format] | None, typer.Option("--format", "-f", metavar="KIND", help=_FORMAT, show_default=False)
+    ] = None,
+    table: Annotated[
+        list[TableKind] | None,
+        typer.Option(
+            "--table", metavar="KIND", help="csv or parquet; repeatable; by default csv.", show_default=False
+        ),
+    ] = None,
+    dcls: Annotated[
+        Dcls | None, typer.Option(help="Read DCLS layers of this version.", show_default=False)
+    ] = None,
+    kernel_size: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Their dilated_kernel_size.", show_default=False)
     ] = None,
     json: JsonOption = False,
     theme: ThemeOption = Theme.light,
 ) -> None:
-    """Draw the shapes of a network's irregular kernels.
+    """Draw and test the shapes of a network's irregular kernels.
 
-    Writes, per layer, the cloud of positions in the plane and in space; one page to turn and hover over; and the
-    tables positions.csv, gaussians.csv and layers.csv.
+    Writes, per layer, the cloud of positions in the plane and in space, one page to turn and hover over, and the
+    tables positions, gaussians, layers, tests and claims. Of two checkpoints, how they differ.
+
+    Example: icnn-viz kernels runs/camvid/best.pt --layer fc1 --view all --out shapes
     """
+    from icnn_viz.cli._sources import read_sources
+    from icnn_viz.cli._views import ViewOptions
+
+    views = [str(one) for one in view or ()]
+    sources = read_sources(
+        checkpoint or [],
+        layer or (),
+        is_run="trajectory" in views,
+        dcls=dcls and str(dcls),
+        kernel_size=kernel_size,
+    )
+    kinds = [str(kind) for kind in format or ("png", "html")]
+    tables = [str(kind) for kind in table or ("csv",)]
+    options = ViewOptions(str(theme), channel, kernel, tuple(slot or ()))
+    if sources.other is None:
+        _look(sources, _expand(views, bool(sources.steps)), options, kinds, tables, out, json)
+    else:
+        _compare(sources, views, str(theme), kinds, tables, out, json)
+
+
+def _expand(views: Sequence[str], has_run: bool) -> list[str]:
+    """The views asked for, each once; "all" is all that can be drawn here."""
+    if "all" in views:
+        return [str(one) for one in View if one != "all" and (one != "trajectory" or has_run)]
+    return list(dict.fromkeys(views)) or ["cloud", "3d"]
+
+
+def _look(
+    sources: Sources,
+    views: Sequence[str],
+    options: ViewOptions,
+    kinds: Sequence[str],
+    table_kinds: Sequence[str],
+    out: Path,
+    json: bool,
+) -> None:
+    from icnn_viz.cli._table import make_tables, to_claim_words, to_layer_table, to_records, write_tables
+    from icnn_viz.cli._views import list_pictures, list_trajectories, write_pictures
+    from icnn_viz.displays import KernelDisplay
+
+    display = KernelDisplay(sources.clouds)
+    pictures = list_pictures(display, [one for one in views if one != "trajectory"], options)
+    pictures += list_trajectories(sources, options.theme) if "trajectory" in views else []
+    tables = make_tables(display.clouds, display.fits)
+    written = write_tables(tables, out, table_kinds) + write_pictures(pictures, kinds, out)
+    result = {"layers": to_records(tables["layers"]), "claims": to_records(tables["claims"])}
+    shown = [to_layer_table(tables["layers"]), to_claim_words(tables["claims"])]
+    _report(sources, shown, written, out, result if json else None)
+
+
+def _compare(
+    sources: Sources,
+    views: Sequence[str],
+    theme: str,
+    kinds: Sequence[str],
+    table_kinds: Sequence[str],
+    out: Path,
+    json: bool,
+) -> None:
     import pandas as pd
 
-    from icnn_core.cli.app import make_console, print_json
-    from icnn_viz.cli._table import to_layer_table, to_records, write_tables
-    from icnn_viz.cli._views import choose_to_open, list_pictures, write_pictures
-    from icnn_viz.data import builtin_path
-    from icnn_viz.positions import read_clouds, select_layers
-    from icnn_viz.statistics.gaussian import fit_gaussians, to_shapes
-    from icnn_viz.statistics.summary import summarise_clouds
+    from icnn_core.errors import ArgumentError
+    from icnn_viz.cli._table import to_comparison_table, to_records, write_tables
+    from icnn_viz.cli._views import list_comparison, write_pictures
+    from icnn_viz.statistics.distances import CloudComparison
+    from icnn_viz.statistics.layers import measure_layers
 
-    path = checkpoint or builtin_path("shapes-irregular.safetensors")
-    clouds = select_layers(read_clouds(path), layer or ())
-    fits = [fit_gaussians(cloud) for cloud in clouds]
-    layers = summarise_clouds(clouds)
-    tables = {
-        "positions": pd.concat([cloud.to_frame() for cloud in clouds], ignore_index=True),
-        "gaussians": pd.concat([to_shapes(fit) for fit in fits], ignore_index=True),
-        "layers": layers,
-    }
-    kinds = [str(kind) for kind in format or (Format.png, Format.html)]
-    written = write_tables(tables, out) + write_pictures(list_pictures(clouds, fits, theme), kinds, out)
-    console = make_console(json=json)
-    console.print(to_layer_table(layers))
+    if views:
+        raise ArgumentError(
+            "kernels", needed="one checkpoint with --view", got="two", fix="Leave out --view to compare."
+        )
+    other = sources.other or []
+    pairs = zip(sources.clouds, other, strict=True)
+    comparison = pd.concat([CloudComparison()(a, b) for a, b in pairs], ignore_index=True)
+    runs = {str(path): clouds for path, clouds in zip(sources.paths, (sources.clouds, other), strict=True)}
+    layers = pd.concat(
+        [measure_layers(clouds).assign(run=run) for run, clouds in runs.items()], ignore_index=True
+    )
+    tables = {"comparison": comparison, "layers": layers}
+    written = write_tables(tables, out, table_kinds) + write_pictures(
+        list_comparison(sources, theme), kinds, out
+    )
+    result = {name: to_records(table) for name, table in tables.items()}
+    _report(sources, [to_comparison_table(comparison)], written, out, result if json else None)
+
+
+def _report(
+    sources: Sources, shown: Sequence[Any], written: Sequence[Path], out: Path, result: dict[str, Any] | None
+) -> None:
+    """Say on the terminal what was found, what was written and what to open; as JSON too if there is a `result`."""
+    from icnn_core.cli.app import make_console, print_json
+    from icnn_viz.cli._views import choose_to_open
+
+    console = make_console(json=result is not None)
+    for one in shown:
+        console.print(one)
     console.print(f"{len(written)} files in {out}. Open {choose_to_open(written)}.")
-    if json:
-        print_json({"checkpoint": path, "layers": to_records(layers), "out": out, "written": written})
+    if result is not None:
+        print_json({"checkpoints": sources.paths, **result, "out": out, "written": written})

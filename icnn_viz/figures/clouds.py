@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from icnn_viz.figures.marks import (
+    choose_slots,
     draw_centres,
     draw_ellipses,
     draw_key,
@@ -36,6 +38,7 @@ def draw_cloud(
     theme: str = "light",
     half_width: float | None = None,
     subtitle: str | None = None,
+    slots: Sequence[int] | None = None,
     ax: Axes | None = None,
 ) -> Figure:
     """A layer's positions, one colour per slot, with slots, centres, 1- and 2-sigma ellipses and marginal densities.
@@ -45,12 +48,14 @@ def draw_cloud(
         theme: "light" or "dark".
         half_width: of the square view, in input pixels; by default all but far outliers are seen.
         subtitle: the line below the layer's name; by default what kernel it is.
+        slots: show these in colour and the others in grey; by default all.
         ax: draw into these axes of a figure of your own, without title, marginals and keys.
 
     Returns:
         A figure one column (80 mm) wide, or the figure of `ax`. What is not drawn or lies outside is counted in it.
     """
     half_width = half_width or view_half_width([cloud], [fit])
+    fit = fit if slots is None else choose_slots(fit, slots)
     with use_theme(theme) as look:
         if ax is not None:
             _draw_main(ax, cloud, fit, half_width, look)
@@ -60,7 +65,7 @@ def draw_cloud(
         top = sheet.add_axes(12, 75.2, 53, 9, sharex=main)
         right = sheet.add_axes(66.2, 21, 9, 53, sharey=main)
         _draw_main(main, cloud, fit, half_width, look)
-        _draw_marginals(top, right, cloud, half_width)
+        _draw_marginals(top, right, cloud, half_width, _colours(cloud, fit, look))
         draw_key(sheet.add_axes(66.2, 75.2, 11, 8), cloud.slots, look)
         sheet.write_heading(cloud.layer, describe(cloud) if subtitle is None else subtitle)
         _draw_legend(sheet, look)
@@ -112,8 +117,14 @@ def describe(cloud: PositionCloud) -> str:
     return f"{shapes}, {size}, dilation {dilation if len(set(cloud.dilation)) > 1 else cloud.dilation[0]}"
 
 
+def _colours(cloud: PositionCloud, fit: GaussianFit, look: Look) -> list[str]:
+    """The slots' colours, but grey for those not chosen."""
+    pairs = zip(slot_colours(cloud.slots), fit.state, strict=True)
+    return [look.grid if state == "not chosen" else colour for colour, state in pairs]
+
+
 def _draw_main(ax: Axes, cloud: PositionCloud, fit: GaussianFit, half_width: float, look: Look) -> None:
-    colours = slot_colours(cloud.slots)
+    colours = _colours(cloud, fit, look)
     points, slots = thin(cloud)
     ax.scatter(
         points[:, 1],
@@ -131,9 +142,11 @@ def _draw_main(ax: Axes, cloud: PositionCloud, fit: GaussianFit, half_width: flo
     set_view(ax, half_width)
 
 
-def _draw_marginals(top: Axes, right: Axes, cloud: PositionCloud, half_width: float) -> None:
+def _draw_marginals(
+    top: Axes, right: Axes, cloud: PositionCloud, half_width: float, colours: Sequence[str]
+) -> None:
     grid = np.linspace(-half_width, half_width, 401)
-    for slot, colour in enumerate(slot_colours(cloud.slots)):
+    for slot, colour in enumerate(colours):
         points = cloud.points[:, slot]
         points = points[np.isfinite(points).all(-1)]
         for axis, ax in ((1, top), (0, right)):

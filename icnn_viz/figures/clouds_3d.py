@@ -140,8 +140,7 @@ def _set_axes(ax: Any, cloud: PositionCloud, half_width: float, look: Look) -> N
         axis.set_ticks(ticks[np.abs(ticks) < 0.86 * half_width])
     ax.zaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     ax.tick_params(axis="z", pad=0 if shapes <= 10_000 else 2)
-    if shapes == 1:
-        ax.set_zticks([0])
+    ax.zaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _shape_word(cloud: PositionCloud) -> str:
@@ -213,7 +212,12 @@ def _to_view(cloud: PositionCloud, share: int, look: Look) -> dict[str, Any]:
         "scene": {
             "xaxis": axis | {"title": {"text": "x (px from centre)"}, "range": [-half_width, half_width]},
             "yaxis": axis | {"title": {"text": "y (px from centre)"}, "range": [half_width, -half_width]},
-            "zaxis": axis | {"title": {"text": _shape_word(cloud)}, "range": [-0.5, max(shapes - 0.5, 0.5)]},
+            "zaxis": axis
+            | {
+                "title": {"text": _shape_word(cloud)},
+                **({"dtick": 1} if shapes <= 10 else {}),
+                "range": [-0.5, max(shapes - 0.5, 0.5)],
+            },
             "aspectmode": "manual",
             "aspectratio": {"x": 1, "y": 1, "z": 1.05},
             "camera": {"eye": {"x": 0.75, "y": -1.85, "z": 0.95}, "center": {"x": 0, "y": 0, "z": -0.12}},

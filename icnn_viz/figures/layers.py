@@ -10,10 +10,11 @@ import numpy as np
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.marks import draw_centres, draw_ellipses, draw_key, draw_slots, ellipse_reach, set_view
 from icnn_viz.figures.sheet import Sheet, choose_columns, distinct_names, list_names
-from icnn_viz.figures.style import shorten, slot_colours, use_theme
+from icnn_viz.figures.style import Look, shorten, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _UNITS = {"spacings": "grid spacings; 1 = the layer's dilation", "pixels": "input pixels"}
@@ -42,51 +43,63 @@ def draw_layers(
         )  # fmt: skip
     divisors = [np.array(cloud.dilation if unit == "spacings" else (1, 1), dtype=float) for cloud in clouds]
     slots = [cloud.slots / divisor for cloud, divisor in zip(clouds, divisors, strict=True)]
-    fits = [_rescale(fit, divisor) for fit, divisor in zip(fits, divisors, strict=True)]
-    half_width, cut = _common_half_width(slots, fits)
-    names = distinct_names([cloud.layer for cloud in clouds])
+    fits = [rescale(fit, divisor) for fit, divisor in zip(fits, divisors, strict=True)]
+    half_width, cut = common_half_width(slots, fits)
+    with use_theme(theme) as look:
+        sheet, axes = lay_out(clouds, half_width, unit, look)
+        for ax, places, fit in zip(axes, slots, fits, strict=True):
+            colours = slot_colours(places)
+            draw_ellipses(ax, fit, colours, look, width=0.7, halo=False)
+            draw_slots(ax, places, look, size=5, width=0.5)
+            draw_centres(ax, fit, colours, look, size=4)
+            _name_state(ax, fit, look.muted)
+        sheet.write_heading(
+            "Shapes of all layers", "in network order; solid 1σ, dashed 2σ", left=11, right=16
+        )
+        sheet.write_notes(describe_cut(clouds, cut), top=5)
+    return sheet.figure
+
+
+def lay_out(
+    clouds: Sequence[PositionCloud], half_width: float, unit: str, look: Look
+) -> tuple[Sheet, list[Axes]]:
+    """A sheet with a square panel for each layer, named, all with the same axes in `unit`, and a key of the slots."""
     columns = choose_columns(len(clouds))
     width = 80.0 if columns == 1 else 170.0
     size = min((width - 14 - 3 * (columns - 1)) / columns, 60)
     rows = -(-len(clouds) // columns)
-    with use_theme(theme) as look:
-        sheet = Sheet(width, rows * (size + 4.5) + 29, look)
-        axes = sheet.add_grid(len(clouds), columns, left=11, bottom=15, size=size, gap=(3, 4.5))
-        for number, ax in enumerate(axes):
-            colours = slot_colours(slots[number])
-            draw_ellipses(ax, fits[number], colours, look, width=0.7, halo=False)
-            draw_slots(ax, slots[number], look, size=5, width=0.5)
-            draw_centres(ax, fits[number], colours, look, size=4)
-            set_view(ax, half_width, labels=False)
-            letters = int(size / 1.05)
-            ax.set_title(shorten(names[number], letters), fontsize=5, pad=2, loc="left")
-            _name_state(ax, fits[number], look.muted)
-            ax.tick_params(
-                labelleft=number % columns == 0, labelbottom=number + columns >= len(clouds), labelsize=5.5
-            )
-        key = max(cloud.slots.shape[0] for cloud in clouds)
-        largest = next(cloud for cloud in clouds if len(cloud.slots) == key)
-        draw_key(sheet.add_axes(width - 14, sheet.height - 13, 12, 9), largest.slots, look)
-        sheet.write_heading("Shapes of all layers", "in network order; solid 1σ, dashed 2σ", left=11)
-        sheet.write(width / 2, 8.2, f"x ({_UNITS[unit]})", ha="center", va="center")
-        sheet.write(
-            2.4, 15 + rows * (size + 4.5) / 2, f"y ({_UNITS[unit]})", ha="center", va="center", rotation=90
-        )
-        sheet.write_notes(
-            [f"ellipses reach out of the panel: {list_names([names[i] for i in cut])}"] if cut else [],
-            top=5,
-        )
-    return sheet.figure
+    sheet = Sheet(width, rows * (size + 4.5) + 29, look)
+    axes = sheet.add_grid(len(clouds), columns, left=11, bottom=15, size=size, gap=(3, 4.5))
+    names = distinct_names([cloud.layer for cloud in clouds])
+    for number, (ax, name) in enumerate(zip(axes, names, strict=True)):
+        set_view(ax, half_width, labels=False)
+        ax.set_title(shorten(name, int(size / 1.05)), fontsize=5, pad=2, loc="left")
+        left, below = number % columns == 0, number + columns >= len(clouds)
+        ax.tick_params(labelsize=5.5, labelleft=left, labelbottom=below)
+    largest = max(clouds, key=lambda cloud: len(cloud.slots))
+    draw_key(sheet.add_axes(width - 14, sheet.height - 13, 12, 9), largest.slots, look)
+    middle = 15 + rows * (size + 4.5) / 2
+    sheet.write(width / 2, 8.2, f"x ({_UNITS[unit]})", ha="center", va="center")
+    sheet.write(2.4, middle, f"y ({_UNITS[unit]})", ha="center", va="center", rotation=90)
+    return sheet, axes
 
 
-def _rescale(fit: GaussianFit, divisor: np.ndarray) -> GaussianFit:
+def describe_cut(clouds: Sequence[PositionCloud], cut: Sequence[int]) -> list[str]:
+    """Which layers do not fit their panels, in words."""
+    names = distinct_names([cloud.layer for cloud in clouds])
+    return (
+        [f"ellipses reach out of the panel: {list_names([names[number] for number in cut])}"] if cut else []
+    )
+
+
+def rescale(fit: GaussianFit, divisor: np.ndarray) -> GaussianFit:
     """The fit with (y, x) divided by `divisor`."""
     return GaussianFit(
         fit.layer, fit.count, fit.mean / divisor, fit.covariance / np.outer(divisor, divisor), fit.state
     )
 
 
-def _common_half_width(slots: Sequence[np.ndarray], fits: Sequence[GaussianFit]) -> tuple[float, list[int]]:
+def common_half_width(slots: Sequence[np.ndarray], fits: Sequence[GaussianFit]) -> tuple[float, list[int]]:
     """A half-width for all panels, and the layers that do not fit: one that has run away must not flatten the rest."""
     reach = np.array(
         [
@@ -98,8 +111,8 @@ def _common_half_width(slots: Sequence[np.ndarray], fits: Sequence[GaussianFit])
     return half_width, np.flatnonzero(reach > half_width).tolist()
 
 
-def _name_state(ax: object, fit: GaussianFit, colour: str) -> None:
+def _name_state(ax: Axes, fit: GaussianFit, colour: str) -> None:
     """A word where a whole layer has no ellipses."""
     if not (fit.state == "ok").any():
         words = ", ".join(dict.fromkeys(str(state) for state in fit.state))
-        ax.text(0.5, 0.03, words, transform=ax.transAxes, fontsize=5, color=colour, ha="center")  # type: ignore[attr-defined]
+        ax.text(0.5, 0.03, words, transform=ax.transAxes, fontsize=5, color=colour, ha="center")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icnn_core.errors import ArgumentError
 from icnn_viz.figures.style import Look, slot_colours, text_on
 from icnn_viz.records import GaussianFit, PositionCloud
 
@@ -123,6 +125,12 @@ def draw_key(ax: Axes, slots: np.ndarray, look: Look, *, title: str = "slot") ->
     from matplotlib.patches import Rectangle
 
     rows, columns = (np.unique(slots[:, axis]) for axis in (0, 1))
+    ax.set_title(title, fontsize=6, pad=2, color=look.muted)
+    ax.axis("off")
+    if len(rows) * len(columns) != len(slots):  # no grid: dots where the slots lie
+        ax.scatter(slots[:, 1], slots[:, 0], s=6, c=slot_colours(slots), linewidths=0)
+        ax.set(aspect="equal", ylim=(slots[:, 0].max() + 0.5, slots[:, 0].min() - 0.5))
+        return
     for number, (colour, (y, x)) in enumerate(zip(slot_colours(slots), slots, strict=True)):
         row, column = np.searchsorted(rows, y), np.searchsorted(columns, x)
         ax.add_patch(Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, color=colour, linewidth=0))
@@ -130,8 +138,24 @@ def draw_key(ax: Axes, slots: np.ndarray, look: Look, *, title: str = "slot") ->
             style = {"ha": "center", "va": "center", "fontsize": 5.5, "color": text_on(colour)}
             ax.text(column, row + 0.04, str(number), **style)  # type: ignore[arg-type]
     ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5), aspect="equal")
-    ax.set_title(title, fontsize=6, pad=2, color=look.muted)
-    ax.axis("off")
+
+
+def choose_slots(fit: GaussianFit, slots: Sequence[int]) -> GaussianFit:
+    """The fit with every other slot's state "not chosen".
+
+    Raises:
+        ArgumentError: a slot that the layer has not.
+    """
+    wrong = [slot for slot in slots if not 0 <= slot < len(fit.state)]
+    if wrong:
+        raise ArgumentError(
+            f"slots of {fit.layer}",
+            needed=f"0 to {len(fit.state) - 1}",
+            got=f"{wrong[0]}",
+            fix="Choose one that exists.",
+        )
+    chosen = np.isin(np.arange(len(fit.state)), slots)
+    return replace(fit, state=np.where(chosen, fit.state, "not chosen"))
 
 
 def emphasise(colour: str, look: Look) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from icnn_viz.figures.clouds import describe, describe_ellipses
-from icnn_viz.figures.marks import draw_key
+from icnn_viz.figures.marks import choose_slots, draw_key
 from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import Look, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
@@ -19,13 +20,22 @@ if TYPE_CHECKING:
 
 
 def draw_qq(
-    cloud: PositionCloud, fit: GaussianFit, *, theme: str = "light", ax: Axes | None = None
+    cloud: PositionCloud,
+    fit: GaussianFit,
+    *,
+    theme: str = "light",
+    slots: Sequence[int] | None = None,
+    ax: Axes | None = None,
 ) -> Figure:
     """One line a slot: a Gaussian cloud follows the diagonal; above it, tails are heavy, below it, light.
 
     Distances are taken from each slot's own mean in its own covariance. Both axes have a square-root scale, so that
     they are even in standard deviations. The band holds 95 % of a Gaussian sample's points, one by one.
+
+    Args:
+        fit: the cloud's Gaussians. slots: draw these only. ax: draw into these axes alone.
     """
+    fit = fit if slots is None else choose_slots(fit, slots)
     with use_theme(theme) as look:
         if ax is not None:
             _draw(ax, cloud, fit, look)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -36,11 +37,11 @@ def test_pictures_page_and_tables_are_written_and_named(
 ) -> None:
     ended = run_main(main, "kernels", checkpoint, "--out", tmp_path)
     assert ended.code == 0
-    pictures = {f"{layer}.{kind}.png" for layer in "02" for kind in ("cloud", "cloud3d")}
-    tables = {"gaussians.csv", "layers.csv", "positions.csv"}
+    pictures = {f"{layer}.{kind}.png" for layer in "02" for kind in ("cloud", "3d")}
+    tables = {f"{table}.csv" for table in ("claims", "gaussians", "layers", "positions", "tests")}
     assert {path.name for path in tmp_path.iterdir()} == pictures | tables | {"clouds.html"}
     assert str(tmp_path / "clouds.html") in ended.out
-    assert "8 files" in ended.out
+    assert "10 files" in ended.out
     assert ended.err == ""
     for cell in ("3x2", "3x3 d2x2", "undeformed", "0.0%"):
         assert cell in ended.out
@@ -110,6 +111,118 @@ def test_the_dark_theme_is_dark(run_main: Run, checkpoint: Path, tmp_path: Path)
         )
     assert imread(tmp_path / "light" / "0.cloud.png")[0, 0, :3].min() > 0.9
     assert imread(tmp_path / "dark" / "0.cloud.png")[0, 0, :3].max() < 0.2
+
+
+def test_every_view_is_written(run_main: Run, checkpoint: Path, tmp_path: Path) -> None:
+    ended = run_main(
+        main, "kernels", checkpoint, "-o", tmp_path, "--view", "all", "-f", "svg", "--kernel", "3"
+    )
+    assert ended.code == 0
+    of_layers = {f"{layer}.{view}" for layer in "02" for view in ("cloud", "3d", "field", "qq", "inspect")}
+    assert {path.stem for path in tmp_path.glob("*.svg")} == of_layers | {"layers", "depth", "rose", "heat"}
+
+
+def test_channel_kernel_and_slot_choose_what_is_shown(
+    run_main: Run, checkpoint: Path, tmp_path: Path
+) -> None:
+    ended = run_main(
+        main, "kernels", checkpoint, "-l", "2", "--view", "inspect", "--channel", "9", "-o", tmp_path
+    )
+    assert ended.code == 1
+    assert "channel 0 to 4, kernel 0 to 3; got channel 9, kernel 0" in ended.err
+    ended = run_main(main, "kernels", checkpoint, "-l", "0", "--view", "cloud", "--slot", "6", "-o", tmp_path)
+    assert "slots of 0: needs 0 to 5; got 6" in ended.err
+    ended = run_main(main, "kernels", checkpoint, "-l", "0", "--view", "qq", "--slot", "5", "-o", tmp_path)
+    assert ended.code == 0
+
+
+def test_tables_are_written_as_parquet_too(run_main: Run, checkpoint: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    arguments = ("--table", "parquet", "--table", "csv", "-f", "html", "--view", "layers")
+    assert run_main(main, "kernels", checkpoint, "-o", tmp_path, *arguments).code == 0
+    for name in ("positions", "gaussians", "layers", "tests", "claims"):
+        parquet, csv = pd.read_parquet(tmp_path / f"{name}.parquet"), pd.read_csv(tmp_path / f"{name}.csv")
+        assert list(parquet.columns) == list(csv.columns)
+        assert len(parquet) == len(csv)
+
+
+def test_parquet_without_pyarrow_says_what_to_install(
+    run_main: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "pyarrow" else find(name))
+    ended = run_main(main, "kernels", checkpoint, "-o", tmp_path, "--table", "parquet")
+    assert ended.code == 1
+    assert "pip install pyarrow" in ended.err
+
+
+def test_claims_are_stated_with_their_evidence(run_main: Run, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "layer.npz", positions=random.normal(size=(300, 9, 2)), kernel_size=(3, 3), dilation=(6, 6)
+    )
+    ended = run_main(main, "kernels", tmp_path / "layer.npz", "-o", tmp_path / "out", "-f", "html", "--json")
+    claims = json.loads(ended.out)["claims"]
+    assert len(claims) == 5
+    assert claims[0]["verdict"] == "holds"
+    assert claims[3]["verdict"] == "cannot be said here"
+    assert "does not hold" in ended.err
+    assert "of 9 slots" in ended.err
+
+
+def test_a_layer_without_a_finite_position_is_listed(run_main: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "layer.npz", positions=np.full((4, 9, 2), np.nan))
+    ended = run_main(main, "kernels", tmp_path / "layer.npz", "-o", tmp_path / "out", "--view", "all")
+    assert ended.code == 0
+    assert "not finite" in ended.out
+    assert "claims cannot be said here" in ended.out
+
+
+def test_two_checkpoints_are_compared(run_main: Run, checkpoint: Path, tmp_path: Path) -> None:
+    state = torch.load(checkpoint, weights_only=True)
+    state["0.positions"][:, 2, 0] += 5.0
+    other = tmp_path / "other.pt"
+    torch.save(state, other)
+    out = tmp_path / "out"
+    ended = run_main(main, "kernels", checkpoint, other, "-o", out)
+    assert ended.code == 0
+    assert {path.name for path in out.iterdir()} == {"comparison.csv", "layers.csv", "runs.png"}
+    rows = pd.read_csv(out / "comparison.csv", dtype={"layer_a": str}).set_index(["layer_a", "slot"])
+    assert rows.loc[("0", 2), "shift_y"] == pytest.approx(5.0, abs=1e-5)
+    assert rows.loc[("0", 3), "shift_y"] == 0
+    assert "5.00" in ended.out
+    ended = run_main(main, "kernels", checkpoint, other, "-o", out, "--view", "cloud")
+    assert "Leave out --view to compare" in ended.err
+    ended = run_main(main, "kernels", checkpoint, other, other, "-o", out)
+    assert "--view trajectory" in ended.err
+
+
+def test_a_runs_snapshots_become_a_trajectory(run_main: Run, checkpoint: Path, tmp_path: Path) -> None:
+    state = torch.load(checkpoint, weights_only=True)
+    run = tmp_path / "run"
+    run.mkdir()
+    for step in (10, 200, 30):
+        state["0.positions"] += 0.1
+        torch.save(state, run / f"{step}.pt")
+    formats = ("-f", "png", "-f", "html", "-f", "gif")
+    ended = run_main(
+        main, "kernels", run, "-o", tmp_path / "out", "-l", "0", "--view", "trajectory", *formats
+    )
+    assert ended.code == 0
+    drawn = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".csv"}
+    assert drawn == {"0.trajectory.png", "0.trajectory.html", "0.trajectory.gif"}
+    ended = run_main(main, "kernels", run / "10.pt", "-o", tmp_path / "out", "--view", "trajectory")
+    assert "two or more snapshots" in ended.err
+
+
+def test_dcls_layers_need_their_box(run_main: Run, tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(4, 3, 5), "P": torch.randn(2, 4, 3, 5)}, tmp_path / "dcls.pt")
+    ended = run_main(main, "kernels", tmp_path / "dcls.pt", "--dcls", "v1", "-o", tmp_path / "out")
+    assert "--kernel-size" in ended.err
+    arguments = ("--dcls", "v1", "--kernel-size", "9", "-o", tmp_path / "out", "--json")
+    ended = run_main(main, "kernels", tmp_path / "dcls.pt", *arguments)
+    assert ended.code == 0
+    assert json.loads(ended.out)["layers"][0]["kernel_size"] == "9x9"
 
 
 def test_file_names_are_safe_and_distinct() -> None:

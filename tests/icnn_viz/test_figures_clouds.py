@@ -150,6 +150,27 @@ def test_axes_of_ones_own_are_drawn_into(make_cloud: MakeCloud) -> None:
     np.testing.assert_array_equal(_offsets(mine, "slots"), cloud.slots)
 
 
+def test_slots_that_are_not_chosen_are_grey_and_without_ellipse(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=5)
+    figure = draw_cloud(cloud, fit_gaussians(cloud), slots=[7, 2])
+    assert {str(artist.get_gid())[:6] for artist in _find(figure, "slot ")} == {"slot 2", "slot 7"}
+    (points,) = _find(figure, "points")
+    colours = {to_hex(colour) for colour in points.get_facecolor()}  # type: ignore[attr-defined]
+    chosen = slot_colours(cloud.slots)
+    assert colours == {chosen[2], chosen[7], get_look("light").grid}
+    with pytest.raises(ArgumentError, match="needs 0 to 8; got 9"):
+        draw_cloud(cloud, fit_gaussians(cloud), slots=[9])
+
+
+def test_slots_that_form_no_grid_have_a_key_of_dots(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud()
+    bent = replace(cloud, slots=cloud.slots + np.arange(18).reshape(9, 2) / 50)
+    figure = draw_cloud(bent, fit_gaussians(bent))
+    (dots,) = figure.axes[-1].collections
+    np.testing.assert_array_equal(np.asarray(dots.get_offsets())[:, ::-1], bent.slots)
+    assert not figure.axes[-1].patches
+
+
 def test_the_third_axis_is_the_channel(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(channels=11)
     figure = draw_cloud_3d(cloud)

@@ -16,6 +16,7 @@ from icnn_viz.figures.depth import draw_depth
 from icnn_viz.figures.heat import draw_heat
 from icnn_viz.figures.layers import draw_layers
 from icnn_viz.figures.rose import draw_rose
+from icnn_viz.figures.runs import draw_runs
 from icnn_viz.figures.sheet import choose_columns, distinct_names, list_names
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.gaussian import fit_gaussians, to_shapes
@@ -111,6 +112,31 @@ def test_a_rose_of_an_undeformed_layer_says_so(clouds: list[PositionCloud]) -> N
     figure = draw_rose(clouds, [fit_gaussians(cloud) for cloud in clouds])
     assert "undeformed" in _texts(figure)
     assert len(_find(figure, "spoke ")) == 9 + 6
+
+
+def test_two_runs_are_solid_and_dashed_in_one_panel(make_cloud: MakeCloud) -> None:
+    clouds = [make_cloud("a", dilation=(2, 4)), make_cloud("b", depth=1, seed=5)]
+    first = [fit_gaussians(cloud) for cloud in clouds]
+    second = [fit_gaussians(make_cloud(cloud.layer, dilation=cloud.dilation, seed=9)) for cloud in clouds]
+    figure = draw_runs(clouds, first, second, names=("old.pt", "new.pt"))
+    assert "solid: old.pt, dashed: new.pt" in _texts(figure)
+    panel = figure.axes[0]
+    ellipses = {str(artist.get_gid()): artist for artist in panel.patches if isinstance(artist, Ellipse)}
+    assert len(ellipses) == 18
+    for run, fits in enumerate((first, second)):
+        centre = np.asarray(ellipses[f"run {run} slot 5"].get_center())[::-1]
+        np.testing.assert_allclose(centre, fits[0].mean[5] / (2, 4))
+    assert ellipses["run 0 slot 5"].get_linestyle() != ellipses["run 1 slot 5"].get_linestyle()
+    move = _find(figure, "move 5")[0]
+    np.testing.assert_allclose(move.get_ydata(), [fits[0].mean[5, 0] / 2 for fits in (first, second)])  # type: ignore[attr-defined]
+
+
+def test_runs_that_do_not_match_are_refused(make_cloud: MakeCloud) -> None:
+    one, other = make_cloud(), make_cloud(kernel_size=(3, 2))
+    with pytest.raises(ArgumentError, match="same layers of two runs"):
+        draw_runs([one], [fit_gaussians(one)], [fit_gaussians(other)])
+    with pytest.raises(ArgumentError, match="1 and 0 layers"):
+        draw_runs([one], [fit_gaussians(one)], [])
 
 
 def _layers() -> pd.DataFrame:

@@ -1,0 +1,219 @@
+"""KernelDisplay: the shapes of a network's kernels, read once, fitted once, drawn and tabled as often as wanted."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_viz.positions import (
+    clouds_from_deformable,
+    clouds_from_model,
+    read_clouds,
+    read_dcls,
+    select_layers,
+    to_cloud,
+)
+from icnn_viz.records import GaussianFit, PositionCloud
+from icnn_viz.statistics.gaussian import fit_gaussians
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from torch import Tensor, nn
+
+LAYER_VIEWS = ("cloud", "3d", "field", "qq", "inspect")
+"""Views of one layer."""
+NETWORK_VIEWS = ("layers", "depth", "rose", "heat")
+"""Views of all layers together."""
+_TAKE_AXES = ("cloud", "qq")
+
+
+class KernelDisplay:
+    """The clouds of some layers and their Gaussians.
+
+    `plot` draws one view, keeps it as `figure_` and returns the display; it never shows and never saves. In a notebook
+    the display shows its layers and the figure last drawn.
+
+    Args:
+        clouds: one a layer, in network order.
+
+    Attributes:
+        clouds: as given.
+        fits: one GaussianFit a layer; refit with `fit`.
+        figure_: the figure last drawn, or None.
+    """
+
+    def __init__(self, clouds: Iterable[PositionCloud]) -> None:
+        self.clouds = list(clouds)
+        if not self.clouds:
+            raise ArgumentError(
+                "KernelDisplay",
+                needed="at least one layer",
+                got="none",
+                fix="Give a network with irregular layers.",
+            )
+        self.fits: list[GaussianFit] = [fit_gaussians(cloud) for cloud in self.clouds]
+        self.figure_: Figure | None = None
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, layers: Sequence[str] = ()) -> Self:
+        """Of a checkpoint's irregular layers, or of those that match a pattern. See `read_clouds`, `select_layers`."""
+        return cls(select_layers(read_clouds(path), layers))
+
+    @classmethod
+    def from_model(cls, model: nn.Module, layers: Sequence[str] = ()) -> Self:
+        """Of a network's irregular layers, as they are now."""
+        return cls(select_layers(clouds_from_model(model), layers))
+
+    @classmethod
+    def from_arrays(cls, positions: np.ndarray, **options: Any) -> Self:
+        """Of one layer's positions; `options` as of `to_cloud`."""
+        return cls([to_cloud(positions, **options)])
+
+    @classmethod
+    def from_dcls(cls, path: str | Path, version: str, kernel_size: int | tuple[int, int]) -> Self:
+        """Of a state dict with DCLS layers. See `read_dcls`."""
+        return cls(read_dcls(path, version, kernel_size))
+
+    @classmethod
+    def from_deformable(cls, model: nn.Module, images: Iterable[Tensor]) -> Self:
+        """Of a network's deformable convolutions over images. See `clouds_from_deformable`."""
+        return cls(clouds_from_deformable(model, images))
+
+    def fit(self, *, robust: bool = False, weighted: bool = False) -> Self:
+        """Fit the Gaussians anew. See `fit_gaussians`."""
+        self.fits = [fit_gaussians(cloud, robust=robust, weighted=weighted) for cloud in self.clouds]
+        return self
+
+    def plot(
+        self,
+        view: str = "cloud",
+        layer: str | int = -1,
+        *,
+        ax: Axes | None = None,
+        theme: str = "light",
+        **options: Any,
+    ) -> Self:
+        """Draw a view: of one layer (cloud, 3d, field, qq, inspect) or of all (layers, depth, rose, heat).
+
+        Args:
+            layer: index, or a pattern whose first match is taken; by default the deepest layer.
+            ax: axes to draw into, for "cloud" and "qq".
+            options: of the view: "inspect" takes channel and kernel, "heat" measure, "layers" unit.
+
+        Raises:
+            NameNotFoundError: an unknown view or layer. ArgumentError: a view that takes no axes.
+        """
+        self.figure_ = self.draw(view, layer, theme=theme, **({} if ax is None else {"ax": ax}), **options)
+        return self
+
+    def draw(self, view: str, layer: str | int = -1, *, theme: str = "light", **options: Any) -> Figure:
+        """The figure that `plot` keeps."""
+        if view not in LAYER_VIEWS + NETWORK_VIEWS:
+            raise NameNotFoundError(
+                "KernelDisplay",
+                needed="a view",
+                got=repr(view),
+                fix=nearest_names(view, LAYER_VIEWS + NETWORK_VIEWS),
+            )
+        if "ax" in options and view not in _TAKE_AXES:
+            raise ArgumentError(
+                "KernelDisplay",
+                needed="no ax",
+                got=f"ax for the view {view}",
+                fix="It fills a figure of its own.",
+            )
+        if view in NETWORK_VIEWS:
+            return _draw_network(view, self.clouds, self.fits, theme=theme, **options)
+        number = self._index(layer)
+        return _draw_layer(view, self.clouds[number], self.fits[number], theme=theme, **options)
+
+    def to_frame(self) -> pd.DataFrame:
+        """All positions, one row a point. See `PositionCloud.to_frame`."""
+        import pandas as pd
+
+        return pd.concat([cloud.to_frame() for cloud in self.clouds], ignore_index=True)
+
+    def summary(self) -> pd.DataFrame:
+        """One row a layer. See `summarise_clouds`."""
+        from icnn_viz.statistics.summary import summarise_clouds
+
+        return summarise_clouds(self.clouds)
+
+    def __repr__(self) -> str:
+        return (
+            f"KernelDisplay of {len(self.clouds)} layers: {', '.join(cloud.layer for cloud in self.clouds)}"
+        )
+
+    def _repr_html_(self) -> str:
+        shown = self.summary()[["layer", "kernel_size", "dilation", "shapes", "state"]].assign(
+            mean=self.summary()["mean_displacement"].round(3),
+            largest=self.summary()["largest_displacement"].round(3),
+            outside=self.summary()["share_outside"].round(3),
+        )
+        table = shown.to_html(index=False, border=0, max_rows=60, na_rep="–")
+        note = "<small>mean and largest displacement in input pixels; outside: share beyond the regular square</small>"
+        return f"<div>{table}{note}{_to_image_tag(self.figure_)}</div>"
+
+    def _index(self, layer: str | int) -> int:
+        if isinstance(layer, int):
+            if not -len(self.clouds) <= layer < len(self.clouds):
+                raise NameNotFoundError(
+                    "KernelDisplay",
+                    needed=f"a layer below {len(self.clouds)}",
+                    got=str(layer),
+                    fix="Count from 0.",
+                )
+            return layer
+        chosen = select_layers(self.clouds, [layer])[0]
+        return next(number for number, cloud in enumerate(self.clouds) if cloud is chosen)
+
+
+def _draw_layer(view: str, cloud: PositionCloud, fit: GaussianFit, **options: Any) -> Figure:
+    from icnn_viz.figures.clouds import draw_cloud
+    from icnn_viz.figures.clouds_3d import draw_cloud_3d
+    from icnn_viz.figures.field import draw_field
+    from icnn_viz.figures.inspect import draw_shape
+    from icnn_viz.figures.qq import draw_qq
+
+    if view == "3d":
+        return draw_cloud_3d(cloud, **options)
+    if view == "inspect":
+        return draw_shape(cloud, **options)
+    return {"cloud": draw_cloud, "field": draw_field, "qq": draw_qq}[view](cloud, fit, **options)
+
+
+def _draw_network(
+    view: str, clouds: Sequence[PositionCloud], fits: Sequence[GaussianFit], **options: Any
+) -> Figure:
+    import pandas as pd
+
+    from icnn_viz.figures.depth import draw_depth
+    from icnn_viz.figures.heat import draw_heat
+    from icnn_viz.figures.layers import draw_layers
+    from icnn_viz.figures.rose import draw_rose
+    from icnn_viz.statistics.bootstrap import ShapeBootstrap
+    from icnn_viz.statistics.depth import DepthTrend
+    from icnn_viz.statistics.gaussian import to_shapes
+    from icnn_viz.statistics.layers import measure_layers
+
+    if view == "depth":
+        return draw_depth(ShapeBootstrap().layers(clouds), DepthTrend()(measure_layers(clouds)), **options)
+    if view == "heat":
+        return draw_heat(pd.concat([to_shapes(fit) for fit in fits], ignore_index=True), **options)
+    return {"layers": draw_layers, "rose": draw_rose}[view](clouds, fits, **options)
+
+
+def _to_image_tag(figure: Figure | None) -> str:
+    if figure is None:
+        return ""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    picture = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f'<br><img alt="the figure last drawn" src="data:image/png;base64,{picture}">'

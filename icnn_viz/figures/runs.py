@@ -1,0 +1,86 @@
+"""Two runs, two epochs: the ellipses of both on one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_core.errors import ArgumentError
+from icnn_viz.figures.layers import common_half_width, describe_cut, lay_out, rescale
+from icnn_viz.figures.marks import draw_slots, emphasise
+from icnn_viz.figures.style import Look, shorten, slot_colours, use_theme
+from icnn_viz.records import GaussianFit, PositionCloud
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def draw_runs(
+    clouds: Sequence[PositionCloud],
+    first: Sequence[GaussianFit],
+    second: Sequence[GaussianFit],
+    *,
+    names: tuple[str, str] = ("first", "second"),
+    theme: str = "light",
+) -> Figure:
+    """One panel a layer, all on one scale in grid spacings: 1-sigma ellipses and centres of the first run solid, of the
+    second dashed and hollow, a line from centre to centre.
+
+    Args:
+        clouds: of either run, for slots and names. first, second: the fits of the same layers.
+
+    Raises:
+        ArgumentError: no layers, or layers that do not match.
+    """
+    matched = [a.mean.shape == b.mean.shape for a, b in zip(first, second, strict=False)]
+    if not clouds or not len(clouds) == len(first) == len(second) or not all(matched):
+        raise ArgumentError(
+            "draw_runs",
+            needed="the same layers of two runs",
+            got=f"{len(first)} and {len(second)} layers, or other kernels",
+            fix="Compare runs of one architecture, or choose layers with --layer.",
+        )
+    divisors = [np.array(cloud.dilation, dtype=float) for cloud in clouds]
+    slots = [cloud.slots / divisor for cloud, divisor in zip(clouds, divisors, strict=True)]
+    pairs = [
+        (rescale(a, divisor), rescale(b, divisor))
+        for a, b, divisor in zip(first, second, divisors, strict=True)
+    ]
+    half_width, cut = common_half_width(slots + slots, [a for a, _ in pairs] + [b for _, b in pairs])
+    with use_theme(theme) as look:
+        sheet, axes = lay_out(clouds, half_width, "spacings", look)
+        for ax, places, pair in zip(axes, slots, pairs, strict=True):
+            draw_slots(ax, places, look, size=5, width=0.5)
+            _draw_pair(ax, *pair, slot_colours(places), look)
+        room = 12 if len(clouds) == 1 else 30
+        subtitle = f"1σ; solid: {shorten(names[0], room)}, dashed: {shorten(names[1], room)}"
+        sheet.write_heading("Two runs", subtitle, left=11, right=16)
+        sheet.write_notes(describe_cut(clouds, sorted({number % len(clouds) for number in cut})), top=5)
+    return sheet.figure
+
+
+def _draw_pair(ax: Axes, first: GaussianFit, second: GaussianFit, colours: Sequence[str], look: Look) -> None:
+    from matplotlib.patches import Ellipse
+
+    for slot, colour in enumerate(colours):
+        tone = emphasise(colour, look)
+        for run, (fit, style) in enumerate(((first, "-"), (second, (0, (3, 1.5))))):
+            if fit.state[slot] == "ok":
+                spread, directions = (part[slot] for part in fit.axes())
+                angle = float(np.degrees(np.arctan2(*directions[0])))
+                place, lengths = fit.mean[slot, ::-1], 2 * spread
+                ellipse = Ellipse(
+                    (place[0], place[1]), lengths[0], lengths[1], angle=angle, fill=False, edgecolor=tone
+                )
+                ellipse.set(linewidth=0.8, linestyle=style, gid=f"run {run} slot {slot}")
+                ax.add_patch(ellipse)
+        if first.count[slot] and second.count[slot]:
+            (y0, x0), (y1, x1) = first.mean[slot], second.mean[slot]
+            ax.plot([x0, x1], [y0, y1], color=tone, linewidth=0.6, gid=f"move {slot}")
+            ax.plot(x0, y0, "o", color=tone, markersize=1.8)
+            ax.plot(
+                x1, y1, "o", color=tone, markerfacecolor=look.background, markersize=2.2, markeredgewidth=0.6
+            )

@@ -1,0 +1,132 @@
+"""Modules -> PositionCloud: irregular layers as they are, deformable layers as they act on images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from icnn_core.errors import ArgumentError
+from icnn_viz.positions.arrays import to_cloud
+from icnn_viz.positions.checkpoints import layer_to_cloud
+from icnn_viz.records import PositionCloud
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_DEFORMABLE = ("DeformConv2d", "ModulatedDeformConv2d", "DeformConv2dPack", "ModulatedDeformConv2dPack")
+SAMPLES = 4096
+"""Places that a deformable layer's cloud holds, at most."""
+
+
+def clouds_from_model(model: nn.Module) -> list[PositionCloud]:
+    """The clouds of a network's irregular layers; an empty list if it has none."""
+    from icnn_core.surgery import irregular_layers
+
+    return [
+        layer_to_cloud(
+            name or "layer",  # as the checkpoint reader calls a network that is a single layer
+            depth,
+            layer.dilation,
+            layer.groups,
+            layer.sharing,
+            layer.weight,
+            layer.positions,
+            layer.slots,
+        )
+        for depth, (name, layer) in enumerate(irregular_layers(model).items())
+    ]
+
+
+def clouds_from_deformable(
+    model: nn.Module, images: Iterable[Tensor], *, samples: int = SAMPLES, seed: int = 0
+) -> list[PositionCloud]:
+    """The clouds of a network's deformable convolutions (torchvision's and mmcv's) over a set of images.
+
+    Their offsets depend on the image, so a cloud's points are slot plus offset at places drawn at random over all
+    images, output pixels and offset groups: a slot's mean and spread are those of its offset. The network runs in
+    evaluation mode without gradients, and is left as it was.
+
+    Args:
+        images: what the network takes, one batch (N, C, H, W) at a time, on its device.
+        samples: places kept a layer; `seed` draws them.
+
+    Raises:
+        ArgumentError: no deformable layer, no images, or none of the layers was reached.
+    """
+    import torch
+
+    layers = {name: m for name, m in model.named_modules() if type(m).__name__ in _DEFORMABLE}
+    if not layers:
+        raise _refuse(f"a layer of class {' or '.join(_DEFORMABLE)}", "none")
+    seen: dict[str, list[np.ndarray]] = {name: [] for name in layers}
+    random = np.random.default_rng(seed)
+    modes = {module: module.training for module in model.modules()}
+    with ExitStack() as stack:
+        for name, layer in layers.items():
+            handle = _watch(layer, lambda offset, name=name, layer=layer: seen[name].append(
+                _draw(_to_points(offset, _taps(layer)), samples, random)
+            ))  # fmt: skip
+            stack.callback(handle.remove)
+        stack.callback(lambda: [setattr(module, "training", mode) for module, mode in modes.items()])
+        model.eval()
+        with torch.no_grad():
+            for batch in images:
+                model(batch)
+    reached = [name for name in layers if seen[name]]
+    if not reached:
+        raise _refuse("images that reach a deformable layer", "none that did")
+    return [
+        _to_offset_cloud(name, depth, layers[name], _draw(np.concatenate(seen[name]), samples, random))
+        for depth, name in enumerate(reached)
+    ]
+
+
+def _watch(layer: Any, keep: Any) -> Any:
+    """Call `keep` with the offsets (N, 2·groups·K, H, W) whenever the layer runs."""
+    if hasattr(
+        layer, "conv_offset"
+    ):  # mmcv's packs make their offsets themselves; modulated ones a mask besides
+        parts = 3 if "Modulated" in type(layer).__name__ else 2
+        return layer.conv_offset.register_forward_hook(
+            lambda module, inputs, made: keep(made[:, : made.shape[1] // parts * 2])
+        )
+    return layer.register_forward_pre_hook(
+        lambda module, inputs, named: keep(inputs[1] if len(inputs) > 1 else named["offset"]),
+        with_kwargs=True,
+    )
+
+
+def _to_points(offset: Tensor, taps: int) -> np.ndarray:
+    """Offsets (N, 2·groups·K, H, W), pairs (dy, dx), as (N·groups·H·W, K, 2)."""
+    pairs = offset.unflatten(1, (-1, taps, 2)).permute(0, 1, 4, 5, 2, 3)
+    return pairs.reshape(-1, taps, 2).double().cpu().numpy()
+
+
+def _draw(points: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    return (
+        points if len(points) <= count else points[np.sort(random.choice(len(points), count, replace=False))]
+    )
+
+
+def _taps(layer: Any) -> int:
+    return int(layer.weight.shape[-2] * layer.weight.shape[-1])
+
+
+def _to_offset_cloud(name: str, depth: int, layer: Any, offsets: np.ndarray) -> PositionCloud:
+    size = (int(layer.weight.shape[-2]), int(layer.weight.shape[-1]))
+    dilation = layer.dilation if isinstance(layer.dilation, tuple) else (layer.dilation, layer.dilation)
+    norms = layer.weight.detach().double().flatten(2).norm(dim=(0, 1)).cpu().numpy()
+    regular = to_cloud(np.zeros((size[0] * size[1], 2)), kernel_size=size, dilation=dilation)
+    return to_cloud(
+        regular.slots + offsets, kernel_size=size, dilation=dilation, weights=np.tile(norms, (len(offsets), 1)),
+        layer=name or "layer", depth=depth,
+    )  # fmt: skip
+
+
+def _refuse(needed: str, got: str) -> ArgumentError:
+    return ArgumentError(
+        "clouds_from_deformable", needed=needed, got=got, fix="Give a network that has one, and images."
+    )

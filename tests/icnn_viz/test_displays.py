@@ -1,0 +1,117 @@
+"""KernelDisplay: made from anything, draws every view, keeps its data, shows itself in a notebook."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import nn
+
+from icnn_core.errors import ArgumentError, NameNotFoundError
+from icnn_core.surgery import make_irregular
+from icnn_viz import KernelDisplay
+from icnn_viz.displays import LAYER_VIEWS, NETWORK_VIEWS
+from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.gaussian import fit_gaussians
+
+MakeCloud = Callable[..., PositionCloud]
+
+
+@pytest.fixture
+def display(make_cloud: MakeCloud) -> KernelDisplay:
+    return KernelDisplay(
+        [make_cloud("net.stem", kernel_size=(3, 2)), make_cloud("net.head", depth=1, seed=1)]
+    )
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Conv2d(4, 3, (3, 2)))
+    make_irregular(network, shift=0.5)
+    return network
+
+
+@pytest.mark.parametrize("view", LAYER_VIEWS + NETWORK_VIEWS)
+def test_every_view_is_a_figure(display: KernelDisplay, view: str) -> None:
+    assert display.figure_ is None
+    assert display.plot(view, theme="dark") is display
+    assert isinstance(display.figure_, Figure)
+
+
+def test_a_layer_is_chosen_by_index_or_pattern_and_is_the_deepest_by_default(display: KernelDisplay) -> None:
+    titles = []
+    for arguments in ({}, {"layer": 0}, {"layer": "head"}, {"layer": "net.s*"}, {"layer": -2}):
+        figure = display.plot("qq", **arguments).figure_
+        assert figure is not None
+        titles.append(figure.texts[0].get_text())
+    assert titles == ["net.head", "net.stem", "net.head", "net.stem", "net.stem"]
+
+
+def test_axes_of_ones_own_are_drawn_into(display: KernelDisplay) -> None:
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    assert display.plot("cloud", 0, ax=left).plot("qq", ax=right).figure_ is figure
+    assert len(left.collections) > 0
+    assert len(right.lines) > 0
+    with pytest.raises(ArgumentError, match="view field"):
+        display.plot("field", ax=left)
+
+
+def test_wrong_names_are_refused_with_the_nearest(display: KernelDisplay) -> None:
+    with pytest.raises(NameNotFoundError, match="Did you mean layers"):
+        display.plot("layer")
+    with pytest.raises(NameNotFoundError, match="Did you mean net"):
+        display.plot("cloud", "net.hed")
+    with pytest.raises(NameNotFoundError, match="below 2"):
+        display.plot("cloud", 2)
+    with pytest.raises(ArgumentError, match="at least one layer"):
+        KernelDisplay([])
+
+
+def test_it_is_made_of_models_checkpoints_and_arrays(network: nn.Module, tmp_path: Path) -> None:
+    torch.save(network.state_dict(), tmp_path / "net.pt")
+    of_model = KernelDisplay.from_model(network)
+    of_file = KernelDisplay.from_checkpoint(tmp_path / "net.pt", layers=["1"])
+    assert [cloud.layer for cloud in of_model.clouds] == ["0", "1"]
+    np.testing.assert_array_equal(of_file.clouds[0].positions, of_model.clouds[1].positions)
+    of_array = KernelDisplay.from_arrays(of_model.clouds[0].positions[0], layer="mine")
+    assert of_array.clouds[0].layer == "mine"
+    assert repr(of_model) == "KernelDisplay of 2 layers: 0, 1"
+
+
+def test_fitting_anew_replaces_the_gaussians(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=200)
+    cloud.positions[0, :5] += 50
+    display = KernelDisplay([cloud])
+    plain = display.fits[0].covariance[0, 0, 0]
+    assert display.fit(robust=True) is display
+    assert display.fits[0].covariance[0, 0, 0] < 0.1 * plain
+    display.fit(weighted=True)
+    np.testing.assert_array_equal(display.fits[0].mean, fit_gaussians(cloud, weighted=True).mean)
+
+
+def test_the_frame_has_all_points_and_the_summary_all_layers(display: KernelDisplay) -> None:
+    assert len(display.to_frame()) == 40 * 6 + 40 * 9
+    assert list(display.summary()["layer"]) == ["net.stem", "net.head"]
+
+
+def test_a_notebook_shows_the_layers_and_the_last_figure(display: KernelDisplay) -> None:
+    assert "net.head" in display._repr_html_()
+    assert "<img" not in display._repr_html_()
+    page = display.plot("rose")._repr_html_()
+    picture = re.search(r"data:image/png;base64,([^\"]+)", page)
+    assert picture is not None
+    with Image.open(BytesIO(base64.b64decode(picture[1]))) as image:
+        assert image.width > 400
+
+
+def test_layer_names_cannot_break_the_notebooks_page(make_cloud: MakeCloud) -> None:
+    assert "<script>" not in KernelDisplay([make_cloud("<script>")])._repr_html_()

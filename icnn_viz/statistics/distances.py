@@ -35,7 +35,7 @@ class CloudComparison:
 
     paired: bool = False
     permutations: int = 500
-    subsample: int = 500
+    subsample: int = 300
     seed: int = 0
 
     def __call__(self, first: PositionCloud, second: PositionCloud) -> pd.DataFrame:

@@ -84,7 +84,8 @@ class GaussianFit:
         mean: (K, 2), (y, x).
         covariance: (K, 2, 2), axes in the order (y, x).
         state: (K,) of str: "ok", or why there is no Gaussian: "undeformed" (no spread: never trained),
-            "equal points" (no spread, away from the slot), "on a line", "too few points", "not finite". Where it is not "ok" the covariance is zero, never NaN.
+            "equal points" (no spread, away from the slot), "on a line", "too few points", "not finite". Where it is
+            not "ok" the covariance is zero, never NaN.
     """
 
     layer: str

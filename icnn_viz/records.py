@@ -95,7 +95,7 @@ class GaussianFit:
     state: np.ndarray
 
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Standard deviations (K, 2) along the principal axes, largest first, and unit directions (K, 2, 2), rows (y, x)."""
+        """Standard deviations (K, 2) by principal axis, largest first; unit directions (K, 2, 2), rows (y, x)."""
         values, vectors = np.linalg.eigh(self.covariance)
         return np.sqrt(np.clip(values[:, ::-1], 0, None)), vectors[:, :, ::-1].transpose(0, 2, 1)
 

@@ -32,6 +32,9 @@ def command(
     iterations: Annotated[int | None, typer.Option(min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate of the weights.")] = None,
+    balance: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Weight rare classes: 0 not, 0.5 by half, 1 fully.")
+    ] = None,
     position_lr: Annotated[
         float | None, typer.Option(help="Of the positions: pixels a step with adam; 0 freezes them.")
     ] = None,
@@ -68,7 +71,18 @@ def command(
 
 
 _SETTINGS = (
-    *("root", "irregular", "sharing", "backbone", "weights", "init", "iterations", "batch_size", "lr"),
+    *(
+        "root",
+        "irregular",
+        "sharing",
+        "backbone",
+        "weights",
+        "init",
+        "iterations",
+        "batch_size",
+        "lr",
+        "balance",
+    ),
     *(
         "position_lr",
         "position_rule",

@@ -37,6 +37,8 @@ class TrainConfig:
         optimizer: of the weights: "sgd" (with momentum, the paper's) or "adamw".
         lr, momentum, weight_decay, power: of the weights, with the poly policy.
         classifier_lr_factor: multiplies the rate of the classifier, which starts from nothing.
+        balance: exponent of the class weights in the loss, (median frequency / frequency) ** balance, from the training
+            labels: 0 counts every pixel alike, 1 is median frequency balancing (arXiv 1411.4734).
         position_rule: "adam": position_lr is in pixels a step; "sgd": the paper's.
         position_lr: rate of the positions; 0 freezes them.
         position_warmup: share of the iterations in which positions rest.
@@ -72,8 +74,9 @@ class TrainConfig:
     weight_decay: float = 5e-4
     power: float = 0.9
     classifier_lr_factor: float = 1.0
+    balance: float = 0.0
     position_rule: str = "adam"
-    position_lr: float = 0.02
+    position_lr: float = 0.05
     position_warmup: float = 0.1
     step_bound: float = 0.1
     frozen_batch_norm: bool = False
@@ -87,6 +90,7 @@ class TrainConfig:
             ("lr", "above 0", self.lr > 0),
             ("position_lr", "at least 0", self.position_lr >= 0),
             ("position_warmup", "from 0 to below 1", 0 <= self.position_warmup < 1),
+            ("balance", "from 0 to 1", 0 <= self.balance <= 1),
             ("step_bound", "above 0", self.step_bound > 0),
             ("scale", "0 < low ≤ high", 0 < self.scale[0] <= self.scale[1]),
             ("optimizer", '"sgd" or "adamw"', self.optimizer in ("sgd", "adamw")),
@@ -111,7 +115,7 @@ _DEEPLAB: dict[str, Any] = {
     "weights": "imagenet",
 }
 PRESETS: dict[str, dict[str, Any]] = {
-    "shapes": {"classifier_dilation": 4},  # 12 would reach beyond a feature map of 15 × 20
+    "shapes": {"classifier_dilation": 4, "balance": 0.5},  # 12 would reach beyond a feature map of 15 × 20
     "camvid": _DEEPLAB
     | {
         "dataset": "camvid",
@@ -121,7 +125,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "crop": (180, 240),
         "batch_size": 8,
         "optimizer": "adamw",
-        "lr": 3e-4,
+        "lr": 4e-4,
+        "balance": 0.5,
         "weight_decay": 0.01,
         "iterations": 1000,
     },

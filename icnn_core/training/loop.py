@@ -25,7 +25,6 @@ from icnn_core.training.evaluate import Evaluation, evaluate
 from icnn_core.training.optimizers import Optimizers
 from icnn_core.training.stream import Sample, Transform, training_batches
 
-
 _LAYOUT = torch.channels_last  # in which torch's convolutions are faster, on CPUs and GPUs
 
 
@@ -126,6 +125,7 @@ class _Run:
         self.device = torch.device(device)
         self.layers = irregular_layers(model)
         self.optimizers = Optimizers(model, config)
+        self.class_weights = class_weights(data, config.balance).to(self.device)
         self.best_iou = -1.0
         self.began = time.perf_counter()
 
@@ -165,15 +165,14 @@ class _Run:
         return int(state["iteration"])
 
     def step(self, images: Tensor, masks: Tensor, iteration: int) -> float:
-        """One update; the loss is the mean over the batch's labelled pixels."""
+        """One update; returns the loss."""
         self.model.train()
         if self.config.frozen_batch_norm:
             _freeze_batch_norm(self.model)
         images = images.to(self.device).contiguous(memory_format=_LAYOUT)
         masks = masks.to(self.device)
         logits = self.model(images)
-        total = F.cross_entropy(logits, masks, ignore_index=self.data.ignore_index, reduction="sum")
-        loss = total / (masks != self.data.ignore_index).sum().clamp(min=1)
+        loss = segmentation_loss(logits, masks, self.class_weights, self.data.ignore_index)
         self.optimizers.zero_grad()
         loss.backward()
         value = float(loss.detach())
@@ -258,6 +257,29 @@ class _Run:
             got=f"NaN or infinity in iteration {iteration + 1}{where}",
             fix="Lower lr or position_lr; what was written before is intact.",
         )
+
+
+def segmentation_loss(logits: Tensor, masks: Tensor, weights: Tensor, ignore_index: int) -> Tensor:
+    """Cross-entropy (N, C, H, W) against (N, H, W), the weighted mean over labelled pixels; 0 if none is labelled."""
+    labelled = masks != ignore_index
+    counted = weights[masks.where(labelled, 0)] * labelled
+    losses = F.cross_entropy(logits, masks, ignore_index=ignore_index, reduction="none")
+    return (losses * counted).sum() / counted.sum().clamp(min=1e-9)
+
+
+def class_weights(data: SegmentationDataset, balance: float) -> Tensor:
+    """(C,) weights (median frequency / frequency) ** balance over the labels; 1 for classes that never occur."""
+    count = len(data.classes)
+    if balance == 0:
+        return torch.ones(count)
+    pixels = torch.zeros(count, dtype=torch.float64)
+    for index in range(len(data)):
+        mask = data[index][1]
+        pixels += torch.bincount(mask[mask != data.ignore_index], minlength=count)
+    seen = pixels > 0
+    weights = torch.ones(count, dtype=torch.float64)
+    weights[seen] = (pixels[seen].median() / pixels[seen]) ** balance
+    return weights.float()
 
 
 @torch.no_grad()

@@ -35,7 +35,7 @@ class Optimizers:
         ]
         if positions and config.position_lr > 0:
             optimizer = (
-                torch.optim.Adam(positions)
+                torch.optim.Adam(positions, eps=1e-12)  # gradients of positions are small
                 if config.position_rule == "adam"
                 else torch.optim.SGD(positions, momentum=config.momentum)
             )

@@ -16,7 +16,7 @@ from icnn_core.checkpoint import read_snapshots
 from icnn_core.errors import ArgumentError, CheckpointError, DeviceError, NameNotFoundError, TrainingError
 from icnn_core.training.config import PRESETS, TrainConfig, config_from, make_config, to_toml
 from icnn_core.training.evaluate import confusion_matrix, evaluate
-from icnn_core.training.loop import mean_displacement, train
+from icnn_core.training.loop import class_weights, mean_displacement, segmentation_loss, train
 from icnn_core.training.optimizers import Optimizers
 from icnn_core.training.setup import choose_device, prepare
 from icnn_core.training.stream import training_batches
@@ -159,6 +159,30 @@ def test_the_classifier_learns_faster_and_positions_have_their_own_rule():
     assert optimizers.optimizers[1].param_groups[0]["lr"] == 0.0, "positions rest while they warm up"
     count = sum(p.numel() for o in optimizers.optimizers for g in o.param_groups for p in g["params"])
     assert count == sum(p.numel() for p in model.parameters())
+
+
+def test_loss_and_class_weights_worked_by_hand():
+    class Labels:
+        classes, ignore_index = ("a", "b", "c", "never"), 9
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return None, torch.tensor([[0, 0, 0, 0, 9], [1, 1, 1, 1, 2]]) if index else torch.full((2, 5), 0)
+
+    # 14, 4 and 1 pixels: the median is 4.
+    assert class_weights(Labels(), 1.0).tolist() == pytest.approx([4 / 14, 1.0, 4.0, 1.0])
+    assert class_weights(Labels(), 0.5).tolist() == pytest.approx([(4 / 14) ** 0.5, 1.0, 2.0, 1.0])
+    assert class_weights(Labels(), 0.0).tolist() == [1.0] * 4
+
+    logits = torch.randn(2, 4, 3, 5, dtype=torch.float64)
+    masks = torch.randint(0, 4, (2, 3, 5))
+    masks[0, :2] = 9
+    weights = torch.tensor([0.5, 1.0, 2.0, 3.0], dtype=torch.float64)
+    ours = segmentation_loss(logits, masks, weights, 9)
+    torch.testing.assert_close(ours, nn.functional.cross_entropy(logits, masks, weights, ignore_index=9))
+    assert segmentation_loss(logits, torch.full_like(masks, 9), weights, 9) == 0
 
 
 def test_iou_worked_by_hand():

@@ -179,7 +179,8 @@ def _native_backward(
 ) -> list[Tensor | None]:
     """Gradients of x, weight, positions and bias as differentiable functions of grad_out, x, weight, positions."""
     grad_out, *tensors = inputs
-    out = gathered.forward(*tensors, None, _geometry(*tensors[:2], *sizes))
+    x, weight, positions = tensors
+    out = gathered.forward(x, weight, positions, None, _geometry(x, weight, *sizes))
     gradients = torch.autograd.grad(out, tensors, grad_out, create_graph=True)
     return _needed([*gradients, grad_out.sum((0, 2, 3))], needs)
 

@@ -1,11 +1,14 @@
 """The fast back end on CPUs: columns sampled by compiled loops, in tiles that fit the cache, then BLAS.
 
-A tap reads the same offset at every output pixel, so a channel's samples for one tap are shifted rows, blended: long loops of
-vector instructions without index arithmetic. Only the inputs are needed for the backward pass. Numba compiles the loops when
-they are first called and keeps the result on disk.
+A tap reads the same offset at every output pixel, so a channel's samples for one tap are shifted rows, blended: long
+loops of vector instructions without index arithmetic. Only the inputs are needed for the backward pass. Numba compiles
+the loops when they are first called and keeps the result on disk.
 """
 
 from __future__ import annotations
+
+import functools
+import importlib.util
 
 import torch
 from torch import Tensor
@@ -26,12 +29,21 @@ def unsupported_reasons(
     if device.type != "cpu":
         reasons.append(f"it runs on the CPU, and the input lies on {device}")
     if dtype not in DTYPES:
-        reasons.append(f"it computes in float32 and float64, and the input is {str(dtype).removeprefix('torch.')}")
+        reasons.append(
+            f"it computes in float32 and float64, and the input is {str(dtype).removeprefix('torch.')}"
+        )
     if not shared:
         reasons.append("every kernel has shapes of its own, so no column of samples serves two of them")
     if gaussian:
         reasons.append("it interpolates bilinearly")
+    if not _has_numba():
+        reasons.append("Numba is not installed")
     return reasons
+
+
+@functools.cache
+def _has_numba() -> bool:
+    return importlib.util.find_spec("numba") is not None
 
 
 def forward(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:

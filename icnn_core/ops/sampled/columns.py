@@ -1,9 +1,10 @@
 """The general case: a tile of samples, then BLAS. One parallel region per pass, in which no thread waits for another.
 
-Forward, a unit of work is a block of output rows of one image and group: for one block of channels after the other it samples
-a tile (channels·K × pixels) that fits the cache, and adds weight · tile to the output. Backward, it is a block of channels, for
-all images: grad_tile = weightᵀ · grad_out; spread to the image's gradient, reduced to the positions', while the tile is sampled
-again; grad_weight += grad_out · tileᵀ. So no two units write to the same place, and nothing is saved between the passes.
+Forward, a unit of work is a block of output rows of one image and group: for one block of channels after the other it
+samples a tile (channels·K × pixels) that fits the cache, and adds weight · tile to the output. Backward, it is a block
+of channels, for all images: grad_tile = weightᵀ · grad_out; spread to the image's gradient, reduced to the positions',
+while the tile is sampled again; grad_weight += grad_out · tileᵀ. So no two units write to the same place, and nothing
+is saved between the passes.
 """
 
 from __future__ import annotations
@@ -16,8 +17,15 @@ from numba import carray, cfunc, from_dtype, types
 from icnn_core.ops.sampled.job import JOB
 from icnn_core.ops.sampled.simd import advance, fetch_and_add, gemm, get, pointer, put
 from icnn_core.ops.sampled.taps import (
-    compiled, fill, hold_rows, rows_inside, sample, sample_and_reduce, spread, write_image,
-)  # fmt: skip
+    compiled,
+    fill,
+    hold_rows,
+    rows_inside,
+    sample,
+    sample_and_reduce,
+    spread,
+    write_image,
+)
 
 _JOB_TYPE = from_dtype(JOB)
 _SIGNATURE = types.void(types.CPointer(_JOB_TYPE))
@@ -37,7 +45,7 @@ def _sample_channel(job, image, floors, fractions, channel, first_row, rows, she
     for k in range(job.taps):
         fy, fx, ty, tx = _tap(job, floors, fractions, channel, k, first_row)
         to = advance(tile, k * job.tile_pitch)
-        if not (ty == ty and tx == tx):
+        if ty + tx != ty + tx:
             fill(to, rows * job.out_width, ty + tx)
             continue
         first, last = rows_inside(job, fy, fx, rows)
@@ -85,7 +93,7 @@ def _backward_channel(job, image, grad_image, floors, fractions, grad_positions,
         fy, fx, ty, tx = _tap(job, floors, fractions, channel, k, first_row)
         to, grad = advance(tile, k * job.tile_pitch), advance(grad_tile, k * job.tile_pitch)
         by = 2 * (channel * job.taps + k)
-        if not (ty == ty and tx == tx):
+        if ty + tx != ty + tx:
             broken = True
             fill(to, rows * job.out_width, ty + tx)
             put(grad_positions, by, np.nan)
@@ -152,7 +160,7 @@ def _backward_unit(job, unit, real, sheet, grad_sheet, tile, grad_tile, zeros, l
 def compile_forward(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
     """The forward pass as a C function of a pointer to a job."""
 
-    @cfunc(_SIGNATURE, nopython=True, **options)
+    @cfunc(_SIGNATURE, **options)
     def forward(jobs):
         job = carray(jobs, 1)[0]
         counters = pointer(job.counters, np.int64)
@@ -174,7 +182,7 @@ def compile_forward(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
 def compile_backward(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
     """The backward pass as a C function of a pointer to a job."""
 
-    @cfunc(_SIGNATURE, nopython=True, **options)
+    @cfunc(_SIGNATURE, **options)
     def backward(jobs):
         job = carray(jobs, 1)[0]
         counters = pointer(job.counters, np.int64)

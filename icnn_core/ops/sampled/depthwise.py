@@ -1,8 +1,9 @@
 """Depthwise layers (one channel per group): no column and no BLAS; a channel's planes stay in the first-level cache.
 
-A unit of work is a channel, for all images. Each tap adds its samples, times its weight, to a plane of sums. The image's gradient
-is the same computation on the plane of gradients with the positions mirrored (r to -r: floor to -floor - 1, fraction to
-1 - fraction); for strides above 1 zeros lie between the gradients. The second record of the job describes that way back.
+A unit of work is a channel, for all images. Each tap adds its samples, times its weight, to a plane of sums. The
+image's gradient is the same computation on the plane of gradients with the positions mirrored (r to -r: floor to
+-floor - 1, fraction to 1 - fraction); for strides above 1 zeros lie between the gradients. The second record of the
+job describes that way back.
 """
 
 from __future__ import annotations
@@ -14,8 +15,20 @@ from numba import carray, cfunc, from_dtype, types
 
 from icnn_core.ops.sampled.job import JOB
 from icnn_core.ops.sampled.simd import (
-    advance, choose_first, fetch_and_add, fma, get, load, load_first, pointer, put, splat, store, store_first, total,
-)  # fmt: skip
+    advance,
+    choose_first,
+    fetch_and_add,
+    fma,
+    get,
+    load,
+    load_first,
+    pointer,
+    put,
+    splat,
+    store,
+    store_first,
+    total,
+)
 from icnn_core.ops.sampled.taps import compiled, copy_rows, fill, find_column, rows_inside
 
 _SIGNATURE = types.void(types.CPointer(from_dtype(JOB)))
@@ -35,7 +48,7 @@ def _look_up(job, floors, fractions, mirrored, table):
             fy, fx = -fy - 1, -fx - 1
         first, last = rows_inside(job, fy, fx, job.out_height)
         mixed = get(fractions, 2 * k) + get(fractions, 2 * k + 1)
-        if not mixed == mixed:
+        if mixed != mixed:
             broken, last = True, first
         left = find_column(job, fx)
         put(table, _ENTRIES * k, job.origin + (fy + first * job.step_y) * job.row_length + left)
@@ -165,7 +178,7 @@ def _reduce_taps(job, real, table, fractions, kernel, channel, sheet, grads, lan
             start = advance(sheet, get(table, _ENTRIES * k))
             gap = get(table, _ENTRIES * k + 1)
             by_weight, by_y, by_x = _reduce(job, start, gap, first, last, ty, tx, grads, lanes)
-        elif not ty + tx == ty + tx:
+        elif ty + tx != ty + tx:
             by_weight = by_y = by_x = ty + tx
         if job.needs_weight:
             put(grad_weight, k, get(grad_weight, k) + by_weight)
@@ -209,7 +222,7 @@ def _claim_scratch(job, counters):
 def compile_forward(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
     """The forward pass as a C function of a pointer to a job."""
 
-    @cfunc(_SIGNATURE, nopython=True, **options)
+    @cfunc(_SIGNATURE, **options)
     def depthwise_forward(jobs):
         job = carray(jobs, 1)[0]
         counters = pointer(job.counters, np.int64)
@@ -232,7 +245,7 @@ def compile_forward(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
 def compile_backward(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
     """The backward pass as a C function of a pointer to a job and its way back."""
 
-    @cfunc(_SIGNATURE, nopython=True, **options)
+    @cfunc(_SIGNATURE, **options)
     def depthwise_backward(jobs):
         records = carray(jobs, 2)
         job, back = records[0], records[1]

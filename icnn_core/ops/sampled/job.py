@@ -8,15 +8,14 @@ import numpy as np
 
 from icnn_core.ops.geometry import Geometry
 
-_FIELDS = tuple(
-    """
+_NAMES = """
     counters x weight bias out grad_out grad_x grad_weight grad_positions floors fractions gemm scratch
     batch channels kernels groups height width out_height out_width taps shapes step_y step_x
     needs_x needs_weight needs_positions
     block_rows block_channels tile_pitch tile_size
     margin phase_width pitch row_length origin sheet_size scratch_bytes
-    """.split()
-)
+"""
+_FIELDS = _NAMES.split()
 JOB = np.dtype([(name, np.int64) for name in _FIELDS])
 
 VECTOR_BYTES = 64

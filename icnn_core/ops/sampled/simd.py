@@ -1,8 +1,8 @@
 """Vectors of one cache line, and bare pointers, for Numba.
 
-Rows of an image are short (41 pixels in DeepLab's deep layers), so an automatically vectorised loop spends its time in the
-scalar remainder. Here a row is a few whole vectors; what overhangs is masked or overwritten. Pointers instead of arrays,
-because arrays handed from function to function are counted atomically.
+Rows of an image are short (41 pixels in DeepLab's deep layers), so an automatically vectorised loop spends its time in
+the scalar remainder. Here a row is a few whole vectors; what overhangs is masked or overwritten. Pointers instead of
+arrays, because arrays handed from function to function are counted atomically.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 
 VECTOR_BYTES = 64
 _INT32 = ir.IntType(32)
+_instruction: Any = (
+    intrinsic  # its decorated functions are called with one argument less than they are written with
+)
 
 
 class Vector(types.Type):
@@ -36,7 +39,7 @@ class _VectorModel(models.PrimitiveModel):
 
 
 def _define_operator(symbol: Any, instruction: str) -> None:
-    @infer_global(symbol)
+    @infer_global(symbol)  # pyright: ignore[reportOptionalCall]
     class _Template(AbstractTemplate):  # pyright: ignore[reportUnusedClass]
         def generic(self, args: Any, kws: Any) -> Any:
             if len(args) == 2 and isinstance(args[0], Vector) and args[0] == args[1]:
@@ -77,7 +80,7 @@ def _vector_at(builder: Any, pointer: Any, index: Any, vector_type: Any) -> Any:
     return builder.bitcast(builder.gep(pointer, [index]), vector_type.as_pointer())
 
 
-@intrinsic
+@_instruction
 def pointer(typingctx: Any, address: Any, dtype: Any) -> Any:
     """An address as a pointer to numbers of `dtype`."""
     result = types.CPointer(dtype.dtype)
@@ -88,7 +91,7 @@ def pointer(typingctx: Any, address: Any, dtype: Any) -> Any:
     return result(types.int64, dtype), lower
 
 
-@intrinsic
+@_instruction
 def advance(typingctx: Any, start: Any, count: Any) -> Any:
     """The pointer `count` elements further on."""
 
@@ -98,7 +101,7 @@ def advance(typingctx: Any, start: Any, count: Any) -> Any:
     return start(start, types.intp), lower
 
 
-@intrinsic
+@_instruction
 def get(typingctx: Any, start: Any, index: Any) -> Any:
     """start[index]"""
 
@@ -108,7 +111,7 @@ def get(typingctx: Any, start: Any, index: Any) -> Any:
     return start.dtype(start, types.intp), lower
 
 
-@intrinsic
+@_instruction
 def put(typingctx: Any, start: Any, index: Any, value: Any) -> Any:
     """start[index] = value"""
 
@@ -119,7 +122,7 @@ def put(typingctx: Any, start: Any, index: Any, value: Any) -> Any:
     return types.void(start, types.intp, start.dtype), lower
 
 
-@intrinsic
+@_instruction
 def fetch_and_add(typingctx: Any, start: Any, index: Any, step: Any) -> Any:
     """start[index] before `step` was added to it, atomically."""
 
@@ -129,7 +132,7 @@ def fetch_and_add(typingctx: Any, start: Any, index: Any, step: Any) -> Any:
     return types.int64(start, types.intp, types.int64), lower
 
 
-@intrinsic
+@_instruction
 def load(typingctx: Any, start: Any, index: Any) -> Any:
     """The vector at start[index:]."""
     vector: Any = Vector(start.dtype)
@@ -141,7 +144,7 @@ def load(typingctx: Any, start: Any, index: Any) -> Any:
     return vector(start, types.intp), lower
 
 
-@intrinsic
+@_instruction
 def store(typingctx: Any, start: Any, index: Any, value: Any) -> Any:
     """start[index:] = the vector `value`."""
 
@@ -153,7 +156,7 @@ def store(typingctx: Any, start: Any, index: Any, value: Any) -> Any:
     return types.void(start, types.intp, value), lower
 
 
-@intrinsic
+@_instruction
 def load_first(typingctx: Any, start: Any, index: Any, count: Any) -> Any:
     """The vector at start[index:], zero from lane `count` on; memory behind that is not touched."""
     vector: Any = Vector(start.dtype)
@@ -169,7 +172,7 @@ def load_first(typingctx: Any, start: Any, index: Any, count: Any) -> Any:
     return vector(start, types.intp, types.intp), lower
 
 
-@intrinsic
+@_instruction
 def store_first(typingctx: Any, start: Any, index: Any, count: Any, value: Any) -> Any:
     """start[index:] = the lanes of `value` before `count`; memory behind that is not touched."""
 
@@ -184,7 +187,7 @@ def store_first(typingctx: Any, start: Any, index: Any, count: Any, value: Any) 
     return types.void(start, types.intp, types.intp, value), lower
 
 
-@intrinsic
+@_instruction
 def splat(typingctx: Any, scalar: Any) -> Any:
     """A vector of one number."""
     vector: Any = Vector(scalar)
@@ -195,7 +198,7 @@ def splat(typingctx: Any, scalar: Any) -> Any:
     return vector(scalar), lower
 
 
-@intrinsic
+@_instruction
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """a·b + c, rounded once where the machine can."""
 
@@ -206,7 +209,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, b, c), lower
 
 
-@intrinsic
+@_instruction
 def choose_first(typingctx: Any, count: Any, value: Any, other: Any) -> Any:
     """The lanes of `value` before `count`, those of `other` from there on."""
 
@@ -216,7 +219,7 @@ def choose_first(typingctx: Any, count: Any, value: Any, other: Any) -> Any:
     return value(types.intp, value, value), lower
 
 
-@intrinsic
+@_instruction
 def shift_in(typingctx: Any, before: Any, value: Any) -> Any:
     """`value` moved up by one lane; lane 0 is the last lane of `before`."""
 
@@ -228,7 +231,7 @@ def shift_in(typingctx: Any, before: Any, value: Any) -> Any:
     return value(value, value), lower
 
 
-@intrinsic
+@_instruction
 def total(typingctx: Any, value: Any) -> Any:
     """The sum of all lanes."""
 
@@ -240,7 +243,7 @@ def total(typingctx: Any, value: Any) -> Any:
     return value.dtype(value), lower
 
 
-@intrinsic
+@_instruction
 def gemm(typingctx: Any, function: Any, trans_a: Any, trans_b: Any, m: Any, n: Any, k: Any,
          a: Any, lda: Any, b: Any, ldb: Any, beta: Any, c: Any, ldc: Any) -> Any:  # fmt: skip
     """BLAS's ?gemm at the address `function`, with alpha 1; column-major, as Fortran has it."""

@@ -1,8 +1,9 @@
 """One tap on one channel: sample it, spread its gradient, reduce its gradient. All loops over pixels are here.
 
-A channel is first copied into a *sheet*: its rows with a row of zeros above and below, each split into `step_x` phases
-(columns 0, s, 2s, … then 1, s+1, …) with at least `margin` zeros between any two. A tap then reads, for one output row and one
-neighbour, consecutive elements: no index arithmetic per pixel, no branches, and beyond the image there are zeros.
+A channel is first copied into a *sheet*: its rows, with a row of zeros above and below, each split into `step_x`
+phases (columns 0, s, 2s, … then 1, s+1, …) with at least `margin` zeros between any two. A tap then reads, for one
+output row and one neighbour, consecutive elements: no index arithmetic per pixel, no branches, and beyond the image
+there are zeros.
 """
 
 from __future__ import annotations
@@ -13,10 +14,22 @@ import numpy as np
 from numba import njit
 
 from icnn_core.ops.sampled.simd import (
-    advance, choose_first, fma, get, load, load_first, put, shift_in, splat, store, store_first, total,
-)  # fmt: skip
+    advance,
+    choose_first,
+    fma,
+    get,
+    load,
+    load_first,
+    put,
+    shift_in,
+    splat,
+    store,
+    store_first,
+    total,
+)
 
-compiled: Any = njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_njit: Any = njit
+compiled = _njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @compiled

@@ -20,7 +20,7 @@ import torch
 
 @functools.cache
 def _torch_library() -> ctypes.CDLL | None:
-    folder = Path(torch.__file__).parent / "lib"
+    folder = Path(str(torch.__file__)).parent / "lib"
     for name in ("libtorch_cpu.so", "libtorch_cpu.dylib", "torch_cpu.dll"):
         if (folder / name).exists():
             return ctypes.CDLL(str(folder / name))
@@ -44,7 +44,7 @@ def find_gemm(dtype: torch.dtype) -> int:
     function = getattr(_torch_library(), f"{name}_", None)
     if function is not None:
         return ctypes.cast(function, ctypes.c_void_p).value or 0
-    from scipy.linalg import cython_blas
+    from scipy.linalg import cython_blas  # pyright: ignore[reportAttributeAccessIssue]
 
     capsule = cython_blas.__pyx_capi__[name]
     api = ctypes.pythonapi
@@ -60,7 +60,10 @@ def find_pass(code: str, dtype: torch.dtype) -> int:
     module, name = code.split(".")
     compiler = getattr(importlib.import_module(f"icnn_core.ops.sampled.{module}"), f"compile_{name}")
     real, lanes = (np.float32, 16) if dtype == torch.float32 else (np.float64, 8)
-    function = compiler(real, lanes, _stamp(), cache=True)
+    try:
+        function = compiler(real, lanes, _stamp(), cache=True)
+    except RuntimeError:  # Numba found no folder that it may write to
+        function = compiler(real, lanes, _stamp())
     _KEPT.append(function)
     return function.address
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -141,6 +142,29 @@ def command(
             show_default=False,
         ),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="NAME",
+            help="Look at many pixels of this data set instead: shapes, camvid, voc, …",
+            show_default=False,
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", metavar="DIR", help="Where the data set was unpacked.", show_default=False),
+    ] = None,
+    split: Annotated[str, typer.Option("--split", metavar="NAME", help="With --data.")] = "test",
+    pixels: Annotated[
+        int, typer.Option("--pixels", metavar="N", min=1, help="How many pixels, with --data.")
+    ] = 200,
+    stratify: Annotated[
+        str,
+        typer.Option(
+            "--stratify", metavar="FACTOR,…", help="Even shares, with --data: class, boundary, elongation."
+        ),
+    ] = "class",
     out: OutOption = Path("icnn-heatmap"),
     format: Annotated[
         list[Format] | None,
@@ -154,15 +178,18 @@ def command(
     """Show what the output at a pixel depends on in the image, irregular beside regular, on one scale.
 
     All gradients at the output are zero but that of the chosen pixel's logit. Writes, per pixel, the comparison and
-    the raw gradients (.npz); a grid of all pixels, if there are several; and measures.csv.
+    the raw gradients (.npz); a grid of all pixels, if there are several; and measures.csv. With --data, many pixels
+    of a labelled data set: every measure, paired differences with intervals, and their figure. A run that was
+    stopped goes on where it stopped.
     """
-    if not pixel:
+    if not pixel and not data:
         raise typer.BadParameter("at least one pixel is needed: --pixel x,y.", param_hint="--pixel")
-    pixels = [parse_pixel(text) for text in pixel]
+    if pixel and data:
+        raise typer.BadParameter("chooses its pixels itself: leave out --pixel.", param_hint="--data")
+    places = list(dict.fromkeys(parse_pixel(text) for text in pixel))
     seen = parse_size(size) if size else None
     if checkpoint is None and model:
         raise typer.BadParameter("needs a checkpoint with its weights.", param_hint="--model")
-
     if overlay and not photo:
         raise typer.BadParameter("shows the image, which --no-photo forbids.", param_hint="--overlay")
 
@@ -170,53 +197,57 @@ def command(
     from icnn_viz.cli._inputs import check_pixel, find_class, load_factory, read_image, read_labels
     from icnn_viz.cli._looks import look_at, to_json, to_measure_table, write_looks
     from icnn_viz.cli._networks import load_pair
+    from icnn_viz.cli._survey import look_over
     from icnn_viz.cli._views import choose_to_open
     from icnn_viz.data import builtin_path
     from icnn_viz.gradients import Target
 
-    array = read_image(image or builtin_path(BUILTIN[2]), max_size)
-    for place in pixels:
-        check_pixel(place, array)
-    truth = read_labels(labels, array.shape[:2], max_size) if labels else None
     if checkpoint is None:
         checkpoint, regular = builtin_path(BUILTIN[0]), regular or builtin_path(BUILTIN[1])
-    factory = load_factory(model) if model else None
-    networks = load_pair(
-        checkpoint, regular, factory=factory, size=seen, device=device, controls=controls, seed=seed
-    )
-    chosen, other = (find_class(name, networks[0].classes) if name else None for name in (class_, against))
-    targets = [
-        Target(place, chosen, other, "component" if component else None) for place in dict.fromkeys(pixels)
-    ]
-    looks = look_at(
-        networks,
-        array,
-        targets,
-        method=method,
-        reduction=reduce,
-        smoothing=smooth,
-        labels=truth,
-        sampling=sampling,
+    load = partial(
+        load_pair,
+        checkpoint,
+        regular,
+        factory=load_factory(model) if model else None,
+        size=seen,
+        device=device,
+        controls=controls,
         seed=seed,
     )
     kinds = [str(kind) for kind in format or [Format.png]]
-    written = write_looks(looks, out, kinds, photo=photo, overlay=overlay, gamma=gamma, theme=theme)
     console = make_console(json=json)
-    for look in looks:
-        console.print(to_measure_table(look))
-    console.print(f"{len(written)} files in {out}. Open {choose_to_open(written)}.")
-    if json:
-        print_json(
-            {
-                "checkpoint": checkpoint,
-                "regular": regular,
-                "image": image,
-                "image_size": {"height": array.shape[0], "width": array.shape[1]},
-                "method": str(method),
-                "reduction": str(reduce),
-                "smoothing": smooth,
-                "pixels": [to_json(look) for look in looks],
-                "out": out,
-                "written": written,
-            }
+    found = {"checkpoint": checkpoint, "regular": regular, "method": str(method), "reduction": str(reduce)}
+    found |= {"smoothing": smooth, "seed": seed, "out": out}
+    if data:
+        chosen = {"pixels": pixels, "stratify": tuple(stratify.split(",")), "data": data, "split": split}
+        found |= look_over(load(), root, chosen | found, kinds, str(theme), console)
+    else:
+        array = read_image(image or builtin_path(BUILTIN[2]), max_size)
+        for place in places:
+            check_pixel(place, array)
+        truth = read_labels(labels, array.shape[:2], max_size) if labels else None
+        networks = load()
+        wanted, other = (
+            find_class(name, networks[0].classes) if name else None for name in (class_, against)
         )
+        targets = [Target(place, wanted, other, "component" if component else None) for place in places]
+        looks = look_at(
+            networks,
+            array,
+            targets,
+            method=method,
+            reduction=reduce,
+            smoothing=smooth,
+            labels=truth,
+            sampling=sampling,
+            seed=seed,
+        )
+        written = write_looks(looks, out, kinds, photo=photo, overlay=overlay, gamma=gamma, theme=theme)
+        for look in looks:
+            console.print(to_measure_table(look))
+        console.print(f"{len(written)} files in {out}. Open {choose_to_open(written)}.")
+        size_of_image = {"height": array.shape[0], "width": array.shape[1]}
+        found |= {"image": image, "image_size": size_of_image, "pixels": [to_json(look) for look in looks]}
+        found |= {"written": written}
+    if json:
+        print_json(found)

@@ -6,9 +6,9 @@ from icnn_viz.heatmaps.overlap import (
     energy_in_mask,
     energy_per_class,
     pointing_game,
-    rank_pixels,
     relevance_rank_accuracy,
     share_beyond,
+    sort_values,
 )
 from icnn_viz.heatmaps.pixels import FACTORS, LabelledPixel, choose_pixels, find_pixels
 from icnn_viz.heatmaps.reduction import REDUCTIONS, to_heatmap
@@ -49,9 +49,9 @@ __all__ = [
     "pointing_game",
     "principal_axes",
     "radius_of_gyration",
-    "rank_pixels",
     "relevance_rank_accuracy",
     "share_beyond",
     "smallest_area",
+    "sort_values",
     "to_heatmap",
 ]

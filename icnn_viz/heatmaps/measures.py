@@ -8,9 +8,9 @@ from icnn_viz.heatmaps.overlap import (
     energy_in_mask,
     energy_per_class,
     pointing_game,
-    rank_pixels,
     relevance_rank_accuracy,
     share_beyond,
+    sort_values,
 )
 from icnn_viz.heatmaps.spread import (
     elongation,
@@ -69,26 +69,26 @@ def measure_heatmap(
         labels: (H, W) class ids of the scene, with `classes`: "energy_on <class>" for each class.
         field: (H, W) bool, the theoretical receptive field: beyond_field.
     """
-    order = rank_pixels(heatmap)
+    falling = sort_values(heatmap)
     (major, minor), directions = principal_axes(heatmap)
     found: dict[str, float] = {
         "peak": float(heatmap.values.max()),
         "energy": float(heatmap.values.sum()),
-        **{f"area_{share:.0%}".rstrip("%"): smallest_area(heatmap, share, order) for share in SHARES},
+        **{f"area_{share:.0%}".rstrip("%"): smallest_area(heatmap, share, falling) for share in SHARES},
         "radius_of_gyration": radius_of_gyration(heatmap),
         "extent_major": float(major),
         "extent_minor": float(minor),
         "elongation": elongation(heatmap),
         # Of the major axis, from x towards y (down), as an axis: 0 to 180.
         "orientation": float(np.degrees(np.arctan2(*directions[0]))) % 180,
-        "gini": gini(heatmap, order),
+        "gini": gini(heatmap, falling),
         "entropy": entropy(heatmap),
     }
     if object_mask is not None:
         found["energy_in_object"] = energy_in_mask(heatmap, object_mask)
-        found["object_used"] = mask_used(heatmap, object_mask, 0.9, order)
+        found["object_used"] = mask_used(heatmap, object_mask, 0.9, falling)
         found["pointing_game"] = float(pointing_game(heatmap, object_mask))
-        found["rank_accuracy"] = relevance_rank_accuracy(heatmap, object_mask, order)
+        found["rank_accuracy"] = relevance_rank_accuracy(heatmap, object_mask, falling)
     if class_mask is not None:
         found["energy_in_class"] = energy_in_mask(heatmap, class_mask)
     if field is not None:

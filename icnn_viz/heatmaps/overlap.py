@@ -47,20 +47,28 @@ def pointing_game(heatmap: Heatmap, mask: np.ndarray, tolerance: float = 0.0) ->
     return bool(((rows - y) ** 2 + (columns - x) ** 2 <= tolerance**2).any())
 
 
-def relevance_rank_accuracy(heatmap: Heatmap, mask: np.ndarray, order: np.ndarray | None = None) -> float:
+def relevance_rank_accuracy(heatmap: Heatmap, mask: np.ndarray, falling: np.ndarray | None = None) -> float:
     """Share of the K largest values that lie in `mask`, K being the mask's size; NaN for an empty mask.
 
-    Source: Arras et al., CLEVR-XAI, Information Fusion 2022.
+    Of values equal to the K-th as many count as have room, in the mask and outside it in proportion. Source: Arras et
+    al., CLEVR-XAI, Information Fusion 2022.
 
     Args:
-        order: flat indices by falling value, if known (`rank_pixels`).
+        falling: the map's values, sorted (`sort_values`), if known.
     """
+    size = int(np.count_nonzero(mask))
+    falling = sort_values(heatmap) if falling is None else falling
+    return count_among_largest(heatmap, mask, size, falling) / size if size else float("nan")
+
+
+def count_among_largest(heatmap: Heatmap, mask: np.ndarray, count: int, falling: np.ndarray) -> float:
+    """How many of the `count` largest values lie in `mask`; equal values at the end count in proportion."""
     mask = _checked(mask, heatmap).astype(bool)
-    size = int(mask.sum())
-    if not size:
-        return float("nan")
-    order = rank_pixels(heatmap) if order is None else order
-    return float(mask.ravel()[order[:size]].mean())
+    last = falling[count - 1]
+    inside = heatmap.values[mask]
+    above = int(np.searchsorted(-falling, -last))  # values larger than the last
+    equal = int(np.searchsorted(-falling, -last, side="right")) - above
+    return float((inside > last).sum() + (inside == last).sum() * (count - above) / equal)
 
 
 def energy_per_class(heatmap: Heatmap, labels: np.ndarray, class_count: int) -> np.ndarray:
@@ -97,9 +105,9 @@ def connected_part(mask: np.ndarray, pixel: tuple[int, int]) -> np.ndarray:
     return (parts == parts[pixel]) & (parts > 0)
 
 
-def rank_pixels(heatmap: Heatmap) -> np.ndarray:
-    """Flat indices of all pixels by falling value; equal values in reading order."""
-    return np.argsort(-heatmap.values, axis=None, kind="stable")
+def sort_values(heatmap: Heatmap) -> np.ndarray:
+    """(H·W,): the map's values, largest first."""
+    return np.sort(heatmap.values, axis=None)[::-1]
 
 
 def _share(part: float, heatmap: Heatmap) -> float:

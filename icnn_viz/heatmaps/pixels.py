@@ -41,8 +41,8 @@ class LabelledPixel:
             return classes[self.label] if self.label < len(classes) else str(self.label)
         if factor == "boundary":
             low, high = BOUNDARY_EDGES
-            near, middle = f"at most {low:g} px from the boundary", f"{low:g}–{high:g} px from the boundary"
-            far = f"over {high:g} px from the boundary"
+            near, middle = f"boundary within {low:g} px", f"boundary at {low:g}–{high:g} px"
+            far = f"boundary beyond {high:g} px"
             return near if self.boundary <= low else middle if self.boundary <= high else far
         low, high = ELONGATION_EDGES
         compact, long = f"elongation below {low:g}", f"elongation {low:g}–{high:g}"

@@ -9,19 +9,19 @@ from __future__ import annotations
 import numpy as np
 
 from icnn_core.errors import ArgumentError
-from icnn_viz.heatmaps.overlap import rank_pixels
+from icnn_viz.heatmaps.overlap import count_among_largest, sort_values
 from icnn_viz.records import Heatmap
 
 
-def smallest_area(heatmap: Heatmap, share: float, order: np.ndarray | None = None) -> float:
+def smallest_area(heatmap: Heatmap, share: float, falling: np.ndarray | None = None) -> float:
     """Number of pixels of the smallest region that holds `share` of the energy (`density_region`).
 
     Unlike counts above a threshold of log values, it does not change when the map is multiplied.
 
     Args:
-        order: flat indices by falling value, if known (`rank_pixels`).
+        falling: the map's values, sorted (`sort_values`), if known.
     """
-    return float(_count(heatmap, share, rank_pixels(heatmap) if order is None else order))
+    return float(_count(share, sort_values(heatmap) if falling is None else falling))
 
 
 def density_region(heatmap: Heatmap, share: float) -> np.ndarray:
@@ -32,24 +32,32 @@ def density_region(heatmap: Heatmap, share: float) -> np.ndarray:
     Raises:
         ArgumentError: a share that is not in (0, 1].
     """
-    order = rank_pixels(heatmap)
+    order = np.argsort(
+        -heatmap.values, axis=None, kind="stable"
+    )  # of equal values the first in reading order
     region = np.zeros(heatmap.values.size, bool)
-    count = _count(heatmap, share, order)
+    count = _count(share, heatmap.values.ravel()[order])
     region[order[: 0 if np.isnan(count) else int(count)]] = True
     return region.reshape(heatmap.values.shape)
 
 
 def mask_used(
-    heatmap: Heatmap, mask: np.ndarray, share: float = 0.9, order: np.ndarray | None = None
+    heatmap: Heatmap, mask: np.ndarray, share: float = 0.9, falling: np.ndarray | None = None
 ) -> float:
     """How much of an object is used: share of `mask` (H, W) bool in the region that holds `share` of the energy.
 
     The recall that goes with `energy_in_mask`. NaN for an empty mask.
+
+    Args:
+        falling: the map's values, sorted (`sort_values`), if known.
     """
-    size = mask.sum()
-    order = rank_pixels(heatmap) if order is None else order
-    count = _count(heatmap, share, order)
-    return float(mask.ravel()[order[: int(count)]].sum() / size) if size and count == count else float("nan")
+    falling = sort_values(heatmap) if falling is None else falling
+    size, count = int(np.count_nonzero(mask)), _count(share, falling)
+    return (
+        count_among_largest(heatmap, mask, int(count), falling) / size
+        if size and count == count
+        else float("nan")
+    )
 
 
 def radius_of_gyration(heatmap: Heatmap) -> float:
@@ -107,18 +115,18 @@ def elongation(heatmap: Heatmap) -> float:
     return float(major / minor) if minor > 1e-9 * major else float("inf")
 
 
-def gini(heatmap: Heatmap, order: np.ndarray | None = None) -> float:
+def gini(heatmap: Heatmap, falling: np.ndarray | None = None) -> float:
     """Gini index of the values: 0 if all pixels share alike, 1 - 1/(H·W) if one pixel holds everything.
 
     Source: Hurley & Rickard, Comparing measures of sparsity, IEEE Trans. Information Theory 2009, section II.
 
     Args:
-        order: flat indices by falling value, if known (`rank_pixels`).
+        falling: the map's values, sorted (`sort_values`), if known.
     """
     total, size = heatmap.values.sum(), heatmap.values.size
     if not total:
         return float("nan")
-    falling = heatmap.values.ravel()[rank_pixels(heatmap) if order is None else order]
+    falling = sort_values(heatmap) if falling is None else falling
     ranks = np.arange(size) + 0.5  # of the k-th largest; (n - k + 1/2) of the rising order, turned round
     return float(1 - 2 * (falling @ ranks) / (total * size))
 
@@ -156,12 +164,12 @@ def distance_energy(heatmap: Heatmap, radii: np.ndarray | None = None) -> tuple[
     return radii, np.cumsum(energy) / total if total else np.full(len(radii), np.nan)
 
 
-def _count(heatmap: Heatmap, share: float, order: np.ndarray) -> float:
+def _count(share: float, falling: np.ndarray) -> float:
     if not 0 < share <= 1:
         raise ArgumentError(
             "smallest_area", needed="a share above 0 and up to 1", got=str(share), fix="0.9 means 90 %."
         )
-    cumulative = np.cumsum(heatmap.values.ravel()[order])
+    cumulative = np.cumsum(falling)
     if not cumulative[-1]:
         return float("nan")
     # Rounding must not ask for one pixel more than the share does.

@@ -108,6 +108,15 @@ def test_relevance_rank_accuracy_counts_the_mask_among_the_largest() -> None:
     assert math.isnan(hm.relevance_rank_accuracy(heatmap, np.zeros_like(mask)))
 
 
+def test_equal_values_count_in_proportion() -> None:
+    values = np.zeros((4, 6))
+    values[0, :2] = 3
+    values[1, :4] = 1  # 4 equal values for the last 2 places of 4
+    mask = np.zeros((4, 6), bool)
+    mask[0, 0] = mask[1, 0] = mask[1, 1] = mask[3, 3] = True
+    assert hm.relevance_rank_accuracy(make_map(values), mask) == pytest.approx((1 + 2 * 2 / 4) / 4)
+
+
 def test_energy_per_class_leaves_void_out() -> None:
     labels = np.zeros((HEIGHT, WIDTH), np.int64)
     labels[:, 10:] = 2

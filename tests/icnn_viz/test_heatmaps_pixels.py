@@ -44,7 +44,7 @@ def test_candidates_are_described_truly() -> None:
     assert shapes[2] == (240, pytest.approx(15))
     square = {c.stratum("boundary") for c in found if c.label == 1}
     assert len(square) == 3
-    assert {c.stratum("boundary") for c in found if c.label == 2} == {"at most 3 px from the boundary"}
+    assert {c.stratum("boundary") for c in found if c.label == 2} == {"boundary within 3 px"}
     assert {c.stratum("elongation") for c in found if c.label == 2} == {"elongation from 4"}
     assert {c.stratum("class", ("ground", "square", "bar")) for c in found} == {"ground", "square", "bar"}
 
@@ -57,7 +57,7 @@ def test_each_object_gives_one_pixel_per_range_of_distance() -> None:
 def test_an_image_of_one_label_has_no_boundary() -> None:
     (candidate,) = find_pixels(0, np.full((30, 40), 2), 255)
     assert candidate.boundary == np.inf
-    assert candidate.stratum("boundary") == "over 12 px from the boundary"
+    assert candidate.stratum("boundary") == "boundary beyond 12 px"
 
 
 def pool(numbers: dict[int, int]) -> list[LabelledPixel]:

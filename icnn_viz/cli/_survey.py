@@ -1,0 +1,353 @@
+"""`icnn-viz heatmap --data`: many pixels of a labelled data set through all networks, every measure into a table."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icnn_core.errors import ArgumentError, CheckpointError
+from icnn_viz.cli._networks import Network
+from icnn_viz.cli._rows import KEY, RowFile, read_rows
+from icnn_viz.cli._table import to_records
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
+
+    from icnn_core.datasets.registry import SegmentationDataset
+    from icnn_viz.heatmaps import LabelledPixel
+
+GROUPS = {"class": "class", "boundary": "boundary", "elongation": "object_elongation"}
+"""Column of the rows by factor. ("elongation" is a measure of the heatmap.)"""
+FEWEST_IMAGES = 5  # for an interval worth drawing
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What decides a survey's rows; a folder holds the rows of one survey alone.
+
+    Attributes:
+        networks: label -> digest of the file it came from.
+        data, split: the data set.
+        pixels: how many pixels.
+        stratify: factors whose combinations get even shares.
+        method, reduction, smoothing, seed: as for one pixel.
+    """
+
+    networks: dict[str, str]
+    data: str
+    split: str
+    pixels: int
+    stratify: tuple[str, ...]
+    method: str
+    reduction: str
+    smoothing: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a survey is: pixels done of all, and where this process spent its time, in seconds."""
+
+    done: int
+    total: int
+    seconds: float
+    seconds_in_networks: float
+
+
+def look_over(
+    networks: Sequence[Network],
+    root: Path | None,
+    asked: Mapping[str, Any],
+    formats: Sequence[str],
+    theme: str,
+    console: Console,
+) -> dict[str, Any]:
+    """Run a survey, or go on with it, and write its summary when all pixels are done. Returns what `--json` says.
+
+    Args:
+        root: the data set's folder.
+        asked: the command's options: data, split, pixels, stratify, method, reduction, smoothing, seed, checkpoint,
+            regular, out.
+
+    Raises:
+        IcnnError: the data set, the folder or an option cannot be used.
+    """
+    from icnn_core.datasets.registry import open_dataset
+    from icnn_viz.cli._views import choose_to_open
+
+    folder = Path(asked["out"])
+    files = [asked["checkpoint"], asked["regular"]]
+    survey = Survey(
+        networks={
+            n.label: digest(f or files[0]) for n, f in itertools.zip_longest(networks, files[: len(networks)])
+        },
+        **{
+            name: asked[name]
+            for name in ("data", "split", "pixels", "stratify", "method", "reduction", "smoothing", "seed")
+        },
+    )
+    dataset = open_dataset(survey.data, root, survey.split)
+    progress = run_survey(networks, dataset, survey, folder)
+    told = {"data": survey.data, "split": survey.split, **asdict(progress)}
+    if progress.done < progress.total:
+        console.print(
+            f"{progress.done} of {progress.total} pixels are done; other processes are at work on the rest."
+        )
+        return told | {"written": []}
+    summary, written = write_summary(networks, survey, folder, formats, theme)
+    console.print(to_difference_table(summary, networks[0].label, networks[1].label))
+    if progress.seconds > 1:
+        share = progress.seconds_in_networks / progress.seconds
+        console.print(f"{progress.seconds:.0f} s, {share:.0%} of it in the networks.")
+    console.print(f"{len(written)} files in {folder}. Open {choose_to_open(written)}.")
+    whole = summary.loc[summary["group"] == "all"].drop(columns=["group", "stratum"])
+    return told | {"differences": to_records(whole), "written": written}
+
+
+def digest(path: Path) -> str:
+    """A short SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def shard() -> tuple[int, int]:
+    """This process's number and how many there are, as `accelerate launch` and `torchrun` tell them."""
+    return int(os.environ.get("RANK", 0)), max(1, int(os.environ.get("WORLD_SIZE", 1)))
+
+
+def run_survey(
+    networks: Sequence[Network], dataset: SegmentationDataset, survey: Survey, folder: Path
+) -> Progress:
+    """Look at all pixels of this process's share that no row tells of yet.
+
+    Rows go to `folder`/rows/<process>.csv as they come; a run that was killed goes on where it stopped.
+
+    Raises:
+        CheckpointError: the data set has other classes than the networks.
+        ArgumentError: the folder holds another survey.
+    """
+    from icnn_core.cli.app import make_progress
+
+    if networks[0].classes and tuple(dataset.classes) != networks[0].classes:
+        raise CheckpointError(
+            "--data",
+            needed=f"the networks' classes: {', '.join(networks[0].classes)}",
+            got=f"those of {survey.data}: {', '.join(dataset.classes)}",
+            fix="Name the data set that they were trained on.",
+        )
+    started, in_networks = time.perf_counter(), 0.0
+    check_settings(survey, folder)
+    plan = load_plan(dataset, survey, folder)
+    rank, world = shard()
+    known = set(finished_rows(folder, len(networks))[KEY])
+    todo = [(number, p) for number, p in enumerate(plan) if number not in known and p.image % world == rank]
+    rows = RowFile(folder / "rows" / f"{rank}.csv", len(networks))
+    with make_progress() as progress:
+        task = progress.add_task("looking", total=len(todo))
+        for index, group in itertools.groupby(todo, key=lambda item: item[1].image):
+            numbers, pixels = zip(*group, strict=True)
+            groups, spent = _look(networks, dataset, index, pixels, survey)
+            in_networks += spent
+            for number, found in zip(numbers, groups, strict=True):
+                rows.append([{KEY: number, **row} for row in found])
+            progress.advance(task, len(numbers))
+    done = len(set(finished_rows(folder, len(networks))[KEY]))
+    return Progress(done, len(plan), time.perf_counter() - started, in_networks)
+
+
+def finished_rows(folder: Path, networks: int) -> pd.DataFrame:
+    """The rows of all processes so far, by pixel."""
+    return read_rows(sorted((folder / "rows").glob("*.csv")), networks)
+
+
+def check_settings(survey: Survey, folder: Path) -> None:
+    """Write what the survey is into `folder`, or compare it with what lies there.
+
+    Raises:
+        ArgumentError: another survey lies there.
+    """
+    from icnn_viz.figures.write import write_atomically
+
+    path, wanted = folder / "survey.json", json.loads(json.dumps(asdict(survey)))
+    if not path.exists():
+        write_atomically(path, lambda temporary: temporary.write_text(json.dumps(wanted, indent=2)))
+        return
+    there = json.loads(path.read_text(encoding="utf-8"))
+    differ = [key for key in wanted if wanted[key] != there.get(key)]
+    if differ:
+        raise ArgumentError(
+            str(folder),
+            needed="a folder of this survey, or none",
+            got=f"one with another {', '.join(differ)}",
+            fix="Choose another folder with --out, or remove this one.",
+        )
+
+
+def load_plan(dataset: SegmentationDataset, survey: Survey, folder: Path) -> list[LabelledPixel]:
+    """The pixels to look at, in order; chosen once, from at most two images a pixel, and kept in `folder`/plan.csv."""
+    import numpy as np
+    import pandas as pd
+
+    from icnn_core.cli.app import make_progress
+    from icnn_viz.cli._table import write_tables
+    from icnn_viz.heatmaps import LabelledPixel, choose_pixels, find_pixels
+
+    path = folder / "plan.csv"
+    if path.exists():
+        return [
+            LabelledPixel(
+                int(row["image"]),
+                (int(row["y"]), int(row["x"])),
+                int(row["label"]),
+                float(row["boundary"]),
+                float(row["elongation"]),
+                int(row["area"]),
+            )
+            for row in pd.read_csv(path).to_dict("records")
+        ]
+    candidates: list[LabelledPixel] = []
+    images = np.random.default_rng(survey.seed).permutation(len(dataset))[: max(50, 2 * survey.pixels)]
+    with make_progress() as progress:
+        for index in progress.track(sorted(images.tolist()), description="choosing pixels"):
+            labels = dataset[index][1].numpy()
+            candidates += find_pixels(index, labels, dataset.ignore_index, survey.seed)
+    plan = choose_pixels(candidates, survey.pixels, survey.stratify, survey.seed)
+    rows = [
+        {"image": p.image, "x": p.pixel[1], "y": p.pixel[0], "label": p.label}
+        | {"boundary": p.boundary, "elongation": p.elongation, "area": p.area}
+        for p in plan
+    ]
+    write_tables({"plan": pd.DataFrame(rows)}, folder)
+    return plan
+
+
+def _look(
+    networks: Sequence[Network],
+    dataset: SegmentationDataset,
+    index: int,
+    pixels: Sequence[LabelledPixel],
+    survey: Survey,
+) -> tuple[list[list[dict[str, Any]]], float]:
+    """Per pixel a row per network, and the seconds that the networks took. The class is the pixel's true one."""
+    from icnn_viz.gradients import Target
+
+    tensor, mask = dataset[index]
+    image, labels = tensor.permute(1, 2, 0).numpy(), mask.numpy()
+    masks = [_masks(labels, p) for p in pixels]
+    targets = [Target(p.pixel, p.label) for p in pixels]
+    groups: list[list[dict[str, Any]]] = [[] for _ in pixels]
+    spent = 0.0
+    for network in networks:
+        started = time.perf_counter()
+        gradients = network.look(image, targets, survey.method, survey.seed)
+        spent += time.perf_counter() - started
+        for found, pixel, gradient, (part, same) in zip(groups, pixels, gradients, masks, strict=True):
+            found.append(_row(pixel, gradient, part, same, labels, tuple(dataset.classes), survey))
+    return groups, spent
+
+
+def _masks(labels: np.ndarray, pixel: LabelledPixel) -> tuple[np.ndarray, np.ndarray]:
+    from icnn_viz.heatmaps import connected_part
+
+    same = labels == pixel.label
+    return connected_part(same, pixel.pixel), same
+
+
+def _row(
+    pixel: LabelledPixel,
+    gradient: Any,
+    part: np.ndarray,
+    same: np.ndarray,
+    labels: np.ndarray,
+    classes: tuple[str, ...],
+    survey: Survey,
+) -> dict[str, Any]:
+    from icnn_viz.heatmaps import measure_heatmap, to_heatmap
+
+    y, x = pixel.pixel
+    predicted = int(gradient.prediction[y, x])
+    heatmap = to_heatmap(gradient, survey.reduction, survey.smoothing)
+    return {
+        "image": pixel.image,
+        "x": x,
+        "y": y,
+        **{column: pixel.stratum(factor, classes) for factor, column in GROUPS.items()},
+        "area": pixel.area,
+        "model": gradient.model,
+        "predicted": classes[predicted],
+        "correct": int(predicted == pixel.label),
+        "logit": gradient.logit,
+        **measure_heatmap(heatmap, object_mask=part, class_mask=same, labels=labels, classes=classes),
+    }
+
+
+def summarise(table: pd.DataFrame, models: Sequence[str], seed: int) -> pd.DataFrame:
+    """Paired differences of the first two networks in every measure: all pixels, by stratum, by who is right."""
+    from icnn_viz.statistics.paired import compare_pairs
+
+    described = {KEY, "image", "x", "y", "area", "model", "predicted", "correct", *GROUPS.values()}
+    measures = [column for column in table.columns if column not in described]
+    right = table.groupby(KEY)["correct"].transform("min").astype(bool)
+    table = table.assign(outcome=["both right" if both else "one or both wrong" for both in right])
+    return compare_pairs(
+        table, models[0], models[1], ["correct", *measures], [*GROUPS.values(), "outcome"], seed=seed
+    )
+
+
+def write_summary(
+    networks: Sequence[Network], survey: Survey, folder: Path, formats: Sequence[str], theme: str
+) -> tuple[pd.DataFrame, list[Path]]:
+    """The merged measures.csv, differences.csv and the figure of a survey that is done."""
+    from icnn_viz.cli._table import write_tables
+    from icnn_viz.figures.survey import draw_survey
+    from icnn_viz.figures.write import write_figure
+
+    table = finished_rows(folder, len(networks))
+    first, second = (network.label for network in networks[:2])
+    summary = summarise(table, (first, second), survey.seed)
+    written = write_tables({"measures": table, "differences": summary}, folder)
+    pixels = table[KEY].nunique()
+    title = f"{survey.data} {survey.split} · {pixels} pixels of {table['image'].nunique()} images · {survey.method}"
+    if bool((summary["low"].notna() & (summary["images"] >= FEWEST_IMAGES)).any()):
+        figure = draw_survey(summary, first, second, title=title, theme=theme)
+        written = [write_figure(figure, folder / f"differences.{kind}") for kind in formats] + written
+    return summary, written
+
+
+def to_difference_table(summary: pd.DataFrame, first: str, second: str) -> Table:
+    """The differences over all pixels, for the terminal."""
+    from rich.table import Table
+
+    from icnn_viz.figures.panels import format_value
+    from icnn_viz.figures.survey import SHOWN
+    from icnn_viz.heatmaps import MEASURES
+
+    table = Table(
+        caption="95 % intervals by a bootstrap over images; by class and stratum in differences.csv"
+    )
+    table.add_column("measure")
+    for title in (first, second, "difference", "interval", f"higher in {first}"):
+        table.add_column(title, justify="right")
+    whole = summary.loc[summary["group"] == "all"].set_index("measure")
+    for name in ("correct", "energy", *SHOWN):
+        row = whole.loc[name]
+        text, unit = MEASURES.get(name, ("class predicted rightly", "share"))
+        values = [format_value(_number(row[key])) for key in ("first", "second", "difference", "low", "high")]
+        share = f"{_number(row['share_higher']):.0%}"
+        interval = f"{values[3]} to {values[4]}"
+        table.add_row(f"{text} ({unit})" if unit else text, *values[:3], interval, share)
+    return table
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None or value != value else float(value)

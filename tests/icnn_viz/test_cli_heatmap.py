@@ -82,9 +82,9 @@ def test_a_pair_gives_figures_gradients_and_a_table(run: Run, folder: Path, tmp_
     assert ended.code == 0
     assert ended.err == ""
     stems = ("heatmap-x33-y12", "heatmap-x5-y35")
-    files = {f"{stem}.{kind}" for stem in stems for kind in ("png", "npz")} | {"measures.csv"}
+    files = {f"{stem}.{kind}" for stem in stems for kind in ("png", "npz")} | {"measures.csv", "grid.png"}
     assert {path.name for path in tmp_path.iterdir()} == files
-    assert "5 files" in ended.out
+    assert "6 files" in ended.out
     assert str(tmp_path / "heatmap-x33-y12.png") in ended.out
     saved = np.load(tmp_path / "heatmap-x33-y12.npz")
     image = np.array(Image.open(folder / "image.png"))

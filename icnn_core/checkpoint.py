@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from icnn_core import __version__
 from icnn_core.errors import CheckpointError, IcnnError
+from icnn_core.files import write_atomically
 from icnn_core.models.registry import Architecture, build_architecture
 from icnn_core.nn import SHARINGS, IrregularConv2d, Sharing
 from icnn_core.surgery import irregular_layers
@@ -22,6 +22,7 @@ from icnn_core.surgery import irregular_layers
 FORMAT_VERSION = 1
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "_orig_mod.")
+_BARE = "layer"  # the name that a network gets which is a single layer
 
 
 @dataclass(frozen=True)
@@ -96,21 +97,27 @@ def write_checkpoint(
     Raises:
         CheckpointError: the folder cannot be written, the disk is full, or the values are not plain.
     """
-    path = Path(path)
+    path, model = Path(path), _unwrapped(model)
     architecture = getattr(model, "architecture", None)
+    layers = {
+        name: module
+        for name, module in model.named_modules(remove_duplicate=False)
+        if isinstance(module, IrregularConv2d)
+    }
     header = {
         "format_version": FORMAT_VERSION,
         "package_version": __version__,
         "axis_order": "yx",
         "architecture": asdict(architecture) if isinstance(architecture, Architecture) else None,
-        "irregular": [asdict(_describe(name, layer)) for name, layer in irregular_layers(model).items()],
+        "irregular": [asdict(_describe(name or _BARE, layer)) for name, layer in layers.items()],
         "classes": list(classes),
         "palette": [list(colour) for colour in palette],
         "ignore_index": ignore_index,
         "dataset": dict(dataset or {}),
         "metrics": dict(metrics or {}),
     }
-    state = {name: _stored(name, tensor, dtype) for name, tensor in model.state_dict().items()}
+    prefix = f"{_BARE}." if isinstance(model, IrregularConv2d) else ""
+    state = {prefix + name: _stored(name, tensor, dtype) for name, tensor in model.state_dict().items()}
     try:
         text = json.dumps(header)
     except (TypeError, ValueError) as error:
@@ -120,41 +127,38 @@ def write_checkpoint(
             raise _bad(path, "a .pt file for what resuming needs", ".safetensors", "Use the suffix .pt.")
         from safetensors.torch import save_file
 
-        _write_atomically(path, lambda temporary: save_file(state, temporary, metadata={"icnn": text}))
+        state = {name: tensor.clone() for name, tensor in state.items()}  # shared tensors are refused
+        write_atomically(
+            path, lambda temporary: save_file(state, temporary, metadata={"icnn": text}), CheckpointError
+        )
     else:
         content = {"icnn": text, "state_dict": state, "training": dict(training or {})}
-        _write_atomically(path, lambda temporary: torch.save(content, temporary))
+        write_atomically(path, lambda temporary: torch.save(content, temporary), CheckpointError)
     return path
 
 
 def write_snapshot(folder: str | Path, model: nn.Module, iteration: int) -> Path | None:
-    """Write the positions alone of all irregular layers into `folder`, named by the iteration; None if there are none.
+    """Write the irregular layers' shapes alone into `folder`, named by the iteration; None if there are none.
 
-    Small enough to keep every one: K·C_in·8 bytes a layer. They are read back by `read_snapshots`.
+    Small enough to keep every one: a state dict of positions, slots, and weights that are summed up by their norm over
+    the kernels that share a shape. `read_checkpoint` reads it.
 
     Raises:
         CheckpointError: the folder cannot be written.
     """
     from safetensors.torch import save_file
 
-    positions = {
-        name: layer.positions.detach().cpu().float() for name, layer in irregular_layers(model).items()
-    }
-    if not positions:
+    state: dict[str, Tensor] = {}
+    for name, layer in irregular_layers(_unwrapped(model)).items():
+        weight = layer.weight.detach()
+        if layer.sharing != "none":
+            weight = weight.unflatten(0, (layer.groups, -1)).norm(dim=1)
+        for key, tensor in (("weight", weight), ("positions", layer.positions), ("slots", layer.slots)):
+            state[f"{name or _BARE}.{key}"] = tensor.detach().cpu().float().contiguous().clone()
+    if not state:
         return None
     path = Path(folder) / f"{iteration:08d}.safetensors"
-    _write_atomically(path, lambda temporary: save_file(positions, temporary))
-    return path
-
-
-def read_snapshots(folder: str | Path) -> dict[int, dict[str, Tensor]]:
-    """Positions by layer, by iteration in ascending order; empty if the folder is not there.
-
-    Raises:
-        CheckpointError: a snapshot that cannot be read.
-    """
-    paths = sorted(path for path in Path(folder).glob("*.safetensors") if path.stem.isdigit())
-    return {int(path.stem): _load(path)[0]["state_dict"] for path in paths}
+    return write_atomically(path, lambda temporary: save_file(state, temporary), CheckpointError)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -171,10 +175,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise _bad(path, "a checkpoint", "an empty file", "It was probably cut off: write it again.")
     content, text = _load(path)
     training = content.pop("training", {}) if text is not None else {}
-    state = _find_state(path, content)
+    state = _find_state(path, content, is_foreign=text is None)
     if text is None:
         return Checkpoint(path, state, _detect_layers(state))
     header = _parse_header(path, text)
+    if header.get("axis_order") != "yx":
+        raise _bad(path, "positions in the order (y, x)", str(header.get("axis_order")), "Write it again.")
     try:
         checkpoint = Checkpoint(
             path=path,
@@ -189,12 +195,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             training=training,
             package_version=str(header["package_version"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _bad(path, "a whole description", f"a broken one ({error!r})", "Write it again.") from error
-    detected = {layer.name for layer in _detect_layers(state)}
-    missing = [layer.name for layer in checkpoint.irregular if layer.name not in detected]
-    if missing:
-        raise _bad(path, f"positions, slots and weight of {missing[0]}", "none that fit", "Write it again.")
+    detected = {layer.name: layer for layer in _detect_layers(state)}
+    for layer in checkpoint.irregular:
+        if layer.name not in detected or not _agree(layer, detected[layer.name]):
+            raise _bad(
+                path, f"positions, slots and weight of {layer.name}", "none that fit", "Write it again."
+            )
     return checkpoint
 
 
@@ -205,9 +213,13 @@ def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None 
         factory: builds the regular network, for files that name no architecture of this package.
 
     Raises:
-        CheckpointError: the file names no network and no factory is given, or its weights do not fit.
+        CheckpointError: the file names no network and no factory is given, its weights do not fit, or positions of a
+            layer are not finite.
     """
     path = checkpoint.path
+    if checkpoint.non_finite_layers:
+        lost = checkpoint.non_finite_layers[0]
+        raise _bad(path, f"finite positions in {lost}", "NaN or infinity", "Use an earlier checkpoint.")
     if factory is None and checkpoint.architecture is None:
         raise _bad(
             path,
@@ -255,6 +267,21 @@ def _make_layer_irregular(path: Path, model: nn.Module, layer: IrregularLayer, s
     model.set_submodule(layer.name, irregular)
 
 
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside of DataParallel, DistributedDataParallel or torch.compile."""
+    while isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        model = model.module
+    inner = getattr(model, "_orig_mod", None)
+    return _unwrapped(inner) if isinstance(inner, nn.Module) else model
+
+
+def _agree(layer: IrregularLayer, found: IrregularLayer) -> bool:
+    """Whether a description fits the tensors. A single channel's own shape may be called the layer's."""
+    same_sharing = layer.sharing == found.sharing or (layer.sharing, found.sharing) == ("channel", "layer")
+    same_groups = layer.groups == found.groups or layer.sharing != "channel" or found.sharing == "layer"
+    return layer.kernel_size == found.kernel_size and same_sharing and same_groups
+
+
 def _describe(name: str, layer: IrregularConv2d) -> IrregularLayer:
     return IrregularLayer(
         name=name,
@@ -286,26 +313,6 @@ def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     return tensor.detach().cpu().contiguous() if keep else tensor.detach().cpu().to(dtype).contiguous()
 
 
-def _write_atomically(path: Path, write: Callable[[str], Any]) -> None:
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError on a full disk
-        reason = " ".join(str(error).split())[:200]
-        raise _bad(
-            path, "a folder that can be written, with room", reason, "Free some room or choose another."
-        ) from error
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-
-
 def _load(path: Path) -> tuple[dict[str, Any], str | None]:
     """The file's content as a dictionary, and this package's description in it, if any."""
     try:
@@ -315,7 +322,9 @@ def _load(path: Path) -> tuple[dict[str, Any], str | None]:
             with safe_open(path, framework="pt") as file:
                 content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 return {"state_dict": content}, (file.metadata() or {}).get("icnn")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on old formats; the error below says it all
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a hostile or broken file provokes
         raise _bad(
             path,
@@ -346,7 +355,7 @@ def _parse_header(path: Path, text: str) -> dict[str, Any]:
     return header
 
 
-def _find_state(path: Path, content: dict[str, Any]) -> dict[str, Tensor]:
+def _find_state(path: Path, content: dict[str, Any], *, is_foreign: bool) -> dict[str, Tensor]:
     for key in _WRAPPERS:
         if isinstance(content.get(key), dict):
             content = content[key]
@@ -354,11 +363,11 @@ def _find_state(path: Path, content: dict[str, Any]) -> dict[str, Tensor]:
     state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not state:
         raise _bad(path, "tensors by name", "none", "Save model.state_dict().")
-    for prefix in _PREFIXES:
+    for prefix in _PREFIXES if is_foreign else ():
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     if "positions" in state:  # the network is a single layer
-        state = {f"layer.{name}": tensor for name, tensor in state.items()}
+        state = {f"{_BARE}.{name}": tensor for name, tensor in state.items()}
     return state
 
 

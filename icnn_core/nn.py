@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.ops.backends import BACKENDS
 from icnn_core.ops.geometry import SIGMA_RANGE, regular_slots
 from icnn_core.ops.irregular_conv import INTERPOLATIONS, irregular_conv2d
 
@@ -77,6 +78,8 @@ class IrregularConv2d(nn.Module):
         _check_choice("sharing", sharing, SHARINGS)
         _check_choice("interpolation", interpolation, INTERPOLATIONS)
         _check_choice("padding_mode", padding_mode, PADDING_MODES)
+        if backend is not None:
+            _check_choice("backend", backend, tuple(BACKENDS))
         if not math.isfinite(shift) or shift < 0:
             raise _refusal("a finite shift of at least 0 pixels", f"shift={shift!r}", "Use e.g. shift=1e-3.")
         if groups < 1 or in_channels % groups or out_channels % groups:
@@ -86,7 +89,8 @@ class IrregularConv2d(nn.Module):
                 "Change groups.",
             )
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size, self.stride, self.dilation = _pair(kernel_size), _pair(stride), _pair(dilation)
+        self.kernel_size, self.stride = _pair(kernel_size, 1), _pair(stride, 1)
+        self.dilation = _pair(dilation, 1)
         self.padding = _pair_or_word(padding, self.stride)
         self.sharing: Sharing = sharing
         self.interpolation, self.padding_mode, self.shift, self.backend = (
@@ -197,10 +201,10 @@ class IrregularConv2d(nn.Module):
         layer = cls(
             conv.in_channels,
             conv.out_channels,
-            _pair(conv.kernel_size),
-            _pair(conv.stride),
-            conv.padding if isinstance(conv.padding, str) else _pair(conv.padding),
-            _pair(conv.dilation),
+            _pair(conv.kernel_size, 1),
+            _pair(conv.stride, 1),
+            conv.padding if isinstance(conv.padding, str) else _pair(conv.padding, 0),
+            _pair(conv.dilation, 1),
             conv.groups,
             conv.bias is not None,
             sharing=sharing,
@@ -255,17 +259,20 @@ def _copy_weights(source: nn.Conv2d | IrregularConv2d, target: nn.Conv2d | Irreg
         target.bias.requires_grad_(source.bias.requires_grad)
 
 
-def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
-    if isinstance(value, int):
-        return value, value
-    if len(value) != 2:
-        raise _refusal("an int or (y, x)", repr(value), "Give one number or two.")
-    return value[0], value[1]
+def _pair(value: int | tuple[int, ...], least: int) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else value
+    if (
+        not isinstance(pair, tuple | list)
+        or len(pair) != 2
+        or not all(type(v) is int and v >= least for v in pair)
+    ):
+        raise _refusal(f"an int or (y, x), each at least {least}", repr(value), "Give whole numbers.")
+    return pair[0], pair[1]
 
 
 def _pair_or_word(padding: Pair | str, stride: tuple[int, int]) -> tuple[int, int] | str:
     if not isinstance(padding, str):
-        return _pair(padding)
+        return _pair(padding, 0)
     _check_choice("padding", padding, ("same", "valid"))
     if padding == "same" and stride != (1, 1):
         raise _refusal('stride 1 with padding "same"', f"stride={stride}", "Give the padding in pixels.")

@@ -131,7 +131,7 @@ def caffe_name_pattern(name: str) -> str | None:
 
 
 def match_names(patterns: Iterable[str], known: Iterable[str], *, who: str) -> list[str]:
-    """The known dotted names that a pattern matches, as a whole or as a leading or trailing part, in their own order.
+    """The known dotted names that a pattern matches, as a whole or as a trailing part, in their own order.
 
     Raises:
         NameNotFoundError: a pattern matches nothing.
@@ -184,6 +184,8 @@ def _reason_to_skip(module: nn.Module) -> str | None:
         return "its weight is parametrised (weight or spectral norm)"
     if not isinstance(module, nn.Conv2d):
         return None
+    if "weight" not in module._parameters and not parametrize.is_parametrized(module):
+        return "its weight is computed from others (weight norm, pruning)"
     if type(module) is not nn.Conv2d:
         return f"a subclass of Conv2d ({type(module).__name__})"
     if max(module.kernel_size) == 1:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icnn_core.errors import DataError
+from icnn_core.files import write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,22 +16,12 @@ if TYPE_CHECKING:
 
 
 def write_json(path: Path, result: dict[str, Any]) -> None:
-    """Write `result`, under a temporary name that is then renamed.
+    """Write `result`, whole or not at all.
 
     Raises:
         DataError: the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DataError(
-            str(path), needed="a folder that can be written", got=str(error), fix="Choose another --out."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, json.dumps(result, indent=2) + "\n", DataError)
 
 
 def print_evaluation(evaluation: Evaluation, title: str, console: Console) -> None:

@@ -119,7 +119,8 @@ def make_console(*, json: bool = False) -> Console:
     stream = sys.stderr if json else sys.stdout
     terminal = stream.isatty()
     width = None if terminal else max(100, int(os.environ.get("COLUMNS") or 0))
-    console = Console(file=stream, force_terminal=terminal, width=width, quiet=is_quiet(), highlight=False)
+    style = {"force_terminal": terminal, "width": width, "highlight": False, "emoji": False}
+    console = Console(file=stream, quiet=is_quiet(), markup=False, **style)  # names may hold [brackets]
     console.soft_wrap = not terminal  # a path in a log must stay on one line
     return console
 

@@ -30,6 +30,7 @@ def command(
     import torch
 
     from icnn_core.checkpoint import build_model, read_checkpoint, write_checkpoint
+    from icnn_core.errors import CheckpointError
     from icnn_core.nn import Sharing
     from icnn_core.surgery import make_irregular, make_regular
 
@@ -38,7 +39,15 @@ def command(
     torch.manual_seed(seed)
     console = make_console()
     if irregular is not None:
-        console.print(str(make_irregular(model, irregular, sharing=cast(Sharing, sharing), shift=shift)))
+        surgery = make_irregular(model, irregular, sharing=cast(Sharing, sharing), shift=shift)
+        if not surgery.replaced:
+            raise CheckpointError(
+                str(checkpoint),
+                needed=f"regular k×k convolutions from {irregular} on",
+                got="; ".join(f"{name}: {why}" for name, why in surgery.skipped.items()) or "none",
+                fix="Name an earlier module.",
+            )
+        console.print(str(surgery))
     else:
         console.print(f"{len(make_regular(model))} layers snapped back to regular convolutions")
     write_checkpoint(

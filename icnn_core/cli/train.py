@@ -55,6 +55,7 @@ def command(
     ),
     device: DeviceOption = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that --out holds.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a network and write last.pt, best.pt and config.toml into --out.
@@ -67,7 +68,14 @@ def command(
     overrides = {k: _plain(v) for k, v in options.items() if k in _SETTINGS}
     from icnn_core.training.config import make_config
 
-    _train(make_config(preset, config, **overrides), out, device, resume=resume, as_json=as_json)
+    _train(
+        make_config(preset, config, **overrides),
+        out,
+        device,
+        resume=resume,
+        overwrite=overwrite,
+        as_json=as_json,
+    )
 
 
 _SETTINGS = (
@@ -100,11 +108,14 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _train(config: TrainConfig, out: Path, device: str, *, resume: bool, as_json: bool) -> None:
+def _train(
+    config: TrainConfig, out: Path, device: str, *, resume: bool, overwrite: bool, as_json: bool
+) -> None:
     from icnn_core.training.loop import train
     from icnn_core.training.setup import choose_device, prepare
 
     console = make_console(json=as_json)
+    place = choose_device(device)
     prepared = prepare(config)
     if prepared.surgery is not None:
         console.print(str(prepared.surgery))
@@ -123,8 +134,9 @@ def _train(config: TrainConfig, out: Path, device: str, *, resume: bool, as_json
             prepared.transform,
             config,
             out,
-            device=choose_device(device),
+            device=place,
             resume=resume,
+            overwrite=overwrite,
             on_progress=show,
         )
     _report(result, prepared.model, config, as_json=as_json)

@@ -177,7 +177,7 @@ def read_box(positions: Tensor, geometry: Geometry, sigma: Tensor | None) -> Box
     """
     if torch.compiler.is_compiling() or positions.is_meta:
         return None
-    if positions.device.type == "cpu":
+    if positions.device.type == "cpu" or positions.is_inference():
         return _try_reach(positions, geometry, sigma)
     key = (positions.data_ptr(), positions._version, geometry, sigma is None)
     cached = getattr(positions, "_icnn_reach", None)

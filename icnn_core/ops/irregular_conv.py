@@ -165,7 +165,7 @@ def _geometry(
         raise ShapeError(
             _WHO, needed="x of shape (N, C_in, H, W)", got=_describe(x), fix="Add a batch axis: x[None]."
         )
-    if weight.ndim != 4:
+    if weight.ndim != 4 or 0 in weight.shape[2:]:
         raise ShapeError(
             _WHO,
             needed="weight of shape (C_out, C_in/groups, kH, kW)",
@@ -254,13 +254,14 @@ def _check_tensors(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | 
                 got=f"{name} {_describe(tensor)}",
                 fix=f"Move it: {name}.to({str(x.device)!r}).",
             )
-    if weight.dtype != x.dtype and not _autocasts(x.device.type):
-        raise DtypeError(
-            _WHO,
-            needed=f"weight of x's dtype, {x.dtype}",
-            got=_describe(weight),
-            fix=f"Convert one of them, e.g. x.to({weight.dtype}).",
-        )
+    for name in ("weight", "bias"):
+        if name in named and named[name].dtype != x.dtype and not _autocasts(x.device.type):
+            raise DtypeError(
+                _WHO,
+                needed=f"{name} of x's dtype, {x.dtype}",
+                got=_describe(named[name]),
+                fix=f"Convert one of them, e.g. x.to({named[name].dtype}).",
+            )
 
 
 def _computing_dtype(x: Tensor) -> torch.dtype:

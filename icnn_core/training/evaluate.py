@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from icnn_core.errors import ShapeError
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -74,6 +76,13 @@ def evaluate(
     try:
         for image, labels in samples:
             logits = model(image[None].to(device))
+            if logits.ndim != 4 or logits.shape[1] != len(classes):
+                raise ShapeError(
+                    "evaluate",
+                    needed=f"logits (1, {len(classes)}, H, W), one for each class of the data",
+                    got=str(tuple(logits.shape)),
+                    fix="Name the data set that the network was trained on.",
+                )
             if logits.shape[-2:] != labels.shape:
                 logits = F.interpolate(logits, labels.shape, mode="bilinear", align_corners=False)
             prediction = logits[0].argmax(0).cpu()

@@ -16,15 +16,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from icnn_core.checkpoint import read_checkpoint, write_checkpoint, write_snapshot
+from icnn_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint, write_snapshot
 from icnn_core.datasets.registry import SegmentationDataset
 from icnn_core.errors import CheckpointError, TrainingError
+from icnn_core.files import write_text
 from icnn_core.surgery import irregular_layers
-from icnn_core.training.config import TrainConfig, to_toml
+from icnn_core.training.config import TrainConfig, config_from, to_toml
 from icnn_core.training.evaluate import Evaluation, evaluate
 from icnn_core.training.optimizers import Optimizers
 from icnn_core.training.stream import Sample, Transform, training_batches
 
+_MAY_CHANGE = {"root", "weights", "init", "workers", "evaluate_every", "val_images"}  # on resuming
 _LAYOUT = torch.channels_last  # in which torch's convolutions are faster, on CPUs and GPUs
 
 
@@ -62,18 +64,20 @@ def train(
     *,
     device: torch.device | str = "cpu",
     resume: bool = False,
+    overwrite: bool = False,
     on_progress: Callable[[Progress], object] = lambda progress: None,
 ) -> TrainingResult:
     """Train `model` in place and write `last.pt`, `best.pt` and `config.toml` into the folder `out`.
 
-    At the start and at every evaluation the positions alone go into `out/snapshots`, see `read_snapshots`.
+    At the start and at every evaluation the shapes alone go into `out/snapshots`, see `write_snapshot`.
 
     The first Ctrl-C ends the run after the current iteration, with a usable checkpoint; the second one at once.
 
     Args:
         val_samples: pairs of a normalised image and its labels, see `evaluate`.
         transform: of training samples, see `training_batches`.
-        resume: go on from `out/last.pt`, which must be there.
+        resume: go on from `out/last.pt`, which must be there, with the same settings.
+        overwrite: replace the run that `out` holds.
 
     Raises:
         TrainingError: the loss or a position is no longer finite; there is nothing to train on.
@@ -82,7 +86,7 @@ def train(
     run = _Run(model, train_set, config, Path(out), device)
     if len(train_set) == 0:
         raise TrainingError("train", needed="training images", got="none", fix="Check the data set's split.")
-    first = run.resume() if resume else run.start()
+    first = run.resume() if resume else run.start(overwrite=overwrite)
     batches = training_batches(
         train_set,  # pyright: ignore[reportArgumentType]  (a Sequence by __len__ and __getitem__)
         transform,
@@ -103,9 +107,12 @@ def train(
             on_progress(run.progress(done, first, loss, evaluated))
             if stop_requested():
                 break
+        path = run.write("last.pt", done, None)
         interrupted = done < config.iterations
-        evaluation = None if interrupted else run.evaluate(val_samples, done)
-    path = run.write("last.pt", done, evaluation)
+        evaluation = None
+        if not interrupted:
+            evaluation = run.evaluate(val_samples, done)
+            run.write("last.pt", done, evaluation)
     return TrainingResult(path, evaluation, done, run.seconds, interrupted)
 
 
@@ -133,18 +140,22 @@ class _Run:
     def seconds(self) -> float:
         return time.perf_counter() - self.began
 
-    def start(self) -> int:
+    def start(self, *, overwrite: bool) -> int:
         torch.manual_seed(self.config.seed)
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            (self.out / "config.toml").write_text(to_toml(self.config), encoding="utf-8")
-        except OSError as error:
+        if (self.out / "last.pt").exists() and not overwrite:
             raise CheckpointError(
                 str(self.out),
-                needed="a folder that can be written",
-                got=str(error),
-                fix="Choose another --out.",
-            ) from error
+                needed="a folder without a run",
+                got="one with a trained network",
+                fix="Choose another --out, go on with --resume, or replace it with --overwrite.",
+            )
+        write_text(self.out / "config.toml", to_toml(self.config), CheckpointError)
+        for stale in (
+            *(self.out / "snapshots").glob("*.safetensors"),
+            self.out / "best.pt",
+            self.out / "last.pt",
+        ):
+            stale.unlink(missing_ok=True)
         write_snapshot(self.out / "snapshots", self.model, 0)
         return 0
 
@@ -158,11 +169,28 @@ class _Run:
                 got="weights alone",
                 fix="Train from the start.",
             )
+        self._check_same_run(checkpoint)
         self.model.load_state_dict(checkpoint.state)
         self.optimizers.load_state_dict(state["optimizers"])
         self.best_iou = state["best_iou"]
         torch.set_rng_state(state["rng"])
         return int(state["iteration"])
+
+    def _check_same_run(self, checkpoint: Checkpoint) -> None:
+        """Going on under other settings would be neither run."""
+        before = config_from(checkpoint.dataset.get("config", {}))
+        changed = [
+            name
+            for name, value in asdict(self.config).items()
+            if value != getattr(before, name) and name not in _MAY_CHANGE
+        ]
+        if changed:
+            raise CheckpointError(
+                str(checkpoint.path),
+                needed=f"the settings it was trained with, {changed[0]}={getattr(before, changed[0])!r}",
+                got=f"others for {', '.join(changed)}",
+                fix="Repeat the command of the run, or train anew into another --out.",
+            )
 
     def step(self, images: Tensor, masks: Tensor, iteration: int) -> float:
         """One update; returns the loss."""
@@ -184,7 +212,6 @@ class _Run:
 
     def evaluate(self, samples: Sequence[Sample], done: int) -> Evaluation:
         """Measure; keep the best network so far, and the newest to go on from."""
-        self._check_positions(done)
         write_snapshot(self.out / "snapshots", self.model, done)
         evaluation = evaluate(
             self.model,
@@ -213,6 +240,7 @@ class _Run:
         )
 
     def write(self, name: str, done: int, evaluation: Evaluation | None, *, resumable: bool = True) -> Path:
+        self._check_positions(done)
         training: dict[str, Any] = {}
         if resumable:
             training = {

@@ -174,8 +174,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(1, device=device).item()  # meta has no values
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DeviceError(
             "--device", needed="a device of this machine", got=f"{name} ({reason})", fix="Try cpu."

@@ -22,7 +22,7 @@ def main() -> None:
             irregular="backbone.layer3",
             device="auto",
             seed=0,
-            iterations=6000,
+            iterations=2500,
             on_progress=lambda kind, p: p.iteration % 500 == 0 and print(kind, p, flush=True),
         )
         for kind in KINDS:

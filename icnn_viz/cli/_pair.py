@@ -54,6 +54,7 @@ def train_pair(
             prepared.transform,
             config,
             out / kind,
+            overwrite=True,
             device=choose_device(device),
             on_progress=lambda progress, kind=kind: on_progress(kind, progress),
         )

@@ -31,7 +31,7 @@ def say(what: str, json: JsonOption = False) -> None:
         raise KeyboardInterrupt
     with make_progress() as progress:
         progress.advance(progress.add_task("working", total=1))
-    make_console(json=json).print("[bold]a table[/bold]")
+    make_console(json=json).print("a table of blocks[0] and :smile:")
     logging.getLogger("icnn_core.x").debug("a detail")
     for number in range(200_000 if what == "much" else 0):
         print(number)
@@ -96,7 +96,7 @@ def test_output_is_plain_where_it_is_no_terminal(script: list[str]) -> None:
 def test_json_is_alone_on_stdout(script: list[str]) -> None:
     result = _run(script, "say", "x", "--json")
     assert json.loads(result.stdout) == {"said": "x"}
-    assert "a table" in result.stderr
+    assert "a table of blocks[0] and :smile:" in result.stderr
 
 
 def test_quiet_prints_no_table_and_verbose_prints_details(script: list[str]) -> None:

@@ -67,8 +67,14 @@ def test_train_says_what_it_replaced_and_goes_on(icnn, tmp_path):
     code, out, _ = icnn("train", *SMALL, "--irregular", "layer4", "--out", tmp_path)
     assert code == 0
     assert "backbone.layer4.conv1" in out
+    code, _, err = icnn("train", *SMALL, "--irregular", "layer4", "--out", tmp_path)
+    assert code == 1
+    assert "--overwrite" in err
     code, _, _ = icnn("train", *SMALL, "--irregular", "layer4", "--out", tmp_path, "--resume")
     assert code == 0
+    code, _, err = icnn("train", *SMALL, "--out", tmp_path, "--resume")
+    assert code == 1
+    assert "others for irregular" in err
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,11 @@ def test_state_copies_and_files():
         (ArgumentError, {"groups": 2}),
         (ArgumentError, {"padding": "same", "stride": 2}),
         (ArgumentError, {"kernel_size": (3, 3, 3)}),
+        (ArgumentError, {"kernel_size": 0}),
+        (ArgumentError, {"kernel_size": 3.0}),
+        (ArgumentError, {"stride": 0}),
+        (ArgumentError, {"padding": (-1, 0)}),
+        (NameNotFoundError, {"backend": "dens"}),
     ],
 )
 def test_refusals(error, arguments):

@@ -355,6 +355,8 @@ def test_explain_names_every_back_end():
         (ShapeError, {"positions": torch.zeros(2, 9, 3)}),
         (ShapeError, {"bias": torch.zeros(5)}),
         (DtypeError, {"x": torch.zeros(1, 2, 5, 6, dtype=torch.int64)}),
+        (DtypeError, {"bias": torch.zeros(4, dtype=torch.float64)}),
+        (ShapeError, {"weight": torch.zeros(4, 2, 0, 3)}),
         (DtypeError, {"weight": torch.zeros(4, 2, 3, 3, dtype=torch.float64)}),
         (DeviceError, {"positions": torch.zeros(2, 9, 2, device="meta")}),
         (ArgumentError, {"stride": 0}),

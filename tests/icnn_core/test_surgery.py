@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 from torch.nn.utils.parametrizations import weight_norm
 from torchvision.models import resnet18, resnet101
 from torchvision.models.segmentation import deeplabv3_resnet50, fcn_resnet50, lraspp_mobilenet_v3_large
@@ -45,6 +46,15 @@ def test_replaces_what_it_can_and_says_why_not():
     assert surgery.skipped["5"] == "transposed"
     torch.testing.assert_close(model(x), before, rtol=1e-5, atol=1e-5)
     assert make_irregular(model).skipped["1"] == "already irregular"
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated")
+def test_weights_computed_by_hooks_are_skipped():
+    old = nn.utils.weight_norm(nn.Conv2d(2, 2, 3))
+    pruned = prune.l1_unstructured(nn.Conv2d(2, 2, 3), "weight", amount=2)
+    surgery = make_irregular(nn.Sequential(old, pruned))
+    assert surgery.replaced == ()
+    assert all("computed from others" in reason for reason in surgery.skipped.values())
 
 
 def test_from_a_module_to_the_end_in_caffes_and_torchvisions_names():

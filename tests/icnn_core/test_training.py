@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from icnn_core import read_checkpoint
-from icnn_core.checkpoint import read_snapshots
 from icnn_core.errors import ArgumentError, CheckpointError, DeviceError, NameNotFoundError, TrainingError
 from icnn_core.training.config import PRESETS, TrainConfig, config_from, make_config, to_toml
 from icnn_core.training.evaluate import confusion_matrix, evaluate
@@ -24,12 +23,12 @@ from icnn_core.training.stream import training_batches
 SMALL = {"size": (40, 56), "train_images": 7, "val_images": 2, "batch_size": 3, "iterations": 6}
 
 
-def run(out, resume=False, on_progress=lambda progress: None, **settings):
+def run(out, resume=False, overwrite=False, on_progress=lambda progress: None, **settings):
     config = make_config("shapes", **({**SMALL, "irregular": "backbone.layer4"} | settings))
     ready = prepare(config)
     result = train(
         ready.model, ready.train_set, ready.val_samples, ready.transform, config, out,
-        resume=resume, on_progress=on_progress,
+        resume=resume, overwrite=overwrite, on_progress=on_progress,
     )  # fmt: skip
     return result, ready.model
 
@@ -44,10 +43,12 @@ def test_a_run_leaves_checkpoints_config_and_moved_positions(tmp_path):
     assert [p.iteration for p in seen] == list(range(1, 7))
     assert [p.iteration for p in seen if p.mean_iou is not None] == [4]
     assert sorted(os.listdir(tmp_path)) == ["best.pt", "config.toml", "last.pt", "snapshots"]
-    snapshots = read_snapshots(tmp_path / "snapshots")
-    assert list(snapshots) == [0, 4, 6]
-    assert torch.equal(snapshots[6]["classifier.fc1"], model.classifier.fc1.positions)
-    assert not torch.equal(snapshots[0]["classifier.fc1"], snapshots[4]["classifier.fc1"])
+    snapshots = [read_checkpoint(path) for path in sorted((tmp_path / "snapshots").iterdir())]
+    assert [int(snapshot.path.stem) for snapshot in snapshots] == [0, 4, 6]
+    first, middle, last = (s.state["classifier.fc1.positions"] for s in snapshots)
+    assert torch.equal(last, model.classifier.fc1.positions)
+    assert not torch.equal(first, middle)
+    assert [layer.sharing for layer in snapshots[0].irregular] == ["channel"] * 3
     checkpoint = read_checkpoint(result.checkpoint)
     assert checkpoint.metrics["mean_iou"] == result.evaluation.mean_iou
     assert checkpoint.dataset["name"] == "shapes"
@@ -80,6 +81,36 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path):
         ours, theirs = (read_checkpoint(tmp_path / d / name) for d in ("whole", "parts"))
         assert ours.metrics == theirs.metrics
     assert resumed.evaluation.mean_iou == whole.evaluation.mean_iou
+
+
+def test_resuming_under_other_settings_is_refused(tmp_path):
+    run(tmp_path)
+    with pytest.raises(CheckpointError, match=r"irregular='backbone\.layer4'.*others for irregular, lr"):
+        run(tmp_path, resume=True, irregular=None, lr=0.5)
+    run(tmp_path, resume=True, val_images=1)
+
+
+def test_a_run_is_replaced_only_on_request(tmp_path):
+    run(tmp_path, evaluate_every=2)
+    before = (tmp_path / "last.pt").read_bytes()
+    with pytest.raises(CheckpointError, match="--overwrite"):
+        run(tmp_path)
+    assert (tmp_path / "last.pt").read_bytes() == before
+    run(tmp_path, overwrite=True, iterations=1)
+    assert [path.stem for path in sorted((tmp_path / "snapshots").iterdir())] == ["00000000", "00000001"]
+
+
+def test_a_failed_evaluation_loses_no_training(tmp_path):
+    config = make_config("shapes", **SMALL)
+    ready = prepare(config)
+    with pytest.raises(OSError, match="corrupt"):
+        train(ready.model, ready.train_set, Corrupt(), ready.transform, config, tmp_path)
+    assert read_checkpoint(tmp_path / "last.pt").training["iteration"] == 6
+
+
+class Corrupt:
+    def __iter__(self):
+        raise OSError("corrupt")
 
 
 def test_resuming_needs_a_run(tmp_path):

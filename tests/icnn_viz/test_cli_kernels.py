@@ -14,9 +14,11 @@ import pytest
 import torch
 from torch import nn
 
+from icnn_core.errors import NameNotFoundError
 from icnn_core.surgery import make_irregular
 from icnn_viz.cli import main
 from icnn_viz.cli._views import to_file_names
+from icnn_viz.data import builtin_path
 
 Run = Callable[..., Any]
 
@@ -223,6 +225,12 @@ def test_dcls_layers_need_their_box(run_main: Run, tmp_path: Path) -> None:
     ended = run_main(main, "kernels", tmp_path / "dcls.pt", *arguments)
     assert ended.code == 0
     assert json.loads(ended.out)["layers"][0]["kernel_size"] == "9x9"
+
+
+def test_a_file_that_is_not_shipped_is_named() -> None:
+    with pytest.raises(NameNotFoundError, match="shapes-iregular"):
+        builtin_path("shapes-iregular.safetensors")
+    assert builtin_path("__init__.py").name == "__init__.py"
 
 
 def test_file_names_are_safe_and_distinct() -> None:

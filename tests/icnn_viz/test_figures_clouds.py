@@ -17,9 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from PIL import Image
 
-from icnn_core.errors import ArgumentError, DataError
+from icnn_core.errors import ArgumentError, DataError, NameNotFoundError
+from icnn_viz.figures.cloud_pages import draw_cloud_interactive
 from icnn_viz.figures.clouds import MAX_POINTS, draw_cloud
-from icnn_viz.figures.clouds_3d import draw_cloud_3d, draw_cloud_interactive
+from icnn_viz.figures.clouds_3d import draw_cloud_3d
+from icnn_viz.figures.heights import to_density
 from icnn_viz.figures.marks import view_half_width
 from icnn_viz.figures.style import get_look, slot_colours
 from icnn_viz.figures.write import write_figure
@@ -181,6 +183,45 @@ def test_the_third_axis_is_the_channel(make_cloud: MakeCloud) -> None:
     assert len(z) == 99
     for point_x, point_y, channel in zip(x, y, z, strict=True):
         assert (cloud.points[channel] == (point_y, point_x)).all(-1).any()
+
+
+def test_the_third_axis_may_be_the_weight(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(kernels=2, channels=3, sharing="none")
+    figure = draw_cloud_3d(cloud, height="weight")
+    (artist,) = _find(figure, "points")
+    x, y, z = (np.asarray(axis) for axis in artist._offsets3d)  # type: ignore[attr-defined]
+    for point_x, point_y, weight in zip(x, y, z, strict=True):
+        (where,) = np.argwhere((cloud.positions == (point_y, point_x)).all(-1))
+        assert weight == abs(cloud.weights[tuple(where)])
+    assert figure.axes[0].get_zlabel() == "|weight|"  # type: ignore[attr-defined]
+    trace = draw_cloud_interactive([cloud], height="weight").data[4]
+    np.testing.assert_allclose(trace.z, np.abs(cloud.weights[..., 4]).ravel(), rtol=1e-6)
+    np.testing.assert_array_equal(trace.customdata[4], (1, 1))
+
+
+def test_the_density_counts_every_point_where_it_lies(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=300, dilation=(3, 6), spread=0.5)
+    places, density = to_density(cloud, 12.0, cells=96)
+    cell = places[1] - places[0]
+    assert density.sum() * cell**2 == pytest.approx(9, rel=1e-3)  # nine slots a shape
+    y, x = np.unravel_index(density.argmax(), density.shape)
+    assert np.abs(cloud.slots - (places[y], places[x])).sum(-1).min() < 0.5
+    near = np.abs(places + 3) < 1.5, np.abs(places - 6) < 1.5  # round the slot (-3, 6)
+    assert density[np.ix_(*near)].sum() * cell**2 == pytest.approx(1, abs=0.1)
+    undeformed = make_cloud(spread=0.0)
+    assert np.isfinite(to_density(undeformed, 5.0)[1]).all()
+
+
+def test_the_third_axis_may_be_the_density(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud()
+    assert _find(draw_cloud_3d(cloud, height="density"), "density")
+    figure = draw_cloud_interactive([cloud, make_cloud("b")], height="density")
+    assert [type(trace).__name__ for trace in figure.data] == ["Surface", "Surface"]
+    _, density = to_density(cloud, view_half_width([cloud]), 56)
+    np.testing.assert_allclose(figure.data[0].z, density, rtol=1e-6)
+    for draw in (draw_cloud_3d, lambda cloud, height: draw_cloud_interactive([cloud], height=height)):
+        with pytest.raises(NameNotFoundError, match="Did you mean weight"):
+            draw(cloud, height="weigth")
 
 
 def test_the_page_has_a_trace_per_slot_and_a_menu_of_layers(make_cloud: MakeCloud) -> None:

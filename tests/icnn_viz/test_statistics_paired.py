@@ -56,7 +56,8 @@ def test_a_pixel_with_one_network_alone_does_not_count() -> None:
 
 
 def test_intervals_cover_though_pixels_of_an_image_go_together() -> None:
-    """40 images of 5 pixels that share their image's deviation: 95 % intervals must cover 0 about 95 times in 100."""
+    """40 images of 5 pixels that share their image's deviation: 95 % intervals must cover 0 about 95 times
+    in 100."""
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(200):

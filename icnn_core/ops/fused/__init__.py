@@ -1,8 +1,8 @@
 """The fast back end on CUDA: Triton kernels that sample, blend and multiply at once. Importing this loads no Triton.
 
-Bilinear, with positions (1, K, 2) or (C_in, K, 2). Nothing is launched differently for other values of the positions, no
-atomics are used, and sums are formed in float32 in a fixed order. Under `TRITON_INTERPRET=1`, set before Triton is first
-imported, the same kernels run on the CPU, slowly.
+Bilinear, with positions (1, K, 2) or (C_in, K, 2). The positions' values are never looked at before a launch, no
+atomics are used, and sums are formed in float32 in a fixed order. Under `TRITON_INTERPRET=1`, set before Triton is
+first imported, the same kernels run on the CPU, slowly.
 """
 
 from __future__ import annotations

@@ -1,17 +1,21 @@
 """Triton kernels of the irregular convolution on CUDA. Imported only when a call is served.
 
-A *row* is a pair (channel, tap), numbered channel·K + tap as in the weights. It has an integer corner, the upper left of
-its four neighbours, and a fraction.
+A *row* is a pair (channel, tap), numbered channel·K + tap as in the weights. It has an integer corner, the upper left
+of its four neighbours, and a fraction.
 
-*Planes* are images with a margin of zeros, (N, C, pitch): (y, x) lies at (y + 1)·(width + 2) + x + 1. Any pixel, however
-far outside, is read without a condition after one unsigned minimum, `_clip`.
+*Planes* are images with a margin of zeros, (N, C, pitch): (y, x) lies at (y + 1)·(width + 2) + x + 1. Any pixel,
+however far outside, is read without a condition after one unsigned minimum, `_clip`.
 
-A *lane* is four pixels above each other, (4·s, j) to (4·s + 3, j), numbered s·width + j: at stride 1 their four
-neighbours are five pairs, ten loads instead of sixteen. Lanes of one row are contiguous in memory at each of these loads.
-*Quads* are images in that order, (N, C, pitch): (4·s + t, j) lies at 4·(s·width + j) + t, rows past the last are 0.
+A *lane* is four pixels above each other, (4·s, j) to (4·s + 3, j), numbered s·width + j. At stride 1 their neighbours
+are five pairs, ten loads instead of sixteen; consecutive lanes read consecutive addresses. *Quads* are images in that
+order, (N, C, pitch): (4·s + t, j) lies at 4·(s·width + j) + t, and rows past the last are 0.
 
-A tile is a run of lanes or pixels of one image, so that an index within a plane fits 32 bits; what counts planes has 64.
+A tile is a run of lanes or pixels of one image, so that an index within a plane fits 32 bits; what counts planes has
+64.
 """
+
+# pyright: reportArgumentType=false, reportAssignmentType=false, reportGeneralTypeIssues=false
+# `tl.constexpr` marks what the compiler must know; callers pass plain numbers.
 
 from __future__ import annotations
 
@@ -21,25 +25,15 @@ import triton.language as tl
 _FAR = tl.constexpr(-(1 << 29))  # added to any corner or pixel it stays negative, without overflow
 _LARGEST = tl.constexpr(float(1 << 29))
 _SIZES = [
-    *(
-        "rows",
-        "position_rows",
-        "taps",
-        "kernels",
-        "groups",
-        "channels",
-        "tiles",
-        "all_tiles",
-        "tiles_per_part",
-    ),
-    *("height", "width", "out_height", "out_width", "stride_y", "stride_x", "padding_y", "padding_x"),
-    *("lowest_y", "lowest_x", "highest_y", "highest_x", "tiles_per_part"),
-    *("first_image", "first_group", "first_channel", "chunk_groups", "chunk_channels", "chunk_rows"),
-]
+    "rows", "group_rows", "position_rows", "taps", "kernels", "groups", "channels", "tiles", "all_tiles",
+    "tiles_per_part", "height", "width", "out_height", "out_width", "stride_y", "stride_x", "stride_n", "stride_h",
+    "padding_y", "padding_x", "lowest_y", "lowest_x", "highest_y", "highest_x",
+    "first_image", "first_group", "first_channel", "chunk_groups", "chunk_channels", "chunk_rows",
+]  # fmt: skip
 """Arguments whose value, or divisibility by 16, is no reason to compile anew; that of the others widens loads."""
 
 
-@triton.jit(do_not_specialize=_SIZES)
+@triton.jit(do_not_specialize=_SIZES, do_not_specialize_on_alignment=["stride_c", "stride_w"])
 def copy_kernel(
     image, copy, channels, height, width, tiles, stride_n, stride_c, stride_h, stride_w, pitch,
     TO_QUADS: tl.constexpr, CHANNELS: tl.constexpr, PIXELS: tl.constexpr,
@@ -99,7 +93,7 @@ def _to_integer(floor):
 
 @triton.jit
 def _clip(index, size):
-    """An index that counts from the margin; size + 1, where zeros are, for any outside. Negative ones are large here."""
+    """An index counted from the margin; size + 1, where zeros are, for any outside. A negative one is large here."""
     last = size.to(tl.uint32) + 1
     return tl.minimum(index.to(tl.uint32, bitcast=True), last).to(tl.int32, bitcast=True)
 
@@ -127,10 +121,10 @@ def _pairs(planes, y, x, step, height, width, SHARED: tl.constexpr):
         e, f = _pair(planes, y + step, x, height, width)
         g, h = _pair(planes, y + step + 1, x, height, width)
         i, j = _pair(planes, y + 2 * step, x, height, width)
-        k, l = _pair(planes, y + 2 * step + 1, x, height, width)
-        m, n = _pair(planes, y + 3 * step, x, height, width)
-        o, p = _pair(planes, y + 3 * step + 1, x, height, width)
-        found = (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)
+        k, m = _pair(planes, y + 2 * step + 1, x, height, width)
+        n, o = _pair(planes, y + 3 * step, x, height, width)
+        p, q = _pair(planes, y + 3 * step + 1, x, height, width)
+        found = (a, b, c, d, e, f, g, h, i, j, k, m, n, o, p, q)
     return found
 
 
@@ -141,7 +135,7 @@ def _across(pairs, number: tl.constexpr, left, right):
 
 @triton.jit
 def _blend(pairs, pixel: tl.constexpr, upper, lower, left, right, SHARED: tl.constexpr):
-    """Equation 3 for one of a lane's four pixels, with the weights of the upper and lower row, left and right column."""
+    """Equation 3 for one of a lane's pixels, with the weights of the upper and lower row, left and right column."""
     first: tl.constexpr = pixel if SHARED else 2 * pixel
     return _across(pairs, first, left, right) * upper + _across(pairs, first + 1, left, right) * lower
 
@@ -203,9 +197,9 @@ def forward_kernel(
 ):  # fmt: skip
     """out = weight · samples: a block of kernels by a tile of lanes, summed over a group's rows.
 
-    KERNELS is wide, so that each sample is used many times. The next rows are fetched while the matrix units work on the
-    last. `kernels` and `group_rows` are per group. x is planes, weight (all kernels, row_pitch) with zeros from group_rows
-    on, out an image.
+    KERNELS is wide, so that each sample is used many times. The next rows are fetched while the matrix units work on
+    the last. `kernels` and `group_rows` are per group. x is planes, weight (all kernels, row_pitch) with zeros from
+    group_rows on, out an image.
     """
     LANES: tl.constexpr = PIXELS // 4
     blocks = tl.cdiv(kernels, KERNELS)
@@ -389,12 +383,12 @@ def gather_kernel(
     """The gradients of x and of the positions, seen from the input: a tile of one channel's lanes.
 
     Pixel q is neighbour (a, b) of output pixel (i, j) where stride·(i, j) + corner + (a, b) = q. A tap's four such
-    outputs, blended as in equation 3, are its part of the gradient at q; x[q] times their slopes, summed over q, is the
-    gradient of its position; x[q] times their blend, that of its weight. One set of loads serves all three.
+    outputs, blended as in equation 3, are its part of the gradient at q; x[q] times their slopes, summed over q, is
+    the gradient of its position; x[q] times their blend, that of its weight. One set of loads serves all three.
 
     DEPTHWISE: the source is grad_out, planes (N, channels · MULTIPLIER, out_pitch), to be multiplied by the weights
-    (channels · MULTIPLIER, taps); else it is a chunk's column, planes (images, chunk_channels · taps, out_pitch). x is
-    planes, grad_x an image. Partial sums: by_position (images · tiles, 2, chunk_channels · taps), by_weight
+    (channels · MULTIPLIER, taps); else it is a chunk's column, planes (images, chunk_channels · taps, out_pitch). x
+    is planes, grad_x an image. Partial sums: by_position (images · tiles, 2, chunk_channels · taps), by_weight
     (images · tiles, channels · MULTIPLIER · taps).
     """
     SHARED: tl.constexpr = STRIDE_Y * STRIDE_X == 1

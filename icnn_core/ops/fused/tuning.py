@@ -22,7 +22,7 @@ _lock = threading.RLock()
 
 @dataclass(frozen=True)
 class Config:
-    """Elements of a block along kernels (output channels), pixels and rows (input channels · taps); warps; loads in flight."""
+    """A block's size along kernels (output channels), pixels and rows (channels · taps); warps; loads in flight."""
 
     kernels: int
     pixels: int
@@ -38,8 +38,8 @@ CONFIGS: dict[tuple[str, str], tuple[Config, ...]] = {
         Config(kernels=128, pixels=128, rows=32, warps=8, stages=3),
         Config(kernels=128, pixels=64, rows=32, warps=4, stages=3),
         Config(kernels=64, pixels=64, rows=32, warps=4, stages=3),
-        Config(kernels=32, pixels=128, rows=32, warps=4, stages=3),
-        Config(kernels=16, pixels=128, rows=32, warps=4, stages=3),
+        Config(kernels=32, pixels=64, rows=32, warps=4, stages=3),
+        Config(kernels=16, pixels=128, rows=16, warps=4, stages=3),
     ),
     ("column", "matrix"): (
         Config(kernels=64, pixels=128, rows=128, warps=8, stages=3),
@@ -93,8 +93,8 @@ def run_fastest(
 
     `sizes` begin with the output channels of a group; calls are alike if all sizes have the same next power of 2.
 
-    Nothing is timed while a CUDA graph is captured, where deterministic algorithms are asked for (the choice decides the
-    order of sums), or in the interpreter: then the first configuration that fits the GPU runs.
+    Nothing is timed while a CUDA graph is captured, where deterministic algorithms are asked for (the choice decides
+    the order of sums), or in the interpreter: then the first configuration that fits the GPU runs.
     """
     tried = candidates(kernel, unit, sizes[0])
     if device.type != "cuda" or torch.are_deterministic_algorithms_enabled():
@@ -136,7 +136,8 @@ def _milliseconds(config: Config, launch: Callable[[Config], object], repeats: i
 
 
 def _choices_file() -> Path:
-    return Path(triton.knobs.cache.dir) / "icnn-fused.json"
+    folder = triton.knobs.cache.dir  # pyright: ignore[reportAttributeAccessIssue]
+    return Path(folder) / "icnn-fused.json"
 
 
 @functools.cache

@@ -1,0 +1,285 @@
+"""The Triton kernels, interpreted on the CPU, against torchvision's deformable convolution in float64.
+
+The interpreter must be asked for before Triton is first imported, so this file runs itself in a child process, which
+reads calls and writes outputs and gradients.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torchvision.ops import deform_conv2d
+
+from icnn_core.ops import fused, irregular_conv2d
+from icnn_core.ops.fused.sizes import cut_column
+from icnn_core.ops.geometry import Geometry, regular_slots
+
+Call = dict[str, Any]
+NAMES = ("out", "x", "weight", "positions", "bias")
+TOLERANCE = {torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}  # of norms, relative
+CASES: dict[str, dict[str, Any]] = {
+    "strided": {"c_in": 6, "c_out": 4, "kernel": (3, 2), "size": (5, 4), "stride": (2, 1), "padding": (1, 0),
+                "dilation": (2, 1), "groups": 2},
+    "strided along x": {"stride": (1, 2), "kernel": (1, 3), "padding": (0, 2)},
+    "one shape a layer": {"shapes": 1, "bias": False},
+    "even kernel": {"kernel": (2, 4), "dilation": (1, 3), "padding": (1, 4), "batch": 1},
+    "several tiles": {"size": (9, 130), "batch": 1, "c_in": 2, "c_out": 3, "kernel": (1, 2)},
+    "depthwise": {"groups": 3, "c_out": 6, "kernel": (2, 1)},
+    "strided depthwise": {"groups": 3, "c_out": 3, "kernel": (1, 2), "stride": (2, 3), "dtype": torch.float16},
+    "float16": {"dtype": torch.float16},
+    "bfloat16": {"dtype": torch.bfloat16},
+    "other strides in memory": {"permuted": True},
+    "on the lattice": {"lattice": True},
+    "far away": {"odd": 1e7},
+    "far away, the other side": {"odd": -1e7, "stride": (2, 1)},
+    "a workspace of one channel": {"workspace": 1},
+    "a workspace of one image": {"workspace": 16_000, "batch": 3, "kernel": (1, 2)},
+}  # fmt: skip
+NON_FINITE = {"not a number": float("nan"), "infinite": float("-inf")}
+
+
+def make_call(
+    *,
+    batch: int = 2,
+    c_in: int = 3,
+    c_out: int = 5,
+    size: tuple[int, int] = (7, 6),
+    kernel: tuple[int, int] = (2, 3),
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+    shapes: int | None = None,
+    bias: bool = True,
+    dtype: torch.dtype = torch.float32,
+    permuted: bool = False,
+    lattice: bool = False,
+    odd: float | None = None,
+    workspace: int = 1 << 20,
+) -> Call:
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    geometry = Geometry(batch, c_in, c_out, size, kernel, stride, padding, dilation, groups)
+    moved = 1.7 * random(shapes or c_in, geometry.taps, 2)
+    positions = regular_slots(kernel, dilation) + (moved.round() if lattice else moved)
+    if odd is not None:
+        positions[-1, 1, 0] = odd
+    x, grad_out = random(batch, c_in, *size).to(dtype), random(batch, c_out, *geometry.output_size).to(dtype)
+    if permuted:
+        x = x.to(memory_format=torch.channels_last)
+        grad_out = grad_out[..., :1].expand(-1, -1, -1, geometry.output_size[1])
+    weight = (random(c_out, c_in // groups, *kernel) / 3).to(dtype)
+    tensors = {
+        "x": x,
+        "weight": weight,
+        "positions": positions,
+        "bias": random(c_out).to(dtype) if bias else None,
+    }
+    return {**tensors, "grad_out": grad_out, "geometry": geometry, "workspace": workspace}
+
+
+def serve(path: Path) -> None:
+    """In the child: answer every call of a file with output and gradients."""
+    from icnn_core.ops.fused import device, passes
+
+    _multiply_bfloat16()
+    calls = torch.load(path, weights_only=False)
+    answers: dict[object, tuple[Tensor | None, ...]] = {}
+    for name, call in calls.items():
+        for module in (device, passes):
+            module.workspace_bytes = lambda _, size=call["workspace"]: size
+        answers[name] = _run_publicly(call)
+    answers |= _run_configurations(calls["configurations"])
+    torch.save(answers, path)
+
+
+def _run_publicly(call: Call) -> tuple[Tensor | None, ...]:
+    tensors = {name: call[name] if call[name] is None else call[name].requires_grad_() for name in NAMES[1:]}
+    g = call["geometry"]
+    sizes = {"stride": g.stride, "padding": g.padding, "dilation": g.dilation, "groups": g.groups}
+    out = irregular_conv2d(**tensors, **sizes, backend="fused")
+    out.backward(call["grad_out"])
+    return out.detach(), *(tensor if tensor is None else tensor.grad for tensor in tensors.values())
+
+
+def _run_configurations(call: Call) -> dict[object, tuple[Tensor | None, ...]]:
+    """Each with the usual ones for the other kernels; gradients that a kernel takes no part in are None."""
+    from icnn_core.ops.fused import tuning
+
+    usual, answers = tuning.candidates, {}
+    x, weight, positions, bias = (call[name] for name in NAMES[1:])
+    needs = {"weight": (False, True, False, False), "column": (True, False, True, False)}
+    for (kernel, unit), configs in tuning.CONFIGS.items():
+        for config in configs:
+            tuning.candidates = lambda name, *rest, it=(kernel, config): (
+                it[1:] if name == it[0] else usual(name, *rest)
+            )
+            if kernel == "forward":
+                found = fused.forward(x, weight, positions, bias, call["geometry"]), None, None, None, None
+            else:
+                gradients = fused.backward(
+                    call["grad_out"], x, weight, positions, call["geometry"], needs[kernel]
+                )
+                found = None, *gradients
+            answers[kernel, unit, config] = found
+    return answers
+
+
+def _multiply_bfloat16() -> None:
+    """The interpreter keeps bfloat16 as its bits and multiplies those; give it the numbers."""
+    import triton.language as tl
+    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+    usual = InterpreterBuilder.create_dot
+
+    def number(handle: TensorHandle) -> TensorHandle:
+        if handle.dtype.scalar != tl.bfloat16:
+            return handle
+        return TensorHandle((handle.data.astype(np.uint32) << 16).view(np.float32), tl.float32)
+
+    def create_dot(self, a, b, *rest):
+        return usual(self, number(a), number(b), *rest)
+
+    InterpreterBuilder.create_dot = create_dot
+
+
+def oracle(call: Call) -> tuple[Tensor | None, ...]:
+    """Output and gradients of torchvision's operator, its offsets constant over the image, in float64."""
+    geometry = call["geometry"]
+    tensors = [None if call[name] is None else call[name].double().requires_grad_() for name in NAMES[1:]]
+    x, weight, positions, bias = tensors
+    offsets = (positions - regular_slots(geometry.kernel_size, geometry.dilation).double()).expand(
+        x.shape[1], -1, -1
+    )
+    offsets = offsets.reshape(1, -1, 1, 1).expand(x.shape[0], -1, *geometry.output_size)
+    out = deform_conv2d(x, offsets, weight, bias, geometry.stride, geometry.padding, geometry.dilation)
+    leaves = [tensor for tensor in tensors if tensor is not None]
+    gradients = iter(torch.autograd.grad(out, leaves, call["grad_out"].double()))
+    return out.detach(), *(None if tensor is None else next(gradients) for tensor in tensors)
+
+
+@pytest.fixture(scope="module")
+def calls() -> dict[str, Call]:
+    made = {name: make_call(**options) for name, options in CASES.items()}
+    made |= {name: make_call(odd=value) for name, value in NON_FINITE.items()}
+    return made | {
+        "configurations": make_call(c_out=18, c_in=2, size=(3, 35), kernel=(1, 2), padding=(0, 1), batch=1)
+    }
+
+
+@pytest.fixture(scope="module")
+def answers(
+    calls: dict[str, Call], tmp_path_factory: pytest.TempPathFactory
+) -> dict[Any, tuple[Tensor | None, ...]]:
+    triton = pytest.importorskip("triton", reason="Triton is not installed")
+    if triton.__version__ < "3.7" and np.lib.NumpyVersion(np.__version__) >= "2.4.0":
+        pytest.skip(f"the interpreter of Triton {triton.__version__} needs NumPy < 2.4")
+    path = tmp_path_factory.mktemp("fused") / "calls.pt"
+    torch.save(calls, path)
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, __file__, path], env=environment, check=True)
+    return torch.load(path, weights_only=False)
+
+
+def assert_close(
+    ours: tuple[Tensor | None, ...], theirs: tuple[Tensor | None, ...], dtype: torch.dtype
+) -> None:
+    for name, mine, other in zip(NAMES, ours, theirs, strict=True):
+        if mine is not None and other is not None:
+            error = torch.linalg.vector_norm(mine.double() - other) / torch.linalg.vector_norm(other)
+            assert error < TOLERANCE[dtype], (name, float(error))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equals_torchvision(name, calls, answers):
+    call = calls[name]
+    assert_close(answers[name], oracle(call), call["x"].dtype)
+    for tensor_name, tensor in zip(NAMES[1:], answers[name][1:], strict=True):
+        assert (tensor is None) == (call[tensor_name] is None)
+        if tensor is not None:
+            assert tensor.dtype == call[tensor_name].dtype
+            assert tensor.shape == call[tensor_name].shape
+
+
+def test_every_configuration_computes_the_same(calls, answers):
+    expected = oracle(calls["configurations"])
+    by_kernel = {key: answer for key, answer in answers.items() if isinstance(key, tuple)}
+    written = {"forward": "out", "weight": "weight", "column": "x"}
+    assert {kernel for kernel, _, _ in by_kernel} == set(written)
+    for key, answer in by_kernel.items():
+        assert answer[NAMES.index(written[key[0]])] is not None
+        assert_close(answer, expected, torch.float32)
+
+
+@pytest.mark.parametrize("name", NON_FINITE)
+def test_a_position_that_is_not_finite_poisons_what_uses_it_and_nothing_else(name, calls, answers):
+    out, *gradients = answers[name]
+    poisoned = [torch.zeros_like(gradient, dtype=torch.bool) for gradient in gradients]
+    poisoned[0][:, -1] = True  # the channel's gradient: it may lie anywhere
+    poisoned[1].flatten(2)[:, -1, 1] = True
+    poisoned[2][-1, 1] = True
+    assert out.isnan().all()
+    elsewhere = oracle({**calls[name], "positions": calls["far away"]["positions"]})[1:]
+    for mine, other, where in zip(gradients, elsewhere, poisoned, strict=True):
+        assert torch.equal(mine.isnan(), where)
+        torch.testing.assert_close(mine[~where].double(), other[~where], rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_of_none_gives_nothing_and_zeros():
+    pytest.importorskip("triton", reason="Triton is not installed")
+    call = make_call(batch=0)
+    out = fused.forward(*(call[name] for name in NAMES[1:]), call["geometry"])
+    assert out.shape == (0, 5, *call["geometry"].output_size)
+    needs = (True, True, True, True)
+    gradients = fused.backward(out, *(call[name] for name in NAMES[1:4]), call["geometry"], needs)
+    for name, gradient in zip(NAMES[1:], gradients, strict=True):
+        assert torch.equal(gradient, torch.zeros_like(call[name]))
+
+
+@pytest.mark.parametrize("budget", [1, 40, 100, 150, 310, 10_000])
+def test_the_column_is_cut_into_parts_that_fit_and_cover_it_once(budget):
+    geometry = Geometry(5, 6, 4, (7, 9), (1, 2), (1, 1), (0, 0), (1, 1), 2)
+    seen = torch.zeros(5, 2, 6)  # images, groups, rows of a group
+    for chunk in cut_column(geometry, 10, budget):
+        first = chunk.first_image, chunk.first_group, chunk.first_row
+        ends = [at + count for at, count in zip(first, (chunk.images, chunk.groups, chunk.rows), strict=True)]
+        seen[first[0] : ends[0], first[1] : ends[1], first[2] : ends[2]] += 1
+        assert chunk.first_row % geometry.taps == chunk.rows % geometry.taps == 0
+        assert chunk.images * chunk.groups * chunk.rows * 10 <= max(budget, 20)
+    assert torch.equal(seen, torch.ones(5, 2, 6))
+
+
+def test_says_why_it_cannot_serve(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(fused, "_has_triton", lambda: False)
+    reasons = fused.unsupported_reasons(torch.zeros(4, 3, 9, 2), torch.float64, torch.device("cpu"))
+    for part in (
+        "runs on CUDA, and the input lies on cpu",
+        "the input is float64",
+        "shapes of its own",
+        "not installed",
+    ):
+        assert any(part in reason for reason in reasons), part
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(fused, "_has_triton", lambda: True)
+    assert fused.unsupported_reasons(torch.zeros(3, 9, 2), torch.float16, torch.device("cpu")) == []
+
+
+def test_is_imported_without_triton():
+    code = "import sys; sys.modules['triton'] = None; import icnn_core.ops.fused"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))

@@ -1,0 +1,440 @@
+"""The CPU back end against torchvision's deformable convolution, however its work is cut, and its place in PyTorch."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch.autograd import forward_ad
+from torchvision.ops import deform_conv2d
+
+from icnn_core.ops import gathered, reference, sampled
+from icnn_core.ops.geometry import Geometry, regular_slots
+from icnn_core.ops.registration import needs_native, run_sampled
+from icnn_core.ops.sampled import job as planning
+from icnn_core.ops.sampled import team
+
+ALL = (True, True, True, True)
+CASES = {  # batch, C_in, C_out, (H, W), kernel, stride, padding, dilation, groups
+    "torchvision's": Geometry(33, 6, 2, (5, 4), (3, 2), (2, 1), (1, 0), (2, 1), 2),
+    "even kernel": Geometry(2, 2, 3, (7, 9), (2, 4), (1, 2), (1, 3), (1, 1), 1),
+    "5×3": Geometry(2, 3, 4, (11, 8), (5, 3), (1, 1), (4, 1), (2, 1), 1),
+    "rows of several vectors": Geometry(2, 4, 6, (9, 53), (3, 3), (1, 1), (2, 1), (2, 1), 2),
+    "a row that fills its vectors": Geometry(1, 3, 2, (3, 18), (1, 3), (1, 1), (1, 0), (1, 1), 1),
+    "wide stride": Geometry(2, 3, 2, (10, 40), (3, 2), (3, 4), (1, 2), (1, 2), 1),
+    "depthwise": Geometry(3, 5, 5, (6, 21), (3, 5), (1, 1), (1, 2), (1, 1), 5),
+    "depthwise, two kernels a channel": Geometry(2, 3, 6, (9, 7), (2, 3), (1, 1), (2, 0), (1, 2), 3),
+    "depthwise, wide stride": Geometry(2, 3, 3, (11, 19), (3, 3), (2, 3), (1, 0), (1, 1), 3),
+    "one channel": Geometry(2, 1, 7, (6, 5), (3, 3), (1, 1), (1, 1), (1, 1), 1),
+}
+
+
+def make_tensors(geometry, shapes="channel", *, spread=1.5, dtype=torch.float64, seed=0):
+    """x, weight, positions, bias and a gradient of the output."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape):
+        return torch.randn(*shape, generator=generator, dtype=dtype)
+
+    g = geometry
+    lead = g.in_channels if shapes == "channel" else 1
+    positions = regular_slots(g.kernel_size, g.dilation).to(dtype) + spread * random(lead, g.taps, 2)
+    weight = random(g.out_channels, g.in_channels // g.groups, *g.kernel_size)
+    grad_out = random(g.batch, g.out_channels, *g.output_size)
+    return random(g.batch, g.in_channels, *g.input_size), weight, positions, random(g.out_channels), grad_out
+
+
+def run(geometry, x, weight, positions, bias, grad_out):
+    """Output and all gradients of the back end's two passes."""
+    out = sampled.forward(x, weight, positions, bias, geometry)
+    return out, *sampled.backward(grad_out, x, weight, positions, geometry, ALL)
+
+
+def differentiate(function, x, weight, positions, bias, grad_out):
+    inputs = [t.detach().requires_grad_() for t in (x, weight, positions, bias)]
+    out = function(*inputs)
+    return out.detach(), *torch.autograd.grad(out, inputs, grad_out)
+
+
+def deformable(geometry):
+    """torchvision's operator with offsets that are constant over the image: pairs (dy, dx) from the regular slots."""
+    g = geometry
+
+    def function(x, weight, positions, bias):
+        offset = positions.expand(g.in_channels, -1, -1) - regular_slots(g.kernel_size, g.dilation).to(
+            x.dtype
+        )
+        offset = offset.reshape(1, -1, 1, 1).expand(x.shape[0], -1, *g.output_size)
+        return deform_conv2d(x, offset, weight, bias, g.stride, g.padding, g.dilation)
+
+    return function
+
+
+def assert_close(ours, theirs, tolerance=1e-10):
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=tolerance, atol=tolerance)
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("shapes", ["layer", "channel"])
+@pytest.mark.parametrize("spread", [0.4, 6.0])
+@pytest.mark.parametrize("name", CASES)
+def test_equals_torchvision(name, spread, shapes):
+    tensors = make_tensors(CASES[name], shapes, spread=spread)
+    assert_close(run(CASES[name], *tensors), differentiate(deformable(CASES[name]), *tensors))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_single_precision_differs_by_rounding(name):
+    tensors = make_tensors(CASES[name])
+    singles = run(CASES[name], *(t.float() for t in tensors))
+    for single, double in zip(singles, run(CASES[name], *tensors), strict=True):
+        assert single.dtype == torch.float32
+        assert (single - double).abs().max() <= 2e-6 * (1 + double.abs().max())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_images(name):
+    empty = dataclasses.replace(CASES[name], batch=0)
+    out, grad_x, *others = run(empty, *make_tensors(empty))
+    assert out.shape == (0, empty.out_channels, *empty.output_size)
+    assert grad_x.shape == (0, empty.in_channels, *empty.input_size)
+    assert all(torch.equal(gradient, torch.zeros_like(gradient)) for gradient in others)
+
+
+def test_any_strides_in_memory():
+    geometry = CASES["torchvision's"]
+    tensors = make_tensors(geometry)
+    strided = [t.transpose(0, -1).contiguous().transpose(0, -1) for t in tensors]
+    strided[0] = tensors[0].to(memory_format=torch.channels_last)
+    strided[4] = torch.stack([tensors[4], tensors[4]], -1)[..., 1]
+    assert not any(t.is_contiguous() for t in (*strided[:3], strided[4]))
+    assert_close(run(geometry, *strided), run(geometry, *tensors), 0)
+    constant = torch.ones((), dtype=torch.float64).expand_as(tensors[4])
+    assert_close(run(geometry, *tensors[:4], constant), run(geometry, *tensors[:4], constant.contiguous()), 0)
+
+
+@pytest.mark.parametrize("tile_bytes", [1, 4000])
+@pytest.mark.parametrize("pixels", [1, 90])
+@pytest.mark.parametrize("name", ["rows of several vectors", "wide stride", "5×3"])
+def test_however_the_work_is_cut(name, pixels, tile_bytes, threads, monkeypatch):
+    geometry = CASES[name]
+    tensors = make_tensors(geometry, spread=3.0)
+    whole = run(geometry, *tensors)
+    monkeypatch.setattr(planning, "_TILE_BYTES", tile_bytes)
+    monkeypatch.setattr(planning, "_BLOCK_PIXELS", pixels)
+    monkeypatch.setattr(planning, "_LEAST_PIXELS", 1)
+    plan = planning.make_plan("backward", geometry, geometry.in_channels, 8, threads)
+    assert plan.units > 1 or geometry.in_channels == 1
+    assert plan.record["block_rows"] < geometry.output_size[0]
+    assert_close(run(geometry, *tensors), whole, 1e-12)
+
+
+def test_memory_and_work_do_not_depend_on_positions():
+    """They are planned from sizes alone; positions far away then only read zeros."""
+    geometry = CASES["rows of several vectors"]
+    x, weight, positions, bias, grad_out = make_tensors(geometry)
+    for far in (1e7, -1e7, 1e18, -torch.finfo(torch.float64).max):
+        moved = positions.clone()
+        moved[:, ::2, 0] = far
+        moved[:, 1::2, 1] = far
+        out, grad_x, grad_weight, grad_positions, _ = run(geometry, x, weight, moved, bias, grad_out)
+        assert torch.equal(out, bias[:, None, None].expand_as(out))
+        for gradient in (grad_x, grad_weight, grad_positions):
+            assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+@pytest.mark.parametrize(
+    "name", ["even kernel", "rows of several vectors", "depthwise", "depthwise, wide stride"]
+)
+def test_on_the_lattice_and_on_the_border(name):
+    """Whole-pixel positions from inside to just outside: there the specification has the right-hand derivative."""
+    geometry = CASES[name]
+    x, weight, positions, bias, grad_out = make_tensors(geometry)
+    centre = torch.tensor(geometry.centre, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(1)
+    low, high = -max(geometry.input_size) - 1, max(geometry.input_size) + 2
+    whole = torch.randint(low, high, positions.shape, generator=generator).double()
+    tensors = x, weight, whole - centre, bias, grad_out
+    expected = differentiate(lambda *t: reference.forward(*t, geometry), *tensors)
+    assert expected[3].count_nonzero()
+    assert_close(run(geometry, *tensors), expected)
+
+
+def test_right_hand_derivative_by_hand():
+    geometry = Geometry(1, 1, 1, (1, 3), (1, 1), (1, 1), (0, 0), (1, 1), 1)
+    x = torch.tensor([[[[1.0, 10.0, 100.0]]]])
+    *_, grad_positions, _ = run(
+        geometry,
+        x,
+        torch.ones(1, 1, 1, 1),
+        torch.zeros(1, 1, 2),
+        torch.zeros(1),
+        torch.tensor([[[[1.0, 0, 0]]]]),
+    )
+    assert grad_positions.flatten().tolist() == [-1.0, 9.0]  # below the image there are zeros
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", ["torchvision's", "depthwise"])
+def test_lost_positions_spoil_their_own_group_alone(name, bad):
+    geometry = CASES[name]
+    tensors = make_tensors(geometry)
+    lost = tensors[2].clone()
+    lost[0, 1, 1] = bad
+    good = run(geometry, *tensors)
+    out, grad_x, grad_weight, grad_positions, grad_bias = run(geometry, *tensors[:2], lost, *tensors[3:])
+    kernels, channels = (n // geometry.groups for n in (geometry.out_channels, geometry.in_channels))
+    assert out[:, :kernels].isnan().all()
+    assert grad_x[:, 0].isnan().all()
+    assert grad_weight.flatten(2)[:kernels, 0, 1].isnan().all()
+    assert grad_positions[0, 1].isnan().all()
+    assert_close(
+        (out[:, kernels:], grad_x[:, channels:], grad_weight[kernels:], grad_positions[channels:], grad_bias),
+        (good[0][:, kernels:], good[1][:, channels:], good[2][kernels:], good[3][channels:], good[4]),
+        0,
+    )
+    assert grad_positions[0, 2:].isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["wide stride", "depthwise"])
+@pytest.mark.parametrize("wanted", [0, 1, 2, 3])
+def test_only_the_gradient_that_is_wanted(name, wanted):
+    geometry = CASES[name]
+    x, weight, positions, _, grad_out = tensors = make_tensors(geometry)
+    needs = tuple(i == wanted for i in range(4))
+    gradients = sampled.backward(grad_out, x, weight, positions, geometry, needs)
+    assert [gradient is not None for gradient in gradients] == list(needs)
+    torch.testing.assert_close(gradients[wanted], run(geometry, *tensors)[1 + wanted], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_positions_of_another_dtype(dtype):
+    geometry = CASES["5×3"]
+    tensors = [t.to(dtype) for t in make_tensors(geometry)]
+    other = torch.float64 if dtype == torch.float32 else torch.float32
+    tensors[2] = tensors[2].to(other)
+    ours = run(geometry, *tensors)
+    assert ours[3].dtype == other
+    assert_close(ours, differentiate(lambda *t: reference.forward(*t, geometry), *tensors), 1e-4)
+
+
+@pytest.mark.parametrize("name", ["rows of several vectors", "depthwise"])
+def test_several_callers_at_once(name, threads):
+    geometry = CASES[name]
+    sets = [make_tensors(geometry, seed=seed) for seed in range(4)]
+    alone = [run(geometry, *tensors) for tensors in sets]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda i: run(geometry, *sets[i % 4]), range(24)))
+    for i, results in enumerate(together):
+        assert_close(results, alone[i % 4], 0)
+
+
+@pytest.mark.parametrize("name", ["rows of several vectors", "depthwise"])
+def test_without_the_team_and_the_blas_of_torch(name, monkeypatch):
+    geometry = CASES[name]
+    tensors = make_tensors(geometry)
+    expected = run(geometry, *tensors)
+    monkeypatch.setattr(team, "_openmp", lambda: None)
+    monkeypatch.setattr(team, "_torch_library", lambda: None)
+    team.find_gemm.cache_clear()
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert_close(run(geometry, *tensors), expected, 1e-12)
+    finally:
+        torch.set_num_threads(before)
+        team.find_gemm.cache_clear()
+
+
+def test_where_nothing_can_be_cached(monkeypatch):
+    from icnn_core.ops.sampled import depthwise
+
+    compiler, asked = depthwise.compile_forward, []
+
+    def refuse(*arguments, **options):
+        asked.append(options)
+        if options:
+            raise RuntimeError("cannot cache function: no locator available")
+        return compiler(*arguments)
+
+    monkeypatch.setattr(depthwise, "compile_forward", refuse)
+    team.find_pass.cache_clear()
+    try:
+        test_equals_torchvision("depthwise", 0.4, "channel")
+    finally:
+        team.find_pass.cache_clear()
+    assert asked == [{"cache": True}, {}]
+
+
+def test_reasons():
+    cpu = torch.device("cpu")
+    assert sampled.unsupported_reasons(torch.float32, cpu, shared=True) == []
+    refused = sampled.unsupported_reasons(torch.bfloat16, torch.device("meta"), shared=False, gaussian=True)
+    for word, reason in zip(("meta", "bfloat16", "kernel", "bilinear"), refused, strict=True):
+        assert word in reason
+
+
+def operator_arguments(geometry):
+    sizes = [*map(list, (geometry.stride, geometry.padding, geometry.dilation)), geometry.groups]
+    x, weight, positions, bias, grad_out = (t.requires_grad_() for t in make_tensors(geometry, spread=0.4))
+    return (x, weight, positions, bias, *sizes), (grad_out, x, weight, positions, *sizes)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.parametrize("needs", [ALL, (False, True, True, False)])
+def test_opcheck(needs):
+    geometry = dataclasses.replace(CASES["torchvision's"], batch=2)
+    forward_arguments, backward_arguments = operator_arguments(geometry)
+    if needs == ALL:
+        torch.library.opcheck(torch.ops.icnn.sampled_conv2d.default, forward_arguments)
+    torch.library.opcheck(torch.ops.icnn.sampled_conv2d_backward.default, (*backward_arguments, list(needs)))
+
+
+@pytest.mark.parametrize("name", ["torchvision's", "depthwise, wide stride"])
+def test_gradcheck_and_gradgradcheck_off_the_lattice(name):
+    geometry = dataclasses.replace(CASES[name], batch=1)
+    x, weight, positions, bias, _ = make_tensors(geometry)
+    centre = torch.tensor(geometry.centre, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(2)
+    inside = 0.2 + 0.6 * torch.rand(positions.shape, generator=generator, dtype=torch.float64)
+    off = (positions + centre).floor() + inside - centre
+    tensors = [t.requires_grad_() for t in (x, weight, off, bias)]
+
+    def function(*inputs):
+        return run_sampled(*inputs, geometry)
+
+    assert torch.autograd.gradcheck(function, tensors)
+    assert torch.autograd.gradgradcheck(function, tensors)
+
+
+def third_derivatives(function, x, weight, positions):
+    """Through squares, so that the incoming gradients themselves depend on the inputs."""
+    inputs = [t.detach().requires_grad_() for t in (x, weight, positions)]
+    value = function(*inputs).square().sum()
+    for _ in range(2):
+        gradients = torch.autograd.grad(value, inputs, create_graph=True)
+        value = sum(gradient.square().sum() for gradient in gradients)
+    return torch.autograd.grad(value, inputs)
+
+
+def test_third_derivatives_equal_the_native_ones():
+    geometry = dataclasses.replace(CASES["torchvision's"], batch=2)
+    tensors = make_tensors(geometry, spread=0.4)[:3]
+    ours = third_derivatives(lambda *t: run_sampled(*t, None, geometry), *tensors)
+    theirs = third_derivatives(lambda *t: gathered.forward(*t, None, geometry), *tensors)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-9 * float(other.abs().max()))
+
+
+def test_double_backward_where_some_inputs_are_constant():
+    geometry = dataclasses.replace(CASES["5×3"], batch=1)
+    x, weight, positions, *_ = make_tensors(geometry)
+
+    def second(function):
+        p = positions.detach().requires_grad_()
+        (first,) = torch.autograd.grad(
+            function(x, weight, p, None, geometry).square().sum(), p, create_graph=True
+        )
+        return torch.autograd.grad(first.square().sum(), p)
+
+    assert_close(second(run_sampled), second(gathered.forward), 1e-8)
+
+
+def test_autocast_computes_in_float32_and_rounds():
+    geometry = CASES["5×3"]
+    x, weight, positions, bias, _ = (t.float() for t in make_tensors(geometry))
+    expected = run_sampled(x, weight, positions, bias, geometry)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = run_sampled(x, weight, positions, bias, geometry)
+        mixed = run_sampled(x.bfloat16(), weight, positions, bias, geometry)
+        double = run_sampled(*(t.double() for t in (x, weight, positions, bias)), geometry)
+    assert torch.equal(out, expected.bfloat16())
+    assert mixed.dtype == torch.bfloat16
+    assert double.dtype == torch.float64
+
+
+def test_compiled_and_meta():
+    geometry = CASES["5×3"]
+    tensors = make_tensors(geometry)
+    compiled = torch.compile(lambda *t: run_sampled(*t, geometry), fullgraph=True, backend="aot_eager")
+    assert_close(
+        differentiate(compiled, *tensors), differentiate(lambda *t: run_sampled(*t, geometry), *tensors), 0
+    )
+    meta = run_sampled(*(t.to("meta") for t in tensors[:4]), geometry)
+    assert meta.shape == tensors[4].shape
+
+
+def choose(geometry, asked):
+    """What a dispatcher does; notes in `asked` what it was told."""
+
+    def function(x, weight, positions):
+        asked.append(needs_native(x, weight, positions, None))
+        run = gathered.forward if asked[-1] else run_sampled
+        return run(x, weight, positions, None, dataclasses.replace(geometry, batch=x.shape[0]))
+
+    return function
+
+
+# torch's own forward-mode rules still load torch.jit.script
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*is (deprecated|not supported)")
+def test_native_operations_serve_what_the_operator_cannot():
+    geometry = dataclasses.replace(CASES["torchvision's"], batch=2)
+    x, weight, positions, *_ = make_tensors(geometry, spread=0.4)
+    asked: list[bool] = []
+    function = choose(geometry, asked)
+
+    function(x, weight, positions)
+    with forward_ad.dual_level():
+        function(x, weight, positions)
+    assert asked == [False, False]
+    asked.clear()
+
+    def per_sample(w, image):
+        return function(image[None], w, positions).square().sum()
+
+    tangent = torch.ones_like(positions)
+    _, pushed = torch.func.jvp(lambda p: function(x, weight, p), (positions,), (tangent,))
+    with forward_ad.dual_level():
+        dual = function(x, weight, forward_ad.make_dual(positions, tangent))
+        torch.testing.assert_close(forward_ad.unpack_dual(dual).tangent, pushed)
+    step = 1e-6
+    ahead, behind = (function(x, weight, positions + s * tangent) for s in (step, -step))
+    del asked[-2:]
+    torch.testing.assert_close(pushed, (ahead - behind) / (2 * step), rtol=1e-6, atol=1e-6)
+    each = torch.func.vmap(torch.func.grad(per_sample), in_dims=(None, 0))(weight, x)
+    torch.testing.assert_close(each[1], torch.func.grad(per_sample)(weight, x[1]))
+    jacobian = torch.func.jacfwd(lambda p: function(x, weight, p).sum())(positions)
+    torch.testing.assert_close(jacobian, torch.func.grad(lambda p: function(x, weight, p).sum())(positions))
+    torch.func.hessian(lambda w: function(x, w, positions).square().sum())(weight)
+    assert len(asked) >= 7
+    assert all(asked)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*is (deprecated|not supported)")
+def test_native_operations_serve_compiled_transforms_and_export():
+    geometry = dataclasses.replace(CASES["torchvision's"], batch=2)
+    x, weight, positions, *_ = make_tensors(geometry, spread=0.4)
+    function = choose(geometry, [])
+
+    def push(p):
+        return torch.func.jvp(lambda p: function(x, weight, p), (p,), (torch.ones_like(p),))[1]
+
+    compiled = torch.compile(push, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(positions), push(positions))
+
+    class Module(torch.nn.Module):
+        def forward(self, *tensors):
+            return function(*tensors)
+
+    graph = torch.export.export(Module(), (x, weight, positions)).graph
+    assert not [node for node in graph.nodes if "icnn" in str(node.target)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,6 +20,7 @@ from icnn_core.models.registry import Architecture, build_architecture
 from icnn_core.nn import SHARINGS, IrregularConv2d, Sharing
 from icnn_core.surgery import irregular_layers
 
+_log = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "_orig_mod.")
@@ -176,6 +178,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     content, text = _load(path)
     training = content.pop("training", {}) if text is not None else {}
     state = _find_state(path, content, is_foreign=text is None)
+    _log.debug("%s: %d tensors, %s", path, len(state), "described" if text else "a plain state dict")
     if text is None:
         return Checkpoint(path, state, _detect_layers(state))
     header = _parse_header(path, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -26,6 +27,7 @@ from icnn_core.training.evaluate import Evaluation, evaluate
 from icnn_core.training.optimizers import Optimizers
 from icnn_core.training.stream import Sample, Transform, training_batches
 
+_log = logging.getLogger(__name__)
 _MAY_CHANGE = {"root", "weights", "init", "workers", "evaluate_every", "val_images"}  # on resuming
 _LAYOUT = torch.channels_last  # in which torch's convolutions are faster, on CPUs and GPUs
 
@@ -220,6 +222,7 @@ class _Run:
             ignore_index=self.data.ignore_index,
             device=self.device,
         )
+        _log.info("iteration %d: mean IoU %.4f, best so far %.4f", done, evaluation.mean_iou, self.best_iou)
         if evaluation.mean_iou > self.best_iou:
             self.best_iou = evaluation.mean_iou
             self.write("best.pt", done, evaluation, resumable=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from icnn_core.nn import Sharing
 from icnn_core.surgery import Surgery, irregular_layers, make_irregular
 from icnn_core.training.config import TrainConfig
 from icnn_core.training.stream import Sample, Transform
+
+_log = logging.getLogger(__name__)
 
 
 class Measured(Sequence[Sample]):
@@ -80,6 +83,7 @@ def prepare(config: TrainConfig) -> Prepared:
     """
     train_set = open_dataset(config.dataset, config.root, config.train_split, size=_drawn_size(config))
     val_set = open_dataset(config.dataset, config.root, config.val_split, size=_drawn_size(config))
+    _log.info("%s: %d images in %s", config.dataset, len(train_set), config.train_split)
     torch.manual_seed(config.seed)
     model = _build(config, len(train_set.classes))
     surgery = None

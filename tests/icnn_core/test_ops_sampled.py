@@ -30,6 +30,9 @@ CASES = {  # batch, C_in, C_out, (H, W), kernel, stride, padding, dilation, grou
     "one channel": Geometry(2, 1, 7, (6, 5), (3, 3), (1, 1), (1, 1), (1, 1), 1),
 }
 
+SMALL = Geometry(1, 4, 2, (4, 3), (2, 1), (2, 1), (1, 0), (2, 1), 2)
+SMALL_DEPTHWISE = Geometry(1, 2, 2, (5, 4), (1, 2), (2, 1), (0, 1), (1, 2), 2)
+
 
 def make_tensors(geometry, shapes="channel", *, spread=1.5, dtype=torch.float64, seed=0):
     """x, weight, positions, bias and a gradient of the output."""
@@ -118,9 +121,11 @@ def test_any_strides_in_memory():
     strided[0] = tensors[0].to(memory_format=torch.channels_last)
     strided[4] = torch.stack([tensors[4], tensors[4]], -1)[..., 1]
     assert not any(t.is_contiguous() for t in (*strided[:3], strided[4]))
-    assert_close(run(geometry, *strided), run(geometry, *tensors), 0)
+    assert_close(run(geometry, *strided), run(geometry, *tensors), 1e-12)
     constant = torch.ones((), dtype=torch.float64).expand_as(tensors[4])
-    assert_close(run(geometry, *tensors[:4], constant), run(geometry, *tensors[:4], constant.contiguous()), 0)
+    assert_close(
+        run(geometry, *tensors[:4], constant), run(geometry, *tensors[:4], constant.contiguous()), 1e-12
+    )
 
 
 @pytest.mark.parametrize("tile_bytes", [1, 4000])
@@ -134,8 +139,8 @@ def test_however_the_work_is_cut(name, pixels, tile_bytes, threads, monkeypatch)
     monkeypatch.setattr(planning, "_BLOCK_PIXELS", pixels)
     monkeypatch.setattr(planning, "_LEAST_PIXELS", 1)
     plan = planning.make_plan("backward", geometry, geometry.in_channels, 8, threads)
-    assert plan.units > 1 or geometry.in_channels == 1
-    assert plan.record["block_rows"] < geometry.output_size[0]
+    assert tile_bytes > 1 or plan.record["block_channels"] == 1
+    assert pixels > 1 or plan.record["block_rows"] == 1
     assert_close(run(geometry, *tensors), whole, 1e-12)
 
 
@@ -291,18 +296,25 @@ def operator_arguments(geometry):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_opcheck_forward():
+    forward_arguments, _ = operator_arguments(SMALL)
+    torch.library.opcheck(torch.ops.icnn.sampled_conv2d.default, forward_arguments)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize("needs", [ALL, (False, True, True, False)])
-def test_opcheck(needs):
-    geometry = dataclasses.replace(CASES["torchvision's"], batch=2)
-    forward_arguments, backward_arguments = operator_arguments(geometry)
-    if needs == ALL:
-        torch.library.opcheck(torch.ops.icnn.sampled_conv2d.default, forward_arguments)
-    torch.library.opcheck(torch.ops.icnn.sampled_conv2d_backward.default, (*backward_arguments, list(needs)))
+def test_opcheck_backward(needs):
+    """Without tracing the derivative of the backward pass for sizes that may change: that takes a minute."""
+    _, backward_arguments = operator_arguments(SMALL)
+    torch.library.opcheck(
+        torch.ops.icnn.sampled_conv2d_backward.default,
+        (*backward_arguments, list(needs)),
+        test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
+    )
 
 
-@pytest.mark.parametrize("name", ["torchvision's", "depthwise, wide stride"])
-def test_gradcheck_and_gradgradcheck_off_the_lattice(name):
-    geometry = dataclasses.replace(CASES[name], batch=1)
+@pytest.mark.parametrize("geometry", [SMALL, SMALL_DEPTHWISE], ids=["columns", "depthwise"])
+def test_gradcheck_and_gradgradcheck_off_the_lattice(geometry):
     x, weight, positions, bias, _ = make_tensors(geometry)
     centre = torch.tensor(geometry.centre, dtype=torch.float64)
     generator = torch.Generator().manual_seed(2)
@@ -422,9 +434,8 @@ def test_native_operations_serve_what_the_operator_cannot():
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*is (deprecated|not supported)")
 def test_native_operations_serve_compiled_transforms_and_export():
-    geometry = dataclasses.replace(CASES["torchvision's"], batch=2)
-    x, weight, positions, *_ = make_tensors(geometry, spread=0.4)
-    function = choose(geometry, [])
+    x, weight, positions, *_ = make_tensors(SMALL, spread=0.4)
+    function = choose(SMALL, [])
 
     def push(p):
         return torch.func.jvp(lambda p: function(x, weight, p), (p,), (torch.ones_like(p),))[1]

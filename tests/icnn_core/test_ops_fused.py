@@ -96,13 +96,24 @@ def serve(path: Path) -> None:
 
     _multiply_bfloat16()
     calls = torch.load(path, weights_only=False)
-    answers: dict[object, tuple[Tensor | None, ...]] = {}
+    answers: dict[object, Any] = {"opcheck": _check_operator(make_call(c_out=2, size=(4, 3), kernel=(1, 2)))}
     for name, call in calls.items():
         for module in (device, passes):
             module.workspace_bytes = lambda _, size=call["workspace"]: size
         answers[name] = _run_publicly(call)
     answers |= _run_configurations(calls["configurations"])
     torch.save(answers, path)
+
+
+def _check_operator(call: Call) -> dict[str, str]:
+    """PyTorch's own checks of the registered operator: schema, autograd, shapes and strides without values."""
+    tensors = [call[name].requires_grad_() for name in NAMES[1:]]
+    g = call["geometry"]
+    arguments = (*tensors, g.stride, g.padding, g.dilation, g.groups)
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_static")
+    return torch.library.opcheck(
+        torch.ops.icnn.fused_conv2d.default, arguments, test_utils=checks, raise_exception=False
+    )
 
 
 def _run_publicly(call: Call) -> tuple[Tensor | None, ...]:
@@ -178,9 +189,7 @@ def calls() -> dict[str, Call]:
 
 
 @pytest.fixture(scope="module")
-def answers(
-    calls: dict[str, Call], tmp_path_factory: pytest.TempPathFactory
-) -> dict[Any, tuple[Tensor | None, ...]]:
+def answers(calls: dict[str, Call], tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Any]:
     triton = pytest.importorskip("triton", reason="Triton is not installed")
     if triton.__version__ < "3.7" and np.lib.NumpyVersion(np.__version__) >= "2.4.0":
         pytest.skip(f"the interpreter of Triton {triton.__version__} needs NumPy < 2.4")
@@ -233,6 +242,10 @@ def test_a_position_that_is_not_finite_poisons_what_uses_it_and_nothing_else(nam
     for mine, other, where in zip(gradients, elsewhere, poisoned, strict=True):
         assert torch.equal(mine.isnan(), where)
         torch.testing.assert_close(mine[~where].double(), other[~where], rtol=1e-4, atol=1e-5)
+
+
+def test_is_a_pytorch_operator(answers):
+    assert set(answers["opcheck"].values()) == {"SUCCESS"}, answers["opcheck"]
 
 
 def test_a_batch_of_none_gives_nothing_and_zeros():

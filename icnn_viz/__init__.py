@@ -9,9 +9,9 @@ from icnn_core import __version__ as __version__
 
 if TYPE_CHECKING:
     from icnn_viz.displays import KernelDisplay as KernelDisplay
+    from icnn_viz.figures.cloud_pages import draw_cloud_interactive as draw_cloud_interactive
     from icnn_viz.figures.clouds import draw_cloud as draw_cloud
     from icnn_viz.figures.clouds_3d import draw_cloud_3d as draw_cloud_3d
-    from icnn_viz.figures.clouds_3d import draw_cloud_interactive as draw_cloud_interactive
     from icnn_viz.figures.write import write_figure as write_figure
     from icnn_viz.positions import clouds_from_model as clouds_from_model
     from icnn_viz.positions import read_clouds as read_clouds
@@ -32,7 +32,7 @@ _EXPORTS = {
     "clouds_from_model": "icnn_viz.positions",
     "draw_cloud": "icnn_viz.figures.clouds",
     "draw_cloud_3d": "icnn_viz.figures.clouds_3d",
-    "draw_cloud_interactive": "icnn_viz.figures.clouds_3d",
+    "draw_cloud_interactive": "icnn_viz.figures.cloud_pages",
     "fit_gaussians": "icnn_viz.statistics.gaussian",
     "read_clouds": "icnn_viz.positions",
     "select_layers": "icnn_viz.positions",

@@ -102,8 +102,6 @@ def run(app: typer.Typer) -> NoReturn:
     except IcnnError as error:
         print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
     finally:
         _flush_stdout()
     sys.exit(0)

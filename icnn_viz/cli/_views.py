@@ -34,6 +34,7 @@ class ViewOptions:
     channel: int = 0
     kernel: int = 0
     slots: tuple[int, ...] = ()
+    height: str = "channel"
 
     def of(self, view: str, cloud: PositionCloud) -> dict[str, Any]:
         """Those that a view of a layer takes: what a layer shares it has only one of."""
@@ -52,13 +53,13 @@ class ViewOptions:
 def list_pictures(display: KernelDisplay, views: Sequence[str], options: ViewOptions) -> list[Picture]:
     """The views of a network: one picture for all layers, or one a layer; "3d" adds a page of all layers."""
     from icnn_viz.displays import LAYER_VIEWS
-    from icnn_viz.figures.clouds_3d import draw_cloud_interactive
+    from icnn_viz.figures.cloud_pages import draw_cloud_interactive
 
     names = to_file_names(cloud.layer for cloud in display.clouds)
     pictures = []
     for view in views:
         if view == "3d":
-            page = partial(draw_cloud_interactive, display.clouds, theme=options.theme)
+            page = partial(draw_cloud_interactive, display.clouds, height=options.height, theme=options.theme)
             pictures.append(Picture("clouds", page, PAGE))
         if view in LAYER_VIEWS:
             pictures += [

@@ -43,6 +43,14 @@ class Format(StrEnum):
     mp4 = "mp4"
 
 
+class Height(StrEnum):
+    """The third axis of the view 3d."""
+
+    channel = "channel"
+    weight = "weight"
+    density = "density"
+
+
 class TableKind(StrEnum):
     """Kinds of table."""
 
@@ -89,6 +97,7 @@ def command(
         list[int] | None,
         typer.Option("--slot", metavar="N", min=0, help="Only these slots in cloud and qq; repeatable."),
     ] = None,
+    height: Annotated[Height, typer.Option(help="The third axis of the view 3d.")] = Height.channel,
     out: OutOption = Path("icnn-kernels"),
     format: Annotated[
         list[Format] | None, typer.Option("--format", "-f", metavar="KIND", help=_FORMAT, show_default=False)
@@ -128,7 +137,7 @@ def command(
     )
     kinds = [str(kind) for kind in format or ("png", "html")]
     tables = [str(kind) for kind in table or ("csv",)]
-    options = ViewOptions(str(theme), channel, kernel, tuple(slot or ()))
+    options = ViewOptions(str(theme), channel, kernel, tuple(slot or ()), str(height))
     if sources.other is None:
         _look(sources, _expand(views, bool(sources.steps)), options, kinds, tables, out, json)
     else:

@@ -14,7 +14,7 @@ import pytest
 from icnn_core.cli.app import make_console, print_json
 
 _APP = """
-import logging, typer
+import logging, sys
 from icnn_core.cli.app import JsonOption, make_app, make_console, make_progress, print_json, run
 from icnn_core.errors import NameNotFoundError
 
@@ -27,11 +27,15 @@ def say(what: str, json: JsonOption = False) -> None:
         raise NameNotFoundError("say", needed="a word", got="two\\n  lines", fix="Say one.")
     if what == "bug":
         raise ZeroDivisionError("a bug")
+    if what == "late":
+        sys.stdin.read()
+        print("too late")
+        return
     if what == "interrupt":
         raise KeyboardInterrupt
     with make_progress() as progress:
         progress.advance(progress.add_task("working", total=1))
-    make_console(json=json).print("a table of blocks[0] and :smile:")
+    make_console(json=json).print("a table of blocks[conv] and :smile:")
     logging.getLogger("icnn_core.x").debug("a detail")
     for number in range(200_000 if what == "much" else 0):
         print(number)
@@ -96,7 +100,7 @@ def test_output_is_plain_where_it_is_no_terminal(script: list[str]) -> None:
 def test_json_is_alone_on_stdout(script: list[str]) -> None:
     result = _run(script, "say", "x", "--json")
     assert json.loads(result.stdout) == {"said": "x"}
-    assert "a table of blocks[0] and :smile:" in result.stderr
+    assert "a table of blocks[conv] and :smile:" in result.stderr
 
 
 def test_quiet_prints_no_table_and_verbose_prints_details(script: list[str]) -> None:
@@ -106,19 +110,14 @@ def test_quiet_prints_no_table_and_verbose_prints_details(script: list[str]) -> 
     assert "a detail" in _run(script, "-v", "say", "x").stderr
 
 
-def test_a_reader_that_leaves_early_is_no_error_message(script: list[str]) -> None:
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(
-        [*script, "say", "much"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    errors = process.stderr.read()
-    process.stderr.close()
-    process.wait()
-    assert errors == b""
+@pytest.mark.parametrize("what", ["much", "late"])
+def test_a_reader_that_leaves_early_is_no_error_message(script: list[str], what: str) -> None:
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": ""}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([*script, "say", what], **pipes, env=env) as process:  # type: ignore[call-overload]
+        process.stdout.close()
+        process.stdin.close()  # "late" waits for this before it prints
+        assert process.stderr.read() == b""
 
 
 def test_version_names_the_package(script: list[str]) -> None:

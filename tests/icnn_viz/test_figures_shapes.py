@@ -138,10 +138,12 @@ def test_a_shape_has_its_weights_as_size_and_colour(make_cloud: MakeCloud) -> No
 
 def test_before_and_after_share_one_scale(make_cloud: MakeCloud) -> None:
     before, after = make_cloud(seed=1), make_cloud(seed=2)
+    before = replace(before, weights=3 * before.weights)
     figure = draw_shape(after, 3, before=before)
     first, second = _find(figure, "weights")
     np.testing.assert_array_equal(np.asarray(first.get_offsets())[:, ::-1], before.positions[0, 3])  # type: ignore[attr-defined]
-    top = max(before.weights[0, 3].max(), after.weights[0, 3].max())
+    top = before.weights[0, 3].max()
+    assert top > after.weights[0, 3].max()
     assert first.norm.vmax == second.norm.vmax == top  # type: ignore[attr-defined]
     assert first.norm.vmin == 0  # type: ignore[attr-defined]
     assert "before" in _texts(figure)
@@ -166,7 +168,7 @@ def test_a_shape_with_lost_positions_is_drawn(make_cloud: MakeCloud) -> None:
 @pytest.fixture
 def run(make_cloud: MakeCloud) -> tuple[list[PositionCloud], list[int]]:
     """Four snapshots of 5 channels that walk from their slots to where they end."""
-    end = make_cloud(channels=5)
+    end = make_cloud(channels=5, spread=4.0)
     clouds = [
         replace(end, positions=end.slots + part * (end.positions - end.slots)) for part in (0, 0.2, 0.7, 1)
     ]

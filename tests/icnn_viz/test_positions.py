@@ -68,7 +68,7 @@ def test_weights_are_norms_over_what_shares_a_position(network: nn.Module) -> No
 
 
 def test_a_cloud_does_not_follow_the_module(network: nn.Module) -> None:
-    cloud = clouds_from_model(network)[2]
+    cloud = clouds_from_model(network.double())[2]
     before = cloud.positions.copy()
     with torch.no_grad():
         network.get_submodule("head").positions.add_(1.0)

@@ -1,0 +1,58 @@
+"""What the third axis of a cloud in space may be."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from icnn_core.errors import NameNotFoundError, nearest_names
+from icnn_viz.figures.marks import finite_points
+from icnn_viz.records import PositionCloud
+
+HEIGHTS = ("channel", "weight", "density")
+"""The index of a point's shape, the weight that lies there, or how many points lie around, as a surface."""
+
+
+def to_heights(cloud: PositionCloud, height: str) -> tuple[np.ndarray, str]:
+    """(shapes, K) heights of the points and the axis' name, for "channel" and "weight".
+
+    Raises:
+        NameNotFoundError: another height.
+    """
+    check_height(height)
+    if height == "weight":
+        return cloud.point_weights, "|weight|" if cloud.sharing == "none" else "norm of the weights"
+    index = np.broadcast_to(np.arange(len(cloud.points))[:, None], cloud.points.shape[:2])
+    return index, {"layer": "shape", "channel": "input channel", "none": "kernel × channel"}[cloud.sharing]
+
+
+def to_density(cloud: PositionCloud, half_width: float, cells: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Places (cells,) along either axis and the density (cells, cells), rows y: points per px² and shape.
+
+    A Gaussian kernel density of all slots' points, Scott's bandwidth of the median slot's spread, at least 0.7 cells.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    edges = np.linspace(-half_width, half_width, cells + 1)
+    points = finite_points(cloud)
+    counts, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=(edges, edges))
+    cell = edges[1] - edges[0]
+    moves = cloud.displacements
+    finite = np.asarray(np.isfinite(moves).all(-1))
+    spreads = [
+        moves[finite[:, slot], slot].std() for slot in range(moves.shape[1]) if finite[:, slot].sum() > 1
+    ]
+    width = float(np.median(spreads)) * len(moves) ** (-1 / 6) if spreads else 0.0
+    smooth = gaussian_filter(counts, max(width / cell, 0.7), mode="constant")
+    return (edges[:-1] + edges[1:]) / 2, smooth / (cell**2 * len(moves))
+
+
+def check_height(height: str) -> None:
+    """Refuse an unknown height.
+
+    Raises:
+        NameNotFoundError: not one of HEIGHTS.
+    """
+    if height not in HEIGHTS:
+        raise NameNotFoundError(
+            "height", needed="a third axis", got=repr(height), fix=nearest_names(height, HEIGHTS)
+        )

@@ -449,3 +449,14 @@ def test_native_operations_serve_compiled_transforms_and_export():
 
     graph = torch.export.export(Module(), (x, weight, positions)).graph
     assert not [node for node in graph.nodes if "icnn" in str(node.target)]
+
+
+def test_compiled_code_is_kept_outside_of_the_package():
+    """A file left beside the sources would outlive an uninstall, and its folder would shadow the package."""
+    from pathlib import Path
+
+    import icnn_core
+    from icnn_core.ops.sampled.team import find_pass
+
+    assert find_pass("columns.forward", torch.float64)
+    assert not list(Path(str(icnn_core.__file__)).parent.rglob("*.nb[ic]"))

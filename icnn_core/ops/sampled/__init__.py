@@ -7,7 +7,6 @@ the loops when they are first called and keeps the result on disk.
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 
 import torch
@@ -18,6 +17,7 @@ from icnn_core.ops.sampled.job import make_plan
 from icnn_core.ops.sampled.team import find_gemm, find_pass, run
 
 DTYPES = (torch.float32, torch.float64)
+_HAS_NUMBA = importlib.util.find_spec("numba") is not None
 _FARTHEST = 2.0**40  # pixels: beyond any image, and far from overflow
 
 
@@ -36,14 +36,9 @@ def unsupported_reasons(
         reasons.append("every kernel has shapes of its own, so no column of samples serves two of them")
     if gaussian:
         reasons.append("it interpolates bilinearly")
-    if not _has_numba():
+    if not _HAS_NUMBA:
         reasons.append("Numba is not installed")
     return reasons
-
-
-@functools.cache
-def _has_numba() -> bool:
-    return importlib.util.find_spec("numba") is not None
 
 
 def forward(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:

@@ -10,7 +10,9 @@ import ctypes
 import functools
 import hashlib
 import importlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +63,30 @@ def find_pass(code: str, dtype: torch.dtype) -> int:
     compiler = getattr(importlib.import_module(f"icnn_core.ops.sampled.{module}"), f"compile_{name}")
     real, lanes = (np.float32, 16) if dtype == torch.float32 else (np.float64, 8)
     try:
-        function = compiler(real, lanes, _stamp(), cache=True)
-    except RuntimeError:  # Numba found no folder that it may write to
+        with _user_cache():
+            function = compiler(real, lanes, _stamp(), cache=True)
+    except (RuntimeError, OSError):  # Numba found no folder that it may write to
         function = compiler(real, lanes, _stamp())
     _KEPT.append(function)
     return function.address
+
+
+@contextmanager
+def _user_cache() -> Iterator[None]:
+    """Numba keeps what it compiles in the user's cache folder, or in NUMBA_CACHE_DIR.
+
+    Its default lies beside the sources, where uninstalling the package would leave a folder of that name behind, which
+    Python then imports in place of the package.
+    """
+    from numba.core import config
+    from numba.misc.appdirs import AppDirs
+
+    given = config.CACHE_DIR
+    config.CACHE_DIR = given or AppDirs("icnn", appauthor=False).user_cache_dir
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = given
 
 
 def _stamp() -> int:

@@ -1,0 +1,77 @@
+"""`icnn bench`: how fast the layer is on this machine, beside a convolution."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from icnn_core.cli.app import DeviceOption, JsonOption, SeedOption, make_console, make_progress, print_json
+
+
+def command(
+    layer: Annotated[
+        list[str] | None,
+        typer.Option("--layer", help="Only these layers: res4, fc1, shallow, …; repeatable."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="Rounds, each of every method once.")] = 7,
+    deformable: Annotated[bool, typer.Option("--deformable", help="Time deform_conv2d too: slow.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Folder for bench.json; else none is written."),
+    ] = None,
+    device: DeviceOption = "auto",
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Time conv2d and this layer's back ends, interleaved, with near and far positions; ratios to conv2d.
+
+    Example: icnn bench --layer res4 --layer fc1 --out bench
+    """
+    from dataclasses import asdict
+
+    import torch
+
+    from icnn_core.cli._evaluation import write_json
+    from icnn_core.ops.benchmark import LAYERS, SPREADS, time_layer
+    from icnn_core.training.setup import choose_device
+
+    torch.manual_seed(seed)
+    place = choose_device(device)
+    cases = [(name, spread) for name in layer or LAYERS for spread in SPREADS]
+    timings = []
+    with make_progress() as bar:
+        task = bar.add_task("timing", total=len(cases))
+        for name, spread in cases:
+            timings += time_layer(name, spread, rounds=rounds, deformable=deformable, device=place)
+            bar.advance(task)
+    where = (
+        torch.cuda.get_device_name(place) if place.type == "cuda" else f"{torch.get_num_threads()} threads"
+    )
+    result = {
+        "torch": torch.__version__,
+        "device": str(place),
+        "machine": where,
+        "rounds": rounds,
+        "timings": [asdict(timing) for timing in timings],
+    }
+    if out is not None:
+        write_json(out / "bench.json", result)
+    if as_json:
+        print_json(result)
+    _print(timings, f"torch {torch.__version__}, {place}, {where}: time / conv2d", as_json)
+
+
+def _print(timings: list, title: str, as_json: bool) -> None:
+    from rich.table import Table
+
+    methods = list(dict.fromkeys(timing.method for timing in timings))
+    table = Table("layer", "positions", "pass", *methods, title=title, title_justify="left")
+    rows: dict[tuple[str, str, bool], dict[str, float]] = {}
+    for timing in timings:
+        rows.setdefault((timing.layer, timing.spread, timing.backward), {})[timing.method] = timing.ratio
+    for (name, spread, backward), ratios in rows.items():
+        cells = [f"{ratios[method]:.2f}" if method in ratios else "–" for method in methods]
+        table.add_row(name, spread, "forward+backward" if backward else "forward", *cells)
+    make_console(json=as_json).print(table)

@@ -48,6 +48,9 @@ SPREADS = {"near": 0.5, "far": 4.0}
 """Standard deviation of the positions around their slots, in pixels."""
 
 
+_HOPELESS = 20  # times as long as conv2d: one round of it is enough
+
+
 @dataclass(frozen=True)
 class Timing:
     """Median and quartiles over the rounds, in seconds, and the median's ratio to conv2d's."""
@@ -66,7 +69,8 @@ def time_layer(
 ) -> list[Timing]:
     """Time every method on a layer, forward and forward with backward.
 
-    Each round runs each method once, so that a busy moment hits all alike.
+    Each round runs each method once, so that a busy moment hits all alike; a method that takes 20 times as long as
+    conv2d runs in one round alone.
 
     Args:
         name: a key of `LAYERS`. spread: a key of `SPREADS`.
@@ -80,15 +84,17 @@ def time_layer(
     methods = _methods(LAYERS[name], SPREADS[spread], torch.device(device), deformable)
     timings = []
     for backward in (False, True):
+        warm = [
+            {m: _time(run, backward, torch.device(device)) for m, run in methods.items()} for _ in range(2)
+        ][1]
         times: dict[str, list[float]] = {method: [] for method in methods}
-        for round_ in range(rounds + 2):
+        for _ in range(rounds):
             for method, run in methods.items():
-                seconds = _time(run, backward, torch.device(device))
-                if round_ >= 2:  # the first two warm up
-                    times[method].append(seconds)
+                if warm[method] < _HOPELESS * warm["conv2d"] or not times[method]:
+                    times[method].append(_time(run, backward, torch.device(device)))
         base = statistics.median(times["conv2d"])
         for method, values in times.items():
-            low, median, high = statistics.quantiles(values, n=4)
+            low, median, high = statistics.quantiles(values * 2, n=4)
             timings.append(Timing(name, spread, method, backward, median, (low, high), median / base))
     return timings
 

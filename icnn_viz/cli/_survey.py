@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from icnn_core.datasets.registry import SegmentationDataset
     from icnn_viz.heatmaps import LabelledPixel
+    from icnn_viz.records import PixelGradient
 
 GROUPS = {"class": "class", "boundary": "boundary", "elongation": "object_elongation"}
 """Column of the rows by factor. ("elongation" is a measure of the heatmap.)"""
@@ -152,15 +154,25 @@ def run_survey(
     known = set(finished_rows(folder, len(networks))[KEY])
     todo = [(number, p) for number, p in enumerate(plan) if number not in known and p.image % world == rank]
     rows = RowFile(folder / "rows" / f"{rank}.csv", len(networks))
-    with make_progress() as progress:
+    waiting: Future[None] | None = None
+    # Rows are measured and written while the networks are at work on the next image.
+    with make_progress() as progress, ThreadPoolExecutor(1) as writer:
         task = progress.add_task("looking", total=len(todo))
         for index, group in itertools.groupby(todo, key=lambda item: item[1].image):
             numbers, pixels = zip(*group, strict=True)
-            groups, spent = _look(networks, dataset, index, pixels, survey)
-            in_networks += spent
-            for number, found in zip(numbers, groups, strict=True):
-                rows.append([{KEY: number, **row} for row in found])
+            tensor, mask = dataset[index]
+            image, labels = tensor.permute(1, 2, 0).numpy(), mask.numpy()
+            begun = time.perf_counter()
+            gradients = _gradients(networks, image, pixels, survey)
+            in_networks += time.perf_counter() - begun
+            if waiting is not None:
+                waiting.result()
+            waiting = writer.submit(
+                _write_rows, rows, numbers, pixels, gradients, labels, dataset.classes, survey
+            )
             progress.advance(task, len(numbers))
+        if waiting is not None:
+            waiting.result()
     done = len(set(finished_rows(folder, len(networks))[KEY]))
     return Progress(done, len(plan), time.perf_counter() - started, in_networks)
 
@@ -194,7 +206,7 @@ def check_settings(survey: Survey, folder: Path) -> None:
 
 
 def load_plan(dataset: SegmentationDataset, survey: Survey, folder: Path) -> list[LabelledPixel]:
-    """The pixels to look at, in order; chosen once, from at most two images a pixel, and kept in `folder`/plan.csv."""
+    """The pixels to look at, in order: chosen once, from one image a pixel or 50, and kept in `folder`/plan.csv."""
     import numpy as np
     import pandas as pd
 
@@ -215,12 +227,13 @@ def load_plan(dataset: SegmentationDataset, survey: Survey, folder: Path) -> lis
             )
             for row in pd.read_csv(path).to_dict("records")
         ]
+    images = sorted(
+        np.random.default_rng(survey.seed).permutation(len(dataset))[: max(50, survey.pixels)].tolist()
+    )
     candidates: list[LabelledPixel] = []
-    images = np.random.default_rng(survey.seed).permutation(len(dataset))[: max(50, 2 * survey.pixels)]
     with make_progress() as progress:
-        for index in progress.track(sorted(images.tolist()), description="choosing pixels"):
-            labels = dataset[index][1].numpy()
-            candidates += find_pixels(index, labels, dataset.ignore_index, survey.seed)
+        for index in progress.track(images, description="choosing pixels"):
+            candidates += find_pixels(index, dataset[index][1].numpy(), dataset.ignore_index, survey.seed)
     plan = choose_pixels(candidates, survey.pixels, survey.stratify, survey.seed)
     rows = [
         {"image": p.image, "x": p.pixel[1], "y": p.pixel[0], "label": p.label}
@@ -231,29 +244,31 @@ def load_plan(dataset: SegmentationDataset, survey: Survey, folder: Path) -> lis
     return plan
 
 
-def _look(
-    networks: Sequence[Network],
-    dataset: SegmentationDataset,
-    index: int,
-    pixels: Sequence[LabelledPixel],
-    survey: Survey,
-) -> tuple[list[list[dict[str, Any]]], float]:
-    """Per pixel a row per network, and the seconds that the networks took. The class is the pixel's true one."""
+def _gradients(
+    networks: Sequence[Network], image: np.ndarray, pixels: Sequence[LabelledPixel], survey: Survey
+) -> list[list[PixelGradient]]:
+    """Per network the gradients of the pixels' true classes."""
     from icnn_viz.gradients import Target
 
-    tensor, mask = dataset[index]
-    image, labels = tensor.permute(1, 2, 0).numpy(), mask.numpy()
-    masks = [_masks(labels, p) for p in pixels]
-    targets = [Target(p.pixel, p.label) for p in pixels]
-    groups: list[list[dict[str, Any]]] = [[] for _ in pixels]
-    spent = 0.0
-    for network in networks:
-        started = time.perf_counter()
-        gradients = network.look(image, targets, survey.method, survey.seed)
-        spent += time.perf_counter() - started
-        for found, pixel, gradient, (part, same) in zip(groups, pixels, gradients, masks, strict=True):
-            found.append(_row(pixel, gradient, part, same, labels, tuple(dataset.classes), survey))
-    return groups, spent
+    targets = [Target(pixel.pixel, pixel.label) for pixel in pixels]
+    return [network.look(image, targets, survey.method, survey.seed) for network in networks]
+
+
+def _write_rows(
+    rows: RowFile,
+    numbers: Sequence[int],
+    pixels: Sequence[LabelledPixel],
+    gradients: Sequence[Sequence[PixelGradient]],
+    labels: np.ndarray,
+    classes: Sequence[str],
+    survey: Survey,
+) -> None:
+    """Per pixel a row for each network."""
+    for number, pixel, *of_pixel in zip(numbers, pixels, *gradients, strict=True):
+        part, same = _masks(labels, pixel)
+        rows.append(
+            [{KEY: number, **_row(pixel, g, part, same, labels, tuple(classes), survey)} for g in of_pixel]
+        )
 
 
 def _masks(labels: np.ndarray, pixel: LabelledPixel) -> tuple[np.ndarray, np.ndarray]:
@@ -265,7 +280,7 @@ def _masks(labels: np.ndarray, pixel: LabelledPixel) -> tuple[np.ndarray, np.nda
 
 def _row(
     pixel: LabelledPixel,
-    gradient: Any,
+    gradient: PixelGradient,
     part: np.ndarray,
     same: np.ndarray,
     labels: np.ndarray,

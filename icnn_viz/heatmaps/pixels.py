@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,28 +65,16 @@ def find_pixels(image: int, labels: np.ndarray, ignore_index: int, seed: int = 0
 
     Objects of fewer than 64 pixels are left out.
     """
-    from scipy import ndimage
-
     rng = np.random.default_rng((seed, image))
     distance = _boundary_distance(labels)
     found = []
-    for label in np.unique(labels):
-        if label == ignore_index or label < 0:
-            continue
-        parts = np.zeros(labels.shape, np.int32)
-        ndimage.label(labels == label, output=parts)
-        for number, box in enumerate(ndimage.find_objects(parts), 1):
-            ys, xs = np.nonzero(parts[box] == number)
-            if len(ys) < SMALLEST_OBJECT:
-                continue
-            ys, xs = ys + box[0].start, xs + box[1].start
-            stretch = _elongation(ys, xs)
-            ranges = np.digitize(distance[ys, xs], BOUNDARY_EDGES, right=True)
-            for wanted in np.unique(ranges):
-                pick = rng.choice(np.flatnonzero(ranges == wanted))
-                y, x = int(ys[pick]), int(xs[pick])
-                away = float(distance[y, x])
-                found.append(LabelledPixel(image, (y, x), int(label), away, stretch, len(ys)))
+    for label, ys, xs in _objects(labels, ignore_index):
+        stretch = _elongation(ys, xs)
+        ranges = np.digitize(distance[ys, xs], BOUNDARY_EDGES, right=True)
+        for wanted in np.flatnonzero(np.bincount(ranges)):
+            pick = rng.choice(np.flatnonzero(ranges == wanted))
+            y, x = int(ys[pick]), int(xs[pick])
+            found.append(LabelledPixel(image, (y, x), label, float(distance[y, x]), stretch, len(ys)))
     return found
 
 
@@ -126,6 +114,23 @@ def choose_pixels(
     return sorted(chosen, key=lambda c: (c.image, c.pixel))
 
 
+def _objects(labels: np.ndarray, ignore_index: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Label, rows and columns of every connected part that is large enough."""
+    from scipy import ndimage
+
+    for label, box in enumerate(ndimage.find_objects(np.maximum(labels, -1) + 1)):
+        if box is None or label == ignore_index:
+            continue
+        inside = labels[box] == label
+        parts = np.zeros(inside.shape, np.int32)
+        ndimage.label(inside, output=parts)
+        for number, part in enumerate(ndimage.find_objects(parts), 1):
+            ys, xs = np.nonzero(parts[part] == number)
+            if len(ys) >= SMALLEST_OBJECT:
+                top, left = (outer.start + inner.start for outer, inner in zip(box, part, strict=True))
+                yield label, ys + top, xs + left
+
+
 def _boundary_distance(labels: np.ndarray) -> np.ndarray:
     from scipy import ndimage
 
@@ -143,6 +148,8 @@ def _boundary_distance(labels: np.ndarray) -> np.ndarray:
 
 
 def _elongation(ys: np.ndarray, xs: np.ndarray) -> float:
+    y, x = ys - ys.mean(), xs - xs.mean()
     # A pixel is a square of side 1, which adds 1/12 to each variance: a line one pixel wide has a finite elongation.
-    minor, major = np.linalg.eigvalsh(np.cov(np.stack([ys, xs]), bias=True) + np.eye(2) / 12)
+    moment = np.array([[y @ y, y @ x], [x @ y, x @ x]]) / len(y) + np.eye(2) / 12
+    minor, major = np.linalg.eigvalsh(moment)
     return float(np.sqrt(major / minor))

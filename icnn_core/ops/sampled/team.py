@@ -78,9 +78,9 @@ def _user_cache() -> Iterator[None]:
     Its default lies beside the sources, where uninstalling the package would leave a folder of that name behind, which
     Python then imports in place of the package.
     """
-    from numba.core import config
     from numba.misc.appdirs import AppDirs
 
+    config: Any = importlib.import_module("numba.core.config")
     given = config.CACHE_DIR
     config.CACHE_DIR = given or AppDirs("icnn", appauthor=False).user_cache_dir
     try:

@@ -65,11 +65,11 @@ def train_pair(
 
 def write_sample(path: Path, index: int = 0) -> Path:
     """An image of the synthetic test split as PNG."""
-    from torchvision.io import write_png
+    from PIL import Image
 
     from icnn_core.datasets.shapes import ShapesDataset
 
-    write_png(ShapesDataset("test")[index][0], str(path))
+    Image.fromarray(ShapesDataset("test")[index][0].permute(1, 2, 0).numpy()).save(path)
     return path
 
 

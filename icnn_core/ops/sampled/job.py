@@ -23,6 +23,7 @@ _TILE_BYTES = 1 << 20  # half a typical second-level cache
 _BLOCK_PIXELS = 2048  # as many columns as let BLAS run at full speed
 _LEAST_PIXELS = 256
 _UNITS_PER_THREAD = 2  # so that a thread that was held up is helped by the others
+_MANY_UNITS = 4  # per thread: then it hardly matters that the last round leaves some idle
 _MOST_DEPTHWISE_KERNELS = 4  # per channel; with more of them, BLAS pays
 
 
@@ -96,13 +97,16 @@ def _lay_out_sheet(job: dict[str, int], itemsize: int) -> dict[str, int]:
 
 
 def _cut_rows(job: dict[str, int], itemsize: int, threads: int) -> int:
-    """Cut the forward pass into blocks of output rows of one image and group; returns how many."""
+    """Cut the forward pass into blocks of output rows of one image and group; returns how many.
+
+    Into as few as keep all threads busy to the end: each block copies its channels' rows anew.
+    """
     images = job["batch"] * job["groups"]
-    most = max(1, _BLOCK_PIXELS // job["out_width"])
-    if threads > 1:
-        share = -(-job["out_height"] // -(-_UNITS_PER_THREAD * threads // images))
-        most = min(most, max(share, -(-_LEAST_PIXELS // job["out_width"])))
-    _choose_tile(job, itemsize, most, job["channels"])
+    parts = 1
+    while images * parts % threads and images * parts < _MANY_UNITS * threads:
+        parts += 1
+    most = max(-(-job["out_height"] // parts), -(-_LEAST_PIXELS // job["out_width"]))
+    _choose_tile(job, itemsize, min(most, max(1, _BLOCK_PIXELS // job["out_width"])), job["channels"])
     return images * -(-job["out_height"] // job["block_rows"])
 
 

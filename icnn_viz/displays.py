@@ -105,7 +105,7 @@ class KernelDisplay:
         Args:
             layer: index, or a pattern whose first match is taken; by default the deepest layer.
             ax: axes to draw into, for "cloud" and "qq".
-            options: of the view: "inspect" takes channel and kernel, "heat" measure, "layers" unit.
+            options: of the view: see the function that draws it (`draw_cloud`, `draw_shape` for "inspect", …).
 
         Raises:
             NameNotFoundError: an unknown view or layer. ArgumentError: a view that takes no axes.

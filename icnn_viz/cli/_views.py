@@ -35,19 +35,21 @@ class ViewOptions:
     kernel: int = 0
     slots: tuple[int, ...] = ()
     height: str = "channel"
+    magnify: float = 1.0
 
     def of(self, view: str, cloud: PositionCloud) -> dict[str, Any]:
         """Those that a view of a layer takes: what a layer shares it has only one of."""
+        chosen: dict[str, Any] = {"theme": self.theme}
         if view == "inspect":
-            channel = 0 if cloud.sharing == "layer" else self.channel
-            return {
-                "theme": self.theme,
-                "channel": channel,
-                "kernel": self.kernel if cloud.sharing == "none" else 0,
-            }
-        return {"theme": self.theme} | (
-            {"slots": self.slots} if self.slots and view in ("cloud", "qq") else {}
-        )
+            chosen["channel"] = 0 if cloud.sharing == "layer" else self.channel
+            chosen["kernel"] = self.kernel if cloud.sharing == "none" else 0
+        if view == "3d":
+            chosen["height"] = self.height
+        if view in ("cloud", "3d"):
+            chosen["magnify"] = self.magnify
+        if view in ("cloud", "qq") and self.slots:
+            chosen["slots"] = self.slots
+        return chosen
 
 
 def list_pictures(display: KernelDisplay, views: Sequence[str], options: ViewOptions) -> list[Picture]:
@@ -67,7 +69,8 @@ def list_pictures(display: KernelDisplay, views: Sequence[str], options: ViewOpt
                 for number, (name, cloud) in enumerate(zip(names, display.clouds, strict=True))
             ]
         else:
-            pictures.append(Picture(view, partial(display.draw, view, theme=options.theme)))
+            extra = {"magnify": options.magnify} if view == "layers" else {}
+            pictures.append(Picture(view, partial(display.draw, view, theme=options.theme, **extra)))
     return pictures
 
 

@@ -98,6 +98,12 @@ def command(
         typer.Option("--slot", metavar="N", min=0, help="Only these slots in cloud and qq; repeatable."),
     ] = None,
     height: Annotated[Height, typer.Option(help="The third axis of the view 3d.")] = Height.channel,
+    magnify: Annotated[
+        float,
+        typer.Option(
+            metavar="TIMES", min=1, help="Lengthen displacements in cloud, 3d (pictures) and layers."
+        ),
+    ] = 1.0,
     out: OutOption = Path("icnn-kernels"),
     format: Annotated[
         list[Format] | None, typer.Option("--format", "-f", metavar="KIND", help=_FORMAT, show_default=False)
@@ -137,7 +143,7 @@ def command(
     )
     kinds = [str(kind) for kind in format or ("png", "html")]
     tables = [str(kind) for kind in table or ("csv",)]
-    options = ViewOptions(str(theme), channel, kernel, tuple(slot or ()), str(height))
+    options = ViewOptions(str(theme), channel, kernel, tuple(slot or ()), str(height), magnify)
     if sources.other is None:
         _look(sources, _expand(views, bool(sources.steps)), options, kinds, tables, out, json)
     else:

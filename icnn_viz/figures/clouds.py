@@ -9,6 +9,7 @@ import numpy as np
 
 from icnn_viz.figures.marks import (
     choose_slots,
+    describe_factor,
     draw_centres,
     draw_ellipses,
     draw_key,
@@ -16,6 +17,7 @@ from icnn_viz.figures.marks import (
     ellipse_reach,
     emphasise,
     finite_points,
+    magnified,
     set_view,
     view_half_width,
 )
@@ -37,6 +39,7 @@ def draw_cloud(
     *,
     theme: str = "light",
     half_width: float | None = None,
+    magnify: float = 1.0,
     subtitle: str | None = None,
     slots: Sequence[int] | None = None,
     ax: Axes | None = None,
@@ -47,6 +50,7 @@ def draw_cloud(
         fit: the cloud's Gaussians.
         theme: "light" or "dark".
         half_width: of the square view, in input pixels; by default all but far outliers are seen.
+        magnify: draw every displacement from its slot so many times longer; the figure says so.
         subtitle: the line below the layer's name; by default what kernel it is.
         slots: show these in colour and the others in grey; by default all.
         ax: draw into these axes of a figure of your own, without title, marginals and keys.
@@ -54,6 +58,7 @@ def draw_cloud(
     Returns:
         A figure one column (80 mm) wide, or the figure of `ax`. What is not drawn or lies outside is counted in it.
     """
+    cloud, fit = magnified(cloud, fit, magnify)
     half_width = half_width or view_half_width([cloud], [fit])
     fit = fit if slots is None else choose_slots(fit, slots)
     with use_theme(theme) as look:
@@ -67,7 +72,8 @@ def draw_cloud(
         _draw_main(main, cloud, fit, half_width, look)
         _draw_marginals(top, right, cloud, half_width, _colours(cloud, fit, look))
         draw_key(sheet.add_axes(66.2, 75.2, 11, 8), cloud.slots, look)
-        sheet.write_heading(cloud.layer, describe(cloud) if subtitle is None else subtitle)
+        words = describe(cloud) if subtitle is None else subtitle
+        sheet.write_heading(cloud.layer, words + describe_factor(magnify))
         _draw_legend(sheet, look)
         sheet.write_notes([*describe_ellipses(fit, half_width), *count_hidden(cloud, half_width)])
     return sheet.figure

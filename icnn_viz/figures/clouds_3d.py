@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from icnn_viz.figures.clouds import MAX_POINTS, count_hidden, describe
 from icnn_viz.figures.heights import check_height, to_density, to_heights
-from icnn_viz.figures.marks import draw_key, view_half_width
+from icnn_viz.figures.marks import describe_factor, draw_key, view_half_width
 from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import Look, slot_colours, use_theme
 from icnn_viz.records import PositionCloud
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def draw_cloud_3d(
-    cloud: PositionCloud, *, height: str = "channel", theme: str = "light", half_width: float | None = None
+    cloud: PositionCloud,
+    *,
+    height: str = "channel",
+    theme: str = "light",
+    half_width: float | None = None,
+    magnify: float = 1.0,
 ) -> Figure:
     """A layer's positions in space, one colour per slot. A thin post stands on every slot. What lies outside the view
     is counted below.
@@ -28,11 +34,13 @@ def draw_cloud_3d(
             there) or "density" (a surface over all slots' points).
         theme: "light" or "dark".
         half_width: of the square view, in input pixels.
+        magnify: draw every displacement from its slot so many times longer; the figure says so.
 
     Raises:
         NameNotFoundError: another height.
     """
     check_height(height)
+    cloud = replace(cloud, positions=cloud.slots + magnify * (cloud.positions - cloud.slots))
     half_width = half_width or view_half_width([cloud])
     with use_theme(theme) as look:
         sheet = Sheet(80, 93, look)
@@ -49,7 +57,7 @@ def draw_cloud_3d(
         _set_axes(ax, half_width, top, word, look)
         if height == "channel":
             _set_counting(ax, len(cloud.points))
-        sheet.write_heading(cloud.layer, describe(cloud))
+        sheet.write_heading(cloud.layer, describe(cloud) + describe_factor(magnify))
         sheet.write_notes(count_hidden(cloud, half_width))
     return sheet.figure
 

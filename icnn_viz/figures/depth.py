@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icnn_core.errors import ArgumentError
+from icnn_viz.figures.marks import robust_top
 from icnn_viz.figures.sheet import Sheet, distinct_names, list_names
 from icnn_viz.figures.style import Look, shorten, use_theme
 
@@ -43,28 +44,33 @@ def draw_depth(layers: pd.DataFrame, trend: pd.DataFrame | None = None, *, theme
         sheet = Sheet(width, 82 + below, look)
         upper = sheet.add_axes(17, below + 38, width - 21, 29)
         lower = sheet.add_axes(17, below + 4, width - 21, 29)
-        for ax, measure in ((upper, "elongation"), (lower, "spread")):
-            _draw(ax, layers.query("measure == @measure"), names, look)
+        above: set[str] = set()
+        for ax, measure, floor in ((upper, "elongation", 1.0), (lower, "spread", 0.0)):
+            above |= _draw(ax, layers.query("measure == @measure"), names, floor, look)
             ax.set_ylabel(_PANELS[measure])
             if trend is not None:
                 ax.set_title(
                     _describe_trend(trend, measure), loc="right", fontsize=6, color=look.muted, pad=2
                 )
-        known = bool(layers["estimate"].notna().to_numpy().any())
-        upper.set_ylim(min(1.0, upper.get_ylim()[0]) if known else 1.0, None if known else 2.0)
         upper.axhline(1.0, color=look.muted, linewidth=0.6, zorder=1)
-        lower.set_ylim(0.0, None if known else 1.0)
         upper.set_xticks(range(len(names)), [""] * len(names))
         lower.set_xticks(range(len(names)), labels, rotation=90, fontsize=5.5)
         sheet.write_heading("Shapes over depth", "median slot of each layer; bars: 95 % interval", left=17)
         lost = set(layers.loc[layers["estimate"].isna(), "layer"])
         named = [label for name, label in zip(names, labels, strict=True) if name in lost]
-        sheet.write_notes([f"no spread to measure: {list_names(named)}"] if named else [], top=7.5)
+        notes = [f"no spread to measure: {list_names(named)}"] if named else []
+        cut = [label for name, label in zip(names, labels, strict=True) if name in above]
+        sheet.write_notes(
+            notes + ([f"bars reach above the panel: {list_names(cut)}"] if cut else []), top=7.5
+        )
     return sheet.figure
 
 
-def _draw(ax: Axes, rows: pd.DataFrame, names: list[str], look: Look) -> None:
-    """One measure: points with bars, joined where neighbours are both measured; a cross where there is none."""
+def _draw(ax: Axes, rows: pd.DataFrame, names: list[str], floor: float, look: Look) -> set[str]:
+    """One measure: points with bars, joined where neighbours are both measured; a cross where there is none.
+
+    Returns the layers that reach above the panel.
+    """
     rows = rows.set_index("layer").loc[names]
     estimate, low, high = (
         rows[c].to_numpy(dtype=float, na_value=np.nan) for c in ("estimate", "low", "high")
@@ -82,6 +88,10 @@ def _draw(ax: Axes, rows: pd.DataFrame, names: list[str], look: Look) -> None:
                 transform=ax.get_xaxis_transform(), clip_on=False, gid="unmeasured")  # fmt: skip
     ax.set_xlim(-0.6, len(names) - 0.4)
     ax.grid(True, axis="y")
+    top = max(robust_top(np.concatenate([estimate, high])), floor)
+    low_end = min(floor, float(np.nanmin(low, initial=floor)))
+    ax.set_ylim(low_end, top + 0.07 * (top - low_end) if top > low_end else floor + 1.0)
+    return {name for name, end in zip(names, high, strict=True) if end > ax.get_ylim()[1]}
 
 
 def _describe_trend(trend: pd.DataFrame, measure: str) -> str:

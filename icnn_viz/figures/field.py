@@ -52,10 +52,13 @@ def draw_field(
 
 
 def _choose_factor(cloud: PositionCloud, fit: GaussianFit) -> float:
-    """A round factor that makes the longest arrow about 0.6 of a grid spacing long; at least 1."""
+    """A round factor, at least 1: the longest arrow about 0.6 grid spacings, the largest region's radius 0.4."""
     move = (fit.mean - cloud.slots)[fit.count > 0]
     longest = float(np.hypot(move[:, 0], move[:, 1]).max(initial=0.0))
-    wanted = 0.6 * min(cloud.dilation) / longest if longest > 1e-6 else 1.0
+    ok = np.flatnonzero(fit.state == "ok").tolist()
+    regions = [_region_scale(int(fit.count[slot])) * float(fit.axes()[0][slot, 0]) for slot in ok]
+    longest = max([longest / 0.6, *(region / 0.4 for region in regions)])
+    wanted = min(cloud.dilation) / longest if longest > 1e-6 else 1.0
     rounds = [step * 10.0**power for power in range(6) for step in (1, 2, 5)]
     return max([1.0, *(factor for factor in rounds if factor <= wanted)])
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icnn_core.errors import NameNotFoundError, nearest_names
+from icnn_viz.figures.marks import robust_top
 from icnn_viz.figures.sheet import Sheet, distinct_names
 from icnn_viz.figures.style import Look, shorten, text_on, use_theme
 
@@ -20,7 +21,8 @@ _CELL_HEIGHT, _CELL_WIDTH = 4.0, 6.4
 
 
 def draw_heat(shapes: pd.DataFrame, measure: str = "elongation", *, theme: str = "light") -> Figure:
-    """One row a layer, in the order of the table, one column a slot. Cells without a value are hatched.
+    """One row a layer, in the order of the table, one column a slot. Cells without a value are hatched; colours
+    stop where a few values that ran away would flatten the rest, numbers do not.
 
     Args:
         shapes: one row a layer and slot, as `to_shapes` gives, of all layers.
@@ -55,7 +57,9 @@ def draw_heat(shapes: pd.DataFrame, measure: str = "elongation", *, theme: str =
         ax.set_xticks(range(slots), [str(slot) for slot in range(slots)], fontsize=5.5 if cell > 4 else 4)
         ax.set_xlabel("slot")
         bar = sheet.add_axes(left, 8, cell * slots, 2.2)
-        sheet.figure.colorbar(ax.images[0], cax=bar, orientation="horizontal").outline.set_linewidth(0.4)  # type: ignore[operator]
+        above = "max" if np.nanmax(values, initial=-np.inf) > ax.images[0].norm.vmax else "neither"  # type: ignore[operator]
+        scale = sheet.figure.colorbar(ax.images[0], cax=bar, orientation="horizontal", extend=above)
+        scale.outline.set_linewidth(0.4)  # type: ignore[operator]
         bar.set_xlabel(f"{measure.replace('_', ' ')} ({_UNITS.get(measure, 'px')})", labelpad=1)
         sheet.write_heading(measure.replace("_", " ").capitalize() + " of every slot", left=min(left, 12))
     return sheet.figure
@@ -66,8 +70,11 @@ def _draw(ax: Axes, values: np.ndarray, look: Look, *, numbers: bool) -> None:
     from matplotlib.patches import Rectangle
 
     image = ax.imshow(np.ma.masked_invalid(values), cmap=look.sequential, aspect="auto", interpolation="none")
-    if not np.isfinite(values).any():
+    finite = values[np.isfinite(values)]
+    if not finite.size:
         image.set_clim(0, 1)
+    elif (finite >= 0).all():
+        image.set_clim(float(finite.min()), robust_top(finite))
     colours = image.to_rgba(np.nan_to_num(values))
     for row, column in np.ndindex(*values.shape):
         value = values[row, column]

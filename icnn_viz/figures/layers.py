@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icnn_core.errors import ArgumentError
-from icnn_viz.figures.marks import draw_centres, draw_ellipses, draw_key, draw_slots, ellipse_reach, set_view
+from icnn_viz.figures.marks import (
+    describe_factor,
+    draw_centres,
+    draw_ellipses,
+    draw_key,
+    draw_slots,
+    ellipse_reach,
+    magnified,
+    set_view,
+)
 from icnn_viz.figures.sheet import Sheet, choose_columns, distinct_names, list_names
 from icnn_viz.figures.style import Look, shorten, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
@@ -25,6 +34,7 @@ def draw_layers(
     fits: Sequence[GaussianFit],
     *,
     unit: str = "spacings",
+    magnify: float = 1.0,
     theme: str = "light",
 ) -> Figure:
     """Slots, centres and 1- and 2-sigma ellipses of every layer: small multiples with the same axes.
@@ -32,6 +42,7 @@ def draw_layers(
     Args:
         clouds, fits: of the same layers, in network order.
         unit: "spacings" divides by each layer's dilation, so that layers compare; "pixels" does not.
+        magnify: draw every displacement from its slot so many times longer; the figure says so.
 
     Raises:
         ArgumentError: no layers, or an unknown unit.
@@ -41,6 +52,7 @@ def draw_layers(
             "draw_layers", needed="layers, and the unit spacings or pixels", got=f"{len(clouds)} layers, {unit!r}",
             fix="Read a checkpoint with irregular layers.",
         )  # fmt: skip
+    fits = [magnified(cloud, fit, magnify)[1] for cloud, fit in zip(clouds, fits, strict=True)]
     divisors = [np.array(cloud.dilation if unit == "spacings" else (1, 1), dtype=float) for cloud in clouds]
     slots = [cloud.slots / divisor for cloud, divisor in zip(clouds, divisors, strict=True)]
     fits = [rescale(fit, divisor) for fit, divisor in zip(fits, divisors, strict=True)]
@@ -53,9 +65,8 @@ def draw_layers(
             draw_slots(ax, places, look, size=5, width=0.5)
             draw_centres(ax, fit, colours, look, size=4)
             _name_state(ax, fit, look.muted)
-        sheet.write_heading(
-            "Shapes of all layers", "in network order; solid 1σ, dashed 2σ", left=11, right=16
-        )
+        words = f"in network order; solid 1σ, dashed 2σ{describe_factor(magnify)}"
+        sheet.write_heading("Shapes of all layers", words, left=11, right=16)
         sheet.write_notes(describe_cut(clouds, cut), top=5)
     return sheet.figure
 

@@ -44,6 +44,26 @@ def ellipse_reach(fit: GaussianFit) -> np.ndarray:
     return (np.abs(fit.mean) + 2 * spread).max(-1)
 
 
+def robust_top(values: np.ndarray, times: float = 3.0) -> float:
+    """The largest of the finite values that are at most `times` their median: a few that ran away must not flatten the
+    rest. 0 if there are none.
+    """
+    values = values[np.isfinite(values)]
+    return float(values[values <= times * np.median(values)].max(initial=0.0)) if values.size else 0.0
+
+
+def magnified(cloud: PositionCloud, fit: GaussianFit, factor: float) -> tuple[PositionCloud, GaussianFit]:
+    """The cloud and its fit with every displacement from the slots `factor` times as long."""
+    positions = cloud.slots + factor * (cloud.positions - cloud.slots)
+    mean = cloud.slots + factor * (fit.mean - cloud.slots)
+    return replace(cloud, positions=positions), replace(fit, mean=mean, covariance=factor**2 * fit.covariance)
+
+
+def describe_factor(factor: float) -> str:
+    """What a figure says of magnified displacements; empty at 1."""
+    return "" if factor == 1 else f"; displacements ×{factor:g}"
+
+
 def finite_points(cloud: PositionCloud) -> np.ndarray:
     """(n, 2): all finite points of a cloud."""
     points = cloud.points.reshape(-1, 2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icnn_viz.figures.marks import draw_key
+from icnn_viz.figures.marks import draw_key, robust_top
 from icnn_viz.figures.sheet import Sheet, choose_columns, distinct_names
 from icnn_viz.figures.style import Look, shorten, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
@@ -26,7 +26,8 @@ def draw_rose(
     Angles run as in the image, y downwards.
     """
     elongation = [_elongation(fit) for fit in fits]
-    rim = 1.08 * max(2.0, *(float(values.max(initial=0)) for values in elongation))
+    every = np.concatenate(elongation)
+    rim = 1.08 * max(2.0, robust_top(every[every > 0]))
     columns = choose_columns(len(clouds))
     width = 80.0 if columns == 1 else 170.0
     size = min((width - 10 - 5 * (columns - 1)) / columns, 56)
@@ -43,9 +44,9 @@ def draw_rose(
         largest = max(clouds, key=lambda cloud: len(cloud.slots))
         draw_key(sheet.add_axes(width - 14, sheet.height - 13, 12, 9), largest.slots, look)
         sheet.write_heading("Orientation of the clouds", "length of a spoke: elongation", left=4)
-        sheet.write_notes(
-            ["spoke: a slot's major axis; ring 1: round", "dot on the rim: the slot's direction"], top=7
-        )
+        notes = ["spoke: a slot's major axis; ring 1: round", "dot on the rim: the slot's direction"]
+        long = int((every > rim).sum())
+        sheet.write_notes(notes + [f"spokes that end at the rim are longer ({long})"] * bool(long), top=7)
     return sheet.figure
 
 
@@ -77,7 +78,7 @@ def _draw_spokes(
     for slot, (length, colour) in enumerate(zip(elongation, slot_colours(cloud.slots), strict=True)):
         distance = np.hypot(*cloud.slots[slot])
         if length:
-            end = length * directions[slot, 0]
+            end = min(length, rim) * directions[slot, 0]
             end = end if end @ cloud.slots[slot] >= 0 else -end
             start = -end if distance == 0 else np.zeros(2)
             (y0, x0), (y1, x1) = start, end

@@ -17,8 +17,9 @@ from torch import nn
 from icnn_core.errors import NameNotFoundError
 from icnn_core.surgery import make_irregular
 from icnn_viz.cli import main
-from icnn_viz.cli._views import to_file_names
+from icnn_viz.cli._views import ViewOptions, to_file_names
 from icnn_viz.data import builtin_path
+from icnn_viz.records import PositionCloud
 
 Run = Callable[..., Any]
 
@@ -134,8 +135,20 @@ def test_channel_kernel_and_slot_choose_what_is_shown(
     assert "channel 0 to 4, kernel 0 to 3; got channel 9, kernel 0" in ended.err
     ended = run_main(main, "kernels", checkpoint, "-l", "0", "--view", "cloud", "--slot", "6", "-o", tmp_path)
     assert "slots of 0: needs 0 to 5; got 6" in ended.err
-    ended = run_main(main, "kernels", checkpoint, "-l", "0", "--view", "qq", "--slot", "5", "-o", tmp_path)
-    assert ended.code == 0
+    options = ("--slot", "5", "--height", "weight", "--magnify", "3", "-o", tmp_path)
+    views = ("--view", "qq", "--view", "3d", "--view", "cloud", "--view", "layers")
+    assert run_main(main, "kernels", checkpoint, "-l", "0", *views, *options).code == 0
+
+
+def test_each_view_gets_its_own_options(make_cloud: Callable[..., PositionCloud]) -> None:
+    options = ViewOptions("dark", channel=3, kernel=2, slots=(1,), height="weight", magnify=5.0)
+    shared, full = make_cloud(), make_cloud(kernels=4, channels=6, sharing="none")
+    assert options.of("cloud", shared) == {"theme": "dark", "magnify": 5.0, "slots": (1,)}
+    assert options.of("3d", shared) == {"theme": "dark", "magnify": 5.0, "height": "weight"}
+    assert options.of("qq", shared) == {"theme": "dark", "slots": (1,)}
+    assert options.of("field", shared) == {"theme": "dark"}
+    assert options.of("inspect", shared) == {"theme": "dark", "channel": 3, "kernel": 0}
+    assert options.of("inspect", full) == {"theme": "dark", "channel": 3, "kernel": 2}
 
 
 def test_tables_are_written_as_parquet_too(run_main: Run, checkpoint: Path, tmp_path: Path) -> None:

@@ -152,6 +152,21 @@ def test_axes_of_ones_own_are_drawn_into(make_cloud: MakeCloud) -> None:
     np.testing.assert_array_equal(_offsets(mine, "slots"), cloud.slots)
 
 
+def test_displacements_may_be_magnified_and_it_is_said(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(spread=0.01)
+    wanted = (cloud.slots + 20 * (cloud.points - cloud.slots)).reshape(-1, 2)
+    flat = draw_cloud(cloud, fit_gaussians(cloud), magnify=20)
+    np.testing.assert_allclose(_sorted(_offsets(flat, "points")), _sorted(wanted))
+    np.testing.assert_array_equal(_offsets(flat, "slots"), cloud.slots)
+    deep = draw_cloud_3d(cloud, magnify=20)
+    (points,) = _find(deep, "points")
+    x, y, _ = (np.asarray(axis) for axis in points._offsets3d)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(_sorted(np.stack([y, x], 1)), _sorted(wanted))
+    for figure in (flat, deep):
+        assert "displacements ×20" in _texts(figure)
+    assert "displacements" not in _texts(draw_cloud(cloud, fit_gaussians(cloud)))
+
+
 def test_slots_that_are_not_chosen_are_grey_and_without_ellipse(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(channels=5)
     figure = draw_cloud(cloud, fit_gaussians(cloud), slots=[7, 2])

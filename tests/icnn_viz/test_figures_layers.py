@@ -213,6 +213,47 @@ def test_heat_puts_each_value_in_its_cell_and_hatches_gaps(clouds: list[Position
     assert figure.axes[1].get_xlabel() == "sd major (px)"
 
 
+def test_a_value_that_ran_away_does_not_flatten_the_colours(clouds: list[PositionCloud]) -> None:
+    shapes = pd.concat([to_shapes(fit_gaussians(cloud)) for cloud in clouds[:2]], ignore_index=True)
+    usual = float(shapes["elongation"].max())
+    shapes.loc[4, "elongation"] = 900.0
+    figure = draw_heat(shapes)
+    assert figure.axes[0].images[0].norm.vmax == pytest.approx(usual)
+    assert "| 900 |" in _texts(figure)
+
+
+def test_an_interval_that_ran_away_is_cut_and_named() -> None:
+    layers = _layers()
+    layers.loc[(layers["layer"] == "net.block1") & (layers["measure"] == "elongation"), "high"] = 5000.0
+    figure = draw_depth(layers)
+    assert figure.axes[0].get_ylim() == pytest.approx((1.0, 2.0 + 0.07 * 1.0))
+    assert "bars reach above the panel: block1" in _texts(figure)
+    assert "above the panel" not in _texts(draw_depth(_layers()))
+
+
+def test_a_spoke_that_ran_away_ends_at_the_rim(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=200)
+    fit = fit_gaussians(cloud)
+    fit.covariance[2] = np.diag([100.0, 0.01])
+    figure = draw_rose([cloud], [fit])
+    (spoke,) = _find(figure, "spoke 2")
+    assert np.hypot(*np.array(spoke.get_data())[:, 1]) < 4  # type: ignore[attr-defined]
+    assert "spokes that end at the rim are longer (1)" in _texts(figure)
+
+
+def test_layers_may_be_magnified(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(spread=0.02)
+    fit = fit_gaussians(cloud)
+    figure = draw_layers([cloud], [fit], magnify=10)
+    ellipse = next(a for a in _find(figure, "slot 8, 1 sigma") if isinstance(a, Ellipse))
+    centre = (cloud.slots[8] + 10 * (fit.mean[8] - cloud.slots[8])) / (2, 3)
+    np.testing.assert_allclose(np.asarray(ellipse.get_center())[::-1], centre)
+    scaled = 100 * fit.covariance[8] / np.outer((2, 3), (2, 3))
+    lengths = sorted((ellipse.get_width() / 2, ellipse.get_height() / 2))
+    np.testing.assert_allclose(np.square(lengths), np.linalg.eigvalsh(scaled))
+    assert "displacements ×10" in _texts(figure)
+
+
 def test_heat_refuses_an_unknown_measure(clouds: list[PositionCloud]) -> None:
     with pytest.raises(NameNotFoundError, match="Did you mean elongation"):
         draw_heat(to_shapes(fit_gaussians(clouds[0])), "elongatoin")

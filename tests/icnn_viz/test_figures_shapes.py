@@ -63,6 +63,16 @@ def test_arrows_are_longer_by_the_factor_that_is_stated(make_cloud: MakeCloud) -
     assert len(re.findall(r"0\.05", _texts(figure))) == 9
 
 
+def test_the_factor_keeps_unsure_centres_apart(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=12, dilation=(8, 8), spread=1.5)
+    cloud = replace(
+        cloud, positions=cloud.positions - cloud.displacements.mean(0)
+    )  # every centre on its slot
+    figure = draw_field(cloud, fit_gaussians(cloud))
+    regions = [artist for artist in _find(figure, "region ") if isinstance(artist, Ellipse)]
+    assert 8 / 4 < max(max(region.get_width(), region.get_height()) for region in regions) <= 2 * 0.4 * 8
+
+
 def test_the_region_of_a_centre_is_hotellings(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(channels=15)
     fit = fit_gaussians(cloud)

@@ -79,7 +79,9 @@ def _dense_cost(request: Request) -> float:
     g = request.geometry
     area = _box_area(request.box)
     build = g.out_channels * (g.in_channels / g.groups) * g.taps * area
-    return _product_size(request, area) + build
+    # A convolution with few channels a group fills no vector unit: depthwise it is far from a matrix product's speed.
+    width = min(1.0, g.in_channels / g.groups / _CHANNELS_FOR_FULL_SPEED)
+    return _product_size(request, area) / width + build
 
 
 def _gathered_cost(request: Request) -> float:
@@ -111,6 +113,7 @@ def _compiled_cost(request: Request) -> float:
 
 _MULTIPLY_ADDS_PER_ELEMENT_MOVED = 16
 _MULTIPLY_ADDS_PER_SAMPLE = 32
+_CHANNELS_FOR_FULL_SPEED = 16
 
 BACKENDS: dict[str, Backend] = {
     backend.name: backend

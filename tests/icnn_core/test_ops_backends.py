@@ -336,6 +336,15 @@ def test_forced_backend_that_cannot_serve_gives_its_reasons():
         public_conv2d(*make_case("1×3", "channel")[0], backend="fused")
 
 
+@pytest.mark.parametrize("spread", [0.5, 4.0])
+def test_depthwise_layers_are_sampled_not_made_dense(spread):
+    """A depthwise convolution is far from a matrix product's speed, and a dense kernel makes it larger."""
+    x, weight = torch.zeros(1, 384, 41, 41), torch.zeros(384, 1, 7, 7)
+    generator = torch.Generator().manual_seed(0)
+    positions = regular_slots((7, 7), (1, 1)) + spread * torch.randn(384, 49, 2, generator=generator)
+    assert explain(x, weight, positions, padding=3, groups=384).backend == "sampled"
+
+
 def test_explain_names_every_back_end():
     (x, weight, positions, _), call = make_case("wide dilation", "channel")
     explanation = explain(x, weight, positions, **call)

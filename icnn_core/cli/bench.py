@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from icnn_core.cli.app import DeviceOption, JsonOption, SeedOption, make_console, make_progress, print_json
+
+if TYPE_CHECKING:
+    from icnn_core.ops.benchmark import Timing
 
 
 def command(
@@ -16,7 +19,9 @@ def command(
         typer.Option("--layer", help="Only these layers: res4, fc1, shallow, …; repeatable."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=2, help="Rounds, each of every method once.")] = 7,
-    deformable: Annotated[bool, typer.Option("--deformable", help="Time deform_conv2d too: slow.")] = False,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Time deform_conv2d and, if installed, DCLS too: slow.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="Folder for bench.json; else none is written."),
@@ -34,44 +39,36 @@ def command(
     import torch
 
     from icnn_core.cli._evaluation import write_json
-    from icnn_core.ops.benchmark import LAYERS, SPREADS, time_layer
+    from icnn_core.ops.benchmark import LAYERS, SPREADS, Case, describe_machine, find_layer, time_case
     from icnn_core.training.setup import choose_device
 
     torch.manual_seed(seed)
     place = choose_device(device)
-    cases = [(name, spread) for name in layer or LAYERS for spread in SPREADS]
+    cases = [Case(find_layer(name), spread, name) for name in layer or LAYERS for spread in SPREADS.values()]
     timings = []
     with make_progress() as bar:
         task = bar.add_task("timing", total=len(cases))
-        for name, spread in cases:
-            timings += time_layer(name, spread, rounds=rounds, deformable=deformable, device=place)
+        for case in cases:
+            timings += time_case(case, rounds=rounds, peers=peers, device=place)
             bar.advance(task)
-    where = (
-        torch.cuda.get_device_name(place) if place.type == "cuda" else f"{torch.get_num_threads()} threads"
-    )
-    result = {
-        "torch": torch.__version__,
-        "device": str(place),
-        "machine": where,
-        "rounds": rounds,
-        "timings": [asdict(timing) for timing in timings],
-    }
+    machine = describe_machine(place)
+    result = machine | {"rounds": rounds, "timings": [asdict(timing) for timing in timings]}
     if out is not None:
         write_json(out / "bench.json", result)
     if as_json:
         print_json(result)
-    _print(timings, f"torch {torch.__version__}, {place}, {where}: time / conv2d", as_json)
+    _print(timings, ", ".join(map(str, machine.values())) + ": time / conv2d", as_json)
 
 
-def _print(timings: list, title: str, as_json: bool) -> None:
+def _print(timings: list[Timing], title: str, as_json: bool) -> None:
     from rich.table import Table
 
     methods = list(dict.fromkeys(timing.method for timing in timings))
     table = Table("layer", "positions", "pass", *methods, title=title, title_justify="left")
-    rows: dict[tuple[str, str, bool], dict[str, float]] = {}
+    rows: dict[tuple[str, float, bool], dict[str, float]] = {}
     for timing in timings:
-        rows.setdefault((timing.layer, timing.spread, timing.backward), {})[timing.method] = timing.ratio
+        rows.setdefault((timing.case, timing.spread, timing.backward), {})[timing.method] = timing.ratio
     for (name, spread, backward), ratios in rows.items():
         cells = [f"{ratios[method]:.2f}" if method in ratios else "–" for method in methods]
-        table.add_row(name, spread, "forward+backward" if backward else "forward", *cells)
+        table.add_row(name, f"σ {spread:g}", "forward+backward" if backward else "forward", *cells)
     make_console(json=as_json).print(table)

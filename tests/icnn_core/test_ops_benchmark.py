@@ -3,40 +3,92 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
+import torch
 
 from icnn_core.errors import NameNotFoundError
 from icnn_core.ops import benchmark
+from icnn_core.ops.benchmark import Case, Layer
+
+SMALL = Layer(2, 4, 6, 9, 2)
+NATIVE = {"automatic", "sampled", "dense", "gathered"}
 
 
-@pytest.fixture
-def small(monkeypatch):
-    monkeypatch.setattr(benchmark, "LAYERS", {"small": benchmark.Layer(1, 4, 6, 9, 2)})
-
-
-def test_every_method_is_timed_in_both_passes(small):
-    timings = benchmark.time_layer("small", "near", rounds=2, deformable=True)
-    methods = {timing.method for timing in timings}
-    assert methods == {"conv2d", "automatic", "sampled", "dense", "gathered", "deform_conv2d"}
+def test_every_method_is_timed_in_both_passes():
+    timings = benchmark.time_case(Case(SMALL, 0.5, "small"), rounds=2)
+    assert {timing.method for timing in timings} == {"conv2d", *NATIVE}
     assert {timing.backward for timing in timings} == {False, True}
     for timing in timings:
         base = next(t for t in timings if t.method == "conv2d" and t.backward == timing.backward)
         assert timing.ratio == pytest.approx(timing.median / base.median)
+        operations = 2 * 2 * 6 * 4 * 9 * 9 * 9 * (3 if timing.backward else 1)
+        assert timing.gflops == pytest.approx(operations / timing.median / 1e9)
+        assert timing.quartiles[0] <= timing.median <= timing.quartiles[1]
 
 
-def test_unknown_layers_suggest_the_nearest(small):
-    with pytest.raises(NameNotFoundError, match="Did you mean small"):
-        benchmark.time_layer("smal", "near")
+@pytest.mark.parametrize(
+    "layer", [SMALL, Layer(2, 6, 6, 8, 1, groups=6, kernel=5)], ids=["dense", "depthwise"]
+)
+def test_all_methods_compute_the_same(layer):
+    """The peers too, so that like is timed with like; conv2d alone knows no positions."""
+    methods = {m.name: m for m in benchmark.make_methods(layer, 0.5, dtype=torch.float64, peers=True)}
+    assert NATIVE | {"conv2d"} <= set(methods)
+    if layer.groups == 1:
+        assert "deform_conv2d" in methods
+    expected = methods["gathered"].run()
+    for name in set(methods) - {"conv2d"}:
+        # DCLS normalises its weights with a small constant
+        torch.testing.assert_close(methods[name].run(), expected, rtol=1e-5, atol=1e-5)
+    on_slots = {m.name: m for m in benchmark.make_methods(layer, 0.0, dtype=torch.float64, peers=True)}
+    torch.testing.assert_close(on_slots["automatic"].run(), on_slots["conv2d"].run())
 
 
-def test_bench_command_writes_what_it_prints(small, monkeypatch, capsys, tmp_path):
+def test_dcls_is_among_them_where_it_is_installed():
+    pytest.importorskip("DCLS.construct.modules", reason="DCLS is not installed (pip install dcls)")
+    assert [m.name for m in benchmark.make_methods(SMALL, 0.5, peers=True, only=["DCLS"])] == ["DCLS"]
+    assert benchmark.make_methods(Layer(1, 64, 64, 9, 2), 64.0, peers=True, only=["DCLS"]) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak")
+def test_peak_memory_tells_who_keeps_the_column():
+    case = Case(Layer(1, 48, 8, 96, 1), 0.5, "small")
+    column = 48 * 9 * 96 * 96 * 4
+    kept, not_kept = (benchmark.measure_peak(case, method) for method in ("gathered", "sampled"))
+    assert kept > column > not_kept > 0
+
+
+def test_scaled_cases_differ_in_one_number():
+    base = benchmark.LAYERS["res4"]
+    for name, cases in benchmark.scaled_cases().items():
+        changed = {
+            field
+            for case in cases
+            for field in ("batch", "in_channels", "size", "dilation", "groups", "kernel")
+            if getattr(case.layer, field) != getattr(base, field)
+        }
+        assert (
+            changed
+            == {"batch": {"batch"}, "size": {"size"}, "channels": {"in_channels"}, "reach": set()}[name]
+        )
+
+
+def test_unknown_layers_suggest_the_nearest():
+    with pytest.raises(NameNotFoundError, match="Did you mean res4"):
+        benchmark.find_layer("rs4")
+
+
+def test_bench_command_writes_what_it_prints(monkeypatch, capsys, tmp_path):
     from icnn_core.cli import main
 
-    monkeypatch.setattr("sys.argv", ["icnn", "bench", "--rounds", "2", "--out", str(tmp_path), "--json"])
+    monkeypatch.setitem(benchmark.LAYERS, "small", SMALL)
+    arguments = ["--layer", "small", "--rounds", "2", "--out", str(tmp_path), "--json"]
+    monkeypatch.setattr("sys.argv", ["icnn", "bench", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
     assert not ended.value.code
     out = json.loads(capsys.readouterr().out)
     assert json.loads((tmp_path / "bench.json").read_text()) == out
-    assert {timing["layer"] for timing in out["timings"]} == {"small"}
+    assert {timing["case"] for timing in out["timings"]} == {"small"}
+    assert {timing["spread"] for timing in out["timings"]} == set(benchmark.SPREADS.values())

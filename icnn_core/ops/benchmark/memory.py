@@ -1,0 +1,58 @@
+"""How much memory a pass needs at its peak, each measured in a process of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from icnn_core.ops.benchmark.layers import Case, Layer
+from icnn_core.ops.benchmark.methods import make_methods
+from icnn_core.ops.benchmark.timing import run_once
+
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def measure_peak(case: Case, method: str) -> int | None:
+    """Peak resident memory of one forward and backward on the CPU, in bytes above what the process held before it.
+
+    The inputs lie in memory before, and the method has run once on a layer of a few pixels, so that its code is loaded.
+    None where the system does not tell (only Linux does).
+    """
+    if not _RESET.exists():
+        return None
+    wanted = json.dumps({"layer": asdict(case.layer), "spread": case.spread, "method": method})
+    code = "import sys; from icnn_core.ops.benchmark.memory import print_peak; print_peak(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, wanted], check=True, capture_output=True, text=True)
+    return int(done.stdout.split()[-1])
+
+
+def print_peak(wanted: str) -> None:
+    """What the process of its own does; see `measure_peak`."""
+    task = json.loads(wanted)
+    layer = Layer(**task["layer"])
+    few = replace(layer, batch=1, size=layer.padding + 1)
+    for sizes in (few, layer):
+        (method,) = make_methods(sizes, task["spread"], peers=True, only=[task["method"]])
+        _give_back_free_memory()
+        before = _read_status("VmRSS")
+        _RESET.write_text("5")  # lets the peak start anew
+        run_once(method, backward=True)
+        print(_read_status("VmHWM") - before)
+
+
+def _give_back_free_memory() -> None:
+    """Else a pass could live on what loading its code has left over, and seem to need nothing."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _read_status(field: str) -> int:
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024

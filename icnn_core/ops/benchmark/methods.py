@@ -1,0 +1,126 @@
+"""The ways to compute a layer that are compared: conv2d, this operator by each back end, and its peers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import deform_conv2d
+
+from icnn_core.errors import UnsupportedError
+from icnn_core.ops.benchmark.layers import Layer
+from icnn_core.ops.geometry import regular_slots
+from icnn_core.ops.irregular_conv import irregular_conv2d
+
+_BACKENDS = ("fused", "sampled", "dense", "gathered")
+_MOST_KERNEL_BYTES = 1 << 30  # of DCLS's temporary; it makes several of them
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way: `run()` gives the output; gradients are taken of `leaves`."""
+
+    name: str
+    run: Callable[[], Tensor]
+    leaves: tuple[Tensor, ...]
+
+
+def make_methods(
+    layer: Layer,
+    spread: float,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    peers: bool = False,
+    only: Collection[str] | None = None,
+) -> list[Method]:
+    """All methods that can serve a layer, with the same tensors; conv2d is the first.
+
+    Args:
+        peers: also torchvision's deform_conv2d, where groups is 1, and DCLS, where it is installed and its temporary of
+            a kernel's size stays below 1 GiB. Both are slow on a CPU.
+        only: the names of those wanted; all by default.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).to(device, dtype).requires_grad_()
+
+    kernel = (layer.kernel, layer.kernel)
+    x = random(layer.batch, layer.in_channels, layer.size, layer.size)
+    weight = random(layer.out_channels, layer.in_channels // layer.groups, *kernel)
+    noise = torch.randn(layer.in_channels, layer.taps, 2, generator=generator)
+    slots = regular_slots(kernel, (layer.dilation, layer.dilation))
+    positions = (slots + spread * noise).to(device).requires_grad_()
+    tensors = x, weight, positions
+    call: dict[str, Any] = {"padding": layer.padding, "dilation": layer.dilation, "groups": layer.groups}
+
+    methods = [Method("conv2d", lambda: F.conv2d(x, weight, **call), (x, weight))]
+    if x.is_cuda:
+        x_last, weight_last = (
+            t.detach().to(memory_format=torch.channels_last).requires_grad_() for t in (x, weight)
+        )
+        leaves = x_last, weight_last
+        methods.append(Method("conv2d channels_last", lambda: F.conv2d(*leaves, **call), leaves))
+    methods += [m for m in (_irregular(name, tensors, call) for name in (None, *_BACKENDS)) if m is not None]
+    if peers:
+        methods += [_deformable(layer, tensors, slots.to(device))] * (layer.groups == 1)
+        methods += _dcls(layer, tensors) if only is None or "DCLS" in only else []
+    return [method for method in methods if only is None or method.name in only]
+
+
+def _irregular(backend: str | None, tensors: tuple[Tensor, ...], call: dict[str, Any]) -> Method | None:
+    x, *parameters = tensors
+    try:
+        irregular_conv2d(x[:0], *parameters, **call, backend=backend)
+    except UnsupportedError:
+        return None
+    name = backend or "automatic"
+    return Method(name, lambda: irregular_conv2d(*tensors, **call, backend=backend), tensors)
+
+
+def _deformable(layer: Layer, tensors: tuple[Tensor, ...], slots: Tensor) -> Method:
+    x, weight, positions = tensors
+
+    def run() -> Tensor:
+        offset = (positions - slots).to(x.dtype).reshape(1, -1, 1, 1)
+        offset = offset.expand(layer.batch, -1, layer.size, layer.size).contiguous()
+        padding, dilation = (layer.padding, layer.padding), (layer.dilation, layer.dilation)
+        return deform_conv2d(x, offset, weight, padding=padding, dilation=dilation)
+
+    return Method("deform_conv2d", run, tensors)
+
+
+def _dcls(layer: Layer, tensors: tuple[Tensor, ...]) -> list[Method]:
+    """DCLS's bilinear layer, with a box that holds every position; it has a position per kernel and channel."""
+    try:
+        from DCLS.construct.modules import Dcls2d
+    except ImportError:
+        return []
+    x, weight, positions = tensors
+    box = 2 * int(positions.detach().abs().max().ceil()) + 1
+    kernels = layer.out_channels * layer.in_channels // layer.groups
+    if kernels * layer.taps * box**2 * x.element_size() > _MOST_KERNEL_BYTES:
+        return []
+    logging.getLogger().setLevel(logging.ERROR)  # it warns of every layer that it makes
+    module = Dcls2d(
+        layer.in_channels,
+        layer.out_channels,
+        kernel_count=layer.taps,
+        dilated_kernel_size=box,
+        padding=box // 2,
+        groups=layer.groups,
+        bias=False,
+        version="v1",
+    ).to(x.device, x.dtype)
+    with torch.no_grad():
+        per_kernel = positions.view(layer.groups, 1, -1, layer.taps, 2)
+        per_kernel = per_kernel.expand(-1, layer.out_channels // layer.groups, -1, -1, -1).flatten(0, 1)
+        module.weight.copy_(weight.flatten(2))
+        module.P.copy_(per_kernel.permute(3, 0, 1, 2).flip(0))  # (column, row)
+    return [Method("DCLS", lambda: module(x), (x, module.weight, module.P))]

@@ -106,7 +106,7 @@ def look_over(
             f"{progress.done} of {progress.total} pixels are done; other processes are at work on the rest."
         )
         return told | {"written": []}
-    summary, written = write_summary(networks, survey, folder, formats, theme)
+    summary, written = write_summary(networks, dataset.classes, survey, folder, formats, theme)
     console.print(to_difference_table(summary, networks[0].label, networks[1].label))
     if progress.seconds > 1:
         share = progress.seconds_in_networks / progress.seconds
@@ -306,37 +306,61 @@ def _row(
     }
 
 
-def summarise(table: pd.DataFrame, models: Sequence[str], seed: int) -> pd.DataFrame:
-    """Paired differences of the first two networks in every measure: all pixels, by stratum, by who is right."""
+def summarise(table: pd.DataFrame, models: Sequence[str], classes: Sequence[str], seed: int) -> pd.DataFrame:
+    """Paired differences of the first network from each other one, in every measure.
+
+    Over all pixels, by stratum, and by whether the first two networks are right there.
+    """
+    import pandas as pd
+
+    from icnn_viz.heatmaps import strata_of
     from icnn_viz.statistics.paired import compare_pairs
 
     described = {KEY, "image", "x", "y", "area", "model", "predicted", "correct", *GROUPS.values()}
-    measures = [column for column in table.columns if column not in described]
-    right = table.groupby(KEY)["correct"].transform("min").astype(bool)
-    table = table.assign(outcome=["both right" if both else "one or both wrong" for both in right])
-    return compare_pairs(
-        table, models[0], models[1], ["correct", *measures], [*GROUPS.values(), "outcome"], seed=seed
-    )
+    measures = ["correct", *(column for column in table.columns if column not in described)]
+    of_pair = table.loc[table["model"].isin(models[:2])]
+    right = of_pair.groupby(KEY)["correct"].min()
+    outcomes = ["both right" if right[number] else "one or both wrong" for number in table[KEY]]
+    ordered = {
+        column: pd.Categorical(table[column], strata_of(factor, classes)) for factor, column in GROUPS.items()
+    }
+    table = table.assign(outcome=outcomes, **ordered)
+    groups = [*GROUPS.values(), "outcome"]
+    parts = [compare_pairs(table, models[0], other, measures, groups, seed=seed) for other in models[1:]]
+    return pd.concat(parts, ignore_index=True)
 
 
 def write_summary(
-    networks: Sequence[Network], survey: Survey, folder: Path, formats: Sequence[str], theme: str
+    networks: Sequence[Network],
+    classes: Sequence[str],
+    survey: Survey,
+    folder: Path,
+    formats: Sequence[str],
+    theme: str,
 ) -> tuple[pd.DataFrame, list[Path]]:
-    """The merged measures.csv, differences.csv and the figure of a survey that is done."""
+    """The merged measures.csv, differences.csv and a figure per pair of networks, of a survey that is done."""
     from icnn_viz.cli._table import write_tables
     from icnn_viz.figures.survey import draw_survey
     from icnn_viz.figures.write import write_figure
 
     table = finished_rows(folder, len(networks))
-    first, second = (network.label for network in networks[:2])
-    summary = summarise(table, (first, second), survey.seed)
+    first, second, *_ = labels = [network.label for network in networks]
+    summary = summarise(table, labels, classes, survey.seed)
     written = write_tables({"measures": table, "differences": summary}, folder)
     pixels = table[KEY].nunique()
     title = f"{survey.data} {survey.split} · {pixels} pixels of {table['image'].nunique()} images · {survey.method}"
-    if bool((summary["low"].notna() & (summary["images"] >= FEWEST_IMAGES)).any()):
-        figure = draw_survey(summary, first, second, title=title, theme=theme)
-        written = [write_figure(figure, folder / f"differences.{kind}") for kind in formats] + written
-    return summary, written
+    drawn = []
+    for other in labels[1:]:
+        pair = summary.loc[summary["against"] == other]
+        if bool((pair["low"].notna() & (pair["images"] >= FEWEST_IMAGES)).any()):
+            figure = draw_survey(pair, first, other, title=title, theme=theme)
+            stem = (
+                "differences"
+                if other == second
+                else f"differences-{other.rpartition(', ')[2].replace(' ', '-')}"
+            )
+            drawn += [write_figure(figure, folder / f"{stem}.{kind}") for kind in formats]
+    return summary, drawn + written
 
 
 def to_difference_table(summary: pd.DataFrame, first: str, second: str) -> Table:
@@ -353,7 +377,8 @@ def to_difference_table(summary: pd.DataFrame, first: str, second: str) -> Table
     table.add_column("measure")
     for title in (first, second, "difference", "interval", f"higher in {first}"):
         table.add_column(title, justify="right")
-    whole = summary.loc[summary["group"] == "all"].set_index("measure")
+    chosen = (summary["group"] == "all") & (summary["against"] == second)
+    whole = summary.loc[chosen].set_index("measure")
     for name in ("correct", "energy", *SHOWN):
         row = whole.loc[name]
         text, unit = MEASURES.get(name, ("class predicted rightly", "share"))

@@ -10,7 +10,7 @@ from icnn_viz.heatmaps.overlap import (
     share_beyond,
     sort_values,
 )
-from icnn_viz.heatmaps.pixels import FACTORS, LabelledPixel, choose_pixels, find_pixels
+from icnn_viz.heatmaps.pixels import FACTORS, LabelledPixel, choose_pixels, find_pixels, strata_of
 from icnn_viz.heatmaps.reduction import REDUCTIONS, to_heatmap
 from icnn_viz.heatmaps.spread import (
     density_region,
@@ -53,5 +53,6 @@ __all__ = [
     "share_beyond",
     "smallest_area",
     "sort_values",
+    "strata_of",
     "to_heatmap",
 ]

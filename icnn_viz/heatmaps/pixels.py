@@ -37,22 +37,27 @@ class LabelledPixel:
 
     def stratum(self, factor: str, classes: Sequence[str] = ()) -> str:
         """The stratum that it lies in, in words. Factors: `FACTORS`."""
+        names = strata_of(factor, classes)
         if factor == "class":
-            return classes[self.label] if self.label < len(classes) else str(self.label)
+            return names[self.label] if self.label < len(names) else str(self.label)
         if factor == "boundary":
-            low, high = BOUNDARY_EDGES
-            near, middle = f"boundary within {low:g} px", f"boundary at {low:g}–{high:g} px"
-            far = f"boundary beyond {high:g} px"
-            return near if self.boundary <= low else middle if self.boundary <= high else far
-        low, high = ELONGATION_EDGES
-        compact, long = f"elongation below {low:g}", f"elongation {low:g}–{high:g}"
+            return names[int(np.digitize(self.boundary, BOUNDARY_EDGES, right=True))]
+        return names[int(np.digitize(self.elongation, ELONGATION_EDGES))]
+
+
+def strata_of(factor: str, classes: Sequence[str] = ()) -> tuple[str, ...]:
+    """The names of a factor's strata in their natural order."""
+    if factor == "class":
+        return tuple(classes)
+    if factor == "boundary":
+        low, high = BOUNDARY_EDGES
         return (
-            compact
-            if self.elongation < low
-            else long
-            if self.elongation < high
-            else f"elongation from {high:g}"
+            f"boundary within {low:g} px",
+            f"boundary at {low:g}–{high:g} px",
+            f"boundary beyond {high:g} px",
         )
+    low, high = ELONGATION_EDGES
+    return (f"elongation below {low:g}", f"elongation {low:g}–{high:g}", f"elongation from {high:g}")
 
 
 def find_pixels(image: int, labels: np.ndarray, ignore_index: int, seed: int = 0) -> list[LabelledPixel]:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
-    "group:str stratum:str measure:str pixels:int images:int first second difference low high share_higher"
+    "model:str against:str group:str stratum:str measure:str pixels:int images:int "
+    "first second difference low high share_higher"
 )
 
 
@@ -31,20 +32,21 @@ def compare_pairs(
 ) -> pd.DataFrame:
     """Mean paired differences, first minus second, over all pixels and within each group.
 
-    Intervals are percentiles of a bootstrap over images, not pixels: pixels of one image are not independent (the
-    cluster bootstrap, Davison & Hinkley 1997, section 3.8). They are not adjusted for the number of rows.
+    Intervals are percentiles of a bootstrap over images, not pixels: pixels of one image are not independent
+    (the cluster bootstrap, Davison & Hinkley 1997, section 3.8). They are not adjusted for the number of
+    rows.
 
     Args:
         table: one row per pixel and network: pixel_id, image, model, the measures, the columns of groups.
         first, second: two values of `model`.
         measures: columns of numbers; a pixel where either is not finite does not count for that measure.
-        groups: columns to split by.
+        groups: columns to split by; strata come in the order of a column's categories, else by name.
         level: of the intervals.
 
     Returns:
-        One row per group, stratum and measure ("all", "all" for everything together): pixels and images that counted,
-        the two means, the mean difference and its interval, and the share of pixels at which first is higher.
-        Intervals are NA with fewer than two images.
+        One row per group, stratum and measure ("all", "all" for everything together): pixels and images that
+        counted, the two means, the mean difference and its interval, and the share of pixels at which first
+        is higher. Intervals are NA with fewer than two images.
 
     Raises:
         NameNotFoundError: a model or column that is not there.
@@ -68,7 +70,7 @@ def compare_pairs(
         for measure in measures:
             a, b = (side[measure].to_numpy(float)[chosen] for side in (left, right))
             rows.append(
-                {"group": group, "stratum": stratum, "measure": measure}
+                {"model": first, "against": second, "group": group, "stratum": stratum, "measure": measure}
                 | _compare(a, b, images, resamples, level, np.random.default_rng(seed))
             )
     return to_table(rows, COLUMNS)
@@ -77,8 +79,12 @@ def compare_pairs(
 def _strata(table: pd.DataFrame, groups: Sequence[str]) -> list[tuple[str, str, np.ndarray]]:
     strata = [("all", "all", np.ones(len(table), bool))]
     for group in groups:
-        values = table[group].astype(str).to_numpy()
-        strata += [(group, str(value), values == value) for value in sorted(set(values))]
+        column = table[group]
+        ordered = column.cat.categories if hasattr(column, "cat") else sorted(set(column.astype(str)))
+        values = column.astype(str).to_numpy()
+        strata += [
+            (group, str(value), values == str(value)) for value in ordered if (values == str(value)).any()
+        ]
     return strata
 
 

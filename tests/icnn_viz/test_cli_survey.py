@@ -179,20 +179,25 @@ def test_the_command_writes_differences_and_their_figure(
     out = tmp_path / "out"
     arguments = (
         *("heatmap", tmp_path / "irregular.safetensors", "--regular", tmp_path / "regular.safetensors"),
-        *("--data", "scenes", "--pixels", "16", "--device", "cpu", "-o", out, "--json"),
+        *("--data", "scenes", "--pixels", "16", "--device", "cpu", "-o", out, "--json", "--controls"),
     )
     ended = run_main(main, *arguments)
     assert ended.code == 0, ended.err
     found = json.loads(ended.out)
     assert (found["done"], found["total"]) == (16, 16)
     names = {path.name for path in out.iterdir()}
-    assert names == {"rows", "plan.csv", "survey.json", "measures.csv", "differences.csv", "differences.png"}
+    pictures = {f"differences{kind}.png" for kind in ("", "-snapped-to-slots", "-random-weights")}
+    assert names == {"rows", "plan.csv", "survey.json", "measures.csv", "differences.csv"} | pictures
     table, summary = pd.read_csv(out / "measures.csv"), pd.read_csv(out / "differences.csv")
-    assert len(table) == 32
+    assert len(table) == 64
     sides = [
         table.loc[table["model"] == name, "energy_in_object"].to_numpy() for name in ("irregular", "regular")
     ]
     whole = summary[(summary["group"] == "all") & (summary["measure"] == "energy_in_object")].iloc[0]
+    assert list(summary["against"].unique()) == [
+        *("regular", "irregular, snapped to slots", "irregular, random weights")
+    ]
+    assert list(summary.loc[summary["group"] == "class", "stratum"].unique()) == list(CLASSES)
     assert whole["difference"] == pytest.approx((sides[0] - sides[1]).mean())
     assert whole["low"] <= whole["difference"] <= whole["high"]
     assert set(summary["group"]) == {"all", "class", "boundary", "object_elongation", "outcome"}

@@ -33,10 +33,23 @@ def test_differences_by_hand() -> None:
     np.testing.assert_allclose(found["first"].astype(float), [4, 3, 5])
     np.testing.assert_allclose(found["difference"].astype(float), [1, -0.5, 2.5])
     np.testing.assert_allclose(found["share_higher"].astype(float), [0.75, 0.5, 1])
+    assert set(found["model"]) == {"a"}
+    assert set(found["against"]) == {"b"}
     whole, single, pair = found.to_dict("records")
     assert whole["low"] < whole["difference"] < whole["high"]
     assert pd.isna(single["low"])
     assert (pair["low"], pair["high"]) == (1, 4)  # two images of one pixel each: means 1, 2.5 or 4
+
+
+def test_strata_come_in_the_order_of_categories() -> None:
+    table = make_table([1, 5, 2], [0, 7, 1], [0, 1, 2], ["far", "near", "middle"])
+    table["label"] = pd.Categorical(table["label"], ["near", "middle", "far", "nowhere"])
+    assert list(compare_pairs(table, "a", "b", ["gain"], ["label"])["stratum"]) == [
+        "all",
+        "near",
+        "middle",
+        "far",
+    ]
 
 
 def test_values_that_are_not_finite_do_not_count() -> None:

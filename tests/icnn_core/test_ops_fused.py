@@ -44,7 +44,10 @@ CASES: dict[str, dict[str, Any]] = {
     "a workspace of one channel": {"workspace": 1},
     "a workspace of one image": {"workspace": 3_000, "batch": 3, "kernel": (1, 2)},
 }  # fmt: skip
-NON_FINITE = {"not a number": float("nan"), "infinite": float("-inf")}
+NON_FINITE: dict[str, dict[str, Any]] = {
+    "not a number": {"odd": float("nan")},
+    "infinite": {"odd": float("-inf"), "axis": 1},
+}
 
 
 def make_call(
@@ -64,6 +67,7 @@ def make_call(
     permuted: bool = False,
     lattice: bool = False,
     odd: float | None = None,
+    axis: int = 0,
     workspace: int = 1 << 20,
 ) -> Call:
     generator = torch.Generator().manual_seed(0)
@@ -75,7 +79,7 @@ def make_call(
     moved = 1.7 * random(shapes or c_in, geometry.taps, 2)
     positions = regular_slots(kernel, dilation) + (moved.round() if lattice else moved)
     if odd is not None:
-        positions[-1, 1, 0] = odd
+        positions[-1, 1, axis] = odd
     x, grad_out = random(batch, c_in, *size).to(dtype), random(batch, c_out, *geometry.output_size).to(dtype)
     if permuted:
         x = x.to(memory_format=torch.channels_last)
@@ -184,7 +188,7 @@ def oracle(call: Call) -> tuple[Tensor | None, ...]:
 @pytest.fixture(scope="module")
 def calls() -> dict[str, Call]:
     made = {name: make_call(**options) for name, options in CASES.items()}
-    made |= {name: make_call(odd=value) for name, value in NON_FINITE.items()}
+    made |= {name: make_call(**options) for name, options in NON_FINITE.items()}
     return made | {"configurations": make_call(c_out=18, size=(3, 35), kernel=(1, 2), padding=(0, 1))}
 
 

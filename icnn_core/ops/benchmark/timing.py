@@ -15,6 +15,8 @@ from icnn_core.ops.benchmark.layers import Case
 from icnn_core.ops.benchmark.methods import Method, make_methods
 
 _HOPELESS = 20  # times as long as conv2d: one round of it is enough
+_LONG = 1.0  # seconds: of a hopeless method the first run is enough
+_TOO_LONG = 5.0  # seconds of such a forward pass: its backward pass is not run
 _BASES = ("conv2d", "conv2d channels_last")
 
 
@@ -70,8 +72,8 @@ def time_case(
 ) -> list[Timing]:
     """Time every method on a case, forward, and forward with backward.
 
-    Each round runs each method once, after two that are not counted; a method that takes 20 times as long as conv2d
-    runs in one round alone.
+    Each round runs each method once, after two that are not counted. A method that takes 20 times as long as conv2d
+    runs in one round alone; over a second the first run is its time, and over 5 seconds it is not run backward.
 
     Args:
         peers: also deform_conv2d and DCLS, see `make_methods`.
@@ -79,7 +81,7 @@ def time_case(
     """
     wanted = None if only is None else {*only, *_BASES}
     methods = make_methods(case.layer, case.spread, device=device, dtype=dtype, peers=peers, only=wanted)
-    timings = []
+    timings: list[Timing] = []
     for backward in (False, True):
         times = _rounds(methods, rounds, backward)
         base = min(statistics.median(values) for name, values in times.items() if name in _BASES)
@@ -89,19 +91,27 @@ def time_case(
             timings.append(
                 Timing(case.name, case.spread, name, backward, median, (low, high), median / base, rate)
             )
+        methods = [m for m in methods if statistics.median(times[m.name]) < _TOO_LONG]
     return timings
 
 
 def _rounds(methods: list[Method], rounds: int, backward: bool) -> dict[str, list[float]]:
-    warm: dict[str, float] = {}
-    for _ in range(2):
-        warm = {method.name: _time(method, backward) for method in methods}
-    times: dict[str, list[float]] = {method.name: [] for method in methods}
+    times: dict[str, list[float]] = {}
+    base = min(_time(methods[0], backward) for _ in range(2))
+    rest = []
+    for method in methods:
+        first = _time(method, backward)
+        if first > max(_LONG, _HOPELESS * base):
+            times[method.name] = [first]
+        else:
+            rest.append(method)
+    warm = {method.name: _time(method, backward) for method in rest}
+    times |= {method.name: [] for method in rest}
     for _ in range(rounds):
-        for method in methods:
-            if warm[method.name] < _HOPELESS * warm[_BASES[0]] or not times[method.name]:
+        for method in rest:
+            if warm[method.name] < _HOPELESS * base or not times[method.name]:
                 times[method.name].append(_time(method, backward))
-    return times
+    return {method.name: times[method.name] for method in methods}
 
 
 def _time(method: Method, backward: bool) -> float:

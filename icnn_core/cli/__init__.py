@@ -1,19 +1,27 @@
-"""The console script `icnn`: train, evaluate, convert, bench. One module per command with a `command`."""
+"""The console script `icnn`: train, ablate, evaluate, convert, bench. One module per command with a `command`."""
 
 from __future__ import annotations
 
 from typing import NoReturn
 
+import typer
+
 from icnn_core.cli.app import add_commands, make_app, run
 
-_COMMANDS = ("train", "evaluate", "convert", "bench")
+_COMMANDS = ("train", "ablate", "evaluate", "convert", "bench")
+
+
+def build_app() -> typer.Typer:
+    """The app with all its commands."""
+    app = make_app(
+        "icnn",
+        "Irregular convolutions: train, ablate, evaluate, convert, time. To look: icnn-viz.\n\n"
+        "Example: icnn train shapes --irregular fc1 --out run",
+    )
+    add_commands(app, "icnn_core.cli", _COMMANDS)
+    return app
 
 
 def main() -> NoReturn:
     """Run `icnn` on the command line."""
-    app = make_app(
-        "icnn",
-        "Irregular convolutions: train, evaluate, convert, time. To look: icnn-viz.",
-    )
-    add_commands(app, "icnn_core.cli", _COMMANDS)
-    run(app)
+    run(build_app())

@@ -1,18 +1,27 @@
-"""The console script `icnn-viz`: kernels, heatmap, demo. One module per command with a `command`."""
+"""The console script `icnn-viz`: kernels, heatmap, ablation, report, explore, demo. One module per command with a `command`."""
 
 from __future__ import annotations
 
 from typing import NoReturn
 
+import typer
+
 from icnn_core.cli.app import add_commands, make_app, run
 
-_COMMANDS = ("kernels", "heatmap", "demo")
+_COMMANDS = ("kernels", "heatmap", "ablation", "report", "explore", "demo")
+
+
+def build_app() -> typer.Typer:
+    """The app with all its commands."""
+    app = make_app(
+        "icnn-viz",
+        "Look at irregular convolutions: shapes of kernels, and what a pixel depends on.\n\n"
+        "Example: icnn-viz heatmap --pixel 74,45",
+    )
+    add_commands(app, "icnn_viz.cli", _COMMANDS)
+    return app
 
 
 def main() -> NoReturn:
     """Run `icnn-viz` on the command line."""
-    app = make_app(
-        "icnn-viz", "Look at irregular convolutions: shapes of kernels, and what a pixel depends on."
-    )
-    add_commands(app, "icnn_viz.cli", _COMMANDS)
-    run(app)
+    run(build_app())

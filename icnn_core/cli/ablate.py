@@ -1,0 +1,177 @@
+"""`icnn ablate`: from where to the end should a network be irregular? Rows over seeds, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from icnn_core.cli.app import DeviceOption, JsonOption, make_console, make_progress, print_json
+
+if TYPE_CHECKING:
+    from icnn_core.training.ablation_table import RowSummary
+    from icnn_core.training.config import TrainConfig
+    from icnn_core.training.runs import Run, RunResult
+
+_ROWS = (
+    "none, and modules from which to the end the network is irregular, separated by commas. By default the paper's, "
+    "none,classifier,res5a,res4b11,res4a, or the backbone's like."
+)
+_REGULAR = (
+    "Start every row from the trained network of row none, as in the paper, and add a row continued: the regular "
+    "network trained on for as long."
+)
+
+
+def command(
+    preset: Annotated[str, typer.Argument(help="The data and its settings, as of icnn train.")] = "shapes",
+    root: Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")] = None,
+    weights: Annotated[str | None, typer.Option(help="The backbone's weights: a file, or imagenet.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="tiny, squeezenet1_0, resnet18, …")] = None,
+    rows: Annotated[str | None, typer.Option(metavar="NAMES", help=_ROWS, show_default=False)] = None,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="How many seeds for each row.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first of them.")] = 0,
+    from_regular: Annotated[bool, typer.Option("--from-regular", help=_REGULAR)] = False,
+    split: Annotated[str, typer.Option("--split", help="Split to measure on: val or test.")] = "val",
+    iterations: Annotated[int | None, typer.Option(min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    position_lr: Annotated[float | None, typer.Option(help="Learning rate of the positions.")] = None,
+    position_rule: Annotated[str | None, typer.Option(help="adam, or the paper's sgd.")] = None,
+    sharing: Annotated[str | None, typer.Option(help="Who shares a shape: layer, channel or none.")] = None,
+    train_images: Annotated[int | None, typer.Option(min=1, help="Use only the first N.")] = None,
+    val_images: Annotated[int | None, typer.Option(min=1, help="Use only the first N.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that load data.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with settings of icnn train; options here go before it.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the runs and tables.")
+    ] = Path("icnn-ablation"),
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train every row over the same seeds and write ablation.md, .csv and .json, and runs.csv into --out.
+
+    The same command goes on after Ctrl-C or worse: finished runs are kept, a half one is resumed. More seeds or rows
+    may be asked for later.
+
+    Example: icnn ablate voc --root VOCdevkit/VOC2012 --seeds 3 --out runs/voc
+    """
+    options = {k: _plain(v) for k, v in locals().items() if k in _SETTINGS}
+    from icnn_core.training.ablation import check_rows, default_rows, plan_runs
+    from icnn_core.training.config import make_config
+    from icnn_core.training.setup import choose_device, prepare
+
+    console = make_console(json=as_json)
+    where = choose_device(device)
+    common = make_config(preset, config, **options)
+    names = [name.strip() for name in rows.split(",")] if rows else default_rows(common.backbone)
+    chosen = range(seed, seed + seeds)
+    plan = plan_runs(common, names, chosen, out, from_regular=from_regular)
+    check_rows(prepare(plan[0].config).model, names)
+    report = _Report(plan, common, preset, split, out)
+    done = _run_all(plan, split, where, report, console)
+    console.print(report.to_table())
+    for note in report.to_notes():
+        console.print(note)
+    if as_json:
+        print_json(report.to_plain())
+    if not done:
+        console.print("Interrupted: the same command goes on from there.")
+        raise typer.Exit(130)
+    console.print(f"Wrote {out / 'ablation.md'}. To see it: icnn-viz ablation {out}")
+
+
+_SETTINGS = (
+    *("root", "weights", "backbone", "iterations", "batch_size", "position_lr", "position_rule", "sharing"),
+    *("train_images", "val_images", "workers"),
+)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _run_all(plan: Sequence[Run], split: str, device: Any, report: _Report, console: Any) -> bool:
+    """Do what is left of all runs, writing the tables after each; False if Ctrl-C ended it."""
+    from icnn_core.training.runs import finish_run
+
+    with make_progress() as bar:
+        total = bar.add_task("runs", total=len(plan))
+        for run in plan:
+            name = f"{run.row}, seed {run.config.seed}"
+            task = bar.add_task(name, total=run.config.iterations)
+            found = finish_run(
+                run,
+                [split],
+                device=device,
+                on_progress=lambda progress, task=task: bar.update(task, completed=progress.iteration),
+            )
+            bar.remove_task(task)
+            if found is None:
+                return False
+            bar.advance(total)
+            report.add(found[0])
+            console.print(f"{name}: mean IoU {found[0].mean_iou:.1%}")
+    return True
+
+
+class _Report:
+    """The tables so far, written anew after every run."""
+
+    def __init__(self, plan: Sequence[Run], config: TrainConfig, preset: str, split: str, out: Path) -> None:
+        self.rows = list(dict.fromkeys(run.row for run in plan))
+        self.config, self.out = config, out
+        self.title = f"{preset}, {config.backbone}, {config.iterations} iterations, measured on {split}"
+        self.results: list[RunResult] = []
+
+    def add(self, result: RunResult) -> None:
+        import json
+
+        from icnn_core.errors import DataError
+        from icnn_core.files import write_text
+        from icnn_core.training.ablation_table import to_csv, to_markdown
+
+        self.results.append(result)
+        texts = {
+            "ablation.md": to_markdown(self.summaries(), self.title),
+            "ablation.csv": to_csv(self.summaries()),
+            "runs.csv": to_csv(self.results),
+            "ablation.json": json.dumps(self.to_plain(), indent=1) + "\n",
+        }
+        for name, text in texts.items():
+            write_text(self.out / name, text, DataError)
+
+    def summaries(self) -> list[RowSummary]:
+        from icnn_core.training.ablation_table import summarise
+
+        return summarise(self.results, self.rows)
+
+    def to_plain(self) -> dict[str, Any]:
+        from dataclasses import asdict
+
+        return {
+            "title": self.title,
+            "config": asdict(self.config),
+            "rows": [asdict(summary) for summary in self.summaries()],
+            "runs": [asdict(result) for result in self.results],
+        }
+
+    def to_table(self) -> Any:
+        from rich.table import Table
+
+        from icnn_core.training.ablation_table import HEADINGS, to_cells
+
+        table = Table(title=self.title, title_justify="left")
+        for number, heading in enumerate(HEADINGS):
+            table.add_column(heading, justify="right" if number else "left")
+        for summary in self.summaries():
+            table.add_row(*to_cells(summary))
+        return table
+
+    def to_notes(self) -> list[str]:
+        from icnn_core.training.ablation_table import to_notes
+
+        return to_notes(self.summaries())

@@ -1,0 +1,92 @@
+"""The ablation: from where to the end a network is irregular, over the same seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from icnn_core.errors import ArgumentError
+from icnn_core.surgery import match_names
+from icnn_core.training.config import TrainConfig
+from icnn_core.training.runs import Run
+
+NONE, CONTINUED = "none", "continued"
+_BY_BACKBONE = {  # classifier, last stage, the later half of the stage before, that whole stage
+    "resnet101": ("classifier", "res5a", "res4b11", "res4a"),  # the paper's
+    "resnet50": ("classifier", "res5a", "res4d", "res4a"),
+    "resnet34": ("classifier", "res5a", "res4d", "res4a"),
+    "resnet18": ("classifier", "res5a", "res4b", "res4a"),
+    "vgg16": ("classifier", "features.24", "features.19", "features.17"),  # conv5_1, conv4_2, conv4_1
+    "squeezenet1_0": ("classifier", "features.12", "features.10", "features.7"),
+    "tiny": ("classifier", "layer4", "layer3.conv2", "layer3"),
+}
+
+
+def default_rows(backbone: str) -> tuple[str, ...]:
+    """ "none", then from where to the end a network is irregular: the paper's rows, or a backbone's like.
+
+    Raises:
+        ArgumentError: a backbone of which none are known.
+    """
+    if backbone not in _BY_BACKBONE:
+        raise ArgumentError(
+            "ablate",
+            needed=f"the rows, or one of the backbones {', '.join(_BY_BACKBONE)}",
+            got=backbone,
+            fix="Name the modules yourself: --rows none,classifier,…",
+        )
+    return (NONE, *_BY_BACKBONE[backbone])
+
+
+def plan_runs(
+    config: TrainConfig, rows: Sequence[str], seeds: Sequence[int], out: Path, *, from_regular: bool = False
+) -> list[Run]:
+    """The runs of an ablation, seed by seed, so that pairs are complete early.
+
+    Args:
+        config: what all have in common; its `irregular` and `seed` are replaced.
+        rows: "none" first, then modules from which to the end the network is irregular.
+        from_regular: every row starts from the weights of row "none" of the same seed, as in the paper. A row
+            "continued" then says what training on for as long does for the regular network alone.
+
+    Raises:
+        ArgumentError: no row "none", no seed, or "continued" without `from_regular`.
+    """
+    rows, seeds = list(dict.fromkeys(rows)), list(dict.fromkeys(seeds))
+    if NONE not in rows or not seeds or (CONTINUED in rows and not from_regular):
+        raise ArgumentError(
+            "ablate",
+            needed=f'at least one seed, a row "{NONE}", and --from-regular for a row "{CONTINUED}"',
+            got=f"rows {', '.join(rows) or 'empty'}; {len(seeds)} seeds",
+            fix=f"Add {NONE}: the other rows are compared with it.",
+        )
+    rows.insert(0, rows.pop(rows.index(NONE)))
+    if from_regular and CONTINUED not in rows:
+        rows.insert(1, CONTINUED)
+    runs = []
+    for seed in seeds:
+        start = str(_folder(out, NONE, seed) / "last.pt") if from_regular else config.init
+        for row in rows:
+            own = replace(
+                config,
+                seed=seed,
+                irregular=None if row in (NONE, CONTINUED) else row,
+                init=config.init if row == NONE else start,
+            )
+            runs.append(Run(row, own, _folder(out, row, seed)))
+    return runs
+
+
+def check_rows(model: nn.Module, rows: Sequence[str]) -> None:
+    """Raise NameNotFoundError now, not hours later, if a row names no module of `model`."""
+    names = [name for name, _ in model.named_modules() if name]
+    for row in rows:
+        if row not in (NONE, CONTINUED):
+            match_names([row], names, who="ablate")
+
+
+def _folder(out: Path, row: str, seed: int) -> Path:
+    return out / row.replace("/", "_") / f"seed-{seed}"

@@ -1,0 +1,195 @@
+"""Runs of a study: each is trained once, resumed where it stopped, measured on any split, and its result kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from icnn_core.checkpoint import read_checkpoint
+from icnn_core.errors import CheckpointError, IcnnError
+from icnn_core.files import write_text
+from icnn_core.optim import position_parameters
+from icnn_core.training.config import TrainConfig, config_from
+from icnn_core.training.evaluate import Evaluation, evaluate
+from icnn_core.training.loop import Progress, mean_displacement, train
+from icnn_core.training.setup import Prepared, prepare
+
+_log = logging.getLogger(__name__)
+_MAY_CHANGE = {"root", "weights", "init", "workers", "evaluate_every", "val_split"}  # once a run is finished
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: its row in the table, its config (which holds the seed), and the folder that it fills."""
+
+    row: str
+    config: TrainConfig
+    folder: Path
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run measured on one split.
+
+    Attributes:
+        row, seed, split: which.
+        mean_iou, pixel_accuracy: in [0, 1]. iou: per class, in [0, 1].
+        weights, positions: numbers of parameters; a position counts as two.
+        displacement: mean distance of the positions from their slots, in pixels; None if no layer is irregular.
+        seconds: that the training took, without what was resumed.
+    """
+
+    row: str
+    seed: int
+    split: str
+    mean_iou: float
+    pixel_accuracy: float
+    iou: dict[str, float]
+    weights: int
+    positions: int
+    displacement: float | None
+    seconds: float
+
+
+def finish_run(
+    run: Run,
+    splits: Sequence[str],
+    *,
+    device: torch.device | str = "cpu",
+    build: Callable[[TrainConfig], Prepared] = prepare,
+    on_progress: Callable[[Progress], object] = lambda progress: None,
+) -> list[RunResult] | None:
+    """Train, go on, or only measure: whatever is left to do of `run`. None if Ctrl-C ended it.
+
+    What was measured is kept in `run.folder/result.json`, so that a finished run costs nothing the next time.
+
+    Args:
+        splits: to measure the last network on.
+        build: makes network and data of a config.
+
+    Raises:
+        CheckpointError: the folder holds a run of other settings, or cannot be written.
+        IcnnError: as `prepare` and `train`.
+    """
+    known = _read_known(run)
+    if not known:
+        trained = _train(run, device, build, on_progress)
+        if trained is None:
+            return None
+        known = trained
+    for split in splits:
+        if split not in known["splits"]:
+            known["splits"][split] = _measure(run, split, device, build)
+            _write_known(run, known)
+    return [_to_result(run, known, split) for split in splits]
+
+
+def read_results(run: Run, split: str) -> RunResult | None:
+    """What `run` measured on `split`, if it is finished.
+
+    Raises:
+        CheckpointError: the folder holds a run of other settings.
+    """
+    known = _read_known(run)
+    return _to_result(run, known, split) if known and split in known["splits"] else None
+
+
+def _train(
+    run: Run,
+    device: torch.device | str,
+    build: Callable[[TrainConfig], Prepared],
+    on_progress: Callable[[Progress], object],
+) -> dict[str, Any] | None:
+    ready = build(run.config)
+    resume = (run.folder / "last.pt").exists()
+    _log.info("%s, seed %d: %s", run.row, run.config.seed, "going on" if resume else "training")
+    result = train(
+        ready.model,
+        ready.train_set,
+        ready.val_samples,
+        ready.transform,
+        run.config,
+        run.folder,
+        device=device,
+        resume=resume,
+        overwrite=not resume,
+        on_progress=on_progress,
+    )
+    if result.interrupted or result.evaluation is None:
+        return None
+    positions = sum(parameter.numel() for parameter in position_parameters(ready.model))
+    known = {
+        "row": run.row,
+        "config": asdict(run.config),
+        "seconds": result.seconds,
+        "displacement": mean_displacement(ready.model),
+        "positions": positions,
+        "weights": sum(parameter.numel() for parameter in ready.model.parameters()) - positions,
+        "splits": {run.config.val_split: _to_plain(result.evaluation)},
+    }
+    _write_known(run, known)
+    return known
+
+
+def _measure(
+    run: Run, split: str, device: torch.device | str, build: Callable[[TrainConfig], Prepared]
+) -> dict[str, Any]:
+    """The last network of a finished run on another split."""
+    ready = build(replace(run.config, val_split=split))
+    ready.model.load_state_dict(read_checkpoint(run.folder / "last.pt").state)
+    data = ready.train_set
+    evaluation = evaluate(
+        ready.model.to(device),
+        ready.val_samples,
+        classes=data.classes,
+        ignore_index=data.ignore_index,
+        device=device,
+    )
+    return _to_plain(evaluation)
+
+
+def _to_plain(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "mean_iou": evaluation.mean_iou,
+        "pixel_accuracy": evaluation.pixel_accuracy,
+        "iou": evaluation.iou,
+    }
+
+
+def _to_result(run: Run, known: dict[str, Any], split: str) -> RunResult:
+    shared = {key: known[key] for key in ("weights", "positions", "displacement", "seconds")}
+    return RunResult(row=run.row, seed=run.config.seed, split=split, **shared, **known["splits"][split])
+
+
+def _read_known(run: Run) -> dict[str, Any]:
+    """What `result.json` says, or {} if the run is not finished."""
+    path = run.folder / "result.json"
+    if not path.exists():
+        return {}
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        before = asdict(config_from(known["config"]))
+    except (OSError, ValueError, KeyError, TypeError, IcnnError) as error:
+        raise CheckpointError(
+            str(path), needed="the result of a run", got=str(error), fix="Delete its folder to train it anew."
+        ) from error
+    now = asdict(run.config)
+    changed = [name for name in now if now[name] != before[name] and name not in _MAY_CHANGE]
+    if changed:
+        raise CheckpointError(
+            str(run.folder),
+            needed=f"the settings it was trained with, {changed[0]}={before[changed[0]]!r}",
+            got=f"others for {', '.join(changed)}",
+            fix="Repeat the command, or choose another --out.",
+        )
+    return known
+
+
+def _write_known(run: Run, known: dict[str, Any]) -> None:
+    write_text(run.folder / "result.json", json.dumps(known, indent=1) + "\n", CheckpointError)

@@ -1,0 +1,138 @@
+"""Rows of an ablation over seeds: every run, the means, and the differences to one row, paired by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_core.errors import ArgumentError
+from icnn_viz.figures.sheet import Sheet
+from icnn_viz.figures.style import Look, shorten, use_theme
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from icnn_core.training.ablation_table import RowSummary
+
+_WIDTH, _LEFT, _GAP, _RIGHT = 170.0, 32.0, 9.0, 4.0  # mm
+_ROW, _BELOW, _ABOVE = 8.0, 19.0, 14.0
+_LETTERS = 20  # of a row's name
+
+
+def draw_ablation(
+    runs: pd.DataFrame,
+    summaries: Sequence[RowSummary],
+    *,
+    against: str = "none",
+    title: str = "Ablation",
+    subtitle: str = "",
+    theme: str = "light",
+) -> Figure:
+    """Two panels, a line a row: mean IoU of every run, seeds joined; differences to `against` with their intervals.
+
+    Args:
+        runs: one row a run: row, seed, mean_iou in [0, 1].
+        summaries: of `icnn_core.training.ablation_table.summarise`; their order is that of the lines.
+        against: the row that the others are compared with.
+
+    Raises:
+        ArgumentError: nothing to show.
+    """
+    if not summaries:
+        raise ArgumentError(
+            "draw_ablation", needed="at least one finished run", got="none", fix="Train one first."
+        )
+    rows = [summary.row for summary in summaries]
+    height = _BELOW + _ROW * len(rows) + _ABOVE
+    wide = (_WIDTH - _LEFT - _GAP - _RIGHT) / 2
+    with use_theme(theme) as look:
+        sheet = Sheet(_WIDTH, height, look)
+        panels = [
+            sheet.add_axes(left, _BELOW, wide, _ROW * len(rows)) for left in (_LEFT, _LEFT + wide + _GAP)
+        ]
+        values = {
+            seed: {str(r): float(v) for r, v in zip(some["row"], some["mean_iou"], strict=True)}
+            for seed, some in runs.groupby("seed")
+        }
+        _draw_runs(panels[0], values, summaries, look)
+        _draw_differences(panels[1], values, summaries, against, look)
+        for ax in panels:
+            _set_rows(ax, len(rows))
+        panels[0].set_yticks(range(len(rows)), [shorten(row, _LETTERS) for row in rows])
+        panels[1].set_yticks(range(len(rows)), [""] * len(rows))
+        panels[0].set_xlabel("mean IoU (%)")
+        panels[1].set_xlabel(f"mean IoU − that of {shorten(against, _LETTERS)} (points)")
+        sheet.write_heading(title, subtitle, left=4)
+        sheet.write_notes(_notes(summaries), top=7.5)
+    return sheet.figure
+
+
+def _draw_runs(
+    ax: Axes, values: dict[int, dict[str, float]], summaries: Sequence[RowSummary], look: Look
+) -> None:
+    """Small dots joined by seed, and the rows' means."""
+    rows = [summary.row for summary in summaries]
+    for seed, own in values.items():
+        iou = [100 * own.get(row, np.nan) for row in rows]
+        ax.plot(
+            iou, range(len(rows)), "o-", color=look.muted, linewidth=0.5, markersize=2.4, alpha=0.8,
+            gid=f"seed {seed}", zorder=2,
+        )  # fmt: skip
+    means = [100 * summary.mean for summary in summaries]
+    ax.plot(means, range(len(rows)), "D", color=look.accent, markersize=4, gid="means", zorder=3)
+
+
+def _draw_differences(
+    ax: Axes,
+    values: dict[int, dict[str, float]],
+    summaries: Sequence[RowSummary],
+    against: str,
+    look: Look,
+) -> None:
+    """A dot a seed above the mean and its interval, filled where the interval leaves out 0."""
+    ax.axvline(0, color=look.muted, linewidth=0.8, zorder=1)
+    for place, summary in enumerate(summaries):
+        if summary.difference is None:
+            continue
+        both = [own for own in values.values() if summary.row in own and against in own]
+        points = [100 * (own[summary.row] - own[against]) for own in both]
+        ax.plot(
+            points, np.full(len(points), place - 0.22), "o", color=look.muted, markersize=2.4, alpha=0.8,
+            gid=f"differences of {summary.row}",
+        )  # fmt: skip
+        certain = False
+        if summary.low is not None and summary.high is not None:
+            ends = [100 * summary.low, 100 * summary.high]
+            ax.plot(
+                ends, [place + 0.12] * 2, color=look.accent, linewidth=1.2, gid=f"interval of {summary.row}"
+            )
+            certain = ends[0] > 0 or ends[1] < 0
+        ax.plot(
+            [100 * summary.difference], [place + 0.12], "D", markersize=4, markeredgecolor=look.accent,
+            color=look.accent if certain else look.background, gid=f"mean of {summary.row}", zorder=3,
+        )  # fmt: skip
+
+
+def _set_rows(ax: Axes, count: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.set_ylim(count - 0.5, -0.5)
+    ax.margins(x=0.08)
+    ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    ax.grid(True, axis="x")
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+
+
+def _notes(summaries: Sequence[RowSummary]) -> list[str]:
+    most = max(summary.seeds for summary in summaries)
+    notes = [f"dots: {most} seeds, lines join a seed's runs", "diamonds: means"]
+    if any(summary.low is not None for summary in summaries):
+        notes.append("bars: 95 % intervals (Student's t over seeds), filled where they leave out 0")
+    elif any(summary.difference is not None for summary in summaries):
+        notes.append("too few seeds for intervals")
+    return notes

@@ -3,66 +3,166 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from icnn_core.cli._numbers import parse_numbers, parse_size
 from icnn_core.cli.app import DeviceOption, JsonOption, SeedOption, make_console, make_progress, print_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from icnn_core.evaluation import Evaluation, Inference
+    from icnn_core.evaluation.samples import Measured
 
 
 def command(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="A checkpoint that names its network.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CKPT", help="A checkpoint that names its network, or see --model.")
+    ],
     data: Annotated[
         str | None, typer.Option("--data", help="The data set; by default the one it was trained on.")
     ] = None,
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")] = None,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "val",
     images: Annotated[int | None, typer.Option("--images", min=1, help="Use only the first N.")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--size", metavar="HxW", help="Resize images to this; by default what it was trained with."
+        ),
+    ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option("--window", metavar="N|HxW", help="Segment in windows of this size, e.g. 713."),
+    ] = None,
+    stride: Annotated[
+        str | None,
+        typer.Option("--stride", metavar="N|HxW", help="From window to window; by default 2/3 of it."),
+    ] = None,
+    scales: Annotated[
+        str, typer.Option("--scales", metavar="S,…", help="Average over these scales, e.g. 0.5,0.75,1.")
+    ] = "1",
+    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored image.")] = False,
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", metavar="NAME|ID,…", help="Take means over these; by default over all."),
+    ] = None,
+    boundary: Annotated[
+        float, typer.Option("--boundary", min=0, max=1, help="Boundary IoU: band / diagonal; 0: leave it.")
+    ] = 0.02,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="PACKAGE.MODULE:FUNCTION",
+            help="Your own function that builds the regular network. It is imported and run.",
+        ),
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out files that cannot be decoded, and list them.")
+    ] = False,
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", metavar="DIR", help="Folder for what is predicted: palette PNGs."),
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Folder for evaluation.json; else none is written."),
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Folder for evaluation.json and .csv; else none is written."
+        ),
     ] = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Segment whole images and print the intersection over union per class, against the labels in their own size.
+    """Segment images and print intersection over union per class, against the labels in their own size.
+
+    Logits are averaged where windows overlap, over scales and mirrored. Void pixels never count. Classes that occur in
+    no label and no prediction are left out of the means.
 
     Example: icnn evaluate runs/irregular/last.pt --root data/camvid --split test
     """
+    seen, tiles, steps = (parse_size(text) if text else None for text in (size, window, stride))
+    factors = parse_numbers(scales)
+    names = [name.strip() for name in classes.split(",")] if classes is not None else []
+
     import torch
 
-    from icnn_core.checkpoint import build_model, read_checkpoint
-    from icnn_core.cli._evaluation import print_evaluation, write_json
-    from icnn_core.training.evaluate import evaluate
-    from icnn_core.training.setup import choose_device, open_measured
+    from icnn_core.cli._evaluation import print_evaluation, print_skipped, to_json, write_csv, write_json
+    from icnn_core.evaluation import Inference
 
     torch.manual_seed(seed)
-    read = read_checkpoint(checkpoint)
-    samples = open_measured(read, data, root, split, images)
-    where = choose_device(device)
-    model = build_model(read).to(where)
-    with make_progress() as bar:
-        task = bar.add_task(f"evaluating on {split}", total=len(samples))
-        evaluation = evaluate(
-            model,
-            samples,
-            classes=samples.data.classes,
-            ignore_index=samples.data.ignore_index,
-            device=where,
-            on_image=lambda: bar.advance(task),
-        )
+    how = Inference(window=tiles, stride=steps, scales=factors, flip=flip)
+    network, samples = _open(
+        checkpoint, model, data=data, root=root, split=split, images=images, size=seen, skip_bad=skip_bad
+    )
+    evaluation = _measure(network, samples, how, names, boundary or None, predictions, device, split)
     result = {
         "checkpoint": str(checkpoint),
         "data": samples.data.name,
         "split": split,
         "images": len(samples),
-        "mean_iou": evaluation.mean_iou,
-        "pixel_accuracy": evaluation.pixel_accuracy,
-        "iou": evaluation.iou,
-    }
-    if out is not None:
-        write_json(out / "evaluation.json", result)
+        "segmented": str(how),
+        "boundary_ratio": boundary or None,
+        "skipped": [str(path) for path in samples.skipped],
+    } | to_json(evaluation)
+    console = make_console(json=as_json)
     if as_json:
         print_json(result)
-    print_evaluation(evaluation, f"{samples.data.name} {split}", make_console(json=as_json))
+    print_evaluation(evaluation, f"{samples.data.name} {split}, {len(samples)} images, {how}", console)
+    print_skipped(samples.skipped, console)
+    if out is not None:
+        write_json(out / "evaluation.json", result)
+        write_csv(out / "evaluation.csv", evaluation)
+        console.print(f"Wrote evaluation.json and evaluation.csv into {out}")
+
+
+def _open(checkpoint: Path, model: str | None, **chosen: Any) -> tuple[nn.Module, Measured]:
+    from icnn_core.checkpoint import build_model, read_checkpoint
+    from icnn_core.evaluation.samples import open_measured
+    from icnn_core.models.factory import build_with, load_factory
+
+    read = read_checkpoint(checkpoint)
+    factory = load_factory(model) if model else None
+    samples = open_measured(read, **chosen)
+    count = len(samples.data.classes)
+    return build_model(read, (lambda: build_with(factory, count)) if factory else None), samples
+
+
+def _measure(
+    network: nn.Module,
+    samples: Measured,
+    how: Inference,
+    names: list[str],
+    boundary: float | None,
+    predictions: Path | None,
+    device: str,
+    split: str,
+) -> Evaluation:
+    from icnn_core.evaluation import choose_classes, evaluate
+    from icnn_core.evaluation.pictures import write_palette_png
+    from icnn_core.training.setup import choose_device
+
+    place, data = choose_device(device), samples.data
+
+    def write(index: int, ids: np.ndarray) -> None:
+        if predictions is not None and not samples.is_skipped(index):
+            write_palette_png(predictions / f"{samples.stem(index)}.png", ids, data.palette)
+
+    with make_progress() as bar:
+        task = bar.add_task(f"evaluating on {split}", total=len(samples))
+        return evaluate(
+            network.to(place),
+            samples,
+            classes=data.classes,
+            ignore_index=data.ignore_index,
+            device=place,
+            inference=how,
+            boundary=boundary,
+            chosen=choose_classes(names, data.classes),
+            on_image=lambda: bar.advance(task),
+            on_prediction=write,
+        )

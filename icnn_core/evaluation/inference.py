@@ -1,0 +1,167 @@
+"""From a network and an image to logits per pixel: whole or in windows, at several scales, mirrored on request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from icnn_core.errors import ArgumentError, ShapeError
+
+_WHO = "evaluate"
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How an image is segmented. Logits, not probabilities, are averaged wherever there are several for a pixel.
+
+    Attributes:
+        window: (height, width) of the windows that the network sees, or None for the whole image. Where the image is
+            smaller along an axis, the window is too.
+        stride: (height, width) from window to window; None: two thirds of the window. The last window of a row or
+            column ends at the image's border.
+        scales: the image is resized by each factor in turn, the logits back.
+        flip: also segment the image mirrored left to right.
+    """
+
+    window: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.window is not None and min(self.window) < 1:
+            raise _refusal("a window of at least 1 × 1", self.window, "Give HEIGHTxWIDTH, e.g. 713x713.")
+        if self.stride is not None and self.window is None:
+            raise _refusal(
+                "a window to move by the stride", f"stride {self.stride} alone", "Give the window."
+            )
+        if self.stride is not None and self.window is not None:
+            fits = all(1 <= s <= w for s, w in zip(self.stride, self.window, strict=True))
+            if not fits:
+                raise _refusal(
+                    f"a stride from 1 to the window's {self.window}, so that nothing is left out",
+                    self.stride,
+                    "Make it smaller.",
+                )
+        if not self.scales or not all(0 < scale <= 16 for scale in self.scales):
+            raise _refusal("scales in (0, 16]", self.scales, "Give factors such as 0.5,1,1.5.")
+
+    @property
+    def steps(self) -> tuple[int, int] | None:
+        """The stride that is used, if there is a window."""
+        if self.stride is not None or self.window is None:
+            return self.stride
+        return max(1, round(self.window[0] * 2 / 3)), max(1, round(self.window[1] * 2 / 3))
+
+    def __str__(self) -> str:
+        said = "whole images"
+        if self.window is not None and self.steps is not None:
+            said = "windows of {}×{} every {}×{}".format(*self.window, *self.steps)
+        if self.scales != (1.0,):
+            said += f", scales {', '.join(f'{scale:g}' for scale in self.scales)}"
+        return said + (", mirrored too" if self.flip else "")
+
+
+def predict_logits(
+    model: nn.Module,
+    image: Tensor,
+    how: Inference | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    classes: int | None = None,
+) -> Tensor:
+    """Logits (C, H, W) of one normalised image (3, h, w), on the image's device.
+
+    Args:
+        model: in evaluation mode. Returns logits (1, C, …, …), or a dict that has them as "out", as torchvision's
+            segmentation networks do; of another size than their input they are resized to it.
+        how: None for the whole image once.
+        size: (H, W) of the logits wanted; None for the image's.
+        classes: C, if it must be that.
+
+    Raises:
+        ShapeError: the network gives something else.
+    """
+    how = how or Inference()
+    wanted = size or (image.shape[1], image.shape[2])
+    total: Tensor | None = None
+    for scale in how.scales:
+        scaled = _resized(image[None], [max(1, round(side * scale)) for side in image.shape[1:]])
+        for mirrored in (False, True) if how.flip else (False,):
+            logits = _in_windows(model, scaled.flip(3) if mirrored else scaled, how, classes)
+            logits = _resized(logits.flip(3) if mirrored else logits, list(wanted))
+            total = logits if total is None else total + logits
+    assert total is not None
+    return total[0] / (len(how.scales) * (2 if how.flip else 1))
+
+
+def window_starts(length: int, window: int, stride: int) -> list[int]:
+    """Where windows begin along an axis: every `stride`, and one that ends at `length`."""
+    last = max(0, length - window)
+    return [*range(0, last, stride), last]
+
+
+def to_logits(output: object, classes: int | None = None) -> Tensor:
+    """The logits (N, C, H, W) in what a segmentation network returns: themselves, or "out" of a dict.
+
+    Args:
+        classes: C, if it must be that.
+
+    Raises:
+        ShapeError: they are not there.
+    """
+    logits = output.get("out") if isinstance(output, Mapping) else output
+    if isinstance(logits, Tensor) and logits.ndim == 4 and classes in (None, logits.shape[1]):
+        return logits
+    got = str(tuple(logits.shape)) if isinstance(logits, Tensor) else type(output).__name__
+    raise ShapeError(
+        _WHO,
+        needed=f"logits (N, {classes or 'C'}, H, W), one for each class of the data, or a dict with them as "
+        '"out"',
+        got=got,
+        fix="Name the data set that the network was trained on.",
+    )
+
+
+def _in_windows(model: nn.Module, image: Tensor, how: Inference, classes: int | None) -> Tensor:
+    """Logits of (1, 3, h, w) in that size: where windows overlap, their mean."""
+    if how.window is None or how.steps is None:
+        return _of_input_size(model, image, classes)
+    total: Tensor | None = None
+    counts = image.new_zeros(image.shape[2:])
+    for place in _windows((image.shape[2], image.shape[3]), how.window, how.steps):
+        logits = _of_input_size(model, image[:, :, place[0], place[1]], classes)
+        if total is None:
+            total = logits.new_zeros(1, logits.shape[1], *image.shape[2:])
+        total[:, :, place[0], place[1]] += logits
+        counts[place] += 1
+    assert total is not None
+    return total / counts
+
+
+def _windows(
+    size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]
+) -> Iterator[tuple[slice, slice]]:
+    rows, columns = (window_starts(*each) for each in zip(size, window, stride, strict=True))
+    for top in rows:
+        for left in columns:
+            yield slice(top, top + window[0]), slice(left, left + window[1])
+
+
+def _of_input_size(model: nn.Module, image: Tensor, classes: int | None) -> Tensor:
+    return _resized(to_logits(model(image), classes), list(image.shape[2:]))
+
+
+def _resized(images: Tensor, size: list[int]) -> Tensor:
+    """Bilinear; antialiased where images shrink."""
+    if list(images.shape[2:]) == size:
+        return images
+    smaller = size[0] < images.shape[2] or size[1] < images.shape[3]
+    return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=smaller)
+
+
+def _refusal(needed: str, got: object, fix: str) -> ArgumentError:
+    return ArgumentError(_WHO, needed=needed, got=str(got), fix=fix)

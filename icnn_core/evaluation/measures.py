@@ -1,0 +1,109 @@
+"""How well a network segments: counts of pixels over a data set, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from icnn_core.errors import NameNotFoundError, nearest_names
+from icnn_core.evaluation.boundaries import BoundaryCounts
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Counts of pixels, and the usual measures of them: all shares in [0, 1].
+
+    Attributes:
+        confusion: (classes, classes) int64; rows are labels, columns predictions. Void pixels are not counted.
+        classes: names by class id.
+        boundary: counts along the edges, or None where they were not asked for.
+        chosen: the classes over which means are taken; empty for all of them.
+    """
+
+    confusion: np.ndarray
+    classes: tuple[str, ...]
+    boundary: BoundaryCounts | None = None
+    chosen: tuple[str, ...] = ()
+
+    @property
+    def iou(self) -> dict[str, float]:
+        """Intersection over union per class, without classes that no label and no prediction has."""
+        intersection = self.confusion.diagonal()
+        union = self.confusion.sum(0) + self.confusion.sum(1) - intersection
+        return _ratios(self.classes, intersection, union)
+
+    @property
+    def boundary_iou(self) -> dict[str, float]:
+        """Boundary IoU per class, see `count_boundaries`; empty where it was not asked for."""
+        if self.boundary is None:
+            return {}
+        return _ratios(self.classes, self.boundary.intersection, self.boundary.union)
+
+    @property
+    def mean_iou(self) -> float:
+        """The mean of `iou` over the chosen classes; 0 if nothing was counted."""
+        return self._mean(self.iou)
+
+    @property
+    def mean_boundary_iou(self) -> float | None:
+        """The mean of `boundary_iou` over the chosen classes; None where it was not asked for."""
+        return None if self.boundary is None else self._mean(self.boundary_iou)
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of labelled pixels predicted right, whichever classes are chosen."""
+        return float(self.confusion.diagonal().sum() / max(self.confusion.sum(), 1))
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """The classes in the mean: those chosen that occur in a label or a prediction."""
+        occur = self.iou
+        return tuple(name for name in self.chosen or self.classes if name in occur)
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The chosen classes that occur in no label and no prediction, and so are left out of the mean."""
+        occur = self.iou
+        return tuple(name for name in self.chosen or self.classes if name not in occur)
+
+    def _mean(self, values: dict[str, float]) -> float:
+        taken = [values[name] for name in self.averaged]
+        return float(np.mean(taken)) if taken else 0.0
+
+
+def confusion_matrix(labels: Tensor, predictions: Tensor, classes: int, ignore_index: int) -> Tensor:
+    """(classes, classes) int64 counts; labels equal to `ignore_index` do not count."""
+    counted = labels != ignore_index
+    pairs = labels[counted] * classes + predictions[counted]
+    return torch.bincount(pairs.flatten(), minlength=classes * classes).reshape(classes, classes)
+
+
+def choose_classes(wanted: Sequence[str], classes: Sequence[str], who: str = "--classes") -> tuple[str, ...]:
+    """Names of classes, in their own order, from names (case does not matter) or ids.
+
+    Raises:
+        NameNotFoundError: no such class.
+    """
+    lowered = [name.lower() for name in classes]
+    found: set[int] = set()
+    for text in wanted:
+        if text.lower() in lowered:
+            found.add(lowered.index(text.lower()))
+        elif text.isdigit() and int(text) < len(classes):
+            found.add(int(text))
+        else:
+            raise NameNotFoundError(
+                who,
+                needed=f"names of classes, or ids from 0 to {len(classes) - 1}",
+                got=repr(text),
+                fix=nearest_names(text, classes),
+            )
+    return tuple(classes[label] for label in sorted(found))
+
+
+def _ratios(classes: Sequence[str], intersection: np.ndarray, union: np.ndarray) -> dict[str, float]:
+    return {name: float(i / u) for name, i, u in zip(classes, intersection, union, strict=True) if u > 0}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from typing import Any
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from icnn_viz.records import PixelGradient, PositionCloud
+
+if TYPE_CHECKING:
+    from icnn_viz.explorer.session import Session
 
 
 def _make_cloud(
@@ -74,6 +79,62 @@ def _make_gradient(
 def make_gradient() -> Callable[..., PixelGradient]:
     """Builds a random gradient around a pixel (3/8 down, 20/37 across): label, seed, shape, and fields by name."""
     return _make_gradient
+
+
+class _DrawnNetwork:
+    """Answers with random gradients of 24 × 37 pixels, takes `delay` seconds each; remembers what it was asked."""
+
+    classes = ("background", "ring", "bar")
+
+    def __init__(self, label: str, seed: int, predicted: int, delay: float) -> None:
+        self.label, self.seed, self.predicted, self.delay = label, seed, predicted, delay
+        self.calls: list[tuple[tuple[int, int], int | None, str]] = []
+        self.most_at_once = self._now = 0
+        self._lock = threading.Lock()
+
+    def look(self, image: np.ndarray, targets: Sequence[Any], method: str, seed: int) -> list[PixelGradient]:
+        with self._lock:
+            self._now += 1
+            self.most_at_once = max(self.most_at_once, self._now)
+        self.calls += [(target.pixel, target.class_id, method) for target in targets]
+        time.sleep(self.delay)
+        found = [
+            _make_gradient(
+                self.label,
+                self.seed,
+                image.shape[:2],
+                pixel=target.pixel,
+                image=image,
+                method=method,
+                classes=self.classes,
+                class_id=self.predicted if target.class_id is None else target.class_id,
+            )
+            for target in targets
+        ]
+        with self._lock:
+            self._now -= 1
+        return found
+
+
+def _make_session(
+    predicted: tuple[int, int] = (1, 0), delay: float = 0.0, read_run: Any = None, **options: Any
+) -> Session:
+    from icnn_viz.explorer.pictures import Shelf, Source
+    from icnn_viz.explorer.session import Session
+
+    image = np.random.default_rng(0).integers(0, 256, (24, 37, 3), np.uint8)
+    labels = np.zeros((24, 37), np.int64)
+    labels[:, 14:32] = 1
+    names = ("irregular", "regular")
+    networks = [_DrawnNetwork(name, n, predicted[n], delay) for n, name in enumerate(names)]
+    sources = [Source("plain", lambda: (image, None)), Source("labelled", lambda: (255 - image, labels))]
+    return Session(networks, Shelf(sources, 2048), read_run=read_run, **options)
+
+
+@pytest.fixture(scope="session")
+def make_session() -> Callable[..., Session]:
+    """Builds an explorer's session: two drawn networks and images of 24 × 37 pixels, "0" without labels, "1" with."""
+    return _make_session
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,125 @@
+/* What must not wait for the server: theme, keys, which answer counts, the address bar. */
+(function () {
+  "use strict";
+  const root = document.documentElement;
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const tab = Math.random().toString(36).slice(2) + Date.now().toString(36);
+  const noUpdate = () => window.dash_clientside.no_update;
+  const steps = { ArrowLeft: ["x", -1], ArrowRight: ["x", 1], ArrowUp: ["y", -1], ArrowDown: ["y", 1] };
+  let number = 0;
+
+  function remembered() {
+    try {
+      return window.localStorage.getItem("icnn-theme");
+    } catch (error) {
+      return null; // storage may be forbidden
+    }
+  }
+
+  function paint() {
+    root.dataset.theme = remembered() || (dark.matches ? "dark" : "light");
+    return root.dataset.theme;
+  }
+
+  function toggle() {
+    const wanted = root.dataset.theme === "dark" ? "light" : "dark";
+    try {
+      window.localStorage.setItem("icnn-theme", wanted);
+    } catch (error) {
+      root.dataset.theme = wanted;
+      return wanted;
+    }
+    return paint();
+  }
+
+  function isField(element) {
+    return element.closest("input, select, textarea, button, a, [role=slider], [role=listbox], [role=combobox]");
+  }
+
+  function move(event) {
+    const step = steps[event.key];
+    const panel = document.getElementById("panel");
+    if (!step || !panel || event.ctrlKey || event.altKey || event.metaKey || isField(event.target)) return;
+    event.preventDefault();
+    const field = document.getElementById(step[0]);
+    const value = Number(field.value) + step[1] * (event.shiftKey ? 10 : 1);
+    const most = Number(field.max);
+    window.dash_clientside.set_props(step[0], { value: Math.min(Math.max(value, 0), most) });
+  }
+
+  function withOpacity(figure, opacity) {
+    const data = figure.data.map((trace) =>
+      trace.type === "heatmap" ? Object.assign({}, trace, { opacity: opacity / 100 }) : trace
+    );
+    return Object.assign({}, figure, { data: data });
+  }
+
+  function graphOf(id) {
+    return document.querySelector("#" + id + " .js-plotly-plot");
+  }
+
+  paint();
+  dark.addEventListener("change", () => window.dash_clientside.set_props("theme", { data: paint() }));
+  document.addEventListener("keydown", move);
+
+  window.dash_clientside = Object.assign({}, window.dash_clientside, {
+    explorer: {
+      theme: function (clicks) {
+        const now = clicks ? toggle() : paint();
+        return [now, now === "dark" ? "Light theme" : "Dark theme"];
+      },
+
+      address: function (href, path) {
+        const here = new URL(href, window.location.origin).pathname === path;
+        if (here && href.includes("?")) window.history.replaceState(window.history.state, "", href);
+        return here ? "tab here" : "tab";
+      },
+
+      ask: function (image, x, y, method, chosen, smooth, theme, opacity) {
+        number += 1;
+        const missing = x === undefined || x === null || y === undefined || y === null;
+        if (missing) return [noUpdate(), "x and y must be pixels of the image", "status failed"];
+        const question = { image: image, x: x, y: y, method: method, class: chosen, smooth: smooth };
+        const ask = Object.assign(question, { tab: tab, number: number, theme: root.dataset.theme });
+        return [ask, "the networks are at work", "status busy"];
+      },
+
+      show: function (answer, opacity) {
+        const keep = noUpdate();
+        if (!answer || answer.number !== number) return [keep, keep, keep, keep, keep];
+        if (answer.error) return [keep, keep, answer.error, "", "status failed"];
+        const figure = withOpacity(answer.figure, opacity);
+        return [figure, answer.table, answer.words, answer.status, "status done"];
+      },
+
+      fade: function (opacity, figure) {
+        return figure && figure.data ? withOpacity(figure, opacity) : noUpdate();
+      },
+
+      point: function (click) {
+        const point = click && click.points && click.points[0];
+        if (!point) return [noUpdate(), noUpdate()];
+        return [Math.round(point.x), Math.round(point.y)];
+      },
+
+      drop: function (contents, name, limit) {
+        if (!contents) return [noUpdate(), noUpdate()];
+        if (contents.length > (limit.bytes * 4) / 3 + 100) {
+          const most = Math.round(limit.bytes / 1048576);
+          return [noUpdate(), "Not taken: the file has more than " + most + " MiB (" + limit.kinds + ")."];
+        }
+        return [{ contents: contents, name: name }, "reading"];
+      },
+
+      png: function (clicks) {
+        const id = { "heat-png": "heat", "run-png": "run" };
+        const pressed = window.dash_clientside.callback_context.triggered_id;
+        const graphs = id[pressed] ? [id[pressed]] : ["plane", "space", "shape"];
+        graphs.filter(graphOf).forEach((name) =>
+          window.Plotly.downloadImage(graphOf(name), { format: "png", scale: 2, filename: "icnn-" + name })
+        );
+        return noUpdate();
+      },
+    },
+  });
+})();

@@ -1,0 +1,185 @@
+"""A frozen page: one image, the heatmaps of a grid of pixels computed beforehand, no server, nothing from outside."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icnn_core.errors import ArgumentError
+from icnn_viz.explorer.heat_figure import shrink, to_data_url
+from icnn_viz.explorer.session import Answer, Question, Session
+from icnn_viz.figures.comparison import SHOWN, describe_target
+from icnn_viz.figures.maps import fit_scale, name_of, unit_of
+from icnn_viz.figures.overlay import to_grey
+from icnn_viz.figures.panels import format_value
+from icnn_viz.figures.style import THEMES, get_look
+from icnn_viz.figures.write import write_atomically
+from icnn_viz.heatmaps import MEASURES
+
+MOST_BYTES = 24_000_000
+"""Of a page; the grid is chosen so that it fits."""
+MOST_PIXELS = 600
+"""Of the grid: each costs a pass through either network."""
+MAP_PIXELS = 240 * 180
+"""Of a map; larger ones are shrunk to the largest value of each block."""
+_PROBES = 5
+_LEVELS = 255
+
+
+@dataclass(frozen=True)
+class FrozenPage:
+    """What was written: the file, its bytes, and the grid that was chosen.
+
+    Attributes:
+        rows, columns: of the grid.
+        spacing: pixels of the image between neighbours, (y, x), on average.
+        block: side of the blocks of image pixels that are one pixel of a map.
+    """
+
+    path: Path
+    bytes: int
+    rows: int
+    columns: int
+    spacing: tuple[float, float]
+    block: int
+
+    def describe(self) -> str:
+        """One line for the terminal."""
+        y, x = self.spacing
+        return (
+            f"{self.path}: {self.bytes / 1e6:.1f} MB, heatmaps of {self.columns} × {self.rows} pixels, one every "
+            f"{x:.1f} × {y:.1f} pixels of the image, "
+            + ("at full size." if self.block == 1 else f"at 1/{self.block} of its size.")
+        )
+
+
+def write_page(
+    session: Session,
+    path: Path,
+    on_progress: Callable[[int, int], object] = lambda done, total: None,
+    *,
+    most_bytes: int = MOST_BYTES,
+    most_pixels: int = MOST_PIXELS,
+) -> FrozenPage:
+    """Look at a grid of pixels of the session's first image and write the page.
+
+    Args:
+        on_progress: told pixels done, and of how many.
+        most_bytes, most_pixels: limits of the file and of the grid.
+
+    Raises:
+        ArgumentError: not even a grid of one pixel fits.
+        DataError: the file cannot be written.
+    """
+    key = next(iter(session.shelf.names()))
+    picture = session.shelf.get(key)
+    height, width = picture.image.shape[:2]
+
+    def look(pixel: tuple[int, int]) -> tuple[dict[str, Any], int]:
+        return freeze(session.answer(Question(key, pixel)), session)
+
+    probes = [look(pixel)[0] for pixel in grid_of(height, width, _PROBES)[0]]
+    cost = max(len(p["maps"][0]) + len(p["maps"][1]) for p in probes) + 1500
+    base = len(to_data_url(picture.image)) + len(to_data_url(to_grey(picture.image))) + 60_000
+    count = min(most_pixels, (most_bytes - base) // cost)
+    if count < 1:
+        raise ArgumentError(
+            "--export", needed="room for one pixel", got=f"{cost + base} bytes", fix="Take a smaller image."
+        )
+    pixels, rows, columns = grid_of(height, width, count)
+    frozen, block = [], 1
+    for done, pixel in enumerate(pixels):
+        on_progress(done, len(pixels))
+        found, block = look(pixel)
+        frozen.append(found)
+    on_progress(len(pixels), len(pixels))
+    text = render(session, picture.name, picture.image, frozen, block)
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return FrozenPage(path, len(text.encode()), rows, columns, (height / rows, width / columns), block)
+
+
+def grid_of(height: int, width: int, count: int) -> tuple[list[tuple[int, int]], int, int]:
+    """At most `count` pixels (y, x) evenly over an image, row by row; how many rows; how many columns."""
+    pitch = max(np.sqrt(height * width / count), 1.0)
+    near = {min(max(int(np.floor(height / pitch)) + k, 1), count, height) for k in (0, 1)}
+    shapes = [(rows, min(count // rows, width)) for rows in sorted(near)]
+    rows, columns = min(shapes, key=lambda shape: abs(np.log(height / shape[0] * shape[1] / width)))
+    ys, xs = (((np.arange(k) + 0.5) * n / k).astype(int) for k, n in ((rows, height), (columns, width)))
+    return [(int(y), int(x)) for y in ys for x in xs], rows, columns
+
+
+def freeze(answer: Answer, session: Session) -> tuple[dict[str, Any], int]:
+    """A pixel as the page holds it, and the side of its maps' blocks.
+
+    `maps` are two maps of bytes, deflated, in base64: a byte b stands for top · (b / 255)².
+    """
+    values = [heatmap.values for heatmap in answer.heatmaps[:2]]
+    shrunk = [shrink(v, MAP_PIXELS) for v in values]
+    scale = fit_scale(values)
+    bytes_ = [np.rint(_LEVELS * np.sqrt(np.clip(v / scale.top, 0, 1))).astype(np.uint8) for v, _ in shrunk]
+    maps = [base64.b64encode(zlib.compress(b.tobytes(), 9)).decode("ascii") for b in bytes_]
+    measures = [[format_value(m[name]) for m in answer.measures[:2]] for name in _rows(answer)]
+    y, x = answer.gradients[0].pixel
+    predicted = [session.name_of(int(g.prediction[g.pixel])) for g in answer.gradients[:2]]
+    logits = [format_value(g.logit) for g in answer.gradients[:2]]
+    return {
+        "x": x,
+        "y": y,
+        "maps": maps,
+        "top": scale.top,
+        "over": scale.beyond,
+        "label": f"What {describe_target(answer.gradients[0])} depends on",
+        "measures": [predicted, logits, *measures],
+    }, shrunk[0][1]
+
+
+def render(session: Session, name: str, image: np.ndarray, frozen: list[dict[str, Any]], block: int) -> str:
+    """The page's HTML. Names are escaped wherever they stand."""
+    from jinja2 import Environment, PackageLoader
+
+    found = session.answer(Question(next(iter(session.shelf.names())), (frozen[0]["y"], frozen[0]["x"])))
+    rows = ["class predicted", "logit"]
+    for measure in _rows(found):
+        text, unit = MEASURES[measure]
+        rows.append(f"{text} ({unit})" if unit else text)
+    height, width = image.shape[:2]
+    method = found.gradients[0].method
+    content = {
+        "width": width,
+        "height": height,
+        "block": block,
+        "models": [h.model for h in found.heatmaps[:2]],
+        "rows": rows,
+        "unit": unit_of(method),
+        "value": name_of(method),
+        "pixels": frozen,
+        "colours": {t: _colours(t) for t in THEMES},
+    }
+    looks = {theme: get_look(theme) for theme in THEMES}
+    pictures = {"photo": to_data_url(image), "grey": to_data_url(to_grey(image))}
+    environment = Environment(loader=PackageLoader("icnn_viz.explorer"), autoescape=True)
+    template = environment.get_template("explorer.html")
+    return template.render(name=name, content=content, looks=looks, block=block, method=method, **pictures)
+
+
+def _rows(answer: Answer) -> list[str]:
+    return [name for name in SHOWN if all(name in measures for measures in answer.measures)]
+
+
+def _colours(theme: str) -> dict[str, list[str]]:
+    """256 colours by byte for maps, and for differences from the most negative to the most positive."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    look = get_look(theme)
+    parts = np.linspace(0, 1, _LEVELS + 1).tolist()
+    return {
+        "map": [to_hex(colormaps[look.sequential](p)) for p in parts],
+        "signed": [to_hex(colormaps[look.diverging](p)) for p in parts],
+    }

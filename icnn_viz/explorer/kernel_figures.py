@@ -1,0 +1,201 @@
+"""The second page's figures: a layer's positions in the plane and in space, and one shape, for a screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from icnn_viz.explorer.views import parse_brush
+from icnn_viz.figures.cloud_pages import draw_cloud_interactive
+from icnn_viz.figures.heights import to_heights
+from icnn_viz.figures.marks import X_LABEL, Y_LABEL, view_half_width
+from icnn_viz.figures.style import Look, get_look, slot_colours, to_plotly_layout
+from icnn_viz.records import PositionCloud
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+MOST_POINTS = 6_000
+"""Points drawn in the plane; larger layers are thinned by whole shapes. Brushing counts all of them."""
+
+
+def select(cloud: PositionCloud, brush: str, slot: int | None) -> np.ndarray:
+    """(shapes, K) bool: the finite points inside a brush (see `parse_brush`; "": anywhere), of one slot or of all."""
+    chosen = np.asarray(np.isfinite(cloud.points).all(-1))
+    if slot is not None:
+        chosen &= np.arange(len(cloud.slots)) == slot
+    if brush:
+        from matplotlib.path import Path
+
+        flat = cloud.points.reshape(-1, 2)[:, ::-1]
+        inside = Path(np.array(parse_brush(brush))).contains_points(np.nan_to_num(flat, nan=np.inf))
+        chosen &= inside.reshape(chosen.shape)
+    return chosen
+
+
+def draw_plane(cloud: PositionCloud, slot: int | None, brush: str, *, theme: str = "light") -> go.Figure:
+    """Positions in the plane, one colour a slot, to be brushed with a box or a lasso. `customdata` is the shape."""
+    import plotly.graph_objects as go
+
+    look = get_look(theme)
+    shapes = _thin(len(cloud.points), MOST_POINTS // len(cloud.slots))
+    figure = go.Figure(layout=to_plotly_layout(look))
+    for number, colour in enumerate(slot_colours(cloud.slots)):
+        points = cloud.points[shapes, number]
+        figure.add_scatter(
+            x=points[:, 1],
+            y=points[:, 0],
+            mode="markers",
+            marker={"size": 5 if len(shapes) < 300 else 4, "color": colour, "opacity": 0.8},
+            unselected={"marker": {"opacity": 0.12}},
+            customdata=shapes,
+            name=_name(cloud, number),
+            visible=slot is None or slot == number,
+            hovertemplate=f"shape %{{customdata}}<br>slot {number}<br>y %{{y:.3f}}, x %{{x:.3f}}<extra></extra>",
+        )
+    _add_slots(figure, cloud, look)
+    width = view_half_width([cloud])
+    thinned = (
+        f"{len(shapes):,} of {len(cloud.points):,} shapes drawn" if len(shapes) < len(cloud.points) else ""
+    )
+    figure.update_layout(
+        title={"text": thinned, "font": {"size": 12, "color": look.muted}, "x": 0.02, "y": 0.985},
+        margin={"l": 52, "r": 8, "t": 34, "b": 42},
+        dragmode="select",
+        showlegend=False,
+        selections=_to_selections(brush),
+        newselection={"line": {"color": look.text, "width": 1.5}},
+    )
+    _set_plane(figure, width, look)
+    return figure
+
+
+def draw_space(
+    cloud: PositionCloud, slot: int | None, brush: str, *, height: str = "channel", theme: str = "light"
+) -> go.Figure:
+    """The cloud in space as on the pages that `icnn-viz kernels` writes, brushed points large, the others pale."""
+    import plotly.graph_objects as go
+
+    look = get_look(theme)
+    figure = draw_cloud_interactive([cloud], height=height, theme=theme)
+    figure.update_layout(title=None, showlegend=False, margin={"l": 0, "r": 0, "t": 30, "b": 0})
+    figure.update_layout(uirevision=f"{cloud.layer} {height}")
+    if height == "density":
+        return figure
+    figure.update_traces(opacity=0.15 if brush else 1.0)
+    if slot is not None:
+        figure.update_traces(visible=False)
+        figure.update_traces(visible=True, selector=slot)
+    if brush:
+        chosen = select(cloud, brush, slot)
+        shape, taps = np.nonzero(chosen)
+        kept = _thin(len(shape), MOST_POINTS)
+        shape, taps = shape[kept], taps[kept]
+        points = cloud.points[shape, taps]
+        heights, _ = to_heights(cloud, height)
+        figure.add_trace(
+            go.Scatter3d(
+                x=points[:, 1],
+                y=points[:, 0],
+                z=heights[shape, taps],
+                mode="markers",
+                marker={
+                    "size": 4.5,
+                    "color": np.array(slot_colours(cloud.slots))[taps],
+                    "line": {"width": 1, "color": look.text},
+                },
+                customdata=np.stack(np.divmod(shape, cloud.positions.shape[1]), 1),
+                name="brushed",
+                hovertemplate="brushed<br>y %{y:.3f}<br>x %{x:.3f}<extra></extra>",
+            )
+        )
+    return figure
+
+
+def draw_one(cloud: PositionCloud, channel: int, kernel: int, *, theme: str = "light") -> go.Figure:
+    """One shape: discs where its weights lie, by number of slot, thin lines from the slots (crosses).
+
+    Colour is the weight, diverging where weights have a sign of their own, else the norm of those that share a place.
+    """
+    import plotly.graph_objects as go
+
+    look = get_look(theme)
+    now, weights = cloud.positions[kernel, channel], cloud.weights[kernel, channel]
+    signed = cloud.sharing == "none"
+    top = float(np.nanmax(np.abs(weights), initial=0.0)) or 1.0
+    figure = go.Figure(layout=to_plotly_layout(look))
+    lines = np.stack([cloud.slots, now, np.full_like(now, np.nan)], 1).reshape(-1, 2)
+    figure.add_scatter(
+        x=lines[:, 1], y=lines[:, 0], mode="lines", line={"color": look.muted, "width": 1}, hoverinfo="skip"
+    )
+    _add_slots(figure, cloud, look)
+    bar = {"thickness": 12, "title": {"text": "weight" if signed else "norm of the weights", "side": "right"}}
+    figure.add_scatter(
+        x=now[:, 1],
+        y=now[:, 0],
+        mode="markers+text",
+        text=[str(slot) for slot in range(len(now))],
+        textposition="top center",
+        textfont={"size": 11, "color": look.text},
+        marker={
+            "size": 7 + 17 * np.sqrt(np.abs(np.nan_to_num(weights)) / top),
+            "color": weights,
+            "colorscale": _colorscale(look.diverging if signed else look.sequential),
+            "cmin": -top if signed else 0,
+            "cmax": top,
+            "line": {"width": 1, "color": look.text},
+            "colorbar": bar | {"outlinewidth": 0, "tickfont": {"size": 11}},
+        },
+        hovertemplate="slot %{text}<br>y %{y:.3f}, x %{x:.3f}<br>%{marker.color:.3g}<extra></extra>",
+    )
+    figure.update_layout(margin={"l": 52, "r": 8, "t": 30, "b": 42}, showlegend=False)
+    _set_plane(figure, view_half_width([cloud]), look)
+    return figure
+
+
+def _set_plane(figure: go.Figure, half_width: float, look: Look) -> None:
+    line = {"color": look.muted, "gridcolor": look.grid, "zeroline": False, "constrain": "domain"}
+    line |= {"title_font": {"size": 12}, "title_standoff": 4, "tickfont": {"size": 11}}
+    short = " (px from centre)"
+    figure.update_xaxes(range=[-half_width, half_width], title_text=X_LABEL.split(" (")[0] + short, **line)
+    figure.update_yaxes(range=[half_width, -half_width], title_text=Y_LABEL.split(" (")[0] + short, **line)
+    figure.update_yaxes(scaleanchor="x")
+
+
+def _add_slots(figure: go.Figure, cloud: PositionCloud, look: Look) -> None:
+    for colour, rim in ((look.background, 4), (look.text, 1.5)):
+        figure.add_scatter(
+            x=cloud.slots[:, 1],
+            y=cloud.slots[:, 0],
+            mode="markers",
+            marker={"symbol": "cross-thin", "size": 9, "line": {"width": rim, "color": colour}},
+            unselected={"marker": {"opacity": 1}},
+            hoverinfo="skip",
+        )
+
+
+def _to_selections(brush: str) -> list[dict[str, Any]]:
+    if not brush:
+        return []
+    corners = parse_brush(brush)
+    if brush.startswith("box"):
+        (x0, y0), (x1, y1) = corners[0], corners[2]
+        return [{"type": "rect", "x0": x0, "y0": y0, "x1": x1, "y1": y1, "xref": "x", "yref": "y"}]
+    path = "M" + "L".join(f"{x},{y}" for x, y in corners) + "Z"
+    return [{"type": "path", "path": path, "xref": "x", "yref": "y"}]
+
+
+def _colorscale(name: str) -> list[list[Any]]:
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return [[part, to_hex(colormaps[name](part))] for part in np.linspace(0, 1, 33).tolist()]
+
+
+def _thin(count: int, most: int) -> np.ndarray:
+    return np.linspace(0, count - 1, min(count, max(most, 1))).round().astype(int)
+
+
+def _name(cloud: PositionCloud, slot: int) -> str:
+    return f"{slot}: ({cloud.slots[slot, 0]:g}, {cloud.slots[slot, 1]:g})"

@@ -1,0 +1,114 @@
+"""From a question as a browser puts it to what page 1 shows and saves."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from dash import html
+from dash.exceptions import PreventUpdate
+
+from icnn_core.errors import ArgumentError, IcnnError
+from icnn_viz.explorer.heat_figure import draw_answer
+from icnn_viz.explorer.memory import StaleError
+from icnn_viz.explorer.pages.parts import table
+from icnn_viz.explorer.session import Answer, Question, Session
+from icnn_viz.explorer.views import MOST_SMOOTHING
+from icnn_viz.figures.comparison import SHOWN, describe_target
+from icnn_viz.figures.panels import format_value
+from icnn_viz.figures.style import THEMES
+from icnn_viz.heatmaps import MEASURES
+
+
+def reply(session: Session, ask: dict[str, Any] | None) -> dict[str, Any]:
+    """What the browser is sent for a question: its number, and figure, table and words, or what went wrong.
+
+    Raises:
+        PreventUpdate: there is no question, or a newer one has come.
+    """
+    if not ask:
+        raise PreventUpdate
+    started = time.perf_counter()
+    is_stale = session.turns.take(str(ask["tab"])[:40], int(ask["number"]))
+    try:
+        found = session.answer(to_question(ask), is_stale)
+    except StaleError as error:
+        raise PreventUpdate from error
+    except IcnnError as error:
+        return {"number": ask["number"], "error": str(error)}
+    theme = ask.get("theme") if ask.get("theme") in THEMES else "light"
+    figure = draw_answer(found, theme=str(theme))
+    rest = time.perf_counter() - started - found.seconds
+    return {
+        "number": ask["number"],
+        "figure": figure.to_dict(),
+        "table": _to_table(found, session),
+        "words": to_words(found),
+        "status": f"networks {found.seconds:.2f} s, the rest {rest:.2f} s",
+    }
+
+
+def to_question(ask: dict[str, Any]) -> Question:
+    """A question as the browser puts it.
+
+    Raises:
+        ArgumentError: a number is missing or none.
+    """
+    try:
+        pixel = (int(ask["y"]), int(ask["x"]))
+        class_id = int(ask["class"]) if ask.get("class") else None
+        smoothing = min(max(float(ask.get("smooth") or 0), 0.0), MOST_SMOOTHING)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ArgumentError(
+            "pixel", needed="x and y as whole numbers", got="none", fix="Click a pixel, or fill in both."
+        ) from error
+    return Question(str(ask.get("image")), pixel, str(ask.get("method")), class_id, smoothing)
+
+
+def to_words(answer: Answer) -> str:
+    """What the maps show, in a sentence for those who cannot see them."""
+    parts = []
+    for heatmap, measures in zip(answer.heatmaps, answer.measures, strict=True):
+        area, radius = format_value(measures["area_90"]), format_value(measures["radius_of_gyration"])
+        parts.append(f"{heatmap.model}: 90 % of the energy in {area} pixels, radius {radius} pixels")
+    what = describe_target(answer.gradients[0])
+    true = f" True class: {answer.label}." if answer.label else ""
+    notes = dict.fromkeys(note for heatmap in answer.heatmaps for note in heatmap.notes)
+    return f"What {what} depends on. {'; '.join(parts)}.{true} {' '.join(f'({n})' for n in notes)}".strip()
+
+
+def measures_csv(answer: Answer) -> str:
+    """One row a network and measure."""
+    import pandas as pd
+
+    y, x = answer.gradients[0].pixel
+    rows = [
+        {"image": answer.picture.name, "x": x, "y": y, "class": g.class_name, "method": g.method}
+        | {"model": g.model, "logit": g.logit, "measure": name, "value": value}
+        for g, measures in zip(answer.gradients, answer.measures, strict=True)
+        for name, value in measures.items()
+    ]
+    return pd.DataFrame(rows).to_csv(index=False)
+
+
+def maps_csv(answer: Answer) -> str:
+    """One row a pixel: y, x, a column per network, and the first minus the second."""
+    import numpy as np
+    import pandas as pd
+
+    maps = {heatmap.model: heatmap.values.ravel() for heatmap in answer.heatmaps}
+    y, x = np.indices(answer.heatmaps[0].values.shape)
+    first, second = list(maps.values())[:2]
+    columns = {"y": y.ravel(), "x": x.ravel(), **maps, "difference": first - second}
+    return pd.DataFrame(columns).to_csv(index=False, float_format="%.6g")
+
+
+def _to_table(answer: Answer, session: Session) -> html.Table:
+    predicted = [session.name_of(int(g.prediction[g.pixel])) for g in answer.gradients]
+    rows = [["class predicted", *predicted], ["logit", *(format_value(g.logit) for g in answer.gradients)]]
+    for name in SHOWN:
+        if all(name in measures for measures in answer.measures):
+            text, unit = MEASURES[name]
+            label = f"{text} ({unit})" if unit else text
+            rows.append([label, *(format_value(measures[name]) for measures in answer.measures)])
+    return table(["", *(g.model for g in answer.gradients)], rows, "")

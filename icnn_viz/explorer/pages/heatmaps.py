@@ -1,0 +1,195 @@
+"""Page 1: click a pixel, see both heatmaps, their difference and measures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash.exceptions import PreventUpdate
+
+from icnn_core.errors import IcnnError
+from icnn_viz.explorer.pages.answers import maps_csv, measures_csv, reply, to_question
+from icnn_viz.explorer.pages.parts import button, choice, client, field, graph, number
+from icnn_viz.explorer.pictures import KINDS, MOST_BYTES
+from icnn_viz.explorer.session import Session
+from icnn_viz.explorer.views import MOST_SMOOTHING, HeatmapView
+
+PATH, TITLE, NAV = "/", "Heatmaps", "nav-heatmaps"
+_CONTROLS = ("image", "x", "y", "method", "class", "smooth")
+
+
+def layout(session: Session, search: str | None) -> html.Div:
+    """The page as a query describes it."""
+    view, picture, note = _restore(session, search)
+    height, width = picture.image.shape[:2]
+    classes = {"": "predicted at the pixel"} | {str(n): name for n, name in enumerate(session.classes)}
+    upload = dcc.Upload("Drop an image here or choose one", id="upload", className="upload")
+    place = [number("x (column)", "x", view.x, 0, width - 1), number("y (row)", "y", view.y, 0, height - 1)]
+    opacity = dcc.Slider(0, 100, 5, id="opacity", value=view.opacity, marks={0: "0", 50: "50", 100: "100"})
+    saves = [
+        button("PNG", "heat-png", "Save the figure as PNG"),
+        button("Measures CSV", "measures-csv"),
+        button("Maps CSV", "maps-csv", "Both maps and the difference, one row a pixel"),
+    ]
+    controls = [
+        choice("Image", "image", session.shelf.names(), view.image),
+        upload,
+        html.P(note, id="upload-note", className="note", role="status"),
+        html.Div(place, className="pair"),
+        choice("Method", "method", _methods(), view.method),
+        choice("Class", "class", classes, view.class_),
+        number("Smoothing σ (pixels)", "smooth", view.smooth, 0, MOST_SMOOTHING, 0.5),
+        field("Opacity (%)", "opacity", opacity),
+        html.Div(saves, className="buttons", role="group", **{"aria-label": "Save"}),  # type: ignore[arg-type]
+        html.P("Click a pixel, or move it with the arrow keys (10 pixels with Shift).", className="hint"),
+    ]
+    figure = graph(
+        "heat", "icnn-heatmap", "Image, both heatmaps and their difference; in words under Measures"
+    )
+    results = [
+        html.H2("Measures"),
+        html.P(id="status", className="status", role="status"),
+        html.P(id="words", **{"aria-live": "polite"}),  # type: ignore[arg-type]
+        html.Div(id="measures"),
+    ]
+    limit = {"bytes": MOST_BYTES, "kinds": ", ".join(KINDS)}
+    stores = [dcc.Store(id="ask"), dcc.Store(id="answer"), dcc.Store(id="dropped")]
+    stores += [dcc.Store(id="limit", data=limit), dcc.Download(id="heat-download")]
+    panel = html.Div(figure, id="panel", tabIndex=0, **{"aria-label": "Figure: arrow keys move the pixel"})  # type: ignore[arg-type]
+    sides = [html.Section(controls, className="controls"), panel, html.Section(results, className="results")]
+    return html.Div([*sides, *stores], className="page heatmaps")
+
+
+def register(app: Dash, session: Session) -> None:
+    """The page's callbacks."""
+    controls = [Input(id, "value") for id in _CONTROLS]
+    app.clientside_callback(
+        client("ask"),
+        Output("ask", "data"),
+        Output("status", "children"),
+        Output("status", "className"),
+        [*controls, Input("theme", "data")],
+        State("opacity", "value"),
+    )
+    app.clientside_callback(
+        client("show"),
+        Output("heat", "figure"),
+        Output("measures", "children"),
+        Output("words", "children"),
+        Output("status", "children", allow_duplicate=True),
+        Output("status", "className", allow_duplicate=True),
+        Input("answer", "data"),
+        State("opacity", "value"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        client("fade"),
+        Output("heat", "figure", allow_duplicate=True),
+        Input("opacity", "value"),
+        State("heat", "figure"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        client("point"),
+        Output("x", "value"),
+        Output("y", "value"),
+        Input("heat", "clickData"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        client("drop"),
+        Output("dropped", "data"),
+        Output("upload-note", "children"),
+        Input("upload", "contents"),
+        State("upload", "filename"),
+        State("limit", "data"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        client("png"), Output("heat-png", "title"), Input("heat-png", "n_clicks"), prevent_initial_call=True
+    )
+    _register_server(app, session)
+
+
+def _register_server(app: Dash, session: Session) -> None:
+    @app.callback(Output("answer", "data"), Input("ask", "data"), prevent_initial_call=True)
+    def answer(ask: dict[str, Any] | None) -> Any:
+        return reply(session, ask)
+
+    @app.callback(Output(NAV, "href"), [Input(id, "value") for id in _CONTROLS], Input("opacity", "value"))
+    def write(image: str, x: Any, y: Any, method: str, class_: str, smooth: Any, opacity: Any) -> Any:
+        if None in (x, y, smooth):
+            return no_update
+        return PATH + HeatmapView(image, x, y, method, class_, float(smooth), opacity).to_query()
+
+    @app.callback(
+        Output("x", "max"),
+        Output("y", "max"),
+        Output("x", "value", allow_duplicate=True),
+        Output("y", "value", allow_duplicate=True),
+        Input("image", "value"),
+        State("x", "value"),
+        State("y", "value"),
+        prevent_initial_call=True,
+    )
+    def turn_to(key: str, x: Any, y: Any) -> Any:
+        height, width = session.shelf.get(key).image.shape[:2]
+        inside = x is not None and y is not None and x < width and y < height
+        return width - 1, height - 1, x if inside else width // 2, y if inside else height // 2
+
+    @app.callback(
+        Output("image", "options"),
+        Output("image", "value"),
+        Output("upload-note", "children", allow_duplicate=True),
+        Input("dropped", "data"),
+        prevent_initial_call=True,
+    )
+    def drop(dropped: dict[str, Any] | None) -> Any:
+        if not dropped:
+            raise PreventUpdate
+        try:
+            picture = session.shelf.drop(str(dropped.get("contents")), str(dropped.get("name")))
+        except IcnnError as error:
+            return no_update, no_update, str(error)
+        listed = [{"label": shown, "value": key} for key, shown in session.shelf.names().items()]
+        return listed, picture.key, ""
+
+    @app.callback(
+        Output("heat-download", "data"),
+        Input("measures-csv", "n_clicks"),
+        Input("maps-csv", "n_clicks"),
+        State("ask", "data"),
+        prevent_initial_call=True,
+    )
+    def save(measures: int | None, maps: int | None, ask: dict[str, Any] | None) -> Any:
+        if not ask or not (measures or maps):
+            raise PreventUpdate
+        found = session.answer(to_question(ask))
+        y, x = found.gradients[0].pixel
+        kind = "maps" if ctx.triggered_id == "maps-csv" else "measures"
+        text = maps_csv(found) if kind == "maps" else measures_csv(found)
+        return {"content": text, "filename": f"icnn-{kind}-x{x}-y{y}.csv", "type": "text/csv"}
+
+
+def _restore(session: Session, search: str | None) -> tuple[HeatmapView, Any, str]:
+    """The view of a query, its image, and what a reader must be told."""
+    keys = session.shelf.names()
+    allowed = {"image": keys, "method": _methods(), "class": [str(n) for n in range(len(session.classes))]}
+    view = HeatmapView.from_query(search, HeatmapView(image=next(iter(keys)), x=-1, y=-1), allowed)
+    picture = session.shelf.get(view.image)
+    height, width = picture.image.shape[:2]
+    lost = "image=u" in (search or "") and not view.image.startswith("u")
+    note = "The image of this link was dropped in and is no longer here: drop it in again." if lost else ""
+    if not (0 <= view.x < width and 0 <= view.y < height) or lost:
+        view = HeatmapView(
+            view.image, width // 2, height // 2, view.method, view.class_, view.smooth, view.opacity
+        )
+    return view, picture, note
+
+
+def _methods() -> dict[str, str]:
+    from icnn_viz.gradients import METHODS
+
+    slow = {"integrated": "integrated (50 passes)", "smoothgrad": "smoothgrad (25 passes)"}
+    edges = {"deconvnet": "deconvnet (partly edges)", "guided": "guided (partly edges)"}
+    return {method: (slow | edges).get(method, method) for method in METHODS}

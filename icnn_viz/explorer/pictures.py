@@ -1,0 +1,165 @@
+"""The images that can be looked at, each under a key that is no path; images dropped in live in memory alone."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+
+from icnn_core.errors import DataError, IcnnError, NameNotFoundError
+
+KINDS = ("JPEG", "PNG", "WEBP", "BMP")
+"""Formats (Pillow's names) that may be dropped in; no other decoder is ever tried."""
+MOST_BYTES = 12 * 2**20
+"""Of a file dropped in."""
+_KEPT = 8  # images dropped in, and images read
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image to look at.
+
+    Attributes:
+        key: its name in URLs.
+        name: shown to the reader.
+        image: (H, W, 3) uint8.
+        labels: (H, W) true class ids, or None.
+    """
+
+    key: str
+    name: str
+    image: np.ndarray
+    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image that may be read: its name, and what reads it with its labels (None if there are none)."""
+
+    name: str
+    read: Callable[[], tuple[np.ndarray, np.ndarray | None]]
+
+
+class Shelf:
+    """All images of a session: the sources given, under "0", "1", …, and the last few dropped in.
+
+    Args:
+        sources: at least one.
+        max_size: pixels allowed along the longer side of an image dropped in.
+    """
+
+    def __init__(self, sources: Sequence[Source], max_size: int) -> None:
+        self._sources = {str(number): source for number, source in enumerate(sources)}
+        self._dropped: OrderedDict[str, Picture] = OrderedDict()
+        self._read: OrderedDict[str, Picture] = OrderedDict()
+        self._lock = threading.Lock()
+        self.max_size = max_size
+
+    def names(self) -> dict[str, str]:
+        """What the reader sees, by key."""
+        with self._lock:
+            dropped = {key: picture.name for key, picture in self._dropped.items()}
+        return {key: source.name for key, source in self._sources.items()} | dropped
+
+    def get(self, key: str) -> Picture:
+        """The image of a key.
+
+        Raises:
+            NameNotFoundError: no such key. DataError: its file has become unreadable.
+        """
+        with self._lock:
+            for kept in (self._dropped, self._read):
+                if key in kept:
+                    kept.move_to_end(key)
+                    return kept[key]
+        if key not in self._sources:
+            raise NameNotFoundError(
+                "image",
+                needed="an image of this session",
+                got=repr(key)[:40],
+                fix="Choose one, or drop it in again: images dropped in are kept only while the explorer runs.",
+            )
+        source = self._sources[key]
+        picture = Picture(key, source.name, *source.read())
+        with self._lock:
+            _keep(self._read, picture)
+        return picture
+
+    def drop(self, contents: str, name: str) -> Picture:
+        """Take in an image as a browser sends it (see `decode_upload`), and forget the oldest.
+
+        Raises:
+            DataError: it is not an image, too large, or of another kind.
+        """
+        image = decode_upload(contents, self.max_size)
+        key = "u" + hashlib.sha256(image.tobytes() + str(image.shape).encode()).hexdigest()[:12]
+        picture = Picture(key, name[:60] or "your image", image)
+        with self._lock:
+            _keep(self._dropped, picture)
+        return picture
+
+
+def decode_upload(contents: str, max_size: int) -> np.ndarray:
+    """A data URL to (H, W, 3) uint8 RGB: bytes, kind and size are checked before a pixel is decoded.
+
+    Args:
+        contents: "data:…;base64,…".
+        max_size: pixels allowed along the longer side.
+
+    Raises:
+        DataError: too many bytes or pixels, not base64, of another kind, or damaged.
+    """
+    from PIL import Image, ImageOps
+
+    data = _to_bytes(contents)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # bombs are refused below, by a smaller limit
+            with Image.open(BytesIO(data), formats=KINDS) as picture:
+                width, height = picture.size
+                if max(width, height) > max_size:
+                    raise _refuse_size(max_size, f"{width} × {height}")
+                picture.load()
+                return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+    except IcnnError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _refuse_size(max_size, "many more") from error
+    except Exception as error:  # whatever a hostile or broken file provokes in a decoder
+        raise _refuse(f"an image file: {', '.join(KINDS)}", "another file, or a damaged one") from error
+
+
+def _to_bytes(contents: str) -> bytes:
+    head, _, text = contents.partition(";base64,")
+    if not head.startswith("data:") or not text:
+        raise _refuse("a file", "nothing")
+    if len(text) > MOST_BYTES * 4 // 3 + 4:
+        raise _refuse(f"at most {MOST_BYTES // 2**20} MiB", "more")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _refuse("a file in base64", "something else") from error
+
+
+def _refuse_size(max_size: int, got: str) -> DataError:
+    fix = "Scale it down, or start with a larger --max-size."
+    return _refuse(f"at most {max_size} pixels along each side", got, fix)
+
+
+def _refuse(needed: str, got: str, fix: str = "Choose another file.") -> DataError:
+    return DataError("your image", needed=needed, got=got, fix=fix)
+
+
+def _keep(kept: OrderedDict[str, Picture], picture: Picture) -> None:
+    kept[picture.key] = picture
+    kept.move_to_end(picture.key)
+    while len(kept) > _KEPT:
+        kept.popitem(last=False)

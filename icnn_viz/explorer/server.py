@@ -1,0 +1,105 @@
+"""The Dash application: frame, navigation, theme, guards; and the server that runs it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from pathlib import Path
+from typing import Any
+
+from dash import Dash, Input, Output, State, dcc, html
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from icnn_core.errors import DataError
+from icnn_viz.explorer.guards import guard
+from icnn_viz.explorer.pages import heatmaps, kernels, runs
+from icnn_viz.explorer.pages.parts import client
+from icnn_viz.explorer.session import Session
+
+PAGES: dict[str, Any] = {page.PATH: page for page in (heatmaps, kernels, runs)}
+"""Page modules by path; each has TITLE, NAV (its link's id), `layout` and `register`."""
+
+_INDEX = """<!DOCTYPE html>
+<html lang="en">
+<head>{%metas%}<meta name="viewport" content="width=device-width, initial-scale=1"><title>{%title%}</title>
+<link rel="icon" href="data:,">{%css%}</head>
+<body>{%app_entry%}<footer>{%config%}{%scripts%}{%renderer%}</footer></body>
+</html>"""
+
+
+def make_app(session: Session, *, host: str = "127.0.0.1") -> Dash:
+    """The application over a session, guarded for the address it will be bound to. No debug mode, nothing remote."""
+    app = Dash(
+        __name__,
+        assets_folder=str(Path(__file__).parent / "assets"),
+        title="icnn explorer",
+        update_title="",
+        suppress_callback_exceptions=True,
+        index_string=_INDEX,
+    )
+    guard(app.server, host)
+    app.layout = _layout()
+    for page in PAGES.values():
+        page.register(app, session)
+
+    @app.callback(Output("page", "children"), Input("url", "pathname"), State("url", "search"))
+    def show(path: str | None, search: str | None) -> Any:
+        page = PAGES.get(path or "/")
+        if page is None:
+            return html.P(["There is no such page. ", dcc.Link("Heatmaps", href="/")], className="note")
+        return page.layout(session, search)
+
+    _register_frame(app)
+    return app
+
+
+def bind(app: Dash, host: str, port: int) -> BaseWSGIServer:
+    """A server that listens already, one thread a request; `serve_forever` runs it. Port 0 chooses a free one.
+
+    Raises:
+        DataError: the address cannot be bound.
+    """
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise DataError(
+            f"explore on {host}:{port}",
+            needed="an address of this machine and a free port",
+            got=str(error.strerror or error),
+            fix="Choose another port: --port 0 takes a free one.",
+        ) from error
+    with listening:  # the server duplicates the handle
+        return make_server(host, port, app.server, threaded=True, fd=listening.fileno())
+
+
+def _layout() -> Any:
+    links = [dcc.Link(page.TITLE, href=path, id=page.NAV, className="tab") for path, page in PAGES.items()]
+    return html.Div(
+        [
+            dcc.Location(id="url", refresh=False),
+            dcc.Store(id="theme"),
+            html.Header(
+                [
+                    html.H1("icnn explorer"),
+                    html.Nav(links, **{"aria-label": "Pages"}),  # type: ignore[arg-type]
+                    html.Button("Theme", id="toggle", type="button", title="Light or dark"),
+                ]
+            ),
+            html.Main(id="page"),
+        ]
+    )
+
+
+def _register_frame(app: Dash) -> None:
+    app.clientside_callback(
+        client("theme"), Output("theme", "data"), Output("toggle", "children"), Input("toggle", "n_clicks")
+    )
+    for page in PAGES.values():
+        app.clientside_callback(
+            client("address"),
+            Output(page.NAV, "className"),
+            Input(page.NAV, "href"),
+            Input("url", "pathname"),
+        )

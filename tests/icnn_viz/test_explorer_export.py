@@ -1,0 +1,101 @@
+"""The frozen page: its grid, its maps, and that nothing in a name becomes HTML."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from icnn_core.errors import ArgumentError
+from icnn_viz.explorer.export import freeze, grid_of, write_page
+from icnn_viz.explorer.pictures import Shelf, Source
+from icnn_viz.explorer.session import Question, Session
+
+MakeSession = Callable[..., Session]
+
+
+def content_of(path: Path) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="content">(.*?)</script>', path.read_text(), re.S)
+    assert found
+    return json.loads(found[1])
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "count"),
+    [(24, 37, 12), (120, 160, 600), (7, 300, 20), (300, 7, 20), (5, 6, 99), (9, 9, 1)],
+)
+def test_a_grid_is_even_and_no_larger_than_allowed(height: int, width: int, count: int) -> None:
+    pixels, rows, columns = grid_of(height, width, count)
+    assert len(set(pixels)) == len(pixels) == rows * columns <= count
+    assert rows * columns > count / 4 or rows * columns == height * width
+    ys, xs = zip(*pixels, strict=True)
+    assert min(ys) >= 0
+    assert max(ys) < height
+    assert max(xs) < width
+    for values, size, parts in ((ys, height, rows), (xs, width, columns)):
+        assert set(np.diff(sorted(set(values)))) <= {size // parts, size // parts + 1}
+
+
+def test_frozen_maps_are_the_heatmaps_to_256_steps(make_session: MakeSession) -> None:
+    session = make_session()
+    answer = session.answer(Question("0", (9, 20)))
+    frozen, block = freeze(answer, session)
+    assert block == 1
+    for text, heatmap in zip(frozen["maps"], answer.heatmaps, strict=True):
+        bytes_ = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(24, 37)
+        there = frozen["top"] * (bytes_ / 255) ** 2
+        clipped = np.minimum(heatmap.values, frozen["top"])
+        np.testing.assert_allclose(there, clipped, atol=frozen["top"] / 255)
+
+
+def test_a_page_holds_the_grid_and_stays_under_its_limit(make_session: MakeSession, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    session = make_session()
+    page = write_page(session, tmp_path / "page.html", lambda *at: told.append(at), most_pixels=12)
+    content = content_of(page.path)
+    assert page.rows * page.columns == len(content["pixels"]) == 12
+    assert told[-1] == (12, 12)
+    assert page.bytes == page.path.stat().st_size
+    assert "4 × 3 pixels" in page.describe()
+    small = write_page(session, tmp_path / "small.html", most_bytes=90_000)
+    assert small.path.stat().st_size < 90_000
+    assert 1 < small.rows * small.columns < 24 * 37
+    with pytest.raises(ArgumentError, match="room for one pixel"):
+        write_page(session, tmp_path / "none.html", most_bytes=10_000)
+
+
+def test_names_stay_text_and_nothing_comes_from_outside(make_session: MakeSession, tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script>"
+    session = make_session()
+    picture = session.shelf.get("0")
+    session.shelf = Shelf([Source(evil, lambda: (picture.image, None))], 99)
+    for network in session.networks:
+        network.label = evil
+        network.classes = (evil,) * 3
+    session.classes = session.networks[0].classes
+    path = write_page(session, tmp_path / "page.html", most_pixels=2).path
+    text = path.read_text()
+    assert evil not in text
+    assert text.count("<script") == text.count("</script>") == 2
+    assert content_of(path)["models"] == [evil, evil]
+    links = set(re.findall(r"https?://[^\"' )]+", text)) - {"http://www.w3.org/2000/svg"}
+    assert not links
+
+
+def test_a_long_image_is_shrunk_and_the_page_says_so(make_session: MakeSession, tmp_path: Path) -> None:
+    session = make_session()
+    image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    session.shelf = Shelf([Source("street", lambda: (image, None))], 999)
+    page = write_page(session, tmp_path / "page.html", most_pixels=2)
+    assert page.block == 2
+    assert "at 1/2 of its size" in page.describe()
+    assert "the largest value of each block of 2 × 2 pixels" in page.path.read_text()
+    assert replace(page, block=1).describe().endswith("at full size.")

@@ -105,6 +105,9 @@ def read_class_file(path: Path) -> LabelSet:
         raise _bad_classes(path, f"a file that cannot be used ({error})") from error
     if not names or len(labels.palette) != len(names) or len(numbers) != len(names) or min(labels.ids) < 0:
         raise _bad_classes(path, f"{len(names)} names, {len(labels.palette)} colours, {len(numbers)} ids")
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise _bad_classes(path, f"{twice!r} twice")
     if len(set(numbers) | set(void)) < len(numbers) + len(set(void)) or len(names) > IGNORE_INDEX:
         raise _bad_classes(
             path, f"{len(names)} classes whose ids are not all different, or more than {IGNORE_INDEX}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from icnn_core.errors import DataError
 
@@ -63,8 +63,17 @@ def read_size(path: Path) -> tuple[int, int] | None:
     try:
         with Image.open(path) as picture:
             return picture.height, picture.width
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
+
+
+def is_stored_turned(path: Path) -> bool:
+    """Whether an image asks its viewers to turn or mirror it (EXIF): cameras do, and annotation tools obey."""
+    try:
+        with Image.open(path) as picture:
+            return picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    except (OSError, SyntaxError, ValueError):
+        return False
 
 
 def _open(path: Path) -> Image.Image:
@@ -72,7 +81,7 @@ def _open(path: Path) -> Image.Image:
         return Image.open(path)
     except FileNotFoundError as error:
         raise DataError(f"file {path}", needed="the file", got="none", fix="Put it there.") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = "no image" if isinstance(error, UnidentifiedImageError) else str(error)
         raise _unreadable(path, reason) from error
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from icnn_core.datasets.images import UnreadableError, read_image, read_mask, read_size
+from icnn_core.datasets.images import UnreadableError, is_stored_turned, read_image, read_mask, read_size
 from icnn_core.datasets.labels import IGNORE_INDEX, LabelSet
 from icnn_core.datasets.listing import Pair, listed
 from icnn_core.errors import DataError
@@ -67,12 +67,7 @@ class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             self._bad[index] = True
             return _void(read_size(pair.image) or read_size(pair.mask) or (64, 64))
         if tuple(image.shape[1:]) != numbers.shape:
-            raise DataError(
-                f"mask {pair.mask}",
-                needed=f"the size of its image, {image.shape[2]} × {image.shape[1]} (width × height)",
-                got=f"{numbers.shape[1]} × {numbers.shape[0]}",
-                fix="Make the mask anew from this image, or resize it without interpolation.",
-            )
+            raise _other_size(pair, (image.shape[1], image.shape[2]), numbers.shape)
         return image, torch.from_numpy(self._to_labels(numbers, pair.mask))
 
     def _to_labels(self, numbers: np.ndarray, path: Path) -> np.ndarray:
@@ -92,6 +87,20 @@ class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def skipped(self) -> list[Path]:
         """Images left out so far because they or their masks cannot be decoded; seen from every worker process."""
         return [self.pairs[i].image for i in self._bad.nonzero().flatten().tolist()]
+
+
+def _other_size(pair: Pair, image: tuple[int, int], mask: tuple[int, ...]) -> DataError:
+    fix = "Make the mask anew from this image, or resize it without interpolation."
+    if mask == image[::-1] and is_stored_turned(pair.image):
+        fix = (
+            "The image is stored turned (EXIF): save it upright, e.g. with Pillow's ImageOps.exif_transpose."
+        )
+    return DataError(
+        f"mask {pair.mask}",
+        needed=f"the size of its image, {image[1]} × {image[0]} (width × height)",
+        got=f"{mask[1]} × {mask[0]}",
+        fix=fix,
+    )
 
 
 def _void(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:

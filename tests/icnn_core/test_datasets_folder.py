@@ -112,6 +112,7 @@ def test_opening_does_not_stumble_over_a_damaged_mask(root):
         '{"classes": ["a", "b"], "ids": [0, 255]}',
         '{"classes": ["a", "b"], "ids": [0, -1]}',
         '{"classes": ["a", "b"], "ids": ["x", "y"]}',
+        '{"classes": ["a", "b", "a"]}',
         json.dumps([f"c{n}" for n in range(256)]),
     ],
 )

@@ -1,12 +1,14 @@
 """The official layouts, in small: VOC 2012 with SBD, PASCAL Context, Cityscapes, CamVid, and opening them by name."""
 
 import inspect
+import os
 
 import numpy as np
 import pytest
 import torchvision
 from PIL import Image
 from scipy.io import savemat
+from scipy.sparse import csc_matrix
 
 from icnn_core.datasets.labels import read_labels
 from icnn_core.datasets.registry import DATASETS, open_dataset
@@ -37,7 +39,7 @@ def _sbd_file(path, *values):
     present = np.unique(segmentation[segmentation > 0]).astype(np.uint8)[:, None]
     boundaries = np.empty((20, 1), object)
     for i in range(20):
-        boundaries[i, 0] = np.zeros(SIZE, bool)
+        boundaries[i, 0] = csc_matrix(SIZE, dtype=bool)
     parts = {"Boundaries": boundaries, "Segmentation": segmentation, "CategoriesPresent": present}
     savemat(path, {"GTcls": parts}, do_compression=True)
 
@@ -293,6 +295,23 @@ def test_real_data_is_read(data_dir, name, folder, split, count, labels):
         seen |= set(mask.unique().tolist())
     assert seen - {255} <= set(range(len(data.classes)))
     assert labels <= seen
+
+
+@pytest.mark.data
+def test_train_aug_is_the_official_list_of_10582(data_dir, tmp_path):
+    """Derived from the folder of augmented masks and val's list alone."""
+    lists = {
+        name: (data_dir / "lists" / f"voc12_{name}.txt").read_text().split() for name in ("train_aug", "val")
+    }
+    base = tmp_path / "VOC2012"
+    for folder, suffix in (("JPEGImages", ".jpg"), ("SegmentationClassAug", ".png")):
+        (base / folder).mkdir(parents=True)
+        for stem in lists["train_aug"] + lists["val"]:
+            os.close(os.open(base / folder / f"{stem}{suffix}", os.O_CREAT))
+    _list(base / "ImageSets" / "Segmentation" / "val.txt", *lists["val"])
+    data = open_dataset("voc", tmp_path, "train_aug")
+    assert [pair.stem for pair in data.pairs] == sorted(lists["train_aug"])
+    assert len(data) == 10_582
 
 
 def test_cityscapes_ids_equal_torchvisions_table():

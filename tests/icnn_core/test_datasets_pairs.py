@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch.utils.data import DataLoader
 
 from icnn_core.datasets import images
@@ -132,6 +132,21 @@ def test_a_mask_of_another_size_is_refused_with_both_sizes(folder):
     _write_mask(folder / "mask" / "b.png", (SIZE[1], SIZE[0]))
     with pytest.raises(DataError, match=r"mask .*b\.png: needs .*23 × 14 \(width × height\); got 14 × 23"):
         _open(folder)[1]
+
+
+def test_a_photo_that_is_stored_turned_explains_the_other_size(folder):
+    (folder / "image" / "b.png").unlink()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", SIZE, (9, 9, 9)).save(folder / "image" / "b.jpg", exif=exif)
+    with pytest.raises(DataError, match=r"b\.png.*14 × 23.*got 23 × 14.*EXIF"):
+        _open(folder)[1]
+
+
+def test_a_picture_too_large_to_be_honest_is_named(folder, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=r"a\.png.*decompression bomb"):
+        _open(folder)[0]
 
 
 @pytest.mark.parametrize(

@@ -7,45 +7,70 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icnn_core.cli.app import DeviceOption, JsonOption, make_console, make_progress, print_json
+from icnn_core.cli._numbers import parse_numbers, parse_size
+from icnn_core.cli.app import DeviceOption, JsonOption, make_console
 
 if TYPE_CHECKING:
     from icnn_core.training.config import TrainConfig
-    from icnn_core.training.loop import Progress, TrainingResult
+
+_SIZE = "HEIGHTxWIDTH or one number, in pixels; none for"
+_IRREGULAR = (
+    "Irregular from this module to the end, e.g. fc1, res4b11; none for a regular network. Left out: regular, but with "
+    "the paper's presets res4b11."
+)
 
 
 def command(
     preset: Annotated[
-        str, typer.Argument(help="shapes (built in) or camvid: the data and its settings.")
+        str, typer.Argument(help="shapes (built in), camvid, folder, voc, voc-context or cityscapes.")
     ] = "shapes",
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")] = None,
-    irregular: Annotated[
-        str | None,
-        typer.Option(
-            help="Irregular from this module to the end, e.g. fc1, res4b11. Left out: a regular network."
-        ),
-    ] = None,
+    irregular: Annotated[str | None, typer.Option(help=_IRREGULAR)] = None,
     sharing: Annotated[str | None, typer.Option(help="Who shares a shape: layer, channel or none.")] = None,
     backbone: Annotated[str | None, typer.Option(help="tiny, squeezenet1_0, resnet18, …")] = None,
-    weights: Annotated[str | None, typer.Option(help="The backbone's weights: a file, or imagenet.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="PACKAGE.MODULE:FACTORY", help="Your own network's function.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="The backbone's weights: a file, imagenet, or none.")
+    ] = None,
     init: Annotated[Path | None, typer.Option(help="Start from this checkpoint's weights.")] = None,
     iterations: Annotated[int | None, typer.Option(min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate of the weights.")] = None,
-    balance: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Weight rare classes: 0 not, 0.5 by half, 1 fully.")
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step, over all processes.")] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(min=1, help="See a batch in so many parts, to save memory.")
     ] = None,
+    precision: Annotated[str | None, typer.Option(help="no (float32), bf16 or fp16.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate of the weights.")] = None,
     position_lr: Annotated[
         float | None, typer.Option(help="Of the positions: pixels a step with adam; 0 freezes them.")
     ] = None,
     position_rule: Annotated[str | None, typer.Option(help="adam, or the paper's sgd.")] = None,
+    batch_norm: Annotated[str | None, typer.Option(help="frozen, train or sync.")] = None,
+    balance: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Weight rare classes: 0 not, 0.5 by half, 1 fully.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help=f"Resize images: {_SIZE} their own.")] = None,
+    crop: Annotated[str | None, typer.Option(help=f"Train on random crops: {_SIZE} whole images.")] = None,
+    scale: Annotated[str | None, typer.Option(help="Range of the random scale, e.g. 0.5,1.5.")] = None,
+    train_split: Annotated[str | None, typer.Option(help="Split to train on.")] = None,
+    val_split: Annotated[str | None, typer.Option(help="Split to measure on.")] = None,
     train_images: Annotated[int | None, typer.Option(min=1, help="Use only the first N.")] = None,
     val_images: Annotated[int | None, typer.Option(min=1, help="Use only the first N.")] = None,
-    val_split: Annotated[str | None, typer.Option(help="Split to measure on.")] = None,
+    skip_bad: Annotated[
+        bool | None, typer.Option("--skip-bad", help="Leave out images that cannot be decoded; list them.")
+    ] = None,
     evaluate_every: Annotated[int | None, typer.Option(min=0, help="Iterations between evaluations.")] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(min=0, help="Iterations between checkpoints to resume from.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that load data.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file with settings; options here go before it.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, e.g. momentum=0.95. Repeatable."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", min=0, help="Same seed, same result.")
@@ -54,22 +79,26 @@ def command(
         "icnn-run"
     ),
     device: DeviceOption = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the run in --out stopped, or was killed.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that --out holds.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a network and write last.pt, best.pt and config.toml into --out.
 
-    Ctrl-C ends the run after the current iteration and leaves a checkpoint that --resume goes on from.
+    Ctrl-C ends the run after the current iteration and leaves a checkpoint that --resume goes on from. On several
+    GPUs or machines: accelerate launch -m icnn_core.cli train …
 
     Example: icnn train camvid --root data/camvid --irregular features.12 --out runs/irregular
     """
-    options = locals()
-    overrides = {k: _plain(v) for k, v in options.items() if k in _SETTINGS}
-    from icnn_core.training.config import make_config
+    options = {key: _plain(key, value) for key, value in locals().items()}
+    from icnn_core.training.config import make_config, parse_setting, setting_names
 
+    chosen = dict(parse_setting(text) for text in settings or ())
+    chosen |= {key: options[key] for key in setting_names() & options.keys() if options[key] is not None}
     _train(
-        make_config(preset, config, **overrides),
+        make_config(preset, config, **chosen),
         out,
         device,
         resume=resume,
@@ -78,55 +107,34 @@ def command(
     )
 
 
-_SETTINGS = (
-    *(
-        "root",
-        "irregular",
-        "sharing",
-        "backbone",
-        "weights",
-        "init",
-        "iterations",
-        "batch_size",
-        "lr",
-        "balance",
-    ),
-    *(
-        "position_lr",
-        "position_rule",
-        "train_images",
-        "val_images",
-        "val_split",
-        "evaluate_every",
-        "workers",
-        "seed",
-    ),
-)
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
+def _plain(key: str, value: Any) -> Any:
+    """A setting as TOML would hold it."""
+    if isinstance(value, Path):
+        return str(value)
+    if key in ("size", "crop") and value not in (None, "none"):
+        return parse_size(value)
+    return parse_numbers(value) if key == "scale" and value is not None else value
 
 
 def _train(
     config: TrainConfig, out: Path, device: str, *, resume: bool, overwrite: bool, as_json: bool
 ) -> None:
+    from icnn_core.cli._training import is_main_process, report, shown_progress
+    from icnn_core.devices import choose_device
+    from icnn_core.models.factory import load_factory
     from icnn_core.training.loop import train
-    from icnn_core.training.setup import choose_device, prepare
+    from icnn_core.training.processes import leave_processes
+    from icnn_core.training.scalars import scalar_writer
+    from icnn_core.training.setup import prepare
 
     console = make_console(json=as_json)
+    console.quiet = console.quiet or not is_main_process()
     place = choose_device(device)
-    prepared = prepare(config)
+    # The name is the command line's: make_config takes it from nowhere else.
+    prepared = prepare(config, load_factory(config.model) if config.model else None)
     if prepared.surgery is not None:
         console.print(str(prepared.surgery))
-    with make_progress() as bar:
-        task = bar.add_task("training", total=config.iterations)
-
-        def show(progress: Progress) -> None:
-            bar.update(task, completed=progress.iteration, description=_describe(progress))
-            if progress.mean_iou is not None:
-                console.print(f"iteration {progress.iteration}: mean IoU {progress.mean_iou:.1%}")
-
+    with shown_progress(console, config.iterations) as show, scalar_writer(out) as write:
         result = train(
             prepared.model,
             prepared.train_set,
@@ -137,42 +145,11 @@ def _train(
             device=place,
             resume=resume,
             overwrite=overwrite,
-            on_progress=show,
+            on_progress=lambda progress: (show(progress), write(progress)),
         )
-    _report(result, prepared.model, config, as_json=as_json)
-
-
-def _describe(progress: Progress) -> str:
-    parts = [f"loss {progress.loss:.3f}", f"{progress.images_per_second:.0f} images/s"]
-    if progress.displacement is not None:
-        parts.append(f"moved {progress.displacement:.2f} px")
-    return ", ".join(parts)
-
-
-def _report(result: TrainingResult, model: Any, config: TrainConfig, *, as_json: bool) -> None:
-    from icnn_core.cli._evaluation import print_evaluation
-    from icnn_core.training.loop import mean_displacement
-
-    console = make_console(json=as_json)
-    displacement = mean_displacement(model)
-    evaluation = result.evaluation
-    if as_json:
-        print_json(
-            {
-                "checkpoint": result.checkpoint,
-                "iterations": result.iterations_done,
-                "interrupted": result.interrupted,
-                "seconds": result.seconds,
-                "mean_iou": evaluation.mean_iou if evaluation else None,
-                "iou": evaluation.iou if evaluation else None,
-                "mean_displacement": displacement,
-            }
-        )
-    if evaluation is not None:
-        print_evaluation(evaluation, f"{config.dataset} {config.val_split}", console)
-    if displacement is not None:
-        console.print(f"Positions lie {displacement:.2f} pixels from their slots on average.")
-    console.print(f"{result.iterations_done} iterations in {result.seconds:.0f} s. Wrote {result.checkpoint}")
+    leave_processes()
+    if is_main_process():
+        report(result, prepared.model, config, console, as_json=as_json)
     if result.interrupted:
         console.print("Interrupted: the same command with --resume goes on from there.")
         raise typer.Exit(130)

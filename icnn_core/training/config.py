@@ -11,8 +11,15 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.training.presets import PRESETS
 
 Size = tuple[int, int]
+_CHOICES = {
+    "optimizer": ("sgd", "adamw"),
+    "position_rule": ("adam", "sgd"),
+    "precision": ("no", "bf16", "fp16"),
+    "batch_norm": ("frozen", "train", "sync"),
+}
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,8 @@ class TrainConfig:
         dataset, root: name and folder of the data set ("shapes" needs none).
         train_split, val_split: splits to train on and to measure.
         train_images, val_images: use only the first so many images; None uses all.
+        sbd_root, png_order: of VOC's train_aug and of PASCAL Context, see `VOCDataset` and `ContextDataset`.
+        skip_bad: leave out images that cannot be decoded, and list them at the end, instead of stopping.
         size: resize images (not the labels measured against) to this; None keeps theirs.
         crop: train on random crops of this size; None trains on whole images.
         scale: range of the random scale; (1, 1) for none.
@@ -30,10 +39,14 @@ class TrainConfig:
         backbone: see `deeplab_largefov`.
         weights: the backbone's weights: None, "imagenet" (torchvision's) or a file.
         init: a checkpoint to start all weights from, e.g. the trained regular network.
-        classifier_dilation: of the classifier `fc1`.
+        model: "package.module:factory" of a network of the user's own, in place of the backbone's. A record: it is
+            imported only when it is named on the command line, see `make_config` and `prepare`.
+        classifier_dilation, dropout: of the classifier `fc1`.
         irregular: make irregular from this module to the end; None trains the regular network.
         sharing, shift: see `IrregularConv2d`.
-        iterations, batch_size, seed: as they say.
+        iterations, batch_size, seed: as they say. A batch is what one step sees, over all processes.
+        accumulate: parts of a batch that one process sees one after another, to save memory.
+        precision: "no" (float32), "bf16" or "fp16" (the latter on CUDA alone): autocast by Accelerate.
         optimizer: of the weights: "sgd" (with momentum, the paper's) or "adamw".
         lr, momentum, weight_decay, power: of the weights, with the poly policy.
         classifier_lr_factor: multiplies the rate of the classifier, which starts from nothing.
@@ -43,8 +56,10 @@ class TrainConfig:
         position_lr: rate of the positions; 0 freezes them.
         position_warmup: share of the iterations in which positions rest.
         step_bound: how far in pixels a position may leave its cell in one step (equation 7).
-        frozen_batch_norm: keep batch statistics as they were (DeepLab's way); False trains them.
+        batch_norm: "frozen" keeps the statistics as they were (DeepLab's way), "train" takes each process's part of
+            the batch, "sync" that of all processes (on GPUs).
         evaluate_every: iterations between evaluations; 0 measures at the end alone.
+        checkpoint_every: iterations after which `last.pt` is written at the latest; 0 leaves it to evaluations.
         workers: processes that load data; 0 loads in the training process.
     """
 
@@ -54,6 +69,9 @@ class TrainConfig:
     val_split: str = "val"
     train_images: int | None = None
     val_images: int | None = None
+    sbd_root: str | None = None
+    png_order: str | None = None
+    skip_bad: bool = False
     size: Size | None = None
     crop: Size | None = None
     scale: tuple[float, float] = (1.0, 1.0)
@@ -61,12 +79,16 @@ class TrainConfig:
     backbone: str = "tiny"
     weights: str | None = None
     init: str | None = None
+    model: str | None = None
     classifier_dilation: int = 12
+    dropout: float = 0.0
     irregular: str | None = None
     sharing: str = "channel"
     shift: float = 1e-3
     iterations: int = 1000
     batch_size: int = 8
+    accumulate: int = 1
+    precision: str = "no"
     seed: int = 0
     optimizer: str = "adamw"
     lr: float = 0.005
@@ -79,22 +101,30 @@ class TrainConfig:
     position_lr: float = 0.05
     position_warmup: float = 0.1
     step_bound: float = 0.1
-    frozen_batch_norm: bool = False
+    batch_norm: str = "train"
     evaluate_every: int = 0
+    checkpoint_every: int = 200
     workers: int = 0
 
     def __post_init__(self) -> None:
         for name, needed, holds in (
             ("iterations", "at least 1", self.iterations >= 1),
             ("batch_size", "at least 1", self.batch_size >= 1),
+            (
+                "accumulate",
+                "that divides batch_size",
+                self.accumulate >= 1 and self.batch_size % max(self.accumulate, 1) == 0,
+            ),
             ("lr", "above 0", self.lr > 0),
             ("position_lr", "at least 0", self.position_lr >= 0),
             ("position_warmup", "from 0 to below 1", 0 <= self.position_warmup < 1),
             ("balance", "from 0 to 1", 0 <= self.balance <= 1),
             ("step_bound", "above 0", self.step_bound > 0),
             ("scale", "0 < low ≤ high", 0 < self.scale[0] <= self.scale[1]),
-            ("optimizer", '"sgd" or "adamw"', self.optimizer in ("sgd", "adamw")),
-            ("position_rule", '"adam" or "sgd"', self.position_rule in ("adam", "sgd")),
+            ("evaluate_every", "at least 0", self.evaluate_every >= 0),
+            ("checkpoint_every", "at least 0", self.checkpoint_every >= 0),
+            ("workers", "at least 0", self.workers >= 0),
+            *((n, " or ".join(map(repr, known)), getattr(self, n) in known) for n, known in _CHOICES.items()),
         ):
             if not holds:
                 raise ArgumentError(
@@ -105,65 +135,75 @@ class TrainConfig:
                 )
 
 
-_DEEPLAB: dict[str, Any] = {
-    "scale": (0.5, 1.5),
-    "batch_size": 16,
-    "optimizer": "sgd",
-    "lr": 0.001,
-    "classifier_lr_factor": 10.0,
-    "frozen_batch_norm": True,
-    "weights": "imagenet",
-}
-PRESETS: dict[str, dict[str, Any]] = {
-    "shapes": {"classifier_dilation": 4, "balance": 0.5},  # 12 would reach beyond a feature map of 15 × 20
-    "camvid": _DEEPLAB
-    | {
-        "dataset": "camvid",
-        "backbone": "squeezenet1_0",
-        "size": (180, 240),
-        "scale": (0.75, 1.5),
-        "crop": (180, 240),
-        "batch_size": 8,
-        "optimizer": "adamw",
-        "lr": 4e-4,
-        "balance": 0.5,
-        "weight_decay": 0.01,
-        "iterations": 1000,
-    },
-}
-
-
 def make_config(preset: str, toml: str | Path | None = None, **overrides: Any) -> TrainConfig:
     """The preset, changed by the TOML file, changed by the overrides that are not None.
 
     Raises:
         NameNotFoundError: an unknown preset or key; the nearest names are listed.
-        ArgumentError: a value of the wrong type or out of range, or a file that is not TOML.
+        ArgumentError: a value of the wrong type or out of range, a file that is not TOML, or one that names a network
+            of the user's own which the overrides do not: no code is imported because a file names it.
     """
     if preset not in PRESETS:
         raise NameNotFoundError(
             "train", needed="a preset", got=repr(preset), fix=nearest_names(preset, PRESETS)
         )
     values = dict(PRESETS[preset])
+    given = {key: value for key, value in overrides.items() if value is not None}
     if toml is not None:
         values |= _read_toml(Path(toml))
-    values |= {key: value for key, value in overrides.items() if value is not None}
-    return config_from(values)
+        if values.get("model") not in (None, "none", given.get("model")):
+            raise ArgumentError(
+                str(toml),
+                needed="the network's code named on the command line, for code is not run because a file names it",
+                got=f"model = {values['model']!r} in the file, {given.get('model')!r} there",
+                fix="Give it with --model if you trust it.",
+            )
+    return config_from(values | given)
 
 
 def config_from(values: Mapping[str, Any]) -> TrainConfig:
-    """A config from plain values, as TOML or a checkpoint holds them. Raises as `make_config`."""
+    """A config from plain values, as TOML or a checkpoint holds them; "none" means None. Raises as `make_config`."""
     hints = get_type_hints(TrainConfig)
+    values = _renamed(values)
     for key in values:
         if key not in hints:
             raise NameNotFoundError("train", needed="a known setting", got=key, fix=nearest_names(key, hints))
     return TrainConfig(**{key: _converted(key, value, hints[key]) for key, value in values.items()})
 
 
+def setting_names() -> set[str]:
+    """The names of all settings."""
+    return {field.name for field in dataclasses.fields(TrainConfig)}
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """ "key=value" to both, the value as in TOML, or a string where it is none: `crop=[321, 321]`, `backbone=vgg16`.
+
+    Raises:
+        ArgumentError: there is no "=".
+    """
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not key:
+        raise ArgumentError("--set", needed="key=value", got=repr(text), fix="E.g. --set momentum=0.95.")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
 def to_toml(config: TrainConfig) -> str:
-    """The config as TOML; settings that are None are left out, which means the same."""
-    values = {key: value for key, value in dataclasses.asdict(config).items() if value is not None}
+    """The config as TOML, with "none" for None, which a preset could otherwise fill."""
+    values = {k: "none" if v is None else v for k, v in dataclasses.asdict(config).items()}
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+
+
+def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings under the names they have now: checkpoints of before 0.1 say frozen_batch_norm."""
+    values = dict(values)
+    frozen = values.pop("frozen_batch_norm", None)
+    if frozen is not None:
+        values["batch_norm"] = "frozen" if frozen else "train"
+    return values
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -176,11 +216,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _converted(key: str, value: Any, hint: Any) -> Any:
     """`value` as `hint` wants it: lists become tuples, whole numbers may stand for fractions."""
     options = get_args(hint) if type(None) in get_args(hint) else (hint,)
+    if type(None) in options and value in (None, "none"):
+        return None
     for option in options:
-        if option is type(None):
-            if value is None:
-                return None
-        elif get_origin(option) is tuple:
+        if get_origin(option) is tuple:
             inner = get_args(option)
             if isinstance(value, list | tuple) and len(value) == len(inner):
                 return tuple(_converted(key, v, kind) for v, kind in zip(value, inner, strict=True))

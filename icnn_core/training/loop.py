@@ -3,57 +3,27 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from icnn_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint, write_snapshot
 from icnn_core.datasets.registry import SegmentationDataset
-from icnn_core.errors import CheckpointError, TrainingError
-from icnn_core.files import write_text
-from icnn_core.surgery import irregular_layers
-from icnn_core.training.config import TrainConfig, config_from, to_toml
-from icnn_core.training.evaluate import Evaluation, evaluate
-from icnn_core.training.optimizers import Optimizers
-from icnn_core.training.stream import Sample, Transform, training_batches
+from icnn_core.errors import TrainingError
+from icnn_core.evaluation import Evaluation, evaluate
+from icnn_core.training.config import TrainConfig
+from icnn_core.training.interruption import stop_requests
+from icnn_core.training.loss import class_weights
+from icnn_core.training.processes import Processes
+from icnn_core.training.progress import Progress, Stopwatch, TrainingResult, displacements, mean_displacement
+from icnn_core.training.randomness import random_state, seed_everything, set_random_state
+from icnn_core.training.run_folder import RunFolder, RunState
+from icnn_core.training.stream import Sample, Transform, read_ahead, training_batches
+from icnn_core.training.update import Updater
 
 _log = logging.getLogger(__name__)
-_MAY_CHANGE = {"root", "weights", "init", "workers", "evaluate_every", "val_images"}  # on resuming
-_LAYOUT = torch.channels_last  # in which torch's convolutions are faster, on CPUs and GPUs
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands. `displacement` is the mean distance of positions from their slots in pixels, if irregular."""
-
-    iteration: int
-    iterations: int
-    loss: float
-    images_per_second: float
-    seconds_left: float
-    displacement: float | None = None
-    mean_iou: float | None = None
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a run left: its last checkpoint, its last evaluation, and whether it was interrupted."""
-
-    checkpoint: Path
-    evaluation: Evaluation | None
-    iterations_done: int
-    seconds: float
-    interrupted: bool
 
 
 def train(
@@ -71,287 +41,208 @@ def train(
 ) -> TrainingResult:
     """Train `model` in place and write `last.pt`, `best.pt` and `config.toml` into the folder `out`.
 
-    At the start and at every evaluation the shapes alone go into `out/snapshots`, see `write_snapshot`.
+    At the start and at every evaluation the shapes alone go into `out/snapshots`, see `write_snapshot`. Under
+    `accelerate launch` all processes call this alike: each trains on its part of every batch and measures its part of
+    the validation images; the first alone writes and reports progress.
 
-    The first Ctrl-C ends the run after the current iteration, with a usable checkpoint; the second one at once.
+    The first Ctrl-C (or SIGTERM) ends the run after the current iteration, with a usable checkpoint; the second one at
+    once. A run that is killed goes on from the last checkpoint, on the CPU to the very same end.
 
     Args:
         val_samples: pairs of a normalised image and its labels, see `evaluate`.
         transform: of training samples, see `training_batches`.
-        resume: go on from `out/last.pt`, which must be there, with the same settings.
+        resume: go on from `out/last.pt`, with the same settings; from the start, if the run was killed before it was
+            first written.
         overwrite: replace the run that `out` holds.
 
     Raises:
-        TrainingError: the loss or a position is no longer finite; there is nothing to train on.
+        TrainingError: the loss, a gradient or a position is no longer finite; there is nothing to train on.
         CheckpointError: `out` cannot be written, or there is nothing to resume.
+        ArgumentError: this machine cannot do what the config asks for.
     """
-    run = _Run(model, train_set, config, Path(out), device)
     if len(train_set) == 0:
         raise TrainingError("train", needed="training images", got="none", fix="Check the data set's split.")
-    first = run.resume() if resume else run.start(overwrite=overwrite)
-    batches = training_batches(
-        train_set,  # pyright: ignore[reportArgumentType]  (a Sequence by __len__ and __getitem__)
-        transform,
-        batch_size=config.batch_size,
-        first=first,
-        last=config.iterations,
-        seed=config.seed,
-        workers=config.workers,
-    )
-    done = first
-    with _stop_requests() as stop_requested:
-        for images, masks in batches:
-            loss = run.step(images, masks, done)
-            done += 1
-            evaluated = None
-            if config.evaluate_every and done % config.evaluate_every == 0 and done < config.iterations:
-                evaluated = run.evaluate(val_samples, done)
-            on_progress(run.progress(done, first, loss, evaluated))
-            if stop_requested():
-                break
-        path = run.write("last.pt", done, None)
-        interrupted = done < config.iterations
-        evaluation = None
-        if not interrupted:
-            evaluation = run.evaluate(val_samples, done)
-            run.write("last.pt", done, evaluation)
-    return TrainingResult(path, evaluation, done, run.seconds, interrupted)
+    folder = RunFolder(Path(out), config, train_set)
+    if not resume:
+        folder.check_free(overwrite=overwrite)
+    run = _Run(model, train_set, val_samples, config, folder, Processes(config, device), on_progress)
+    run.begin(resume=resume)
+    return run.go_on(transform)
 
 
 class _Run:
-    """The state of one run: network, optimisers, and what was measured so far."""
+    """The state of one run, and what is done with it in each iteration."""
 
     def __init__(
         self,
         model: nn.Module,
-        data: SegmentationDataset,
+        train_set: SegmentationDataset,
+        val_samples: Sequence[Sample],
         config: TrainConfig,
-        out: Path,
-        device: torch.device | str,
+        folder: RunFolder,
+        processes: Processes,
+        on_progress: Callable[[Progress], object],
     ) -> None:
-        self.model, self.data, self.config, self.out = model, data, config, out
-        self.model.to(device).to(memory_format=_LAYOUT)  # pyright: ignore[reportCallIssue]
-        self.device = torch.device(device)
-        self.layers = irregular_layers(model)
-        self.optimizers = Optimizers(model, config)
-        self.class_weights = class_weights(data, config.balance).to(self.device)
-        self.best_iou = -1.0
-        self.began = time.perf_counter()
+        self.model, self.train_set, self.val_samples = model, train_set, val_samples
+        self.config, self.folder, self.processes, self.on_progress = config, folder, processes, on_progress
+        weights = class_weights(train_set, config.balance)
+        self.update = Updater(model, config, processes, weights, train_set.ignore_index)
+        self.state, self.first = RunState(), 0
+        self.watch = Stopwatch()
 
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self.began
+    def begin(self, *, resume: bool) -> None:
+        """Start anew, or take up the state that the folder holds."""
+        seed_everything(self.config.seed + self.processes.rank)  # each process has a dropout of its own
+        found = self.folder.read(self.model) if resume else None
+        self.processes.wait()  # all have looked before anything is removed
+        if self.processes.is_main:
+            self.folder.claim()
+        if found is None:
+            if self.processes.is_main:
+                self.folder.clear()
+                self.folder.write_snapshot(self.model, 0)
+            self.write_last(None)  # shows that the disk has room, and that the run can be gone on with
+            return
+        self.state, self.first = found, found.iteration
+        self.update.optimizers.load_state_dict(found.optimizers)
+        if self.processes.rank < len(found.random):
+            set_random_state(found.random[self.processes.rank], self.processes.device)
+        _log.info("going on after iteration %d", found.iteration)
 
-    def start(self, *, overwrite: bool) -> int:
-        torch.manual_seed(self.config.seed)
-        if (self.out / "last.pt").exists() and not overwrite:
-            raise CheckpointError(
-                str(self.out),
-                needed="a folder without a run",
-                got="one with a trained network",
-                fix="Choose another --out, go on with --resume, or replace it with --overwrite.",
-            )
-        write_text(self.out / "config.toml", to_toml(self.config), CheckpointError)
-        for stale in (
-            *(self.out / "snapshots").glob("*.safetensors"),
-            self.out / "best.pt",
-            self.out / "last.pt",
-        ):
-            stale.unlink(missing_ok=True)
-        write_snapshot(self.out / "snapshots", self.model, 0)
-        return 0
+    def go_on(self, transform: Transform) -> TrainingResult:
+        """Train to the end, or until asked to stop."""
+        state, evaluation = self.state, None
+        with stop_requests() as stop_requested:
+            if state.iteration == self.config.iterations:  # a run that had come to its end
+                evaluation = self.keep()
+            for parts in self.watch.wait_for(self.batches(transform)):
+                loss = self.update(parts, state.iteration)
+                state.iteration += 1
+                evaluation = self.keep()
+                if self.processes.is_main:
+                    self.on_progress(self.progress(loss, evaluation))
+                if self.processes.any(stop_requested()):
+                    break
+            interrupted = state.iteration < self.config.iterations
+            if interrupted and evaluation is None:
+                self.write_last(None)
+        return self.result(None if interrupted else evaluation, interrupted=interrupted)
 
-    def resume(self) -> int:
-        checkpoint = read_checkpoint(self.out / "last.pt")
-        state = checkpoint.training
-        if "optimizers" not in state:
-            raise CheckpointError(
-                str(checkpoint.path),
-                needed="the state of a run",
-                got="weights alone",
-                fix="Train from the start.",
-            )
-        self._check_same_run(checkpoint)
-        self.model.load_state_dict(checkpoint.state)
-        self.optimizers.load_state_dict(state["optimizers"])
-        self.best_iou = state["best_iou"]
-        torch.set_rng_state(state["rng"])
-        return int(state["iteration"])
+    def keep(self) -> Evaluation | None:
+        """Measure and write what is due after this iteration."""
+        done, config = self.state.iteration, self.config
+        is_end = done == config.iterations
+        if is_end:
+            self.write_last(None)  # an evaluation that fails loses no training
+        if is_end or _is_due(done, config.evaluate_every):
+            evaluation = self.evaluate()
+            self.write_last(evaluation)
+            return evaluation
+        if _is_due(done, config.checkpoint_every):
+            self.write_last(None)
+        return None
 
-    def _check_same_run(self, checkpoint: Checkpoint) -> None:
-        """Going on under other settings would be neither run."""
-        before = config_from(checkpoint.dataset.get("config", {}))
-        changed = [
-            name
-            for name, value in asdict(self.config).items()
-            if value != getattr(before, name) and name not in _MAY_CHANGE
-        ]
-        if changed:
-            raise CheckpointError(
-                str(checkpoint.path),
-                needed=f"the settings it was trained with, {changed[0]}={getattr(before, changed[0])!r}",
-                got=f"others for {', '.join(changed)}",
-                fix="Repeat the command of the run, or train anew into another --out.",
-            )
-
-    def step(self, images: Tensor, masks: Tensor, iteration: int) -> float:
-        """One update; returns the loss."""
-        self.model.train()
-        if self.config.frozen_batch_norm:
-            _freeze_batch_norm(self.model)
-        images = images.to(self.device).contiguous(memory_format=_LAYOUT)
-        masks = masks.to(self.device)
-        logits = self.model(images)
-        loss = segmentation_loss(logits, masks, self.class_weights, self.data.ignore_index)
-        self.optimizers.zero_grad()
-        loss.backward()
-        value = float(loss.detach())
-        if value != value or abs(value) == float("inf"):
-            self._check_positions(iteration)
-            raise self._not_finite(iteration)
-        self.optimizers.step()
-        return value
-
-    def evaluate(self, samples: Sequence[Sample], done: int) -> Evaluation:
-        """Measure; keep the best network so far, and the newest to go on from."""
-        write_snapshot(self.out / "snapshots", self.model, done)
-        evaluation = evaluate(
-            self.model,
-            samples,
-            classes=self.data.classes,
-            ignore_index=self.data.ignore_index,
-            device=self.device,
+    def batches(self, transform: Transform) -> Iterator[tuple[Sample, ...]]:
+        """For each iteration the parts of its batch that are this process's."""
+        accumulate = self.config.accumulate
+        loader = training_batches(
+            self.train_set,  # pyright: ignore[reportArgumentType]  (a Sequence by __len__ and __getitem__)
+            transform,
+            batch_size=self.config.batch_size,
+            first=self.first,
+            last=self.config.iterations,
+            seed=self.config.seed,
+            workers=self.config.workers,
+            parts=self.processes.parts,
+            mine=range(self.processes.rank * accumulate, (self.processes.rank + 1) * accumulate),
+            pin_memory=self.processes.device.type == "cuda",
         )
-        _log.info("iteration %d: mean IoU %.4f, best so far %.4f", done, evaluation.mean_iou, self.best_iou)
-        if evaluation.mean_iou > self.best_iou:
-            self.best_iou = evaluation.mean_iou
-            self.write("best.pt", done, evaluation, resumable=False)
-        if done < self.config.iterations:
-            self.write("last.pt", done, evaluation)
+        return zip(*[loader] * accumulate, strict=True)
+
+    def evaluate(self) -> Evaluation:
+        """Measure, each process its share of the images; keep the positions, and the best network so far."""
+        processes, state = self.processes, self.state
+        samples = self.val_samples
+        if processes.count > 1:
+            samples = _Share(samples, processes.rank, processes.count)
+        with self.watch.pause():
+            if processes.is_main:
+                self.folder.write_snapshot(self.model, state.iteration)
+            evaluation = evaluate(
+                self.model,
+                read_ahead(samples, self.config.workers),
+                classes=self.train_set.classes,
+                ignore_index=self.train_set.ignore_index,
+                device=processes.device,
+            )
+            if processes.count > 1:
+                counts = torch.from_numpy(evaluation.confusion).to(processes.device)
+                evaluation = replace(evaluation, confusion=processes.sum(counts).cpu().numpy())
+            _log.info(
+                "iteration %d: mean IoU %.4f, best so far %.4f",
+                state.iteration,
+                evaluation.mean_iou,
+                state.best_iou,
+            )
+            if evaluation.mean_iou > state.best_iou:
+                state.best_iou = evaluation.mean_iou
+                if processes.is_main:
+                    self.folder.write_best(self.model, state.iteration, evaluation)
         return evaluation
 
-    def progress(self, done: int, first: int, loss: float, evaluated: Evaluation | None) -> Progress:
-        per_second = (done - first) / self.seconds
+    def write_last(self, evaluation: Evaluation | None) -> None:
+        """Keep the newest network and all that going on needs."""
+        with self.watch.pause():
+            self.state.random = self.processes.gather(random_state(self.processes.device))
+            if self.processes.is_main:
+                self.state.optimizers = self.update.optimizers.state_dict()
+                self.folder.write_last(self.model, self.state, evaluation)
+            self.processes.wait()
+
+    def progress(self, loss: float, measured: Evaluation | None) -> Progress:
+        done, last = self.state.iteration, self.config.iterations
+        per_second = (done - self.first) / self.watch.training
         return Progress(
             iteration=done,
-            iterations=self.config.iterations,
+            iterations=last,
             loss=loss,
             images_per_second=per_second * self.config.batch_size,
-            seconds_left=(self.config.iterations - done) / per_second,
+            seconds_left=(last - done) / per_second,
             displacement=mean_displacement(self.model),
-            mean_iou=evaluated.mean_iou if evaluated else None,
+            mean_iou=measured.mean_iou if measured else None,
+            displacements=displacements(self.model) if measured else {},
+            rates=self.update.optimizers.rates(),
+            waiting=self.watch.waiting,
         )
 
-    def write(self, name: str, done: int, evaluation: Evaluation | None, *, resumable: bool = True) -> Path:
-        self._check_positions(done)
-        training: dict[str, Any] = {}
-        if resumable:
-            training = {
-                "optimizers": self.optimizers.state_dict(),
-                "rng": torch.get_rng_state(),
-                "iteration": done,
-                "best_iou": self.best_iou,
-            }
-        config = asdict(self.config)
-        return write_checkpoint(
-            self.out / name,
-            self.model,
-            classes=self.data.classes,
-            palette=self.data.palette,
-            ignore_index=self.data.ignore_index,
-            dataset={"name": self.data.name, "size": config["size"], "config": config},
-            metrics=_metrics(evaluation) | {"iteration": done},
-            training=training,
-        )
-
-    def _check_positions(self, done: int) -> None:
-        for name, layer in self.layers.items():
-            if not bool(layer.positions.isfinite().all()):
-                raise TrainingError(
-                    name,
-                    needed="finite positions",
-                    got=f"NaN or infinity after iteration {done}",
-                    fix="Lower position_lr.",
-                )
-
-    def _not_finite(self, iteration: int) -> TrainingError:
-        """The loss is lost: name the first layer, in the order of back-propagation, with a broken gradient."""
-        broken = [
-            name
-            for name, parameter in reversed(list(self.model.named_parameters()))
-            if parameter.grad is not None and not bool(parameter.grad.isfinite().all())
-        ]
-        where = f"; the first broken gradient is that of {broken[0]}" if broken else ""
-        return TrainingError(
-            "train",
-            needed="a finite loss",
-            got=f"NaN or infinity in iteration {iteration + 1}{where}",
-            fix="Lower lr or position_lr; what was written before is intact.",
+    def result(self, evaluation: Evaluation | None, *, interrupted: bool) -> TrainingResult:
+        here = [*getattr(self.train_set, "skipped", []), *getattr(self.val_samples, "skipped", [])]
+        skipped = {path for paths in self.processes.gather(here) for path in paths}
+        trained = (self.state.iteration - self.first) * self.config.batch_size
+        return TrainingResult(
+            checkpoint=self.folder.last,
+            evaluation=evaluation,
+            iterations_done=self.state.iteration,
+            seconds=self.watch.seconds,
+            interrupted=interrupted,
+            waiting=self.watch.waiting,
+            images_per_second=trained / self.watch.training,
+            skipped=tuple(sorted(skipped)),
         )
 
 
-def segmentation_loss(logits: Tensor, masks: Tensor, weights: Tensor, ignore_index: int) -> Tensor:
-    """Cross-entropy (N, C, H, W) against (N, H, W), the weighted mean over labelled pixels; 0 if none is labelled."""
-    labelled = masks != ignore_index
-    counted = weights[masks.where(labelled, 0)] * labelled
-    losses = F.cross_entropy(logits, masks, ignore_index=ignore_index, reduction="none")
-    return (losses * counted).sum() / counted.sum().clamp(min=1e-9)
+def _is_due(done: int, every: int) -> bool:
+    return every > 0 and done % every == 0
 
 
-def class_weights(data: SegmentationDataset, balance: float) -> Tensor:
-    """(C,) weights (median frequency / frequency) ** balance over the labels; 1 for classes that never occur."""
-    count = len(data.classes)
-    if balance == 0:
-        return torch.ones(count)
-    pixels = torch.zeros(count, dtype=torch.float64)
-    for index in range(len(data)):
-        mask = data[index][1]
-        pixels += torch.bincount(mask[mask != data.ignore_index], minlength=count)
-    seen = pixels > 0
-    weights = torch.ones(count, dtype=torch.float64)
-    weights[seen] = (pixels[seen].median() / pixels[seen]) ** balance
-    return weights.float()
+class _Share(Sequence[Sample]):
+    """Every `count`-th sample, from `rank` on."""
 
+    def __init__(self, samples: Sequence[Sample], rank: int, count: int) -> None:
+        self.samples, self.numbers = samples, range(rank, len(samples), count)
 
-@torch.no_grad()
-def mean_displacement(model: nn.Module) -> float | None:
-    """Mean distance of all positions from their slots, in pixels; None if no layer is irregular."""
-    lengths = [
-        (layer.positions - layer.slots).norm(dim=-1).flatten() for layer in irregular_layers(model).values()
-    ]
-    return float(torch.cat(lengths).mean()) if lengths else None
+    def __len__(self) -> int:
+        return len(self.numbers)
 
-
-def _metrics(evaluation: Evaluation | None) -> dict[str, Any]:
-    if evaluation is None:
-        return {}
-    return {
-        "mean_iou": evaluation.mean_iou,
-        "pixel_accuracy": evaluation.pixel_accuracy,
-        "iou": evaluation.iou,
-    }
-
-
-def _freeze_batch_norm(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
-
-
-@contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed; a second press raises KeyboardInterrupt as usual."""
-    pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed.is_set
-        return
-
-    def remember(_signal: int, _frame: FrameType | None) -> None:
-        pressed.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    previous = signal.signal(signal.SIGINT, remember)
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    def __getitem__(self, index: int) -> Sample:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.samples[self.numbers[index]]

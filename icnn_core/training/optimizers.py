@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -49,8 +50,22 @@ class Optimizers:
             optimizer.zero_grad(set_to_none=True)
 
     def step(self) -> None:
+        """Move everything, and the rates on their schedule."""
         for optimizer in self.optimizers:
             optimizer.step()
+        self._follow_schedule()
+
+    def skip(self) -> None:
+        """Leave everything where it is in this iteration, which counts nevertheless."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch takes a schedule that moves first for a mistake
+            self._follow_schedule()
+
+    def rates(self) -> dict[str, float]:
+        """The rates of the next step, by group: "weights", "classifier", "positions"."""
+        return {group["name"]: group["lr"] for o in self.optimizers for group in o.param_groups}
+
+    def _follow_schedule(self) -> None:
         for schedule in self.schedules:
             schedule.step()
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+from icnn_core.errors import DataError, IcnnError
 
 Sample = tuple[Tensor, Tensor]
 Transform = Callable[[Tensor, Tensor, int], Sample]
 
 
-class _Seeded(Dataset[Sample]):
+class _Seeded(Dataset[Sample | IcnnError]):
     """Transforms sample `index` with a random state of its own for every (seed, epoch, index)."""
 
     def __init__(self, samples: Sequence[Sample], transform: Transform, seed: int) -> None:
@@ -21,21 +25,27 @@ class _Seeded(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
+    def __getitem__(self, key: tuple[int, int]) -> Sample | IcnnError:
         epoch, index = key
-        image, mask = self.samples[index]
+        try:
+            image, mask = self.samples[index]
+        except IcnnError as error:
+            return error
         drawn = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1, np.uint64)[0]
         return self.transform(image, mask, int(drawn) >> 1)
 
 
 class _Order(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index) for iterations first … last - 1; each epoch is a permutation of its own."""
+    """Parts of the batches first … last - 1 as lists of (epoch, index); each epoch is a permutation of its own."""
 
-    def __init__(self, length: int, batch_size: int, first: int, last: int, seed: int) -> None:
+    def __init__(
+        self, length: int, batch_size: int, first: int, last: int, seed: int, parts: int, mine: Sequence[int]
+    ) -> None:
         self.length, self.batch_size, self.first, self.last, self.seed = length, batch_size, first, last, seed
+        self.part_size, self.mine = batch_size // parts, tuple(mine)
 
     def __len__(self) -> int:
-        return self.last - self.first
+        return (self.last - self.first) * len(self.mine)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         epoch, order = -1, np.empty(0, int)
@@ -46,7 +56,8 @@ class _Order(Sampler[list[tuple[int, int]]]):
                     epoch = position // self.length
                     order = np.random.default_rng((self.seed, epoch)).permutation(self.length)
                 batch.append((epoch, int(order[position % self.length])))
-            yield batch
+            for part in self.mine:
+                yield batch[part * self.part_size : (part + 1) * self.part_size]
 
 
 def training_batches(
@@ -58,16 +69,78 @@ def training_batches(
     last: int,
     seed: int,
     workers: int = 0,
-) -> DataLoader[Sample]:
+    parts: int = 1,
+    mine: Sequence[int] = (0,),
+    pin_memory: bool = False,
+) -> Iterator[Sample]:
     """The batches of iterations `first` … `last` - 1: the same whether the ones before were drawn or not.
 
     Args:
         samples: pairs of image (3, H, W) uint8 and mask (H, W).
         transform: (image, mask, seed of this sample in this epoch) to pairs of equal sizes.
         workers: processes that load; 0 loads in this one.
+        parts: into how many equal parts each batch is cut; divides batch_size.
+        mine: which of them are given, one after another.
+        pin_memory: for faster copies to a GPU.
+
+    Raises:
+        IcnnError: from the iterator: a sample cannot be read, or those of a part differ in size.
     """
-    order = _Order(len(samples), batch_size, first, last, seed)
-    dataset = _Seeded(samples, transform, seed)
-    return DataLoader(
-        dataset, batch_sampler=order, num_workers=workers, persistent_workers=False, pin_memory=False
+    order = _Order(len(samples), batch_size, first, last, seed, parts, mine)
+    return _loaded(
+        _Seeded(samples, transform, seed),
+        batch_sampler=order,
+        num_workers=workers,
+        collate_fn=_stacked,
+        pin_memory=pin_memory,
     )
+
+
+def read_ahead(samples: Sequence[Sample], workers: int) -> Iterable[Sample]:
+    """The samples one by one, read by worker processes if there are any.
+
+    Raises:
+        IcnnError: from the iterator: a sample cannot be read.
+    """
+    if workers == 0:
+        return samples
+    return _loaded(_Plain(samples), batch_size=None, num_workers=workers)
+
+
+class _Plain(Dataset[Sample | IcnnError]):
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample | IcnnError:
+        try:
+            return self.samples[index]
+        except IcnnError as error:
+            return error
+
+
+def _loaded(data: Dataset[Any], **options: Any) -> Iterator[Sample]:
+    """What a DataLoader gives. Errors come as values: on their way out of a worker process it would reword them."""
+    # A generator of its own, for the loader would draw from the one that the network's dropout uses.
+    for item in DataLoader(data, generator=torch.Generator(), **options):
+        if isinstance(item, IcnnError):
+            raise item
+        yield item[0], item[1]
+
+
+def _stacked(samples: Sequence[Sample | IcnnError]) -> Sample | IcnnError:
+    good = [sample for sample in samples if not isinstance(sample, IcnnError)]
+    for sample in samples:
+        if isinstance(sample, IcnnError):
+            return sample
+    sizes = {tuple(mask.shape) for _, mask in good}
+    if len(sizes) > 1:
+        return DataError(
+            "train",
+            needed="images of one size in a batch",
+            got=" and ".join(f"{height} × {width}" for height, width in sorted(sizes)[:2]),
+            fix="Crop them (crop) or resize them (size), or use batches of 1.",
+        )
+    return torch.stack([image for image, _ in good]), torch.stack([mask for _, mask in good])

@@ -37,9 +37,10 @@ def train_pair(
         irregular: the module from which the second network is irregular.
         settings: of `TrainConfig`, the same for both.
     """
+    from icnn_core.devices import choose_device
     from icnn_core.training.config import make_config
     from icnn_core.training.loop import train
-    from icnn_core.training.setup import choose_device, prepare
+    from icnn_core.training.setup import prepare
 
     results = {}
     for kind in KINDS:

@@ -11,10 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from icnn_core.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
 from icnn_core.errors import ArgumentError, DeviceError, DtypeError, ShapeError
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)

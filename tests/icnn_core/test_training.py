@@ -6,18 +6,19 @@ import os
 import signal
 import tomllib
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from icnn_core import read_checkpoint
+from icnn_core.devices import choose_device
 from icnn_core.errors import ArgumentError, CheckpointError, DeviceError, NameNotFoundError, TrainingError
 from icnn_core.training.config import PRESETS, TrainConfig, config_from, make_config, to_toml
-from icnn_core.training.evaluate import confusion_matrix, evaluate
-from icnn_core.training.loop import class_weights, mean_displacement, segmentation_loss, train
+from icnn_core.training.loop import train
+from icnn_core.training.loss import class_weights, segmentation_loss
 from icnn_core.training.optimizers import Optimizers
-from icnn_core.training.setup import choose_device, prepare
+from icnn_core.training.progress import mean_displacement
+from icnn_core.training.setup import prepare
 from icnn_core.training.stream import training_batches
 
 SMALL = {"size": (40, 56), "train_images": 7, "val_images": 2, "batch_size": 3, "iterations": 6}
@@ -41,7 +42,7 @@ def test_a_run_leaves_checkpoints_config_and_moved_positions(tmp_path):
     seen = []
     result, model = run(tmp_path, evaluate_every=4, on_progress=seen.append)
     assert [p.iteration for p in seen] == list(range(1, 7))
-    assert [p.iteration for p in seen if p.mean_iou is not None] == [4]
+    assert [p.iteration for p in seen if p.mean_iou is not None] == [4, 6]
     assert sorted(os.listdir(tmp_path)) == ["best.pt", "config.toml", "last.pt", "snapshots"]
     snapshots = [read_checkpoint(path) for path in sorted((tmp_path / "snapshots").iterdir())]
     assert [int(snapshot.path.stem) for snapshot in snapshots] == [0, 4, 6]
@@ -145,7 +146,7 @@ def test_positions_that_are_lost_name_their_layer(tmp_path):
 
 
 def test_frozen_positions_stay_and_frozen_batch_norm_keeps_its_statistics(tmp_path):
-    _, model = run(tmp_path, position_lr=0.0, shift=0.0, frozen_batch_norm=True)
+    _, model = run(tmp_path, position_lr=0.0, shift=0.0, batch_norm="frozen")
     assert mean_displacement(model) == 0.0
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms
@@ -214,33 +215,6 @@ def test_loss_and_class_weights_worked_by_hand():
     ours = segmentation_loss(logits, masks, weights, 9)
     torch.testing.assert_close(ours, nn.functional.cross_entropy(logits, masks, weights, ignore_index=9))
     assert segmentation_loss(logits, torch.full_like(masks, 9), weights, 9) == 0
-
-
-def test_iou_worked_by_hand():
-    labels = torch.tensor([[0, 0, 1], [1, 9, 9]])
-    predictions = torch.tensor([[0, 1, 1], [0, 2, 1]])
-    counts = confusion_matrix(labels, predictions, 4, ignore_index=9)
-    assert counts.tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
-
-    class Fixed(nn.Module):
-        def forward(self, x):
-            return nn.functional.one_hot(predictions, 4).permute(2, 0, 1)[None].float()
-
-    result = evaluate(Fixed(), [(torch.zeros(3, 2, 3), labels)], classes=("a", "b", "c", "d"), ignore_index=9)
-    assert result.iou == pytest.approx({"a": 1 / 3, "b": 1 / 3})
-    assert result.mean_iou == pytest.approx(1 / 3)
-    assert result.pixel_accuracy == 0.5
-
-
-def test_evaluation_resizes_logits_to_the_labels_and_keeps_the_mode():
-    model = nn.Sequential(nn.Conv2d(3, 2, 1)).train()
-    with torch.no_grad():
-        model[0].weight.zero_()
-        model[0].bias.copy_(torch.tensor([0.0, 1.0]))
-    result = evaluate(model, [(torch.zeros(3, 4, 5), torch.ones(9, 7, dtype=torch.int64))],
-                      classes=("a", "b"), ignore_index=255)  # fmt: skip
-    assert np.array_equal(result.confusion, [[0, 0], [0, 63]])
-    assert model.training
 
 
 def test_config_survives_toml_and_refuses_what_it_does_not_know(tmp_path):

@@ -1,0 +1,177 @@
+"""The folder of a run: its checkpoints, its config, and how it is gone on with."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from icnn_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint, write_snapshot
+from icnn_core.datasets.registry import SegmentationDataset
+from icnn_core.errors import CheckpointError
+from icnn_core.evaluation import Evaluation
+from icnn_core.files import write_text
+from icnn_core.training.config import TrainConfig, config_from, to_toml
+from icnn_core.training.update import check_positions
+
+_log = logging.getLogger(__name__)
+LAST, BEST, CONFIG, SNAPSHOTS = "last.pt", "best.pt", "config.toml", "snapshots"
+_MAY_CHANGE = {  # on resuming
+    *("root", "sbd_root", "skip_bad", "weights", "init", "val_images"),
+    *("workers", "accumulate", "evaluate_every", "checkpoint_every"),
+}
+
+
+@dataclass
+class RunState:
+    """Where a run stands, besides its network: `random` holds a state per process, see `random_state`."""
+
+    iteration: int = 0
+    best_iou: float = -1.0
+    optimizers: dict[str, Any] = field(default_factory=dict)
+    random: list[dict[str, Any]] = field(default_factory=list)
+
+
+class RunFolder:
+    """`last.pt` (to go on from), `best.pt`, `config.toml` and `snapshots/` of the positions.
+
+    Each file is replaced whole: whenever a run is killed, the last checkpoint written is there.
+    """
+
+    def __init__(self, path: Path, config: TrainConfig, data: SegmentationDataset) -> None:
+        self.path, self.config, self.data = path, config, data
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to go on from."""
+        return self.path / LAST
+
+    def check_free(self, *, overwrite: bool) -> None:
+        """Nothing, if a run may start here.
+
+        Raises:
+            CheckpointError: another run is here, and not to be replaced.
+        """
+        if self.last.exists() and not overwrite:
+            raise CheckpointError(
+                str(self.path),
+                needed="a folder without a run",
+                got="one with a trained network",
+                fix="Choose another --out, go on with --resume, or replace it with --overwrite.",
+            )
+
+    def claim(self) -> None:
+        """Write the config, and remove what a run that was killed while it wrote has left half written.
+
+        Raises:
+            CheckpointError: the folder cannot be written.
+        """
+        write_text(self.path / CONFIG, to_toml(self.config), CheckpointError)
+        for name in (LAST, BEST, CONFIG):
+            for half in self.path.glob(f".*.{name}"):
+                half.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove another run's checkpoints and snapshots."""
+        for stale in (self.last, self.path / BEST, *(self.path / SNAPSHOTS).glob("*.safetensors")):
+            stale.unlink(missing_ok=True)
+
+    def read(self, model: nn.Module) -> RunState | None:
+        """Fill the network from last.pt; None if the run was killed before the first one was written.
+
+        Raises:
+            CheckpointError: there is no run, it cannot be gone on with, or it had other settings.
+        """
+        if not self.last.exists() and (self.path / CONFIG).exists():
+            return None
+        checkpoint = read_checkpoint(self.last)
+        saved = checkpoint.training
+        if "optimizers" not in saved:
+            raise CheckpointError(
+                str(checkpoint.path),
+                needed="the state of a run",
+                got="weights alone",
+                fix="Train from the start.",
+            )
+        self._check_same_run(checkpoint)
+        try:
+            model.load_state_dict(checkpoint.state)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(
+                str(checkpoint.path), needed="weights of this network", got=reason, fix="Train anew."
+            ) from error
+        return RunState(
+            iteration=int(saved["iteration"]),
+            best_iou=float(saved["best_iou"]),
+            optimizers=saved["optimizers"],
+            random=saved["random"] if "random" in saved else [{"torch": saved["rng"]}],
+        )
+
+    def write_last(self, model: nn.Module, state: RunState, evaluation: Evaluation | None) -> Path:
+        """Write last.pt, from which the run goes on to the same end.
+
+        Raises:
+            CheckpointError: it cannot be written; the one of before is intact.
+            TrainingError: a position is not finite.
+        """
+        return self._write(LAST, model, state.iteration, evaluation, dict(vars(state)))
+
+    def write_best(self, model: nn.Module, done: int, evaluation: Evaluation) -> Path:
+        """Write best.pt, the weights alone. Raises as `write_last`."""
+        return self._write(BEST, model, done, evaluation, {})
+
+    def write_snapshot(self, model: nn.Module, done: int) -> None:
+        """Keep the positions alone, see `icnn_core.checkpoint.write_snapshot`."""
+        write_snapshot(self.path / SNAPSHOTS, model, done)
+
+    def _write(
+        self,
+        name: str,
+        model: nn.Module,
+        done: int,
+        evaluation: Evaluation | None,
+        training: dict[str, Any],
+    ) -> Path:
+        check_positions(model, done)
+        _log.debug("iteration %d: writing %s", done, name)
+        config = asdict(self.config)
+        return write_checkpoint(
+            self.path / name,
+            model,
+            classes=self.data.classes,
+            palette=self.data.palette,
+            ignore_index=self.data.ignore_index,
+            dataset={"name": self.data.name, "size": config["size"], "config": config},
+            metrics=_metrics(evaluation) | {"iteration": done},
+            training=training,
+        )
+
+    def _check_same_run(self, checkpoint: Checkpoint) -> None:
+        """Going on under other settings would be neither run."""
+        before = config_from(checkpoint.dataset.get("config", {}))
+        changed = [
+            name
+            for name, value in asdict(self.config).items()
+            if value != getattr(before, name) and name not in _MAY_CHANGE
+        ]
+        if changed:
+            raise CheckpointError(
+                str(checkpoint.path),
+                needed=f"the settings it was trained with, {changed[0]}={getattr(before, changed[0])!r}",
+                got=f"others for {', '.join(changed)}",
+                fix="Repeat the command of the run, or train anew into another --out.",
+            )
+
+
+def _metrics(evaluation: Evaluation | None) -> dict[str, Any]:
+    if evaluation is None:
+        return {}
+    return {
+        "mean_iou": evaluation.mean_iou,
+        "pixel_accuracy": evaluation.pixel_accuracy,
+        "iou": evaluation.iou,
+    }

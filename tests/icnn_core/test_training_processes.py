@@ -1,0 +1,165 @@
+"""A batch gives the same weights whole, in parts one after another, and in parts over processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from icnn_core import StepBound, read_checkpoint
+from icnn_core.errors import ArgumentError
+from icnn_core.optim import position_parameters
+from icnn_core.training.config import make_config
+from icnn_core.training.loop import train
+from icnn_core.training.loss import class_weights, segmentation_loss
+from icnn_core.training.setup import prepare
+from icnn_core.training.stream import training_batches
+
+_ROOT = Path(__file__).resolve().parents[2]
+# Crops larger than the images: parts differ much in how many of their pixels are labelled.
+SETTINGS = {
+    "size": (40, 56), "crop": (48, 64), "scale": (0.5, 1.2), "train_images": 7, "val_images": 3, "batch_size": 4,
+    "iterations": 3, "irregular": "classifier", "batch_norm": "frozen", "balance": 0.5, "evaluate_every": 2,
+    "optimizer": "sgd", "lr": 0.05, "position_rule": "sgd", "position_lr": 100.0, "position_warmup": 0.0,
+}  # fmt: skip
+_SCRIPT = """
+import sys
+from icnn_core.training.config import make_config
+from icnn_core.training.loop import train
+from icnn_core.training.setup import prepare
+
+for accumulate in (1, 2):
+    config = make_config("shapes", **{settings!r}, accumulate=accumulate)
+    ready = prepare(config)
+    train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, f"{{sys.argv[1]}}/{{accumulate}}")
+"""
+
+
+def run(out, **settings):
+    config = make_config("shapes", **(SETTINGS | settings))
+    ready = prepare(config)
+    train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, out)
+    return ready.model.state_dict()
+
+
+def assert_close(ours, theirs):
+    moved = ours["classifier.fc1.positions"] - ours["classifier.fc1.slots"]
+    assert moved.abs().max() > 0.01, "else this shows little"
+    for name, tensor in ours.items():
+        torch.testing.assert_close(
+            tensor, theirs[name], rtol=1e-4, atol=2e-6, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The checkpoint of one process that sees each batch at once."""
+    out = tmp_path_factory.mktemp("whole")
+    run(out)
+    return read_checkpoint(out / "last.pt")
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_accumulated_parts_give_the_weights_of_the_whole_batch(whole, tmp_path, accumulate):
+    assert_close(whole.state, run(tmp_path, accumulate=accumulate))
+
+
+def test_two_processes_give_the_weights_of_one(whole, tmp_path):
+    script = tmp_path / "both.py"
+    script.write_text(_SCRIPT.format(settings=SETTINGS), encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = os.environ | {"PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": "2"}
+    outs = [tmp_path / "main", tmp_path / "other"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(out)], env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for rank, out in enumerate(outs)
+    ]  # fmt: skip
+    printed = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(printed)
+    assert not outs[1].exists(), "the first process alone writes"
+    for accumulate in ("1", "2"):
+        checkpoint = read_checkpoint(outs[0] / accumulate / "last.pt")
+        assert_close(whole.state, checkpoint.state)
+        assert len(checkpoint.training["random"]) == 2
+        for measure in ("mean_iou", "pixel_accuracy"):  # each process measures other images
+            assert checkpoint.metrics[measure] == pytest.approx(whole.metrics[measure], abs=5e-3)
+
+
+def test_one_process_does_what_a_plain_loop_does_bit_for_bit(tmp_path):
+    settings = {
+        "optimizer": "adamw",
+        "lr": 0.005,
+        "position_rule": "adam",
+        "position_lr": 0.05,
+        "dropout": 0.3,
+    }
+    trained = run(tmp_path, **settings, irregular="backbone.layer4")
+    config = make_config("shapes", **(SETTINGS | settings | {"irregular": "backbone.layer4"}))
+    ready = prepare(config)
+    model = ready.model.to(memory_format=torch.channels_last).train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    weights = class_weights(ready.train_set, config.balance)
+    positions = position_parameters(model)
+    own = {id(p) for p in positions}
+    others = [p for p in model.parameters() if id(p) not in own]
+    optimizers = [
+        torch.optim.AdamW(others, lr=config.lr, weight_decay=config.weight_decay),
+        torch.optim.Adam(positions, lr=config.position_lr, eps=1e-12),
+    ]
+    StepBound(optimizers[1], model, config.step_bound)
+    batches = training_batches(
+        ready.train_set, ready.transform, batch_size=4, first=0, last=3, seed=config.seed
+    )
+    torch.manual_seed(config.seed)
+    for iteration, (images, masks) in enumerate(batches):
+        loss = segmentation_loss(
+            model(images.contiguous(memory_format=torch.channels_last)), masks, weights, 255
+        )
+        for optimizer, lr in zip(optimizers, (config.lr, config.position_lr), strict=True):
+            optimizer.param_groups[0]["lr"] = lr * (1 - iteration / 3) ** 0.9
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert all(torch.equal(tensor, trained[name]) for name, tensor in model.state_dict().items())
+
+
+def test_bfloat16_trains_and_measures_in_float32(tmp_path):
+    config = make_config("shapes", **SETTINGS, precision="bf16")
+    ready = prepare(config)
+    seen = []
+    ready.model.classifier.fc1.register_forward_hook(
+        lambda layer, given, made: seen.append((made.dtype, layer.training))
+    )
+    train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, tmp_path)
+    assert {(torch.bfloat16, True), (torch.float32, False)} == set(seen)
+    assert all(p.dtype == torch.float32 for p in ready.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"precision": "fp16"}, "needs a CUDA device for precision fp16"),
+        ({"accumulate": 3}, "accumulate that divides batch_size"),
+        ({"precision": "fp8"}, "precision 'no' or 'bf16' or 'fp16'"),
+        ({"batch_norm": "frost"}, "batch_norm 'frozen' or 'train' or 'sync'"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_training(tmp_path, settings, words):
+    with pytest.raises(ArgumentError, match=words):
+        run(tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()

@@ -28,8 +28,13 @@ _REGULAR = (
 def command(
     preset: Annotated[str, typer.Argument(help="The data and its settings, as of icnn train.")] = "shapes",
     root: Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")] = None,
-    weights: Annotated[str | None, typer.Option(help="The backbone's weights: a file, or imagenet.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="The backbone's weights: a file, imagenet, or none.")
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="tiny, squeezenet1_0, resnet18, …")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="PACKAGE.MODULE:FACTORY", help="Your own network's function.")
+    ] = None,
     rows: Annotated[str | None, typer.Option(metavar="NAMES", help=_ROWS, show_default=False)] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="How many seeds for each row.")] = 3,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first of them.")] = 0,
@@ -37,14 +42,17 @@ def command(
     split: Annotated[str, typer.Option("--split", help="Split to measure on: val or test.")] = "val",
     iterations: Annotated[int | None, typer.Option(min=1)] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
-    position_lr: Annotated[float | None, typer.Option(help="Learning rate of the positions.")] = None,
-    position_rule: Annotated[str | None, typer.Option(help="adam, or the paper's sgd.")] = None,
-    sharing: Annotated[str | None, typer.Option(help="Who shares a shape: layer, channel or none.")] = None,
     train_images: Annotated[int | None, typer.Option(min=1, help="Use only the first N.")] = None,
     val_images: Annotated[int | None, typer.Option(min=1, help="Use only the first N.")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that load data.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file with settings of icnn train; options here go before it.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any other setting, e.g. position_lr=0.02. Repeatable."
+        ),
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the runs and tables.")
@@ -59,24 +67,30 @@ def command(
 
     Example: icnn ablate voc --root VOCdevkit/VOC2012 --seeds 3 --out runs/voc
     """
-    options = {k: _plain(v) for k, v in locals().items() if k in _SETTINGS}
+    options = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
+    from icnn_core.cli._training import is_main_process
+    from icnn_core.devices import choose_device
+    from icnn_core.models.factory import load_factory
     from icnn_core.training.ablation import check_rows, default_rows, plan_runs
-    from icnn_core.training.config import make_config
-    from icnn_core.training.setup import choose_device, prepare
+    from icnn_core.training.config import make_config, parse_setting
+    from icnn_core.training.setup import prepare
 
     console = make_console(json=as_json)
+    console.quiet = console.quiet or not is_main_process()
     where = choose_device(device)
-    common = make_config(preset, config, **options)
-    names = [name.strip() for name in rows.split(",")] if rows else default_rows(common.backbone)
-    chosen = range(seed, seed + seeds)
-    plan = plan_runs(common, names, chosen, out, from_regular=from_regular)
-    check_rows(prepare(plan[0].config).model, names)
+    overrides = dict(parse_setting(text) for text in settings or ())
+    overrides |= {key: options[key] for key in _SETTINGS if options[key] is not None}
+    common = make_config(preset, config, **overrides)
+    names = [name.strip() for name in rows.split(",")] if rows else default_rows(model or common.backbone)
+    plan = plan_runs(common, names, range(seed, seed + seeds), out, from_regular=from_regular)
+    factory = load_factory(model) if model else None  # named on the command line, nowhere else
+    check_rows(prepare(plan[0].config, factory).model, names)
     report = _Report(plan, common, preset, split, out)
-    done = _run_all(plan, split, where, report, console)
+    done = _run_all(plan, split, where, lambda c: prepare(c, factory), report, console)
     console.print(report.to_table())
     for note in report.to_notes():
         console.print(note)
-    if as_json:
+    if as_json and is_main_process():
         print_json(report.to_plain())
     if not done:
         console.print("Interrupted: the same command goes on from there.")
@@ -85,16 +99,12 @@ def command(
 
 
 _SETTINGS = (
-    *("root", "weights", "backbone", "iterations", "batch_size", "position_lr", "position_rule", "sharing"),
+    *("root", "weights", "backbone", "model", "iterations", "batch_size"),
     *("train_images", "val_images", "workers"),
 )
 
 
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
-
-
-def _run_all(plan: Sequence[Run], split: str, device: Any, report: _Report, console: Any) -> bool:
+def _run_all(plan: Sequence[Run], split: str, device: Any, build: Any, report: _Report, console: Any) -> bool:
     """Do what is left of all runs, writing the tables after each; False if Ctrl-C ended it."""
     from icnn_core.training.runs import finish_run
 
@@ -107,6 +117,7 @@ def _run_all(plan: Sequence[Run], split: str, device: Any, report: _Report, cons
                 run,
                 [split],
                 device=device,
+                build=build,
                 on_progress=lambda progress, task=task: bar.update(task, completed=progress.iteration),
             )
             bar.remove_task(task)

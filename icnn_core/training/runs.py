@@ -13,15 +13,18 @@ import torch
 
 from icnn_core.checkpoint import read_checkpoint
 from icnn_core.errors import CheckpointError, IcnnError
+from icnn_core.evaluation import Evaluation, evaluate
 from icnn_core.files import write_text
 from icnn_core.optim import position_parameters
 from icnn_core.training.config import TrainConfig, config_from
-from icnn_core.training.evaluate import Evaluation, evaluate
 from icnn_core.training.loop import Progress, mean_displacement, train
 from icnn_core.training.setup import Prepared, prepare
 
 _log = logging.getLogger(__name__)
-_MAY_CHANGE = {"root", "weights", "init", "workers", "evaluate_every", "val_split"}  # once a run is finished
+_MAY_CHANGE = {  # once a run is finished
+    *("root", "sbd_root", "skip_bad", "weights", "init", "val_split"),
+    *("workers", "accumulate", "evaluate_every", "checkpoint_every"),
+}
 
 
 @dataclass(frozen=True)

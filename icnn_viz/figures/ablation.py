@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def draw_ablation(
 
 
 def _draw_runs(
-    ax: Axes, values: dict[int, dict[str, float]], summaries: Sequence[RowSummary], look: Look
+    ax: Axes, values: dict[Any, dict[str, float]], summaries: Sequence[RowSummary], look: Look
 ) -> None:
     """Small dots joined by seed, and the rows' means."""
     rows = [summary.row for summary in summaries]
@@ -88,7 +88,7 @@ def _draw_runs(
 
 def _draw_differences(
     ax: Axes,
-    values: dict[int, dict[str, float]],
+    values: dict[Any, dict[str, float]],
     summaries: Sequence[RowSummary],
     against: str,
     look: Look,

@@ -16,6 +16,7 @@ from icnn_viz.records import PositionCloud
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+_CAMERA = {"eye": {"x": 0.95, "y": -2.1, "z": 1.1}, "center": {"x": 0, "y": 0, "z": -0.16}}
 MOST_POINTS = 6_000
 """Points drawn in the plane; larger layers are thinned by whole shapes. Brushing counts all of them."""
 
@@ -80,7 +81,9 @@ def draw_space(
     look = get_look(theme)
     figure = draw_cloud_interactive([cloud], height=height, theme=theme)
     figure.update_layout(title=None, showlegend=False, margin={"l": 0, "r": 0, "t": 30, "b": 0})
-    figure.update_layout(uirevision=f"{cloud.layer} {height}")
+    figure.update_layout(uirevision=f"{cloud.layer} {height}", scene_camera=_CAMERA)
+    small = {"tickfont": {"size": 10}, "title_font": {"size": 11}}
+    figure.update_scenes(xaxis=small, yaxis=small, zaxis=small)
     if height == "density":
         return figure
     figure.update_traces(opacity=0.15 if brush else 1.0)
@@ -130,7 +133,14 @@ def draw_one(cloud: PositionCloud, channel: int, kernel: int, *, theme: str = "l
         x=lines[:, 1], y=lines[:, 0], mode="lines", line={"color": look.muted, "width": 1}, hoverinfo="skip"
     )
     _add_slots(figure, cloud, look)
-    bar = {"thickness": 12, "title": {"text": "weight" if signed else "norm of the weights", "side": "right"}}
+    bar = {
+        "thickness": 12,
+        "title": {
+            "text": "weight" if signed else "norm of the weights",
+            "side": "right",
+            "font": {"size": 11},
+        },
+    }
     figure.add_scatter(
         x=now[:, 1],
         y=now[:, 0],
@@ -149,7 +159,13 @@ def draw_one(cloud: PositionCloud, channel: int, kernel: int, *, theme: str = "l
         },
         hovertemplate="slot %{text}<br>y %{y:.3f}, x %{x:.3f}<br>%{marker.color:.3g}<extra></extra>",
     )
-    figure.update_layout(margin={"l": 52, "r": 8, "t": 30, "b": 42}, showlegend=False)
+    words = {"layer": "the layer's shape", "channel": f"input channel {channel}"}
+    title = words.get(cloud.sharing, f"kernel {kernel}, input channel {channel}")
+    figure.update_layout(
+        title={"text": title, "font": {"size": 12}, "x": 0.02, "y": 0.97},
+        margin={"l": 52, "r": 8, "t": 34, "b": 42},
+        showlegend=False,
+    )
     _set_plane(figure, view_half_width([cloud]), look)
     return figure
 

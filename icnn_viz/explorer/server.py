@@ -75,7 +75,9 @@ def bind(app: Dash, host: str, port: int) -> BaseWSGIServer:
 
 
 def _layout() -> Any:
-    links = [dcc.Link(page.TITLE, href=path, id=page.NAV, className="tab") for path, page in PAGES.items()]
+    links = [
+        dcc.Link(page.TITLE, href=path, id=page.NAV, className="page-link") for path, page in PAGES.items()
+    ]
     return html.Div(
         [
             dcc.Location(id="url", refresh=False),

@@ -72,7 +72,7 @@
       address: function (href, path) {
         const here = new URL(href, window.location.origin).pathname === path;
         if (here && href.includes("?")) window.history.replaceState(window.history.state, "", href);
-        return here ? "tab here" : "tab";
+        return here ? "page-link here" : "page-link";
       },
 
       ask: function (image, x, y, method, chosen, smooth, theme, opacity) {

@@ -51,7 +51,7 @@ def button(text: str, id: str, title: str = "") -> html.Button:
     return html.Button(text, id=id, type="button", n_clicks=0, title=title or text)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> html.Table:
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str) -> html.Table:
     """A table whose first column names its rows."""
     top = html.Thead(html.Tr([html.Th(text, scope="col") for text in head]))
     body = [

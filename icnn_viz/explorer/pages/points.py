@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dash import html
 from dash.exceptions import PreventUpdate
 
 from icnn_viz.explorer.kernel_figures import select
 from icnn_viz.explorer.pages.parts import table
 from icnn_viz.figures.panels import format_value
+from icnn_viz.figures.style import slot_colours
 from icnn_viz.records import PositionCloud
 
 
@@ -36,14 +38,16 @@ def clicked_shape(
 def to_table(cloud: PositionCloud, brush: str, slot: int | None) -> tuple[Any, str]:
     """Counts, centres and spreads of the brushed points by slot; and their number in words."""
     chosen = select(cloud, brush, slot)
-    rows = []
+    rows, colours = [], slot_colours(cloud.slots)
     for tap in range(chosen.shape[1]):
         points = cloud.points[chosen[:, tap], tap]
         if not len(points) or slot not in (None, tap):
             continue
         centre, spread = points.mean(0), points.std(0)
         values = [format_value(float(v)) for v in (*centre, *spread)]
-        rows.append([f"{tap}: ({cloud.slots[tap, 0]:g}, {cloud.slots[tap, 1]:g})", str(len(points)), *values])
+        swatch = html.Span("■ ", style={"color": colours[tap]}, **{"aria-hidden": "true"})  # type: ignore[arg-type]
+        name = [swatch, f"{tap}: ({cloud.slots[tap, 0]:g}, {cloud.slots[tap, 1]:g})"]
+        rows.append([name, f"{len(points):,}", *values])
     total = int(chosen.sum())
     words = f"{total:,} of {chosen.size:,} points {'brushed' if brush else 'shown'}"
     head = ["slot (y, x)", "points", "mean y", "mean x", "sd y", "sd x"]

@@ -26,7 +26,9 @@ def layout(session: Session, search: str | None) -> html.Div:
     try:
         run = session.read_run()
     except IcnnError as error:
-        return html.Div(html.P(str(error), className="note failed"), className="page")
+        # Not by whom: that is a path of this machine's disk.
+        text = f"The snapshots cannot be used: needs {error.needed}; got {error.got}. {error.fix}"
+        return html.Div(html.P(text, className="note failed"), className="page")
     if run is None:
         return html.Div(html.P(_HOW, className="note", id="how"), className="page")
     steps, clouds = run

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from icnn_core import __version__
 from icnn_core.errors import CheckpointError, IcnnError
-from icnn_core.files import write_atomically
+from icnn_core.facts import Facts
+from icnn_core.files import nearest_files, write_atomically
 from icnn_core.models.registry import Architecture, build_architecture
 from icnn_core.nn import SHARINGS, IrregularConv2d, Sharing
 from icnn_core.surgery import irregular_layers
@@ -41,8 +42,8 @@ class IrregularLayer:
     interpolation: str = "bilinear"
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+@dataclass(frozen=True, repr=False)
+class Checkpoint(Facts):
     """What a file holds. A state dict of another program has `state` and `irregular` alone.
 
     Attributes:
@@ -74,6 +75,18 @@ class Checkpoint:
         """Irregular layers with NaN or infinite positions."""
         names = (layer.name for layer in self.irregular)
         return tuple(name for name in names if not bool(self.state[f"{name}.positions"].isfinite().all()))
+
+    def _facts(self) -> dict[str, str]:
+        facts = {
+            "file": str(self.path),
+            "network": self.architecture.name if self.architecture else "a plain state dict",
+            "numbers": f"{sum(tensor.numel() for tensor in self.state.values()):,}",
+            "irregular layers": ", ".join(layer.name for layer in self.irregular) or "none",
+        }
+        facts |= {"classes": ", ".join(self.classes)} if self.classes else {}
+        facts |= {"data set": str(self.dataset["name"])} if self.dataset.get("name") else {}
+        numbers = {name: value for name, value in self.metrics.items() if isinstance(value, int | float)}
+        return facts | {name: f"{value:.4g}" for name, value in numbers.items()}
 
 
 def write_checkpoint(
@@ -171,8 +184,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             run code when loaded.
     """
     path = Path(path)
+    if path.is_dir():
+        raise _bad(path, "a file", "a folder", "Name a file in it, e.g. last.pt.")
     if not path.is_file():
-        raise _bad(path, "a file", "a folder" if path.is_dir() else "nothing there", "Check the path.")
+        raise _bad(path, "a file", "nothing there", nearest_files(path))
     if path.stat().st_size == 0:
         raise _bad(path, "a checkpoint", "an empty file", "It was probably cut off: write it again.")
     content, text = _load(path)

@@ -1,7 +1,8 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all; what to try where one is missing."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import uuid
 from collections.abc import Callable
@@ -20,7 +21,7 @@ def write_atomically(path: str | Path, write: Callable[[str], Any], error: type[
         error: the folder cannot be written, or the disk is full; `path` is as it was.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")  # the suffix stays: writers go by it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(str(temporary))
@@ -44,3 +45,21 @@ def write_atomically(path: str | Path, write: Callable[[str], Any], error: type[
 def write_text(path: str | Path, text: str, error: type[IcnnError]) -> Path:
     """`text` as UTF-8, as `write_atomically` does."""
     return write_atomically(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"), error)
+
+
+def nearest_files(path: str | Path) -> str:
+    """What to try instead of a path where nothing is: its neighbours with the nearest names, as an error's last part.
+
+    Where a folder on the way is missing, its neighbours.
+    """
+    path = Path(path)
+    while not path.parent.is_dir() and path.parent != path:
+        path = path.parent
+    try:
+        names = sorted(each.name for each in path.parent.iterdir())
+    except OSError:
+        names = []
+    close = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
+    if close:
+        return "Did you mean " + " or ".join(str(path.parent / name) for name in close) + "?"
+    return f"Nothing in {path.parent.resolve()} has such a name." if names else "Check the path."

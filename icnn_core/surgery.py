@@ -12,13 +12,14 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.facts import Facts
 from icnn_core.nn import IrregularConv2d, Sharing
 
 _WHO = "make_irregular"
 
 
-@dataclass(frozen=True)
-class Surgery:
+@dataclass(frozen=True, repr=False)
+class Surgery(Facts):
     """What was done to a network: names in network order."""
 
     replaced: tuple[str, ...] = ()
@@ -27,6 +28,16 @@ class Surgery:
     def __str__(self) -> str:
         lines = [f"{len(self.replaced)} convolutions made irregular: {', '.join(self.replaced) or 'none'}"]
         return "\n".join(lines + [f"skipped {name}: {reason}" for name, reason in self.skipped.items()])
+
+    def _facts(self) -> dict[str, str]:
+        reasons: dict[str, list[str]] = {}
+        for name, reason in self.skipped.items():
+            reasons.setdefault(reason, []).append(name)
+        made = f"{len(self.replaced)}: {', '.join(self.replaced)}" if self.replaced else "none"
+        return {"made irregular": made} | {
+            f"left as they are, {reason}": f"{len(names)}: {', '.join(names)}"
+            for reason, names in reasons.items()
+        }
 
 
 def make_irregular(

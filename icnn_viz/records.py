@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icnn_core.facts import Facts
+
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class PositionCloud:
+@dataclass(frozen=True, repr=False)
+class PositionCloud(Facts):
     """The learnt positions of one irregular layer. All coordinates are (y, x) in input pixels from the kernel's centre.
 
     Attributes:
@@ -73,9 +75,23 @@ class PositionCloud:
             }
         )
 
+    def _facts(self) -> dict[str, str]:
+        lengths = np.linalg.norm(self.displacements, axis=-1)
+        finite = lengths[np.isfinite(lengths)]
+        facts = {
+            "layer": self.layer,
+            "kernel": "{}×{}, dilation {}×{}".format(*self.kernel_size, *self.dilation),
+            "shapes": f"{len(self.points):,} ({_SHARED[self.sharing]})",
+            "moved": f"{finite.mean():.3f} px on average, {finite.max():.3f} px at most"
+            if finite.size
+            else "–",
+        }
+        lost = lengths.size - finite.size
+        return facts | ({"not finite": f"{lost:,} of {lengths.size:,} positions"} if lost else {})
 
-@dataclass(frozen=True)
-class GaussianFit:
+
+@dataclass(frozen=True, repr=False)
+class GaussianFit(Facts):
     """One Gaussian per slot of a layer, fitted to the slot's points over all shapes of the layer.
 
     Attributes:
@@ -99,9 +115,18 @@ class GaussianFit:
         values, vectors = np.linalg.eigh(self.covariance)
         return np.sqrt(np.clip(values[:, ::-1], 0, None)), vectors[:, :, ::-1].transpose(0, 2, 1)
 
+    def _facts(self) -> dict[str, str]:
+        ok = self.state == "ok"
+        others = [f"{int((self.state == state).sum())} {state}" for state in np.unique(self.state[~ok])]
+        facts = {"layer": self.layer, "slots": "; ".join([f"{int(ok.sum())} of {len(ok)} fitted", *others])}
+        if ok.any():
+            long, short = self.axes()[0][ok].mean(0)
+            facts["standard deviation"] = f"{long:.3f} × {short:.3f} px (mean of long and short axes)"
+        return facts
 
-@dataclass(frozen=True)
-class PixelGradient:
+
+@dataclass(frozen=True, repr=False)
+class PixelGradient(Facts):
     """What one output pixel's logit depends on: its gradient with respect to the input image.
 
     Attributes:
@@ -134,9 +159,21 @@ class PixelGradient:
     def class_name(self) -> str:
         return self.classes[self.class_id] if self.class_id < len(self.classes) else str(self.class_id)
 
+    def _facts(self) -> dict[str, str]:
+        facts = {
+            "model": self.model,
+            "logit": f"{self.logit:.4g} of “{self.class_name}” at {_place(self.pixel)}",
+            "method": self.method,
+            "gradient": "3×{}×{}, largest value {:.3g}".format(
+                *self.gradient.shape[1:], np.abs(self.gradient).max()
+            ),
+        }
+        facts |= {"target": self.target} if self.target else {}
+        return facts | ({"notes": "; ".join(self.notes)} if self.notes else {})
 
-@dataclass(frozen=True)
-class Heatmap:
+
+@dataclass(frozen=True, repr=False)
+class Heatmap(Facts):
     """A non-negative map of influence over the image, reduced from a PixelGradient's colour channels.
 
     Attributes:
@@ -153,3 +190,25 @@ class Heatmap:
     reduction: str = "max"
     smoothing: float = 0.0
     notes: tuple[str, ...] = field(default=())
+
+    def _facts(self) -> dict[str, str]:
+        facts = {
+            "model": self.model,
+            "pixel": _place(self.pixel),
+            "map": "{}×{}, sum {:.3g}, largest value {:.3g}".format(
+                *self.values.shape, self.values.sum(), self.values.max()
+            ),
+            "reduction": self.reduction,
+        }
+        return facts | ({"notes": "; ".join(self.notes)} if self.notes else {})
+
+
+_SHARED = {
+    "layer": "one for the layer",
+    "channel": "one per input channel",
+    "none": "one per kernel and input channel",
+}
+
+
+def _place(pixel: tuple[int, int]) -> str:
+    return f"x = {pixel[1]}, y = {pixel[0]}"

@@ -11,6 +11,7 @@ import torchvision.models
 from torch import nn
 
 from icnn_core.errors import CheckpointError
+from icnn_core.files import nearest_files
 
 _CLASSIFIER = ("fc.", "classifier.", "AuxLogits.")  # what an ImageNet file holds beyond the backbone
 _WHO = "backbone weights"
@@ -60,7 +61,9 @@ def read_state_dict(path: str | Path) -> Mapping[str, torch.Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{_WHO} {path}", needed="an existing file", got="none", fix="Check the path.")
+        raise CheckpointError(
+            f"{_WHO} {path}", needed="an existing file", got="none", fix=nearest_files(path)
+        )
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from icnn_core.errors import ShapeError
+from icnn_core.facts import Facts
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Facts):
     """Counts of pixels, and the usual measures of them.
 
     Attributes:
@@ -44,6 +45,13 @@ class Evaluation:
     def pixel_accuracy(self) -> float:
         """Share of labelled pixels predicted right, in [0, 1]."""
         return float(self.confusion.diagonal().sum() / max(self.confusion.sum(), 1))
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "mean IoU": f"{self.mean_iou:.1%}",
+            "pixel accuracy": f"{self.pixel_accuracy:.1%} of {self.confusion.sum():,} pixels",
+            "IoU": ", ".join(f"{name} {value:.1%}" for name, value in self.iou.items()) or "nothing counted",
+        }
 
 
 def confusion_matrix(labels: Tensor, predictions: Tensor, classes: int, ignore_index: int) -> Tensor:

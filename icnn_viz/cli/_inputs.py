@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from icnn_core.errors import ArgumentError, DataError, NameNotFoundError, nearest_names
+from icnn_core.files import nearest_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,13 +170,13 @@ def _opened(path: Path, who: str, max_size: int) -> Any:
                 picture.load()
                 return picture.copy()
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
+        got, fix = (
+            f"{type(error).__name__}: {error}".replace(str(path), path.name),
+            "Give a PNG or JPEG file.",
+        )
         if isinstance(error, FileNotFoundError):
-            got = "nothing there"
-        else:
-            got = f"{type(error).__name__}: {error}".replace(str(path), path.name)
-        raise DataError(
-            who, needed="an image that can be read", got=f"{path}: {got}", fix="Give a PNG or JPEG file."
-        ) from error
+            got, fix = "nothing there", nearest_files(path)
+        raise DataError(who, needed="an image that can be read", got=f"{path}: {got}", fix=fix) from error
     raise DataError(
         who,
         needed=f"at most {max_size} pixels along each side",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icnn_core import files
 from icnn_core.errors import ArgumentError, DataError
 from icnn_viz.figures.style import DPI
 
@@ -81,23 +80,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
     Raises:
         DataError: the folder or file cannot be written.
     """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
-        write(temporary)
-        temporary.chmod(0o644)  # mkstemp gives 0600
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(
-            str(path), needed="a folder that can be written", got=str(error), fix="Choose another with --out."
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-    return path
+    return files.write_atomically(path, lambda temporary: write(Path(temporary)), DataError)
 
 
 def _save(figure: Figure, path: Path, kind: str, dpi: int) -> None:

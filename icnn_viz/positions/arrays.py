@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icnn_core.errors import ArgumentError, DataError, ShapeError
+from icnn_core.files import nearest_files
 from icnn_viz.records import PositionCloud
 
 if TYPE_CHECKING:
@@ -90,8 +91,9 @@ def read_arrays(path: str | Path) -> list[PositionCloud]:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         if isinstance(error, (DataError, ShapeError)):
             raise
+        fix = nearest_files(path) if isinstance(error, FileNotFoundError) else "Write it again."
         raise DataError(
-            str(path), needed="a .npz or .csv file of positions", got=str(error), fix="Check the path."
+            str(path), needed="a .npz or .csv file of positions", got=str(error), fix=fix
         ) from error
     if "positions" not in arrays:
         raise DataError(

@@ -48,7 +48,7 @@ def read_snapshots(
 
     paths = [source] if isinstance(source, str | Path) else list(source)
     if len(paths) == 1 and Path(paths[0]).is_dir():
-        paths = sorted(p for p in Path(paths[0]).iterdir() if p.suffix in (".pt", ".pth", ".safetensors"))
+        paths = sorted(p for p in Path(paths[0]).iterdir() if _is_snapshot(p))
     found: dict[int, list[PositionCloud]] = {}
     for path in paths:
         checkpoint = read_checkpoint(path)
@@ -64,6 +64,11 @@ def read_snapshots(
     if len({tuple((c.layer, c.positions.shape) for c in clouds) for clouds in found.values()}) > 1:
         raise _refuse(str(source), "snapshots of one network", "other layers or sizes")
     return sorted(found), [found[iteration] for iteration in sorted(found)]
+
+
+def _is_snapshot(path: Path) -> bool:
+    """Hidden files are of a writer that was stopped."""
+    return path.suffix in (".pt", ".pth", ".safetensors") and not path.name.startswith(".")
 
 
 def _to_clouds(checkpoint: Checkpoint) -> list[PositionCloud]:

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 from icnn_core import __version__ as __version__
 
 if TYPE_CHECKING:
+    from icnn_viz.displays import HeatmapDisplay as HeatmapDisplay
+    from icnn_viz.displays import HeatmapExplorer as HeatmapExplorer
     from icnn_viz.displays import KernelDisplay as KernelDisplay
     from icnn_viz.figures.cloud_pages import draw_cloud_interactive as draw_cloud_interactive
     from icnn_viz.figures.clouds import draw_cloud as draw_cloud
     from icnn_viz.figures.clouds_3d import draw_cloud_3d as draw_cloud_3d
+    from icnn_viz.figures.comparison import draw_comparison as draw_comparison
     from icnn_viz.figures.write import write_figure as write_figure
+    from icnn_viz.gradients import pixel_gradient as pixel_gradient
+    from icnn_viz.heatmaps import measure_heatmap as measure_heatmap
+    from icnn_viz.heatmaps import to_heatmap as to_heatmap
     from icnn_viz.positions import clouds_from_model as clouds_from_model
     from icnn_viz.positions import read_clouds as read_clouds
     from icnn_viz.positions import select_layers as select_layers
@@ -20,12 +26,15 @@ if TYPE_CHECKING:
     from icnn_viz.records import Heatmap as Heatmap
     from icnn_viz.records import PixelGradient as PixelGradient
     from icnn_viz.records import PositionCloud as PositionCloud
+    from icnn_viz.statistics.claims import judge_claims as judge_claims
     from icnn_viz.statistics.gaussian import fit_gaussians as fit_gaussians
     from icnn_viz.statistics.summary import summarise_clouds as summarise_clouds
 
 _EXPORTS = {
     "GaussianFit": "icnn_viz.records",
     "Heatmap": "icnn_viz.records",
+    "HeatmapDisplay": "icnn_viz.displays",
+    "HeatmapExplorer": "icnn_viz.displays",
     "KernelDisplay": "icnn_viz.displays",
     "PixelGradient": "icnn_viz.records",
     "PositionCloud": "icnn_viz.records",
@@ -33,10 +42,15 @@ _EXPORTS = {
     "draw_cloud": "icnn_viz.figures.clouds",
     "draw_cloud_3d": "icnn_viz.figures.clouds_3d",
     "draw_cloud_interactive": "icnn_viz.figures.cloud_pages",
+    "draw_comparison": "icnn_viz.figures.comparison",
     "fit_gaussians": "icnn_viz.statistics.gaussian",
+    "judge_claims": "icnn_viz.statistics.claims",
+    "measure_heatmap": "icnn_viz.heatmaps",
+    "pixel_gradient": "icnn_viz.gradients",
     "read_clouds": "icnn_viz.positions",
     "select_layers": "icnn_viz.positions",
     "summarise_clouds": "icnn_viz.statistics.summary",
+    "to_heatmap": "icnn_viz.heatmaps",
     "write_figure": "icnn_viz.figures.write",
 }
 

@@ -1,84 +1,17 @@
-"""What `icnn-viz heatmap` finds out about one pixel, and how it is written and printed."""
+"""How what `icnn-viz heatmap` finds out about a pixel is written and printed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from icnn_viz.displays.looks import Look, describe_model, to_frame
+
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     from matplotlib.figure import Figure
     from rich.table import Table
-
-    from icnn_viz.cli._networks import Network
-    from icnn_viz.gradients import Target
-    from icnn_viz.records import Heatmap, PixelGradient
-
-
-@dataclass(frozen=True)
-class Look:
-    """One pixel through all networks.
-
-    Attributes:
-        gradients, heatmaps, measures: one per network, in their order.
-        label: the pixel's true class, or "" if unknown.
-        densities: where each network samples, if that was traced.
-    """
-
-    gradients: list[PixelGradient]
-    heatmaps: list[Heatmap]
-    measures: list[dict[str, float]]
-    label: str
-    densities: list[np.ndarray] = field(default_factory=list)
-
-    @property
-    def stem(self) -> str:
-        """The name of its files."""
-        y, x = self.gradients[0].pixel
-        return f"heatmap-x{x}-y{y}"
-
-
-def look_at(
-    networks: Sequence[Network],
-    image: np.ndarray,
-    targets: Sequence[Target],
-    *,
-    method: str,
-    reduction: str,
-    smoothing: float,
-    labels: np.ndarray | None = None,
-    sampling: bool = False,
-    seed: int = 0,
-) -> list[Look]:
-    """Every target through every network; what the first one predicts is the class (and component) for all of them.
-
-    Args:
-        labels: (H, W) true class ids of the image, if known: they give the measures of masks.
-        sampling: trace where the networks sample, too, and their receptive fields.
-    """
-    from icnn_viz.heatmaps import to_heatmap
-
-    columns = [networks[0].look(image, targets, method, seed)]
-    fixed = [_fix(target, gradient) for target, gradient in zip(targets, columns[0], strict=True)]
-    columns += [network.look(image, fixed, method, seed) for network in networks[1:]]
-    looks = []
-    shape = (image.shape[0], image.shape[1])
-    for target, *gradients in zip(fixed, *columns, strict=True):
-        heatmaps = [to_heatmap(gradient, reduction, smoothing) for gradient in gradients]
-        classes = networks[0].classes
-        traces = [network.trace(shape, target) if sampling else (None, None) for network in networks]
-        measures = [
-            _measure(heatmap, labels, classes, reach)
-            for heatmap, (_, reach) in zip(heatmaps, traces, strict=True)
-        ]
-        label = "" if labels is None else _name(int(labels[gradients[0].pixel]), classes)
-        densities = [density for density, _ in traces if density is not None]
-        looks.append(Look(list(gradients), heatmaps, measures, label, densities))
-    return looks
 
 
 def write_looks(
@@ -156,23 +89,10 @@ def write_gradients(look: Look, path: Path) -> Path:
     return write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
 
 
-def to_frame(looks: Iterable[Look]) -> pd.DataFrame:
-    """One row per pixel, network and measure: x, y, class, label, model, predicted, logit, measure, value."""
-    import pandas as pd
-
-    rows = [
-        {**_describe(look, number), "measure": name, "value": value}
-        for look in looks
-        for number, measures in enumerate(look.measures)
-        for name, value in measures.items()
-    ]
-    return pd.DataFrame(rows)
-
-
 def to_json(look: Look) -> dict[str, Any]:
     """A pixel's findings as plain values."""
     shared = ("x", "y", "class", "label")
-    models = [_describe(look, number) | {"measures": m} for number, m in enumerate(look.measures)]
+    models = [describe_model(look, number) | {"measures": m} for number, m in enumerate(look.measures)]
     return {
         **{key: models[0][key] for key in shared},
         "class_id": look.gradients[0].class_id,
@@ -197,7 +117,7 @@ def to_measure_table(look: Look) -> Table:
     for gradient in look.gradients:
         table.add_column(gradient.model, justify="right")
     table.add_row(
-        "predicted class", *(str(_describe(look, n)["predicted"]) for n in range(len(look.gradients)))
+        "predicted class", *(str(describe_model(look, n)["predicted"]) for n in range(len(look.gradients)))
     )
     table.add_row("logit", *(format_value(gradient.logit) for gradient in look.gradients))
     for name in SHOWN:
@@ -206,51 +126,3 @@ def to_measure_table(look: Look) -> Table:
             values = (format_value(measures[name]) for measures in look.measures)
             table.add_row(f"{text} ({unit})" if unit else text, *values)
     return table
-
-
-def _describe(look: Look, number: int) -> dict[str, Any]:
-    gradient = look.gradients[number]
-    y, x = gradient.pixel
-    return {
-        "x": x,
-        "y": y,
-        "class": gradient.class_name,
-        "label": look.label,
-        "model": gradient.model,
-        "predicted": _name(int(gradient.prediction[y, x]), gradient.classes),
-        "logit": gradient.logit,
-    }
-
-
-def _fix(target: Target, found: PixelGradient) -> Target:
-    from icnn_viz.heatmaps import connected_part
-
-    region = target.region
-    if isinstance(region, str):
-        region = connected_part(found.prediction == found.prediction[found.pixel], found.pixel)
-    return replace(target, class_id=found.class_id, region=region)
-
-
-def _measure(
-    heatmap: Heatmap, labels: np.ndarray | None, classes: tuple[str, ...], reach: np.ndarray | None
-) -> dict[str, float]:
-    from icnn_viz.heatmaps import connected_part, measure_heatmap
-
-    if labels is None:
-        return measure_heatmap(heatmap, field=reach)
-    here = labels == labels[heatmap.pixel]
-    known = classes or tuple(str(n) for n in range(int(labels.max()) + 1))
-    return measure_heatmap(
-        heatmap,
-        object_mask=connected_part(here, heatmap.pixel),
-        class_mask=here,
-        labels=labels,
-        classes=known,
-        field=reach,
-    )
-
-
-def _name(class_id: int, classes: Sequence[str]) -> str:
-    if not classes:
-        return str(class_id)
-    return classes[class_id] if 0 <= class_id < len(classes) else "void"

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icnn_core.errors import ArgumentError, CheckpointError
-from icnn_viz.cli._networks import Network
 from icnn_viz.cli._rows import KEY, RowFile, read_rows
 from icnn_viz.cli._table import to_records
+from icnn_viz.gradients import Network
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,7 +179,7 @@ def run_survey(
 
 def finished_rows(folder: Path, networks: int) -> pd.DataFrame:
     """The rows of all processes so far, by pixel."""
-    return read_rows(sorted((folder / "rows").glob("*.csv")), networks)
+    return read_rows(sorted((folder / "rows").glob("[!.]*.csv")), networks)
 
 
 def check_settings(survey: Survey, folder: Path) -> None:

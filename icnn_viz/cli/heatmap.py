@@ -181,6 +181,8 @@ def command(
     the raw gradients (.npz); a grid of all pixels, if there are several; and measures.csv. With --data, many pixels
     of a labelled data set: every measure, paired differences with intervals, and their figure. A run that was
     stopped goes on where it stopped.
+
+    Example: icnn-viz heatmap irregular.pt --regular regular.pt --image photo.jpg --pixel 60,40
     """
     if not pixel and not data:
         raise typer.BadParameter("at least one pixel is needed: --pixel x,y.", param_hint="--pixel")
@@ -195,12 +197,12 @@ def command(
 
     from icnn_core.cli.app import make_console, print_json
     from icnn_viz.cli._inputs import check_pixel, find_class, load_factory, read_image, read_labels
-    from icnn_viz.cli._looks import look_at, to_json, to_measure_table, write_looks
-    from icnn_viz.cli._networks import load_pair
+    from icnn_viz.cli._looks import to_json, to_measure_table, write_looks
     from icnn_viz.cli._survey import look_over
     from icnn_viz.cli._views import choose_to_open
     from icnn_viz.data import builtin_path
-    from icnn_viz.gradients import Target
+    from icnn_viz.displays.looks import look_at
+    from icnn_viz.gradients import Target, load_pair
 
     if checkpoint is None:
         checkpoint, regular = builtin_path(BUILTIN[0]), regular or builtin_path(BUILTIN[1])

@@ -18,9 +18,8 @@ from icnn_core.errors import ArgumentError, CheckpointError
 from icnn_core.models.deeplab import deeplab_largefov
 from icnn_core.surgery import make_irregular
 from icnn_viz.cli import main
-from icnn_viz.cli._networks import Network
 from icnn_viz.cli._survey import Survey, finished_rows, run_survey
-from icnn_viz.gradients import pixel_gradient
+from icnn_viz.gradients import Network, pixel_gradient
 from icnn_viz.heatmaps import elongation, energy_in_mask, to_heatmap
 
 CLASSES = ("ground", "square", "bar")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_viz.displays.page import to_html_table, to_image_tag
 from icnn_viz.positions import (
     clouds_from_deformable,
     clouds_from_model,
@@ -105,7 +104,8 @@ class KernelDisplay:
         Args:
             layer: index, or a pattern whose first match is taken; by default the deepest layer.
             ax: axes to draw into, for "cloud" and "qq".
-            options: of the view: see the function that draws it (`draw_cloud`, `draw_shape` for "inspect", …).
+            options: of the view: see the function that draws it (`draw_cloud`, `draw_shape` for "inspect", …). Views
+                of all layers take `seed`, of the intervals in "depth".
 
         Raises:
             NameNotFoundError: an unknown view or layer. ArgumentError: a view that takes no axes.
@@ -152,14 +152,14 @@ class KernelDisplay:
         )
 
     def _repr_html_(self) -> str:
-        shown = self.summary()[["layer", "kernel_size", "dilation", "shapes", "state"]].assign(
-            mean=self.summary()["mean_displacement"].round(3),
-            largest=self.summary()["largest_displacement"].round(3),
-            outside=self.summary()["share_outside"].round(3),
+        summary = self.summary()
+        shown = summary[["layer", "kernel_size", "dilation", "shapes", "state"]].assign(
+            mean=summary["mean_displacement"].round(3),
+            largest=summary["largest_displacement"].round(3),
+            outside=summary["share_outside"].round(3),
         )
-        table = shown.to_html(index=False, border=0, max_rows=60, na_rep="–")
-        note = "<small>mean and largest displacement in input pixels; outside: share beyond the regular square</small>"
-        return f"<div>{table}{note}{_to_image_tag(self.figure_)}</div>"
+        note = "mean and largest displacement in input pixels; outside: share beyond the regular square"
+        return f"<div>{to_html_table(shown, note)}{to_image_tag(self.figure_)}</div>"
 
     def _index(self, layer: str | int) -> int:
         if isinstance(layer, int):
@@ -190,7 +190,7 @@ def _draw_layer(view: str, cloud: PositionCloud, fit: GaussianFit, **options: An
 
 
 def _draw_network(
-    view: str, clouds: Sequence[PositionCloud], fits: Sequence[GaussianFit], **options: Any
+    view: str, clouds: Sequence[PositionCloud], fits: Sequence[GaussianFit], *, seed: int = 0, **options: Any
 ) -> Figure:
     import pandas as pd
 
@@ -204,16 +204,8 @@ def _draw_network(
     from icnn_viz.statistics.layers import measure_layers
 
     if view == "depth":
-        return draw_depth(ShapeBootstrap().layers(clouds), DepthTrend()(measure_layers(clouds)), **options)
+        trend = DepthTrend()(measure_layers(clouds, seed=seed))
+        return draw_depth(ShapeBootstrap(seed=seed).layers(clouds), trend, **options)
     if view == "heat":
         return draw_heat(pd.concat([to_shapes(fit) for fit in fits], ignore_index=True), **options)
     return {"layers": draw_layers, "rose": draw_rose}[view](clouds, fits, **options)
-
-
-def _to_image_tag(figure: Figure | None) -> str:
-    if figure is None:
-        return ""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    picture = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<br><img alt="the figure last drawn" src="data:image/png;base64,{picture}">'

@@ -1,0 +1,237 @@
+"""HeatmapDisplay: what some pixels of an image depend on in several networks, computed once, drawn at will."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_viz.displays.looks import Look, look_at, to_frame
+from icnn_viz.displays.page import to_html_table, to_image_tag
+from icnn_viz.gradients import IMAGENET_MEAN, IMAGENET_STD, Network, Target, load_pair
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from torch import nn
+
+HEATMAP_VIEWS = ("comparison", "overlay", "sampling", "grid")
+"""Views of one pixel; "grid" is of all pixels."""
+Pixels = tuple[int, int] | Target | Sequence[tuple[int, int] | Target]
+
+
+class HeatmapDisplay:
+    """Gradients, heatmaps and measures of some pixels through two or more networks.
+
+    `plot` draws one view, keeps it as `figure_` and returns the display; it never shows and never saves. In a notebook
+    the display shows the measures and the figure last drawn.
+
+    Args:
+        looks: one a pixel, all through the same networks.
+
+    Attributes:
+        looks: as given; a look holds `gradients`, `heatmaps` and `measures`, one per network.
+        figure_: the figure last drawn, or None.
+
+    Raises:
+        ArgumentError: no pixel.
+    """
+
+    def __init__(self, looks: Iterable[Look]) -> None:
+        self.looks = list(looks)
+        if not self.looks:
+            raise _refuse("at least one pixel", "none", "Give pixels as (y, x).")
+        self.figure_: Figure | None = None
+
+    @classmethod
+    def from_models(
+        cls,
+        models: Mapping[str, nn.Module],
+        image: np.ndarray,
+        pixels: Pixels,
+        *,
+        classes: Sequence[str] = (),
+        size: tuple[int, int] | None = None,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        **options: Any,
+    ) -> Self:
+        """Of networks in memory.
+
+        Args:
+            models: networks by the name that is shown; the difference drawn is the first minus the second.
+            image: (H, W, 3) uint8, RGB.
+            pixels: (y, x) in pixels of the image, or a `Target`; or several.
+            classes: names by class id.
+            size, mean, std: how the networks see the image, see `pixel_gradients`.
+            options: of `from_networks`.
+
+        Raises:
+            IcnnError: as of `pixel_gradients`.
+        """
+        seen = {"size": size, "classes": tuple(classes), "mean": mean, "std": std}
+        return cls.from_networks(
+            [Network(name, m, **seen) for name, m in models.items()], image, pixels, **options
+        )
+
+    @classmethod
+    def from_checkpoints(
+        cls,
+        irregular: str | Path,
+        regular: str | Path | None,
+        image: np.ndarray,
+        pixels: Pixels,
+        *,
+        controls: bool = False,
+        size: tuple[int, int] | None = None,
+        device: str = "auto",
+        seed: int = 0,
+        **options: Any,
+    ) -> Self:
+        """Of two files, or of one (`regular` None) beside itself with its positions snapped to the slots.
+
+        Args:
+            controls: add the irregular network snapped, and with random weights. See `load_pair`.
+            image, pixels: as in `from_models`.
+            options: of `from_networks`.
+
+        Raises:
+            CheckpointError: a file that cannot be used. IcnnError: as of `pixel_gradients`.
+        """
+        networks = load_pair(
+            Path(irregular),
+            None if regular is None else Path(regular),
+            size=size,
+            device=device,
+            controls=controls,
+            seed=seed,
+        )
+        return cls.from_networks(networks, image, pixels, seed=seed, **options)
+
+    @classmethod
+    def from_networks(
+        cls,
+        networks: Sequence[Network],
+        image: np.ndarray,
+        pixels: Pixels,
+        *,
+        class_id: int | None = None,
+        method: str = "gradient",
+        reduction: str = "max",
+        smoothing: float = 0.0,
+        labels: np.ndarray | None = None,
+        sampling: bool = False,
+        seed: int = 0,
+    ) -> Self:
+        """Of networks that know how to be looked at (`load_pair`).
+
+        Args:
+            class_id: whose logit, for all networks; None = the class that the first network predicts at the pixel.
+            method: of attribution, see `pixel_gradients`.
+            reduction, smoothing: of the heatmaps, see `to_heatmap`.
+            labels: (H, W) true class ids of the image: they give the measures of masks.
+            sampling: trace where the networks sample, too, which the view "sampling" needs.
+            seed: of smoothgrad's noise.
+        """
+        if len(networks) < 2:
+            raise _refuse(
+                "two or more networks", str(len(networks)), "To look at one alone, use `pixel_gradient`."
+            )
+        targets = [p if isinstance(p, Target) else Target(p, class_id) for p in _listed(pixels)]
+        choice = {"method": method, "reduction": reduction, "smoothing": smoothing, "seed": seed}
+        return cls(look_at(networks, image, targets, labels=labels, sampling=sampling, **choice))
+
+    def plot(self, view: str = "comparison", pixel: int = 0, *, theme: str = "light", **options: Any) -> Self:
+        """Draw a view: of one pixel (comparison, overlay, sampling) or of all (grid).
+
+        Args:
+            pixel: index among the display's pixels.
+            options: of the view: see `draw_comparison`, `draw_overlay`, `draw_sampling`, `draw_grid`.
+
+        Raises:
+            NameNotFoundError: an unknown view or pixel. ArgumentError: "sampling" where nothing was traced.
+        """
+        self.figure_ = self.draw(view, pixel, theme=theme, **options)
+        return self
+
+    def draw(self, view: str, pixel: int = 0, *, theme: str = "light", **options: Any) -> Figure:
+        """The figure that `plot` keeps."""
+        from icnn_viz.figures.comparison import draw_comparison
+        from icnn_viz.figures.grid import draw_grid
+        from icnn_viz.figures.overlay import draw_overlay
+        from icnn_viz.figures.sampling import draw_sampling
+
+        look = self._find(view, pixel)
+        if view == "grid":
+            columns = [each.gradients for each in self.looks], [each.heatmaps for each in self.looks]
+            return draw_grid(*columns, theme=theme, **options)
+        shown = {"label": look.label, "theme": theme} | options
+        if view == "sampling":
+            if not look.densities:
+                raise _refuse("traces of where the networks sample", "none", "Compute with sampling=True.")
+            return draw_sampling(look.gradients, look.heatmaps, look.densities, **shown)
+        if view == "overlay":
+            return draw_overlay(look.gradients, look.heatmaps, **shown)
+        return draw_comparison(look.gradients, look.heatmaps, measures=look.measures, **shown)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per pixel, network and measure: x, y, class, label, model, predicted, logit, measure, value."""
+        return to_frame(self.looks)
+
+    def summary(self) -> pd.DataFrame:
+        """The measures, one column per network, one row per pixel and measure, in the order of `SHOWN`."""
+        from icnn_viz.figures.comparison import SHOWN
+        from icnn_viz.heatmaps import MEASURES
+
+        frame = self.to_frame()
+        frame = frame[frame["measure"].isin(SHOWN)]
+        models = list(dict.fromkeys(frame["model"]))
+        wide = frame.pivot(index=["x", "y", "class", "measure"], columns="model", values="value")[
+            models
+        ].reset_index()
+        wide["rank"] = wide["measure"].map(SHOWN.index)
+        wide["unit"] = wide["measure"].map(lambda name: MEASURES[name][1])
+        wide = wide.sort_values(["x", "y", "rank"], ignore_index=True).rename_axis(columns=None)
+        return wide[["x", "y", "class", "measure", *models, "unit"]]
+
+    def __repr__(self) -> str:
+        places = ", ".join("({}, {})".format(*look.gradients[0].pixel) for look in self.looks[:6])
+        more = ", …" if len(self.looks) > 6 else ""
+        models = " | ".join(gradient.model for gradient in self.looks[0].gradients)
+        return f"HeatmapDisplay of (y, x) {places}{more} through {models}"
+
+    def _repr_html_(self) -> str:
+        summary = self.summary()
+        numbers = summary.select_dtypes("float").columns
+        shown = summary.assign(**{name: summary[name].map("{:.4g}".format) for name in numbers})
+        note = "energy and peak are in the unit of the heatmap; None: not measured"
+        return f"<div>{to_html_table(shown, note)}{to_image_tag(self.figure_)}</div>"
+
+    def _find(self, view: str, pixel: int) -> Look:
+        if view not in HEATMAP_VIEWS:
+            fix = nearest_names(view, HEATMAP_VIEWS)
+            raise NameNotFoundError("HeatmapDisplay", needed="a view", got=repr(view), fix=fix)
+        if not -len(self.looks) <= pixel < len(self.looks):
+            needed = f"the index of a pixel, below {len(self.looks)}"
+            raise NameNotFoundError("HeatmapDisplay", needed=needed, got=str(pixel), fix="Count from 0.")
+        return self.looks[pixel]
+
+
+def _listed(pixels: Pixels) -> Sequence[tuple[int, int] | Target]:
+    """Several pixels, also where one was given."""
+    if isinstance(pixels, Target):
+        return [pixels]
+    pixels = list(pixels)
+    if len(pixels) == 2 and all(not isinstance(value, Target) and _is_number(value) for value in pixels):
+        return [(int(pixels[0]), int(pixels[1]))]  # type: ignore[arg-type]
+    return pixels  # type: ignore[return-value]
+
+
+def _is_number(value: object) -> bool:
+    return hasattr(value, "__index__")
+
+
+def _refuse(needed: str, got: str, fix: str) -> ArgumentError:
+    return ArgumentError("HeatmapDisplay", needed=needed, got=got, fix=fix)

@@ -1,0 +1,140 @@
+"""The networks to compare: two checkpoints, or one against itself without its shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from icnn_core.checkpoint import Checkpoint, build_model, read_checkpoint
+from icnn_core.errors import CheckpointError
+from icnn_core.training.setup import choose_device
+from icnn_viz.gradients.controls import randomised, snapped
+from icnn_viz.gradients.model import IMAGENET_MEAN, IMAGENET_STD
+from icnn_viz.gradients.pixel import pixel_gradients
+from icnn_viz.gradients.sampling import receptive_field, sampling_density
+from icnn_viz.gradients.targets import Target
+from icnn_viz.records import PixelGradient
+
+SNAPPED = "irregular, snapped to slots"
+RANDOMISED = "irregular, random weights"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network to look at.
+
+    Attributes:
+        label: shown to the reader.
+        model: in evaluation mode, on its device.
+        size: (height, width) that it wants to see, or None.
+        classes: names by class id, perhaps none.
+        mean, std: of the channels, for RGB in [0, 1].
+    """
+
+    label: str
+    model: nn.Module
+    size: tuple[int, int] | None
+    classes: tuple[str, ...]
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+
+    def look(
+        self, image: np.ndarray, targets: Sequence[Target], method: str, seed: int
+    ) -> list[PixelGradient]:
+        """The gradients of several targets in one image."""
+        return pixel_gradients(
+            self.model,
+            image,
+            targets,
+            method=method,
+            label=self.label,
+            classes=self.classes,
+            size=self.size,
+            mean=self.mean,
+            std=self.std,
+            seed=seed,
+        )
+
+    def trace(self, shape: tuple[int, int], target: Target) -> tuple[np.ndarray, np.ndarray]:
+        """Where the network samples from a pixel's class, (H, W), and its theoretical receptive field, (H, W) bool."""
+        density = sampling_density(self.model, shape, target.pixel, class_id=target.class_id, size=self.size)
+        return density, receptive_field(self.model, shape, target.pixel, size=self.size)
+
+
+def load_pair(
+    irregular: Path,
+    regular: Path | None,
+    *,
+    factory: Callable[[], Any] | None = None,
+    size: tuple[int, int] | None = None,
+    device: str = "auto",
+    controls: bool = False,
+    seed: int = 0,
+) -> list[Network]:
+    """The irregular network and, beside it, the regular one or itself with its positions snapped to the slots.
+
+    Args:
+        controls: add the irregular network snapped, unless it is there, and with random weights (drawn by `seed`).
+        factory: builds the regular network, for files that name none of this package.
+        size: what the networks see; None = what they were trained with.
+
+    Raises:
+        CheckpointError: a file that cannot be used, two different sets of classes, or nothing to compare.
+        DeviceError: no such device.
+    """
+    place = choose_device(device)
+    first = read_checkpoint(irregular)
+    second = read_checkpoint(regular) if regular else None
+    if second is None and not first.irregular:
+        raise CheckpointError(
+            str(irregular),
+            needed="irregular layers, or a second network",
+            got="a network without irregular layers alone",
+            fix="Name the other network with --regular.",
+        )
+    if second is not None and first.classes and second.classes and first.classes != second.classes:
+        raise CheckpointError(
+            str(regular),
+            needed=f"the classes of {irregular}: {_listed(first.classes)}",
+            got=_listed(second.classes),
+            fix="Compare networks that tell the same classes apart.",
+        )
+    network = _build(first, "irregular", factory, size, place)
+    networks = [network]
+    if second is not None:
+        networks.append(_build(second, "regular", factory, size, place, first.classes))
+    if second is None or (controls and first.irregular):
+        networks.append(replace(network, label=SNAPPED, model=snapped(network.model)))
+    if controls:
+        networks.append(replace(network, label=RANDOMISED, model=randomised(network.model, seed)))
+    return networks
+
+
+def _build(
+    checkpoint: Checkpoint,
+    label: str,
+    factory: Callable[[], Any] | None,
+    size: tuple[int, int] | None,
+    place: Any,
+    classes: tuple[str, ...] = (),
+) -> Network:
+    if checkpoint.non_finite_layers:
+        raise CheckpointError(
+            str(checkpoint.path),
+            needed="finite positions",
+            got=f"NaN or infinite ones in {checkpoint.non_finite_layers[0]}",
+            fix="Train again with a lower position_lr.",
+        )
+    model = build_model(checkpoint, factory).to(place)
+    trained = checkpoint.dataset.get("size")
+    seen = size or (None if trained is None else (int(trained[0]), int(trained[1])))
+    return Network(label, model, seen, checkpoint.classes or classes)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f", … ({len(names)} in all)" if len(names) > 6 else "")

@@ -1,0 +1,160 @@
+"""HeatmapExplorer: a click gives the numbers of pixel_gradient; without widgets it stands still and says why."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from icnn_core.checkpoint import write_checkpoint
+from icnn_core.errors import ArgumentError
+from icnn_core.models.deeplab import deeplab_largefov
+from icnn_core.surgery import make_irregular
+from icnn_viz import HeatmapExplorer
+from icnn_viz.gradients import pixel_gradient
+from icnn_viz.heatmaps import to_heatmap
+
+CLASSES = ("ground", "<b>square</b>", "bar")
+
+
+def _network(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 3, 5, padding=2)).eval()
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (24, 37, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def models() -> tuple[nn.Module, nn.Module]:
+    models = _network(0), _network(1)
+    make_irregular(models[0], shift=0.5)
+    return models
+
+
+@pytest.fixture
+def explorer(models: tuple[nn.Module, nn.Module], image: np.ndarray) -> HeatmapExplorer:
+    return HeatmapExplorer(*models, image, classes=CLASSES)
+
+
+def _click(explorer: HeatmapExplorer, panel: int, y: float, x: float) -> None:
+    """What the browser sends on a click into a panel's heatmap (of several traces: the covering one)."""
+    assert explorer.figure is not None
+    index = [i for i, trace in enumerate(explorer.figure.data) if trace.type == "heatmap"][panel]
+    points = {"trace_indexes": [index], "point_indexes": [[round(y), round(x)]], "xs": [x], "ys": [y]}
+    state = {"alt": False, "ctrl": False, "meta": False, "shift": False, "button": 0, "buttons": 1}
+    explorer.figure._js2py_pointsCallback = {
+        "event_type": "plotly_click",
+        "points": points,
+        "device_state": state,
+        "selector": None,
+    }
+
+
+def _maps(explorer: HeatmapExplorer) -> list[Any]:
+    assert explorer.figure is not None
+    return [t for t in explorer.figure.data if t.type == "heatmap" and t.name != "click"]
+
+
+@pytest.mark.parametrize("panel", [0, 1, 3])
+def test_a_click_shows_the_numbers_of_pixel_gradient(
+    explorer: HeatmapExplorer, models: tuple[nn.Module, nn.Module], image: np.ndarray, panel: int
+) -> None:
+    assert explorer.choice.pixel == (12, 18)
+    _click(explorer, panel, y=9.2, x=29.8)
+    class_id = pixel_gradient(models[0], image, (9, 30)).class_id
+    wanted = [to_heatmap(pixel_gradient(m, image, (9, 30), class_id=class_id)).values for m in models]
+    shown = [np.asarray(trace.z) for trace in _maps(explorer)]
+    for values, there in zip([*wanted, wanted[0] - wanted[1]], shown, strict=True):
+        np.testing.assert_allclose(there, values, rtol=1e-6, atol=1e-12)
+    assert explorer.figure is not None
+    crosses = [trace for trace in explorer.figure.data if trace.name == "cross"]
+    assert {(cross.y[0], cross.x[0]) for cross in crosses} == {(9, 30)}
+    assert explorer.display.looks[0].gradients[0].pixel == (9, 30)
+    assert explorer._said.value.endswith(" s")
+
+
+def test_menus_choose_class_method_and_colours(
+    explorer: HeatmapExplorer, models: tuple[nn.Module, nn.Module], image: np.ndarray
+) -> None:
+    menus = explorer._menus
+    assert [label for label, _ in menus["class_id"].options] == ["predicted at the pixel", *CLASSES]
+    menus["class_id"].value = 2
+    menus["method"].value = "gradient*input"
+    menus["reduction"].value = "sum"
+    wanted = pixel_gradient(models[1], image, (12, 18), class_id=2, method="gradient*input")
+    np.testing.assert_allclose(_maps(explorer)[1].z, to_heatmap(wanted, "sum").values, rtol=1e-6)
+    assert explorer.figure is not None
+    assert "gradient*input" in explorer.figure.layout.title.text
+    assert "“bar”" in explorer.figure.layout.title.text
+    _click(explorer, 0, y=3, x=4)
+    assert explorer.choice.class_id == 2
+
+
+def test_choosing_in_code_moves_the_menus(explorer: HeatmapExplorer) -> None:
+    assert explorer.choose(pixel=(5, 30), method="gradient*input", class_id=0) is explorer
+    assert explorer._menus["method"].value == "gradient*input"
+    assert explorer._menus["class_id"].value == 0
+
+
+def test_what_cannot_be_is_said_and_nothing_changes(image: np.ndarray) -> None:
+    without_relu = nn.Conv2d(3, 3, 5, padding=2)
+    explorer = HeatmapExplorer(without_relu, without_relu, image)
+    before = np.array(_maps(explorer)[0].z)
+    explorer._menus["method"].value = "guided"
+    assert "not supported" in explorer._said.value
+    assert explorer._menus["method"].value == "gradient"
+    np.testing.assert_array_equal(_maps(explorer)[0].z, before)
+    with pytest.raises(ArgumentError):
+        explorer.choose(pixel=(24, 0))
+    assert explorer.choice.pixel == (12, 18)
+
+
+def test_clicks_beside_the_pixels_do_nothing(explorer: HeatmapExplorer) -> None:
+    assert explorer.figure is not None
+    explorer.figure.data[1]._dispatch_on_click(type("Points", (), {"xs": [], "ys": []})(), None)
+    assert explorer.choice.pixel == (12, 18)
+
+
+def test_names_of_classes_are_text(explorer: HeatmapExplorer) -> None:
+    explorer.choose(class_id=1)
+    assert explorer.figure is not None
+    assert "&lt;b&gt;square" in explorer.figure.layout.title.text
+
+
+def test_a_notebook_gets_a_widget(explorer: HeatmapExplorer) -> None:
+    bundle = explorer._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert repr(explorer) == "HeatmapExplorer of irregular and regular at (y, x) = (12, 18), method gradient"
+
+
+@pytest.mark.parametrize("missing", ["anywidget", "ipywidgets"])
+def test_without_widgets_it_is_a_still_comparison_that_says_how_to_install_them(
+    models: tuple[nn.Module, nn.Module], image: np.ndarray, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    explorer = HeatmapExplorer(*models, image, classes=CLASSES)
+    assert explorer.figure is None
+    page = explorer._repr_mimebundle_()["text/html"]
+    assert 'pip install "icnn[notebook]"'.replace('"', "&quot;") in page
+    first = page[page.index("data:image/png") :]
+    explorer.choose(pixel=(5, 30))
+    again = explorer._repr_mimebundle_()["text/html"]
+    assert "data:image/png" in again
+    assert again[again.index("data:image/png") :] != first
+
+
+def test_it_is_made_of_checkpoints_too(tmp_path: Any, image: np.ndarray) -> None:
+    torch.manual_seed(0)
+    model = deeplab_largefov("tiny", 3)
+    make_irregular(model, start="classifier", shift=0.5)
+    path = write_checkpoint(tmp_path / "net.pt", model, classes=CLASSES)
+    explorer = HeatmapExplorer.from_checkpoints(path, None, image, pixel=(3, 4), theme="dark")
+    assert "irregular and irregular, snapped to slots at (y, x) = (3, 4)" in repr(explorer)

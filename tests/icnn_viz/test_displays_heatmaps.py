@@ -1,0 +1,134 @@
+"""HeatmapDisplay: the same numbers as pixel_gradient, every view, tidy tables, itself in a notebook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from icnn_core.checkpoint import write_checkpoint
+from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError
+from icnn_core.models.deeplab import deeplab_largefov
+from icnn_core.surgery import make_irregular
+from icnn_viz import HeatmapDisplay
+from icnn_viz.displays import HEATMAP_VIEWS
+from icnn_viz.gradients import Target, pixel_gradient
+from icnn_viz.heatmaps import measure_heatmap, to_heatmap
+
+CLASSES = ("ground", "square", "bar")
+PIXELS = [(9, 20), (17, 5)]
+
+
+def _network(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 3, 5, padding=2)).eval()
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (24, 37, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, nn.Module]:
+    models = {"mine": _network(0), "theirs": _network(1)}
+    make_irregular(models["mine"], shift=0.5)
+    return models
+
+
+def test_numbers_are_those_of_pixel_gradient_for_the_class_that_the_first_network_sees(
+    models: dict[str, nn.Module], image: np.ndarray
+) -> None:
+    display = HeatmapDisplay.from_models(
+        models, image, PIXELS, classes=CLASSES, reduction="l2", smoothing=1.5
+    )
+    for pixel, look in zip(PIXELS, display.looks, strict=True):
+        first = pixel_gradient(models["mine"], image, pixel)
+        for model, gradient, heatmap in zip(models.values(), look.gradients, look.heatmaps, strict=True):
+            alone = pixel_gradient(model, image, pixel, class_id=first.class_id)
+            np.testing.assert_array_equal(gradient.gradient, alone.gradient)
+            np.testing.assert_array_equal(heatmap.values, to_heatmap(alone, "l2", 1.5).values)
+    assert [gradient.model for gradient in display.looks[0].gradients] == ["mine", "theirs"]
+
+
+def test_a_pixel_a_target_and_a_class_are_understood(models: dict[str, nn.Module], image: np.ndarray) -> None:
+    one = HeatmapDisplay.from_models(models, image, (9, 20), class_id=2)
+    array = HeatmapDisplay.from_models(models, image, np.array([9, 20]), class_id=2)  # type: ignore[arg-type]
+    target = HeatmapDisplay.from_models(models, image, Target((9, 20), 2, 0))
+    assert [len(d.looks) for d in (one, array, target)] == [1, 1, 1]
+    assert one.looks[0].gradients[1].class_id == array.looks[0].gradients[1].class_id == 2
+    assert "minus" in target.looks[0].gradients[0].target or target.looks[0].gradients[0].target
+
+
+@pytest.mark.parametrize("view", HEATMAP_VIEWS)
+def test_every_view_is_a_figure(models: dict[str, nn.Module], image: np.ndarray, view: str) -> None:
+    display = HeatmapDisplay.from_models(models, image, PIXELS, sampling=True)
+    assert display.figure_ is None
+    assert display.plot(view, 1, theme="dark") is display
+    assert isinstance(display.figure_, Figure)
+
+
+def test_tables_have_a_row_per_measure_and_labels_add_those_of_masks(
+    models: dict[str, nn.Module], image: np.ndarray
+) -> None:
+    labels = np.zeros((24, 37), np.int64)
+    labels[5:14, 12:30] = 1
+    display = HeatmapDisplay.from_models(models, image, PIXELS, classes=CLASSES, labels=labels)
+    summary = display.summary()
+    row = summary[(summary["x"] == 20) & (summary["measure"] == "area_90")].iloc[0]
+    gradient = pixel_gradient(models["mine"], image, (9, 20))
+    assert row["mine"] == measure_heatmap(to_heatmap(gradient))["area_90"]
+    assert row["unit"] == "pixels"
+    assert set(display.to_frame().loc[lambda f: f["x"] == 20, "label"]) == {"square"}
+    assert {"energy_in_object", "object_used"} <= set(summary["measure"])
+    assert list(summary["measure"])[:2] == ["energy", "peak"]
+
+
+def test_it_reads_checkpoints_and_compares_one_with_itself_snapped(tmp_path: Path, image: np.ndarray) -> None:
+    torch.manual_seed(0)
+    model = deeplab_largefov("tiny", 3)
+    regular = write_checkpoint(tmp_path / "regular.pt", model, classes=CLASSES)
+    make_irregular(model, start="classifier", shift=0.5)
+    irregular = write_checkpoint(tmp_path / "irregular.pt", model, classes=CLASSES)
+    two = HeatmapDisplay.from_checkpoints(irregular, regular, image, (9, 20))
+    assert [g.model for g in two.looks[0].gradients] == ["irregular", "regular"]
+    assert two.looks[0].gradients[0].class_name in CLASSES
+    one = HeatmapDisplay.from_checkpoints(irregular, None, image, (9, 20), controls=True)
+    assert [g.model for g in one.looks[0].gradients] == [
+        "irregular",
+        "irregular, snapped to slots",
+        "irregular, random weights",
+    ]
+    with pytest.raises(CheckpointError, match=r"Did you mean .*regular\.pt"):
+        HeatmapDisplay.from_checkpoints(tmp_path / "irregulr.pt", None, image, (9, 20))
+
+
+def test_a_notebook_shows_the_measures_and_the_last_figure(
+    models: dict[str, nn.Module], image: np.ndarray
+) -> None:
+    evil = dict(zip(("<script>", "b"), models.values(), strict=True))
+    display = HeatmapDisplay.from_models(evil, image, (9, 20))
+    assert repr(display) == "HeatmapDisplay of (y, x) (9, 20) through <script> | b"
+    page = display._repr_html_()
+    assert "area_90" in page
+    assert "<img" not in page
+    assert "<script>" not in page
+    assert "data:image/png;base64," in display.plot()._repr_html_()
+
+
+def test_wrong_uses_are_refused(models: dict[str, nn.Module], image: np.ndarray) -> None:
+    display = HeatmapDisplay.from_models(models, image, (9, 20))
+    with pytest.raises(NameNotFoundError, match="Did you mean overlay"):
+        display.plot("overly")
+    with pytest.raises(NameNotFoundError, match="below 1"):
+        display.plot("comparison", 1)
+    with pytest.raises(ArgumentError, match="sampling=True"):
+        display.plot("sampling")
+    with pytest.raises(ArgumentError, match="at least one pixel"):
+        HeatmapDisplay.from_models(models, image, [])
+    with pytest.raises(ArgumentError, match="two or more networks"):
+        HeatmapDisplay.from_models({"mine": models["mine"]}, image, (9, 20))

@@ -1,0 +1,93 @@
+"""The page of heatmaps: every value where it belongs, one scale, colours as in print, any number of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import matplotlib as mpl
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from matplotlib.colors import to_hex
+
+from icnn_core.errors import ArgumentError
+from icnn_viz.figures.comparison_pages import draw_comparison_interactive, to_parts, update_page
+from icnn_viz.figures.maps import fit_scale
+from icnn_viz.heatmaps import to_heatmap
+from icnn_viz.records import Heatmap, PixelGradient
+
+MakeGradient = Callable[..., PixelGradient]
+Pair = tuple[list[PixelGradient], list[Heatmap]]
+
+
+def _looks(make: MakeGradient, count: int = 2, **changes: object) -> Pair:
+    gradients = [make(f"net {n}", n, **changes) for n in range(count)]
+    return gradients, [to_heatmap(gradient) for gradient in gradients]
+
+
+def _maps(figure: go.Figure) -> list[go.Heatmap]:
+    return [trace for trace in figure.data if trace.type == "heatmap" and trace.name != "click"]
+
+
+@pytest.mark.parametrize(("count", "theme"), [(2, "light"), (3, "dark"), (4, "light")])
+def test_maps_and_their_difference_share_the_image_and_one_scale(
+    make_gradient: MakeGradient, count: int, theme: str
+) -> None:
+    gradients, heatmaps = _looks(make_gradient, count)
+    figure = draw_comparison_interactive(gradients, heatmaps, theme=theme)
+    maps = _maps(figure)
+    values = [h.values for h in heatmaps]
+    for trace, wanted in zip(maps, [*values, values[0] - values[1]], strict=True):
+        np.testing.assert_allclose(trace.z, wanted, rtol=1e-6, atol=1e-12)
+    assert [trace.coloraxis for trace in maps] == ["coloraxis"] * count + ["coloraxis2"]
+    assert figure.layout.coloraxis.cmax == fit_scale(values).top
+    assert figure.layout.coloraxis2.cmin == -figure.layout.coloraxis2.cmax
+    assert len(
+        [trace for trace in figure.data if trace.name == "cross" and (trace.y[0], trace.x[0]) == (9, 20)]
+    ) == (3 * (count + 2))
+
+
+def test_rows_run_downwards_and_pixels_are_square(make_gradient: MakeGradient) -> None:
+    layout = draw_comparison_interactive(*_looks(make_gradient)).layout
+    assert tuple(layout.yaxis.range) == (23.5, -0.5)
+    assert tuple(layout.xaxis3.range) == (-0.5, 36.5)
+    assert layout.yaxis2.scaleanchor == "x2"
+    assert layout.xaxis4.matches == "x"
+
+
+def test_colours_go_with_the_power_of_the_value(make_gradient: MakeGradient) -> None:
+    figure = draw_comparison_interactive(*_looks(make_gradient), gamma=0.5)
+    places, colours = zip(*figure.layout.coloraxis.colorscale, strict=True)
+    quarter = colours[int(np.argmin(np.abs(np.array(places) - 0.25)))]
+    assert quarter == to_hex(mpl.colormaps["viridis"](0.5))
+    places, colours = zip(*figure.layout.coloraxis2.colorscale, strict=True)
+    assert colours[int(np.argmin(np.abs(np.array(places) - 0.5)))] == to_hex(mpl.colormaps["PuOr"](0.5))
+    low = colours[
+        int(np.argmin(np.abs(np.array(places) - 0.375)))
+    ]  # a quarter of the way out, on the other side
+    assert low == to_hex(mpl.colormaps["PuOr"](0.25))
+
+
+def test_another_look_replaces_all_that_belongs_to_the_first(make_gradient: MakeGradient) -> None:
+    figure = draw_comparison_interactive(*_looks(make_gradient))
+    other = _looks(make_gradient, pixel=(3, 30), class_id=0, logit=7.0, method="integrated")
+    update_page(figure, to_parts(*other))
+    fresh = draw_comparison_interactive(*other)
+    for mine, theirs in zip(_maps(figure), _maps(fresh), strict=True):
+        np.testing.assert_array_equal(mine.z, theirs.z)
+    assert figure.layout.title.text == fresh.layout.title.text
+    assert "x = 30, y = 3" in figure.layout.title.text
+    assert [a.text for a in figure.layout.annotations] == [a.text for a in fresh.layout.annotations]
+    assert figure.layout.coloraxis == fresh.layout.coloraxis
+    assert figure.layout.coloraxis2 == fresh.layout.coloraxis2
+    assert "attribution" in figure.layout.coloraxis.colorbar.title.text
+    assert {trace.x[0] for trace in figure.data if trace.name == "cross"} == {30}
+
+
+def test_names_are_text_and_maps_that_differ_in_kind_are_refused(make_gradient: MakeGradient) -> None:
+    gradients, heatmaps = _looks(make_gradient, classes=("a", "<img src=x>"))
+    page = draw_comparison_interactive(gradients, heatmaps)
+    assert "<img" not in page.layout.title.text
+    assert "&lt;img" in page.layout.title.text
+    with pytest.raises(ArgumentError, match="two or more"):
+        draw_comparison_interactive(gradients[:1], heatmaps[:1])

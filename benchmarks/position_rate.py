@@ -124,7 +124,8 @@ def _draw_points(
         own = [value for result, value in zip(results, values, strict=True) if result.row == row]
         ax.plot([place] * len(own), own, "o", color=muted, markersize=2.6, alpha=0.8)
         means.append(sum(own) / len(own))
-    ax.plot(range(len(rows)), means, "D-", color=accent, linewidth=0.8, markersize=4)
+    joined = "D-" if rows[0].split()[0] in RATES else "D"
+    ax.plot(range(len(rows)), means, joined, color=accent, linewidth=0.8, markersize=4)
     ax.set_xlim(-0.6, len(rows) - 0.4)
     ax.grid(True, axis="y")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from icnn_core.training.ablation_table import RowSummary
 
 _WIDTH, _LEFT, _GAP, _RIGHT = 170.0, 32.0, 9.0, 4.0  # mm
-_ROW, _BELOW, _ABOVE = 8.0, 19.0, 14.0
+_ROW, _BELOW, _ABOVE = 8.0, 19.0, 11.0
 _LETTERS = 20  # of a row's name
 
 

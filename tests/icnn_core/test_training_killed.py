@@ -109,7 +109,7 @@ def folders(tmp_path_factory):
     script.write_text(_SCRIPT, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
-        [sys.executable, str(script), str(out)], capture_output=True, text=True, env=environment, timeout=300
+        [sys.executable, str(script), str(out)], capture_output=True, text=True, env=environment, timeout=900
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return out

@@ -13,11 +13,14 @@ import torch
 from torch import nn
 
 from icnn_core import StepBound, read_checkpoint
-from icnn_core.errors import ArgumentError
+from icnn_core.errors import ArgumentError, TrainingError
 from icnn_core.optim import position_parameters
 from icnn_core.training.config import make_config
 from icnn_core.training.loop import train
 from icnn_core.training.loss import class_weights, segmentation_loss
+from icnn_core.training.optimizers import Optimizers
+from icnn_core.training.processes import Processes
+from icnn_core.training.progress import mean_displacement
 from icnn_core.training.setup import prepare
 from icnn_core.training.stream import training_batches
 
@@ -86,7 +89,7 @@ def test_two_processes_give_the_weights_of_one(whole, tmp_path):
         )
         for rank, out in enumerate(outs)
     ]  # fmt: skip
-    printed = [process.communicate(timeout=300)[0] for process in processes]
+    printed = [process.communicate(timeout=900)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], "\n".join(printed)
     assert not outs[1].exists(), "the first process alone writes"
     for accumulate in ("1", "2"):
@@ -148,6 +151,54 @@ def test_bfloat16_trains_and_measures_in_float32(tmp_path):
     train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, tmp_path)
     assert {(torch.bfloat16, True), (torch.float32, False)} == set(seen)
     assert all(p.dtype == torch.float32 for p in ready.model.parameters())
+
+
+@pytest.fixture
+def scaled(monkeypatch):
+    """Losses scaled as for float16, though computed in float32: sets the first scale, and counts skipped steps."""
+
+    def scale_from(first):
+        skipped = []
+        skip = Optimizers.skip
+        monkeypatch.setattr(Optimizers, "skip", lambda self: (skipped.append(1), skip(self)))
+        begin = Processes.__init__
+
+        def with_scaler(self, *arguments):
+            begin(self, *arguments)
+            self._accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=first, growth_interval=2)
+
+        monkeypatch.setattr(Processes, "__init__", with_scaler)
+        return skipped
+
+    return scale_from
+
+
+def test_a_scaled_loss_gives_the_same_weights(whole, tmp_path, scaled):
+    skipped = scaled(1024.0)
+    assert_close(whole.state, run(tmp_path, accumulate=2))
+    assert not skipped
+
+
+def test_steps_that_overflow_are_skipped_until_the_scale_fits(tmp_path, scaled):
+    skipped = scaled(2.0**127)
+    config = make_config("shapes", **(SETTINGS | {"iterations": 12, "evaluate_every": 0}))
+    ready = prepare(config)
+    ready.model.classifier.fc1.bias.register_hook(lambda gradient: gradient * 100)  # beyond float32 at first
+    train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, tmp_path)
+    assert 1 <= len(skipped) < 12
+    assert all(bool(tensor.isfinite().all()) for tensor in ready.model.state_dict().values())
+    assert mean_displacement(ready.model) > 0.002, "from 0.0008"
+
+
+def test_a_gradient_that_no_scale_saves_ends_the_run(tmp_path, scaled):
+    scaled(4.0)
+    ready = prepare(make_config("shapes", **SETTINGS))
+    ready.model.classifier.fc1.weight.register_hook(lambda gradient: gradient * float("nan"))
+    config = make_config("shapes", **(SETTINGS | {"iterations": 12}))
+    with pytest.raises(
+        TrainingError, match=r"iteration 4; .* classifier\.fc1\.weight"
+    ):  # 4, 2, 1, then below 1
+        train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ def command(
     import torch
 
     from icnn_core.cli._evaluation import write_json
-    from icnn_core.ops.benchmark import LAYERS, SPREADS, Case, describe_machine, find_layer, time_case
     from icnn_core.devices import choose_device
+    from icnn_core.ops.benchmark import LAYERS, SPREADS, Case, describe_machine, find_layer, time_case
 
     torch.manual_seed(seed)
     place = choose_device(device)

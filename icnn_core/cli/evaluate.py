@@ -142,9 +142,9 @@ def _measure(
     device: str,
     split: str,
 ) -> Evaluation:
+    from icnn_core.devices import choose_device
     from icnn_core.evaluation import choose_classes, evaluate
     from icnn_core.evaluation.pictures import write_palette_png
-    from icnn_core.training.setup import choose_device
 
     place, data = choose_device(device), samples.data
 

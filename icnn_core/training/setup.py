@@ -14,7 +14,6 @@ from torch import nn
 from icnn_core.checkpoint import build_model, read_checkpoint
 from icnn_core.datasets.registry import SegmentationDataset, open_dataset
 from icnn_core.datasets.transforms import EvalTransform, TrainTransform
-from icnn_core.devices import choose_device  # noqa: F401  (its former place)
 from icnn_core.errors import ArgumentError, CheckpointError
 from icnn_core.evaluation.samples import Measured
 from icnn_core.models.deeplab import deeplab_largefov

@@ -11,8 +11,8 @@ import numpy as np
 from torch import nn
 
 from icnn_core.checkpoint import Checkpoint, build_model, read_checkpoint
+from icnn_core.devices import choose_device
 from icnn_core.errors import CheckpointError
-from icnn_core.training.setup import choose_device
 from icnn_viz.gradients.controls import randomised, snapped
 from icnn_viz.gradients.model import IMAGENET_MEAN, IMAGENET_STD
 from icnn_viz.gradients.pixel import pixel_gradients

@@ -1,0 +1,226 @@
+"""The model card: what the checkpoints say of themselves, and what the surgery did, network beside network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icnn_viz.report.tables import Cell, Column, Table
+
+if TYPE_CHECKING:
+    from icnn_core.checkpoint import Checkpoint
+
+
+_PATHS = {"root", "weights", "init"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """The card of one or two networks.
+
+    Attributes:
+        labels: what the networks are called.
+        facts: rows of a name and one value a network.
+        settings: of the training, likewise, and whether they differ; empty if the files do not tell.
+        surgery: one row a convolution that is larger than 1×1 or irregular.
+        surgery_words: what was done, in sentences.
+        iou: per class, or None if no file tells.
+        classes: names with their colours in maps ("" if unknown).
+    """
+
+    labels: tuple[str, ...]
+    facts: tuple[tuple[str, tuple[str, ...]], ...]
+    settings: tuple[tuple[str, tuple[str, ...], bool], ...]
+    surgery: Table
+    surgery_words: tuple[str, ...]
+    iou: Table | None
+    classes: tuple[tuple[str, str], ...]
+
+
+def to_card(checkpoints: Mapping[str, Checkpoint]) -> Card:
+    """The card of checkpoints by label, the irregular one first."""
+    files = list(checkpoints.values())
+    facts = [_list_facts(one) for one in files]
+    settings = [_settings(one) for one in files]
+    names = list(dict.fromkeys(name for own in settings for name in own))
+    rows = [(name, tuple(own.get(name, "–") for own in settings)) for name in names]
+    return Card(
+        tuple(checkpoints),
+        tuple((name, tuple(own[name] for own in facts)) for name in facts[0]),
+        tuple((name, values, len(set(values)) > 1) for name, values in rows),
+        _to_surgery_table(files[0]),
+        _describe_surgery(files[0]),
+        _to_iou_table(checkpoints),
+        _list_classes(files),
+    )
+
+
+def mean_iou(checkpoint: Checkpoint) -> float | None:
+    """What the file says of its network's mean IoU, 0 to 1."""
+    return _number(checkpoint.metrics.get("mean_iou"))
+
+
+def _list_facts(one: Checkpoint) -> dict[str, str]:
+    architecture = one.architecture
+    arguments = architecture.arguments if architecture else {}
+    weights, positions = _count(one)
+    iou, accuracy = mean_iou(one), _number(one.metrics.get("pixel_accuracy"))
+    size = one.dataset.get("size")
+    return {
+        "file": f"{one.path.name} ({one.path.stat().st_size / 1e6:.1f} MB)",
+        "SHA-256, first 16 digits": _digest(one),
+        "architecture": architecture.name if architecture else "not told by the file (a plain state dict)",
+        "its arguments": ", ".join(f"{name} = {_plain(value)}" for name, value in arguments.items()) or "–",
+        "irregular layers": f"{len(one.irregular)}",
+        "numbers in the weights": f"{weights:,}",
+        "numbers in the positions": f"{positions:,} ({positions / max(weights + positions, 1):.2%} of all)",
+        "classes": f"{len(one.classes)}" if one.classes else "not told by the file",
+        "trained on": _plain(one.dataset.get("name", "not told by the file")),
+        "sees images of (height, width)": _plain(size) if size else "their own size",
+        "mean IoU, by the file": "–" if iou is None else f"{iou:.1%}",
+        "pixel accuracy, by the file": "–" if accuracy is None else f"{accuracy:.1%}",
+        "iteration": _plain(one.metrics.get("iteration", "–")),
+        "written by icnn": one.package_version or "–",
+    }
+
+
+def _settings(one: Checkpoint) -> dict[str, str]:
+    config = one.dataset.get("config")
+    if not isinstance(config, dict):
+        return {}
+    shown = {str(name): _plain(value) for name, value in config.items()}
+    # Of paths the last part: a page is passed on, and where its maker keeps files is nobody's business.
+    return {name: Path(text).name if name in _PATHS else text for name, text in shown.items()}
+
+
+def _count(one: Checkpoint) -> tuple[int, int]:
+    """Numbers in weights and in positions; batch statistics and slots are neither."""
+    kept = ("running_mean", "running_var", "num_batches_tracked", "slots")
+    sizes = {
+        name: tensor.numel() for name, tensor in one.state.items() if name.rpartition(".")[2] not in kept
+    }
+    shapes = {f"{layer.name}.{part}" for layer in one.irregular for part in ("positions", "sigma")}
+    positions = sum(size for name, size in sizes.items() if name in shapes)
+    return sum(sizes.values()) - positions, positions
+
+
+def _digest(one: Checkpoint) -> str:
+    with one.path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _convolutions(one: Checkpoint) -> dict[str, tuple[int, ...]]:
+    """Weights of four axes by the name of their layer: (kernels, channels per group, height, width)."""
+    return {
+        name.removesuffix(".weight"): tuple(tensor.shape)
+        for name, tensor in one.state.items()
+        if name.endswith(".weight") and tensor.ndim == 4
+    }
+
+
+def _describe_surgery(one: Checkpoint) -> tuple[str, ...]:
+    found = _convolutions(one)
+    irregular = {layer.name for layer in one.irregular}
+    larger = [name for name, shape in found.items() if max(shape[2:]) > 1]
+    pointwise = len(found) - len(larger)
+    regular = [name for name in larger if name not in irregular]
+    config = one.dataset.get("config")
+    start = config.get("irregular") if isinstance(config, dict) else None
+    begun = f", from the module “{_plain(start)}” to the end of the network" if start else ""
+    words = [f"{len(irregular)} of {len(found)} convolutions were made irregular{begun}."]
+    if regular:
+        words.append(f"{len(regular)} larger than 1×1 were left regular, as they were not chosen.")
+    if pointwise:
+        words.append(f"{pointwise} of size 1×1 stay regular always: they only mix channels.")
+    return tuple(words)
+
+
+def _to_surgery_table(one: Checkpoint) -> Table:
+    columns = (
+        Column("layer", "convolution"),
+        Column("now", "now"),
+        Column("kernel", "kernel"),
+        Column("dilation", "dilation"),
+        Column("sharing", "one shape per"),
+        Column("kernels", "kernels", ",.0f"),
+        Column("channels", "channels of each", ",.0f"),
+        Column("positions", "learnt positions", ",.0f"),
+    )
+    shared = {"channel": "input channel", "layer": "layer", "none": "kernel and channel"}
+    irregular = {layer.name: layer for layer in one.irregular}
+    rows = []
+    for name, (kernels, channels, height, width) in _convolutions(one).items():
+        layer = irregular.get(name)
+        if layer is None and max(height, width) == 1:
+            continue
+        positions = one.state[f"{name}.positions"].numel() // 2 if layer else 0
+        texts = [name, "irregular" if layer else "regular", f"{height}×{width}"]
+        texts += (
+            ["×".join(map(str, layer.dilation)), shared.get(layer.sharing, layer.sharing)]
+            if layer
+            else ["–", "–"]
+        )
+        cells = [Cell(text, "" if text == "–" else text) for text in texts]
+        cells += [
+            Cell(f"{number:,}".replace(",", "\u202f"), str(number))
+            for number in (kernels, channels, positions)
+        ]
+        rows.append(tuple(cells))
+    caption = "Convolutions larger than 1×1, and what the surgery did with them"
+    return Table("convolutions", caption, columns, tuple(rows))
+
+
+def _to_iou_table(checkpoints: Mapping[str, Checkpoint]) -> Table | None:
+    found = [one.metrics.get("iou") for one in checkpoints.values()]
+    tables = [values if isinstance(values, dict) else {} for values in found]
+    names = list(dict.fromkeys(str(name) for values in tables for name in values))
+    if not names:
+        return None
+    columns = [
+        Column("class", "class"),
+        *(Column(f"iou_{label}", f"{label} (%)", ".1f") for label in checkpoints),
+    ]
+    pair = len(tables) == 2 and all(tables)
+    columns += [Column("difference", "difference (points)", "+.1f")] * pair
+    rows = []
+    for name in names:
+        values = [_number(table.get(name)) for table in tables]
+        cells = [Cell(name, name), *(_percent(value, ".1f") for value in values)]
+        if pair:
+            both = [value for value in values if value is not None]
+            cells.append(_percent(both[0] - both[1] if len(both) == 2 else None, "+.1f"))
+        rows.append(tuple(cells))
+    return Table("iou", "IoU of each class, as the files tell it", tuple(columns), tuple(rows))
+
+
+def _percent(value: float | None, form: str) -> Cell:
+    if value is None:
+        return Cell("–", "")
+    return Cell(format(100 * value, form).replace("-", "−"), repr(100 * value))
+
+
+def _list_classes(files: Sequence[Checkpoint]) -> tuple[tuple[str, str], ...]:
+    named = next((one for one in files if one.classes), None)
+    if named is None:
+        return ()
+    known = len(named.palette) == len(named.classes)
+    colours = ["#" + bytes(c % 256 for c in colour).hex() for colour in named.palette] if known else []
+    return tuple(zip(named.classes, colours or [""] * len(named.classes), strict=True))
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or None: a file may say anything."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and abs(value) < float("inf") else None
+
+
+def _plain(value: Any) -> str:
+    """A JSON value as a reader would write it, at most 200 letters long."""
+    text = (
+        value if isinstance(value, str) else "–" if value is None else json.dumps(value, ensure_ascii=False)
+    )
+    return text if len(text) <= 200 else text[:199] + "…"

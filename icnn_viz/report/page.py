@@ -1,0 +1,156 @@
+"""Findings to one page of HTML: filled in, checked for its size, written whole or not at all."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import platform
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from icnn_core.errors import DataError
+from icnn_viz.report.card import mean_iou, to_card
+from icnn_viz.report.findings import Findings
+from icnn_viz.report.panels import count_others, draw_panels
+from icnn_viz.report.pictures import LIMIT, make_plan
+from icnn_viz.report.space import read_plotly_js, to_space
+from icnn_viz.report.tables import list_kernel_tables, to_claim_table, to_measure_table
+from icnn_viz.report.words import FIGURES, GLOSSARY
+
+_PRINTED_LAYERS = 6  # more would make a book
+_LIBRARIES = ("torch", "numpy", "scipy", "matplotlib", "plotly")
+
+
+def build_report(
+    findings: Findings,
+    *,
+    limit: int = LIMIT,
+    now: datetime | None = None,
+    on_drawn: Callable[[int, int], object] = lambda done, total: None,
+) -> str:
+    """The page as HTML that needs nothing else: no file, no network.
+
+    Args:
+        findings: what it tells of.
+        limit: bytes that it may have; what is left out to keep it is said on the page.
+        now: the date on the page.
+        on_drawn: called with figures done and figures in all.
+
+    Raises:
+        DataError: the page is larger than `limit` whatever is left out.
+    """
+    from jinja2.utils import htmlsafe_json_dumps
+
+    environment = _open_templates()
+    space = str(htmlsafe_json_dumps(to_space(findings.display.clouds)))
+    tables = list_kernel_tables(findings.tables)
+    scripts = {"theme": _read(environment, "theme.js"), "page": _read(environment, "report.js")}
+    scripts["plotly"] = read_plotly_js()
+    content: dict[str, Any] = {
+        "findings": findings,
+        "card": to_card(findings.checkpoints),
+        "summary": summarise(findings),
+        "claims": to_claim_table(findings.tables["claims"]),
+        "tables": tables,
+        "measures": to_measure_table(findings.looks) if findings.looks else None,
+        "words": FIGURES,
+        "glossary": GLOSSARY,
+        "made": _list_versions(findings, now or datetime.now(UTC)),
+        "print_all": len(findings.display.clouds) <= _PRINTED_LAYERS,
+        "space": space,
+        "scripts": scripts,
+        "policy": to_policy(scripts.values()),
+    }
+    page = environment.get_template("report.html.j2")
+    bare = _check_size(page.render(content | {"panels": None, "notes": ()}), limit)
+    plan = make_plan(len(findings.display.clouds), count_others(findings), bare + 20_000, limit)
+    panels = draw_panels(findings, plan, on_drawn)
+    text = page.render(content | {"panels": panels, "notes": (*findings.notes, *plan.notes)})
+    _check_size(text, limit)
+    return text
+
+
+def write_report(text: str, path: str | Path) -> Path:
+    """Write the page under a temporary name that is then renamed.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    from icnn_viz.figures.write import write_atomically
+
+    return write_atomically(
+        Path(path), lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n")
+    )
+
+
+def summarise(findings: Findings) -> list[str]:
+    """The page in a few sentences."""
+    layers, claims = findings.tables["layers"], findings.tables["claims"]
+    points = layers["points"].to_numpy(dtype=float)
+    moved = layers["mean_displacement"].to_numpy(dtype=float, na_value=0.0)
+    mean = float(moved @ points) / max(float(points.sum()), 1.0)
+    have = "layers have" if len(layers) > 1 else "layer has"
+    first = f"{len(layers)} {have} learnt positions, {points.sum():,.0f} in all; on average they lie {mean:.2f} pixels"
+    words = [f"{first} from where they started."]
+    verdicts = claims["verdict"].value_counts()
+    told = ", ".join(f"{number} × {verdict}" for verdict, number in verdicts.items())
+    words.append(f"The paper's {len(claims)} claims on their shapes, on this network: {told}.")
+    scores = {label: mean_iou(one) for label, one in findings.checkpoints.items()}
+    known = [f"{label} {score:.1%}" for label, score in scores.items() if score is not None]
+    if known:
+        words.append(f"Mean IoU, as the files tell it: {', '.join(known)}.")
+    return words
+
+
+def to_policy(scripts: Any) -> str:
+    """A Content-Security-Policy under which the scripts given run, and nothing else is run or fetched."""
+    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts)
+    allowed = " ".join(f"'sha256-{one}'" for one in hashes)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _open_templates() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("icnn_viz.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _read(environment: Any, name: str) -> str:
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _list_versions(findings: Findings, now: datetime) -> list[tuple[str, str]]:
+    from icnn_core import __version__
+
+    versions = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    return [
+        ("made", f"{now:%Y-%m-%d %H:%M} UTC"),
+        ("icnn", __version__),
+        ("with", f"Python {platform.python_version()}, {versions}"),
+        ("seed", str(findings.seed)),
+        ("device", findings.device),
+    ]
+
+
+def _check_size(text: str, limit: int) -> int:
+    size = len(text.encode())
+    if size > limit:
+        raise DataError(
+            "report",
+            needed=f"a page of at most {limit / 1e6:.0f} MB",
+            got=f"{size / 1e6:.1f} MB",
+            fix="Choose fewer layers (--layer) or fewer pixels (--pixels).",
+        )
+    return size

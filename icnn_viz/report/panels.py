@@ -1,0 +1,169 @@
+"""The figures of the page, still to be drawn: which, with which words, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icnn_viz.report.findings import Findings, Run, Seen
+from icnn_viz.report.pictures import Picture, Plan, make_picture
+from icnn_viz.report.words import FIGURES, Words
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from icnn_viz.displays import KernelDisplay
+
+MOST_COLUMNS = 8  # of a grid of pixels
+_NETWORK_VIEWS = ("layers", "rose", "depth", "heat")  # the wide ones first
+_WIDE = 430  # CSS pixels: more do not fit beside another figure
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure on the page. `kind` is its key in FIGURES."""
+
+    kind: str
+    words: Words
+    picture: Picture
+    title: str = ""
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it takes a row of its own."""
+        return self.picture.width > _WIDE
+
+
+@dataclass(frozen=True)
+class _Sketch:
+    """A panel still to be drawn."""
+
+    kind: str
+    draw: Callable[[str], Figure]
+    alt: str
+    title: str = ""
+    dark: bool = True
+
+    def finish(self, plan: Plan) -> Panel:
+        picture = make_picture(self.draw, plan, self.alt, dark=self.dark)
+        return Panel(self.kind, FIGURES[self.kind], picture, self.title)
+
+
+@dataclass(frozen=True)
+class Panels:
+    """All panels: of every layer, of all layers together, of the run, of each pixel and of all of them."""
+
+    layers: tuple[tuple[Panel, ...], ...]
+    network: tuple[Panel, ...]
+    run: tuple[Panel, ...]
+    pixels: tuple[Panel, ...]
+    grids: tuple[Panel, ...]
+
+
+def count_others(findings: Findings) -> int:
+    """How many panels there are beside those of single layers."""
+    looks = len(findings.looks)
+    return (
+        len(_NETWORK_VIEWS)
+        + (findings.run is not None)
+        + looks
+        + (-(-looks // MOST_COLUMNS) if looks > 1 else 0)
+    )
+
+
+def draw_panels(findings: Findings, plan: Plan, on_drawn: Callable[[int, int], object]) -> Panels:
+    """Draw everything; `on_drawn(done, all)` is called after each panel."""
+    display, looks = findings.display, findings.looks
+    groups: list[list[_Sketch]] = [_of_layer(display, number, plan) for number in range(len(display.clouds))]
+    groups.append([_of_network(findings, view) for view in _NETWORK_VIEWS])
+    groups.append([_of_run(findings.run)] if findings.run else [])
+    groups.append([_of_pixel(seen, findings.photo) for seen in looks])
+    groups.append(list(_of_pixels(looks, findings.photo)))
+    total, done = sum(map(len, groups)), 0
+    drawn: list[tuple[Panel, ...]] = []
+    for group in groups:
+        panels = []
+        for sketch in group:
+            panels.append(sketch.finish(plan))
+            done += 1
+            on_drawn(done, total)
+        drawn.append(tuple(panels))
+    *layers, network, run, pixels, grids = drawn
+    return Panels(tuple(layers), network, run, pixels, grids)
+
+
+def _of_layer(display: KernelDisplay, number: int, plan: Plan) -> list[_Sketch]:
+    layer = display.clouds[number].layer
+    return [
+        _Sketch(
+            view,
+            lambda theme, view=view: display.draw(view, number, theme=theme),
+            f"{FIGURES[view].title}: layer {layer}",
+            dark=plan.dark,
+        )
+        for view in plan.views
+    ]
+
+
+def _of_network(findings: Findings, view: str) -> _Sketch:
+    display = findings.display
+    alt = f"{FIGURES[view].title}: {len(display.clouds)} layers"
+    if view == "depth":
+        return _Sketch(view, _draw_depth_of(findings), alt)
+    return _Sketch(view, lambda theme: display.draw(view, theme=theme), alt)
+
+
+def _draw_depth_of(findings: Findings) -> Callable[[str], Figure]:
+    """As the display draws it, but resampled once for both themes."""
+    from icnn_viz.figures.depth import draw_depth
+    from icnn_viz.statistics.bootstrap import ShapeBootstrap
+    from icnn_viz.statistics.depth import DepthTrend
+
+    @cache
+    def measure() -> tuple[pd.DataFrame, pd.DataFrame]:
+        layers = ShapeBootstrap(seed=findings.seed).layers(findings.display.clouds)
+        return layers, DepthTrend()(findings.tables["layers"])
+
+    return lambda theme: draw_depth(*measure(), theme=theme)
+
+
+def _of_run(run: Run) -> _Sketch:
+    """Of the layer that moved most."""
+    from icnn_viz.figures.trajectory import draw_trajectory
+
+    moves = [float(np.nanmean(np.abs(cloud.displacements))) for cloud in run.snapshots[-1]]
+    chosen = int(np.nanargmax(moves))
+    clouds = [snapshot[chosen] for snapshot in run.snapshots]
+    alt = f"{FIGURES['trajectory'].title}: layer {clouds[0].layer}, iterations {run.steps[0]} to {run.steps[-1]}"
+    return _Sketch("trajectory", lambda theme: draw_trajectory(clouds, run.steps, theme=theme), alt)
+
+
+def _of_pixel(seen: Seen, photo: bool) -> _Sketch:
+    from icnn_viz.figures.comparison import describe_target, draw_comparison
+
+    look = seen.look
+    draw = partial(
+        draw_comparison, look.gradients, look.heatmaps, measures=look.measures, label=look.label, photo=photo
+    )
+    y, x = look.gradients[0].pixel
+    title = f"“{look.gradients[0].class_name}” at x = {x}, y = {y}" + f" in {seen.source}" * bool(seen.source)
+    alt = f"Heatmaps of what {describe_target(look.gradients[0])} depends on"
+    return _Sketch("heatmap", lambda theme: draw(theme=theme), alt, title)
+
+
+def _of_pixels(looks: Sequence[Seen], photo: bool) -> Iterator[_Sketch]:
+    from icnn_viz.figures.grid import draw_grid
+
+    for part in _batches(looks, MOST_COLUMNS) if len(looks) > 1 else ():
+        columns = [seen.look.gradients for seen in part], [seen.look.heatmaps for seen in part]
+        draw = partial(draw_grid, *columns, photo=photo)
+        yield _Sketch("grid", lambda theme, draw=draw: draw(theme=theme), f"Heatmaps of {len(part)} pixels")
+
+
+def _batches(looks: Sequence[Seen], size: int) -> Iterable[Sequence[Seen]]:
+    return (looks[start : start + size] for start in range(0, len(looks), size))

@@ -1,0 +1,120 @@
+"""matplotlib figures as WebP inside the page, and how many bytes each may take so that the page stays small."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from icnn_viz.figures.style import MM
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+LIMIT = 15_000_000
+"""Bytes that a report may have."""
+LAYER_VIEWS = ("cloud", "3d", "qq", "field")
+_ENOUGH = 32_000  # bytes with which a picture of a layer is still clear
+_MOST = 160_000
+_QUALITIES = (88, 78, 66, 54)
+_CSS_PER_MM = 5.0  # on the screen; 7 pt text becomes 12 px
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How pictures are made.
+
+    Attributes:
+        views: of every layer.
+        dark: whether layers are drawn for the dark theme too.
+        most: bytes a picture may take.
+        dpi: dots per inch.
+        notes: what was left out to keep the page small, in words.
+    """
+
+    views: tuple[str, ...]
+    dark: bool
+    most: int
+    dpi: int = 200
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in the page: data URIs (`dark` is "" where there is one theme only), size in CSS pixels, words."""
+
+    light: str
+    dark: str
+    width: int
+    height: int
+    alt: str
+
+
+def make_plan(layers: int, others: int, taken: int, limit: int = LIMIT) -> Plan:
+    """The richest way of drawing that leaves every picture enough bytes.
+
+    Args:
+        layers: how many have pictures of their own.
+        others: pictures that are drawn in both themes whatever comes.
+        taken: bytes of all else on the page.
+    """
+    room = max(limit - taken, 0) * 3 // 4  # base64 makes four letters of three bytes
+    ways = (
+        (LAYER_VIEWS, True, ""),
+        (LAYER_VIEWS, False, "Figures of single layers are drawn for a light ground alone"),
+        (
+            ("cloud", "field"),
+            False,
+            "Of single layers only two figures are shown, drawn for a light ground alone",
+        ),
+        (("cloud",), False, "Of single layers only the cloud is shown, drawn for a light ground alone"),
+    )
+    for views, dark, left_out in ways:
+        most = room // max(2 * others + layers * len(views) * (1 + dark), 1)
+        if most >= _ENOUGH or views == ("cloud",):
+            note = f"{left_out}, so that a page of {layers} layers stays below {limit / 1e6:.0f} MB."
+            return Plan(
+                views, dark, min(most, _MOST), 200 if most > 2 * _ENOUGH else 150, (note,) * bool(left_out)
+            )
+    raise AssertionError("the last way is taken whatever it leaves")
+
+
+def make_picture(draw: Callable[[str], Figure], plan: Plan, alt: str, *, dark: bool = True) -> Picture:
+    """Draw a figure once a theme: `draw("light")`, `draw("dark")`."""
+    figure = draw("light")
+    width, height = (round(float(size) / MM * _CSS_PER_MM) for size in figure.get_size_inches())
+    light = to_data_uri(figure, plan)
+    return Picture(light, to_data_uri(draw("dark"), plan) if dark else "", width, height, alt)
+
+
+def to_data_uri(figure: Figure, plan: Plan) -> str:
+    """The figure as a data URI with a WebP picture of at most `plan.most` bytes."""
+    return (
+        "data:image/webp;base64,"
+        + base64.b64encode(_to_webp(_to_image(figure, plan.dpi), plan.most)).decode()
+    )
+
+
+def _to_image(figure: Figure, dpi: int) -> Image.Image:
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def _to_webp(image: Image.Image, most: int) -> bytes:
+    """The best quality that fits; if none does, ever smaller pictures."""
+    while True:
+        for quality in _QUALITIES:
+            buffer = BytesIO()
+            image.save(buffer, "WEBP", quality=quality, method=3)
+            if buffer.tell() <= most or min(image.size) < 64:
+                return buffer.getvalue()
+        image = image.resize((image.width * 4 // 5, image.height * 4 // 5))

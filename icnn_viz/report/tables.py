@@ -1,0 +1,175 @@
+"""Tables of the page: what stands in each cell, and the full number that sorting and downloading take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from icnn_viz.report.findings import Seen
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name in the downloaded file, what the reader sees over it, and how a number is written ("" for
+    text).
+    """
+
+    name: str
+    label: str
+    form: str = ""
+
+    @property
+    def is_number(self) -> bool:
+        return bool(self.form)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is read, and what is sorted by and downloaded."""
+
+    text: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that can be sorted and downloaded as `name`.csv."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+_THREE_DIGITS = "3"
+_LAYERS = (
+    Column("layer", "layer"),
+    Column("kernel_size", "kernel"),
+    Column("dilation", "dilation"),
+    Column("sharing", "one shape per"),
+    Column("shapes", "shapes", ",.0f"),
+    Column("mean_displacement", "mean displacement (px)", ".3f"),
+    Column("largest_displacement", "largest (px)", ".2f"),
+    Column("share_moved", "moved over 0.1 px", ".1%"),
+    Column("share_outside", "outside the regular square", ".1%"),
+    Column("elongation", "elongation", ".2f"),
+    Column("spread", "spread (px)", ".3f"),
+    Column("spread_ratio", "widest / narrowest slot", ".2f"),
+    Column("extent_ratio", "reach against regular", ".2f"),
+    Column("state", "state"),
+)
+_SLOTS = (
+    Column("layer", "layer"),
+    Column("slot", "slot", ".0f"),
+    Column("state", "state"),
+    Column("points", "points", ",.0f"),
+    Column("mean_y", "centre y (px)", ".3f"),
+    Column("mean_x", "centre x (px)", ".3f"),
+    Column("distance", "from slot (px)", ".3f"),
+    Column("closeness", "close to it?"),
+    Column("sd_major", "long sd (px)", ".3f"),
+    Column("sd_minor", "short sd (px)", ".3f"),
+    Column("elongation", "elongation", ".2f"),
+    Column("orientation", "orientation (°)", ".0f"),
+    Column("skewness", "skewness", ".2f"),
+    Column("excess_kurtosis", "excess kurtosis", ".2f"),
+    Column("roughly_gaussian", "roughly Gaussian?"),
+)
+_CLAIMS = (
+    Column("claim", "claim of the paper"),
+    Column("verdict", "verdict here"),
+    Column("number", "number", _THREE_DIGITS),
+    Column("unit", "of"),
+    Column("evidence", "evidence"),
+    Column("rule", "rule, fixed beforehand"),
+    Column("layers", "layers judged", ".0f"),
+)
+_SHARING = {"channel": "input channel", "layer": "layer", "none": "kernel and channel"}
+
+
+def to_table(frame: pd.DataFrame, name: str, caption: str, columns: Sequence[Column]) -> Table:
+    """The columns of a frame; what is missing is an empty cell, shown as a dash."""
+    rows = [
+        tuple(_to_cell(value, column) for value, column in zip(row, columns, strict=True))
+        for row in frame[[column.name for column in columns]].itertuples(index=False, name=None)
+    ]
+    return Table(name, caption, tuple(columns), tuple(rows))
+
+
+def list_kernel_tables(tables: Mapping[str, pd.DataFrame]) -> list[Table]:
+    """Layers, and slots with what was tested on them."""
+    import pandas as pd
+
+    layers = tables["layers"].assign(
+        sharing=tables["layers"]["sharing"].map(lambda name: _SHARING.get(name, name))
+    )
+    keys = ["layer", "slot"]
+    tests = tables["tests"][
+        [*keys, "distance", "closeness", "skewness", "excess_kurtosis", "roughly_gaussian"]
+    ]
+    slots = tables["gaussians"].merge(tests, on=keys, how="left")
+    slots["roughly_gaussian"] = [
+        None if pd.isna(one) else "yes" if one else "no" for one in slots["roughly_gaussian"]
+    ]
+    return [
+        to_table(layers, "layers", "Layers: one row for each irregular layer, in network order", _LAYERS),
+        to_table(slots, "slots", "Slots: one row for each slot of each layer", _SLOTS),
+    ]
+
+
+def to_claim_table(claims: pd.DataFrame) -> Table:
+    """The paper's claims as `judge_claims` found them."""
+    return to_table(
+        claims, "claims", "What the paper says of learnt positions, judged on this network", _CLAIMS
+    )
+
+
+def to_measure_table(looks: Sequence[Seen]) -> Table:
+    """One row for each pixel and network: what was predicted, and the measures of its heatmap."""
+    import pandas as pd
+
+    from icnn_viz.displays.looks import describe_model
+    from icnn_viz.figures.comparison import SHOWN
+    from icnn_viz.heatmaps import MEASURES
+
+    found = [measures for seen in looks for measures in seen.look.measures]
+    measured = [name for name in SHOWN if any(name in measures for measures in found)]
+    columns = [
+        Column("image", "image"),
+        Column("x", "x", ".0f"),
+        Column("y", "y", ".0f"),
+        Column("class", "class"),
+    ]
+    columns += [Column("label", "true class"), Column("model", "network"), Column("predicted", "predicts")]
+    columns += [Column("logit", "logit", _THREE_DIGITS)]
+    for name in measured:
+        text, unit = MEASURES[name]
+        columns.append(Column(name, f"{text} ({unit})" if unit else text, _THREE_DIGITS))
+    rows = [
+        {"image": seen.source, **describe_model(seen.look, number), **measures}
+        for seen in looks
+        for number, measures in enumerate(seen.look.measures)
+    ]
+    frame = pd.DataFrame(rows, columns=pd.Index([column.name for column in columns]))
+    return to_table(frame, "measures", "Measures: one row for each pixel and network", columns)
+
+
+def _to_cell(value: Any, column: Column) -> Cell:
+    import pandas as pd
+
+    from icnn_viz.figures.panels import format_value
+
+    if pd.isna(value):
+        return Cell("–", "")
+    if not column.is_number:
+        return Cell(str(value), str(value))
+    number = float(value)
+    if column.form == _THREE_DIGITS:
+        text = format_value(number)
+    else:
+        text = format(number, column.form).replace("-", "−").replace(",", "\u202f")
+    return Cell(text, repr(int(number)) if number.is_integer() else repr(number))

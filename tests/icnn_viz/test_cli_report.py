@@ -1,0 +1,154 @@
+"""`icnn-viz report`: where its pixels come from, what it refuses, what it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from icnn_core.checkpoint import write_checkpoint, write_snapshot
+from icnn_core.models.deeplab import deeplab_largefov
+from icnn_core.surgery import irregular_layers, make_irregular
+from icnn_viz.cli import main
+from icnn_viz.report.pictures import Picture
+
+Run = Callable[..., Any]
+CLASSES = ("ground", "bicycle", "tree")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoints irregular, regular, plain (a state dict), snapshots of the first, and image.png."""
+    folder = tmp_path_factory.mktemp("report")
+    torch.manual_seed(0)
+    model = deeplab_largefov("tiny", 3, classifier_dilation=2).eval()
+    write_checkpoint(folder / "regular.safetensors", model, classes=CLASSES)
+    make_irregular(model, start="classifier", shift=0.9)
+    write_checkpoint(folder / "irregular.safetensors", model, classes=CLASSES)
+    torch.save(model.state_dict(), folder / "plain.pt")
+    for step in (0, 20):
+        with torch.no_grad():
+            next(iter(irregular_layers(model).values())).positions.add_(0.1)
+        write_snapshot(folder / "snapshots", model, step)
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (41, 56, 3), np.uint8)).save(folder / "image.png")
+    return folder
+
+
+@pytest.fixture
+def run(run_main: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `icnn-viz report` in the folder, without drawing."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(
+        "icnn_viz.report.panels.make_picture",
+        lambda draw, plan, alt, dark=True: Picture("data:,", "data:," if dark else "", 300, 200, alt),
+    )
+
+    def run(*arguments: object) -> Any:
+        return run_main(main, "report", *arguments, "-o", tmp_path / "page.html", "--device", "cpu")
+
+    return run
+
+
+def test_pixels_of_an_image_are_where_the_user_says(run: Run, tmp_path: Path) -> None:
+    places = ("--pixel", "30,12", "--pixel", "5,40", "--pixel", "30,12")
+    ended = run(
+        "irregular.safetensors", "--regular", "regular.safetensors", "-i", "image.png", *places, "--json"
+    )
+    assert ended.code == 0, ended.err
+    found = json.loads(ended.out)
+    assert found["pixels"] == [
+        {"image": "image.png", "x": 30, "y": 12},
+        {"image": "image.png", "x": 5, "y": 40},
+    ]
+    assert found["layers"] == ["classifier.fc1"]
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert found["bytes"] == len(page.encode()) < 15_000_000
+    assert "icnn-viz report irregular.safetensors --regular regular.safetensors -i image.png" in page
+    assert "iterations 0 to 20" in page  # of the snapshots beside the checkpoint
+
+
+def test_pixels_of_an_image_are_chosen_by_what_is_seen(run: Run) -> None:
+    ended = run("irregular.safetensors", "-i", "image.png", "--pixels", "2", "--json")
+    assert ended.code == 0, ended.err
+    pixels = json.loads(ended.out)["pixels"]
+    assert 1 <= len(pixels) <= 2
+    assert all(0 <= p["x"] < 56 and 0 <= p["y"] < 41 for p in pixels)
+    assert (
+        json.loads(run("irregular.safetensors", "-i", "image.png", "--pixels", "2", "--json").out)["pixels"]
+        == pixels
+    )
+
+
+def test_without_image_and_data_the_page_says_how_to_get_heatmaps(run: Run, tmp_path: Path) -> None:
+    for checkpoint in ("irregular.safetensors", "plain.pt"):
+        ended = run(checkpoint)
+        assert ended.code == 0, ended.err
+        assert "add --data NAME --root DIR, or --image PATH" in (tmp_path / "page.html").read_text(
+            encoding="utf-8"
+        )
+
+
+def test_the_built_in_pair_is_looked_at_on_drawn_shapes(run: Run, tmp_path: Path) -> None:
+    ended = run("--pixels", "1", "-l", "fc1", "--json", "--no-photo")
+    assert ended.code == 0, ended.err
+    found = json.loads(ended.out)
+    assert len(found["pixels"]) == 1
+    assert found["pixels"][0]["image"].startswith("shapes test")
+    assert {row["verdict"] for row in found["claims"]} <= {"holds", "does not hold", "cannot be said here"}
+
+
+def test_no_photo_leaves_the_image_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    of_panels = {"heatmap": "comparison.draw_comparison", "grid": "grid.draw_grid"}
+    for name in of_panels.values():
+        monkeypatch.setattr(f"icnn_viz.figures.{name}", lambda *a, photo, **k: asked.append(photo))
+
+    def make_picture(draw: Callable[[str], object], plan: object, alt: str, dark: bool = True) -> Picture:
+        if alt.startswith("Heatmaps"):
+            draw("light")
+        return Picture("data:,", "", 3, 2, alt)
+
+    monkeypatch.setattr("icnn_viz.report.panels.make_picture", make_picture)
+    places = ("-p", "3,4", "-p", "5,6")
+    assert run("irregular.safetensors", "-i", "image.png", *places, "--no-photo").code == 0
+    assert asked == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--pixel", "3,4"), 2, "add --image"),
+        (("-i", "image.png", "--data", "shapes"), 2, "takes the place of --data"),
+        (("-i", "image.png", "-p", "56,3"), 1, "x in 0…55"),
+        (("--data", "shapes"), 1, "needs the networks' classes"),
+        (("-l", "nothing.like.it"), 1, "nothing.like.it"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    run: Run, arguments: tuple[str, ...], code: int, words: str, tmp_path: Path
+) -> None:
+    ended = run("irregular.safetensors", *arguments)
+    assert ended.code == code
+    assert words in " ".join(ended.err.split())
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_snapshots_of_another_network_are_left_out(run: Run, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    model = deeplab_largefov("tiny", 3, classifier_dilation=2)
+    make_irregular(model, start="backbone.layer4")
+    write_checkpoint(other / "net.pt", model)
+    narrow = deeplab_largefov("tiny", 5, classifier_dilation=2)
+    make_irregular(narrow, names="backbone.layer3.*")
+    for step in (0, 1):
+        write_snapshot(other / "snapshots", narrow, step)
+    ended = run(other / "net.pt")
+    assert ended.code == 0, ended.err
+    assert "snapshots beside the checkpoint are of another network" in ended.out

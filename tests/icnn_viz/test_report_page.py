@@ -1,0 +1,274 @@
+"""The page of a report: hostile names do nothing, nothing is fetched, the size is kept, files are whole."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import io
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from icnn_core.checkpoint import Checkpoint, IrregularLayer
+from icnn_core.errors import DataError
+from icnn_core.models.architecture import Architecture
+from icnn_viz.cli._table import make_tables
+from icnn_viz.displays import LAYER_VIEWS, NETWORK_VIEWS, KernelDisplay
+from icnn_viz.displays.looks import Look
+from icnn_viz.heatmaps import measure_heatmap, to_heatmap
+from icnn_viz.records import PixelGradient, PositionCloud
+from icnn_viz.report import Findings, Run, Seen, build_report, write_report
+from icnn_viz.report import pictures as pictures_module
+from icnn_viz.report.pictures import Picture, make_plan
+from icnn_viz.report.space import to_space
+from icnn_viz.report.words import FIGURES
+
+EVIL = "</script><script>window.hit=1</script><img src=x onerror=window.hit=1>\"' onload='window.hit=1"
+TAME = "a tame name"
+VOID = {"meta", "img", "circle", "path", "br"}
+
+MakeFindings = Callable[..., Findings]
+
+
+@pytest.fixture(scope="module")
+def make_findings(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_cloud: Callable[..., PositionCloud],
+    make_gradient: Callable[..., PixelGradient],
+) -> MakeFindings:
+    """Findings in which every name that a file can bring is `name`."""
+    folder = tmp_path_factory.mktemp("report")
+
+    def make(name: str, layers: int = 2, looks: int = 2) -> Findings:
+        clouds = [make_cloud(f"{name}.{n}", depth=n, seed=n) for n in range(layers)]
+        path = folder / "net.pt"
+        path.write_bytes(b"abc")
+        state = {f"{name}.weight": torch.zeros(3, 4, 3, 3), f"{name}.positions": torch.zeros(4, 9, 2)}
+        checkpoint = Checkpoint(
+            path, state, (IrregularLayer(name, (3, 3), (1, 1), name),), Architecture(name, {name: name}),
+            classes=(name, f"{name}2"), palette=((1, 2, 3), (4, 5, 6)), dataset={"name": name, "config": {name: name}},
+            metrics={"iou": {name: 0.5}, "mean_iou": 0.5, "iteration": name}, package_version=name,
+        )  # fmt: skip
+        display = KernelDisplay(clouds)
+        tables = make_tables(clouds, display.fits)
+        tables["claims"].loc[0, ["claim", "verdict", "evidence"]] = name
+        gradients = [make_gradient(f"{name}{label}", classes=(name, name), seed=label) for label in (0, 1)]
+        maps = [to_heatmap(gradient) for gradient in gradients]
+        look = Look(gradients, maps, [measure_heatmap(one) for one in maps], name)
+        return Findings(
+            {f"{name}a": checkpoint, f"{name}b": checkpoint}, display, tables, [Seen(look, name)] * looks,
+            run=Run((0, 10), (clouds, clouds)), commands=[(name, name)], device=name, notes=(name,),
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stands in for drawing, which takes most of the time; the list holds what was to be drawn."""
+    alts: list[str] = []
+
+    def make_picture(draw: object, plan: object, alt: str, *, dark: bool = True) -> Picture:
+        alts.append(alt)
+        return Picture(
+            "data:image/webp;base64,AA==", "data:image/webp;base64,AA==" if dark else "", 300, 200, alt
+        )
+
+    monkeypatch.setattr("icnn_viz.report.panels.make_picture", make_picture)
+    return alts
+
+
+class Reader(HTMLParser):
+    """Tags with the names of their attributes, scripts by their type, and addresses that could be fetched."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, tuple[str, ...]]] = []
+        self.scripts: list[tuple[str, str]] = []
+        self.addresses: list[str] = []
+        self.policy, self.open = "", []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, tuple(name for name, _ in attrs)))
+        values = {name: value or "" for name, value in attrs}
+        self.addresses += [values[name] for name in ("src", "href", "srcset", "action") if name in values]
+        if values.get("http-equiv") == "Content-Security-Policy":
+            self.policy = values["content"]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "script":
+            self.scripts.append((values.get("type", ""), ""))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, tuple(name for name, _ in attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            kind, text = self.scripts.pop()
+            self.scripts.append((kind, text + data))
+
+
+@pytest.mark.usefixtures("drawn")
+def test_names_with_html_in_them_change_nothing_of_the_page(make_findings: MakeFindings) -> None:
+    evil, tame = Reader(build_report(make_findings(EVIL))), Reader(build_report(make_findings(TAME)))
+    assert evil.open == []
+    assert evil.tags == tame.tags
+    assert [name for _, names in evil.tags for name in names if name.startswith("on")] == []
+
+
+@pytest.mark.usefixtures("drawn")
+def test_the_policy_lets_only_the_page_s_own_scripts_run(make_findings: MakeFindings) -> None:
+    page = Reader(build_report(make_findings(EVIL)))
+    code = [text for kind, text in page.scripts if not kind]
+    hashes = {
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in code
+    }
+    allowed = dict(part.split(" ", 1) for part in page.policy.split("; "))
+    assert set(allowed["script-src"].split()) == hashes
+    assert len(hashes) == 3
+    assert allowed["default-src"] == "'none'"
+
+
+@pytest.mark.usefixtures("drawn")
+def test_nothing_is_fetched(make_findings: MakeFindings) -> None:
+    text = build_report(make_findings(TAME))
+    addresses = [a for a in Reader(text).addresses if not a.startswith(("data:", "#"))]
+    assert addresses == ["https://arxiv.org/abs/1706.07966"]  # a link, for a reader to follow
+    style = re.findall(r"<style>(.*?)</style>", text, re.S)
+    assert len(style) == 1
+    assert "url(" not in style[0]
+    assert "@import" not in style[0]
+
+
+@pytest.mark.usefixtures("drawn")
+def test_plotly_is_given_no_name_to_draw(make_findings: MakeFindings) -> None:
+    page = Reader(build_report(make_findings(EVIL, layers=3)))
+    space = next(text for kind, text in page.scripts if kind == "application/json")
+    assert "window.hit" not in space  # plotly draws <b>, <a> and more of a text
+    assert [layer["note"] for layer in json.loads(space)["layers"]] == ["40 channels, 3×3, dilation 2×3"] * 3
+
+
+def test_each_layer_in_space_owns_its_traces(make_cloud: Callable[..., PositionCloud]) -> None:
+    clouds = [make_cloud(f"l{n}", kernel_size=size, depth=n) for n, size in enumerate([(3, 3), (1, 5)])]
+    space = to_space(clouds)
+    assert [layer["traces"] for layer in space["layers"]] == [list(range(9)), list(range(9, 14))]
+    assert [layer["note"] for layer in space["layers"]] == [
+        f"40 channels, {k}, dilation 2×3" for k in ("3×3", "1×5")
+    ]
+    scenes = [layer[theme]["xaxis"]["range"] for layer in space["layers"] for theme in ("light", "dark")]
+    assert scenes[0] == scenes[1] != scenes[2] == scenes[3]
+    assert all(trace["visible"] is True for trace in space["data"])
+    only = to_space(clouds[1:])
+    assert only["layers"][0]["traces"] == list(range(5))
+    assert only["layers"][0]["light"] == space["layers"][1]["light"]
+    assert space["layouts"]["light"]["paper_bgcolor"] != space["layouts"]["dark"]["paper_bgcolor"]
+
+
+def test_every_figure_has_its_words_above_it(make_findings: MakeFindings, drawn: list[str]) -> None:
+    text = build_report(make_findings(TAME, layers=1))
+    plain = re.sub(r"\s+", " ", html.unescape(text))
+    for kind, words in FIGURES.items():
+        assert words.what in plain, kind
+        assert words.how in plain, kind
+        for sentence in (words.what, words.how):  # one sentence each
+            assert re.match(r"^[A-Z].*[^.]\.$", sentence), kind
+            assert not re.search(r"[.!?] [A-Z]", sentence), kind
+    assert (
+        len(drawn) == len(LAYER_VIEWS) - 1 + len(NETWORK_VIEWS) + 1 + 2 + 1
+    )  # the report leaves "inspect" out
+
+
+def test_many_layers_get_plainer_pictures_and_the_page_says_so(
+    make_findings: MakeFindings, drawn: list[str]
+) -> None:
+    few, many, most = (make_plan(layers, 10, 6_000_000) for layers in (3, 35, 200))
+    assert (few.dark, few.notes, len(few.views)) == (True, (), 4)
+    assert not many.dark
+    assert "35 layers" in many.notes[0]
+    assert most.views == ("cloud",)
+    for plan, layers in ((few, 3), (many, 35), (most, 200)):
+        pictures = 2 * 10 + layers * len(plan.views) * (1 + plan.dark)
+        assert 6_000_000 + pictures * plan.most * 4 / 3 <= 15_000_000
+    text = build_report(make_findings(TAME, layers=3, looks=0), limit=6_200_000)
+    assert "so that a page of 3 layers stays below 6 MB" in text
+    assert len(drawn) == 3 * 4 + 5
+    assert text.count('<img class="only"') == 3 * 4
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_page_that_is_too_large_is_refused(make_findings: MakeFindings) -> None:
+    with pytest.raises(DataError, match=r"at most 2 MB; got \d+\.\d MB.*fewer layers"):
+        build_report(make_findings(TAME, layers=1, looks=0), limit=2_000_000)
+
+
+def test_a_picture_keeps_its_bytes() -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 420, 3), np.uint8))
+    whole = pictures_module._to_webp(noise, 10**9)
+    small = pictures_module._to_webp(noise, 9_000)
+    assert len(small) <= 9_000 < len(whole)
+
+
+def test_a_picture_is_drawn_in_both_themes() -> None:
+    from matplotlib.figure import Figure
+
+    asked: list[str] = []
+
+    def draw(theme: str) -> Figure:
+        asked.append(theme)
+        return Figure(figsize=(2, 1), facecolor={"light": "white", "dark": "black"}[theme])
+
+    picture = pictures_module.make_picture(draw, make_plan(1, 1, 0), "words")
+    assert asked == ["light", "dark"]
+    assert (picture.width, picture.height) == (254, 127)
+    for uri, bright in ((picture.light, True), (picture.dark, False)):
+        head, data = uri.split(",")
+        assert head == "data:image/webp;base64"
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+            assert (image.convert("L").getpixel((5, 5)) > 128) == bright
+    assert pictures_module.make_picture(draw, make_plan(1, 1, 0), "words", dark=False).dark == ""
+
+
+def test_everything_can_be_drawn(make_findings: MakeFindings, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[tuple[int, int]] = []
+    draw = pictures_module._to_image
+    monkeypatch.setattr(pictures_module, "_to_image", lambda figure, dpi: draw(figure, 20))
+    text = build_report(make_findings(TAME, layers=1), on_drawn=lambda *counts: done.append(counts))
+    assert done == [(number, 12) for number in range(1, 13)]
+    found = re.findall(
+        r'<img class="(\w+)" src="data:image/webp;base64,([^"]+)" width="(\d+)" height="(\d+)"', text
+    )
+    assert [kind for kind, *_ in found] == ["light", "dark"] * 12
+    for kind, data, width, height in found:
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+            assert image.width / image.height == pytest.approx(int(width) / int(height), rel=0.05)
+            assert (np.median(np.asarray(image)[0]) > 128) == (kind == "light")
+
+
+def test_the_page_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_report("old", tmp_path / "new folder" / "page.html")
+    assert path.read_text() == "old"
+    write = Path.write_text
+
+    def stopped(self: Path, text: str, **options: Any) -> int:
+        write(self, text[:1], **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_report("new", path)
+    assert [p.name for p in path.parent.iterdir()] == ["page.html"]
+    assert path.read_text() == "old"

@@ -20,7 +20,7 @@ from icnn_core.training.processes import Processes
 from icnn_core.training.progress import Progress, Stopwatch, TrainingResult, displacements, mean_displacement
 from icnn_core.training.randomness import random_state, seed_everything, set_random_state
 from icnn_core.training.run_folder import RunFolder, RunState
-from icnn_core.training.stream import Sample, Transform, read_ahead, training_batches
+from icnn_core.training.stream import Sample, Transform, read_ahead, share, training_batches
 from icnn_core.training.update import Updater
 
 _log = logging.getLogger(__name__)
@@ -162,9 +162,7 @@ class _Run:
     def evaluate(self) -> Evaluation:
         """Measure, each process its share of the images; keep the positions, and the best network so far."""
         processes, state = self.processes, self.state
-        samples = self.val_samples
-        if processes.count > 1:
-            samples = _Share(samples, processes.rank, processes.count)
+        samples = share(self.val_samples, processes.rank, processes.count)
         with self.watch.pause():
             if processes.is_main:
                 self.folder.write_snapshot(self.model, state.iteration)
@@ -233,16 +231,3 @@ class _Run:
 
 def _is_due(done: int, every: int) -> bool:
     return every > 0 and done % every == 0
-
-
-class _Share(Sequence[Sample]):
-    """Every `count`-th sample, from `rank` on."""
-
-    def __init__(self, samples: Sequence[Sample], rank: int, count: int) -> None:
-        self.samples, self.numbers = samples, range(rank, len(samples), count)
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index: int) -> Sample:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self.samples[self.numbers[index]]

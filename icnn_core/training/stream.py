@@ -107,6 +107,22 @@ def read_ahead(samples: Sequence[Sample], workers: int) -> Iterable[Sample]:
     return _loaded(_Plain(samples), batch_size=None, num_workers=workers)
 
 
+def share(samples: Sequence[Sample], rank: int, count: int) -> Sequence[Sample]:
+    """Every `count`-th sample from `rank` on: together they are all, each once."""
+    return samples if count == 1 else _Share(samples, range(rank, len(samples), count))
+
+
+class _Share(Sequence[Sample]):
+    def __init__(self, samples: Sequence[Sample], numbers: range) -> None:
+        self.samples, self.numbers = samples, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> Sample:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.samples[self.numbers[index]]
+
+
 class _Plain(Dataset[Sample | IcnnError]):
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.samples = samples

@@ -22,7 +22,8 @@ from icnn_core.training.optimizers import Optimizers
 from icnn_core.training.processes import Processes
 from icnn_core.training.progress import mean_displacement
 from icnn_core.training.setup import prepare
-from icnn_core.training.stream import training_batches
+from icnn_core.training.stream import share, training_batches
+from icnn_core.training.update import Updater
 
 _ROOT = Path(__file__).resolve().parents[2]
 # Crops larger than the images: parts differ much in how many of their pixels are labelled.
@@ -151,6 +152,30 @@ def test_bfloat16_trains_and_measures_in_float32(tmp_path):
     train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, tmp_path)
     assert {(torch.bfloat16, True), (torch.float32, False)} == set(seen)
     assert all(p.dtype == torch.float32 for p in ready.model.parameters())
+
+
+def test_synchronised_batch_norm_keeps_the_networks_names():
+    class Two(Processes):
+        def __init__(self):
+            self.count, self.rank, self.device = 2, 0, torch.device("cpu")
+
+        def prepare(self, module):
+            return module
+
+    config = make_config("shapes", **(SETTINGS | {"batch_norm": "sync"}))
+    model = prepare(config).model
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    Updater(model, config, Two(), torch.ones(5), 255)
+    kinds = [type(module) for module in model.modules()]
+    assert nn.SyncBatchNorm in kinds
+    assert nn.BatchNorm2d not in kinds
+    assert list(before) == list(model.state_dict())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_shares_together_are_all_samples_each_once():
+    samples = list(range(7))
+    assert [list(share(samples, rank, 3)) for rank in range(3)] == [[0, 3, 6], [1, 4], [2, 5]]
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def _to_menu(
     """A menu of layers: each shows its own traces, with its title and axes."""
     buttons = [
         {
-            "label": shorten(cloud.layer, 44),
+            "label": html.escape(shorten(cloud.layer, 44)),
             "method": "update",
             "args": [{"visible": [owner == number for owner in owners]}, view],
         }

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _NO_DATE = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-_PLOTLY_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["sendDataToCloud"], "responsive": True}
+_PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}  # data stay here
 
 
 def write_figure(figure: Figure | go.Figure, path: str | Path, *, dpi: int = DPI) -> Path:
@@ -127,9 +127,16 @@ def _to_html(figure: go.Figure) -> str:
         div_id="figure",
         default_height="100vh",
     )
-    background = figure.layout.paper_bgcolor  # type: ignore[attr-defined]
+    layout: Any = figure.layout
+    menus = "".join(_to_menu_style(menu.bgcolor, layout.font.color) for menu in layout.updatemenus[:1])
     head = (
         f"<title>{re.sub('<[^>]+>', ' ', title).strip()}</title>"
-        f"<style>html, body {{ margin: 0; height: 100%; background: {background}; }}</style></head>"
+        f"<style>html, body {{ margin: 0; height: 100%; background: {layout.paper_bgcolor}; }}{menus}</style></head>"
     )
     return page.replace("</head>", head, 1)
+
+
+def _to_menu_style(ground: str, text: str) -> str:
+    """Marks chosen and touched items by a frame: plotly would fill them with white, whatever the text's colour."""
+    item = ".updatemenu-item-rect"
+    return f" {item} {{ fill: {ground} !important; }} g:hover > {item} {{ stroke: {text} !important; }}"

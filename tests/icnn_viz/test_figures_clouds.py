@@ -318,7 +318,7 @@ def test_a_page_works_offline_without_the_cloud_button(make_cloud: MakeCloud, tm
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"<(script|link)[^>]*(src|href)=", text)
     assert '"displaylogo": false' in text
-    assert '"modeBarButtonsToRemove": ["sendDataToCloud"]' in text
+    assert '"showSendToCloud": false' in text
     assert "<title>a&lt;b " in text
 
 

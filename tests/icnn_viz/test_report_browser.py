@@ -169,6 +169,9 @@ def test_a_cloud_is_turned_and_put_back(page: Page) -> None:
     page.wait_for_selector(f"{box} .stage canvas")
     assert page.get_attribute(f"{box} .turn", "aria-pressed") == "true"
     assert not page.is_visible(f"{box} img")
+    buttons = page.eval_on_selector_all(".modebar-btn", "all => all.map(one => one.dataset.title)")
+    assert "Download plot as a PNG" in buttons
+    assert not [title for title in buttons if "hare" in title or "loud" in title]  # data stay here
     before = page.evaluate(f"document.querySelector('{box} .stage').layout.paper_bgcolor")
     page.click("#theme")
     assert page.evaluate(f"document.querySelector('{box} .stage').layout.paper_bgcolor") != before

@@ -11,7 +11,8 @@ GRAPH = {
     "displaylogo": False,
     "responsive": True,
     "displayModeBar": True,
-    "modeBarButtonsToRemove": ["sendDataToCloud", "autoScale2d"],
+    "showSendToCloud": False,
+    "modeBarButtonsToRemove": ["autoScale2d"],
 }
 
 

@@ -38,7 +38,7 @@
     const theme = root.dataset.theme, layer = space.layers[Number(stage.dataset.layer)];
     const layout = { ...space.layouts[theme], scene: layer[theme] };
     stage.nextElementSibling.textContent = layer.note;
-    const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["sendDataToCloud"] };
+    const config = { displaylogo: false, showSendToCloud: false, responsive: true };
     Plotly.react(stage, layer.traces.map((number) => space.data[number]), layout, config);
   }
   function rest(box) {

@@ -1,0 +1,73 @@
+"""Pages of clouds and trajectories in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from icnn_viz.figures.cloud_pages import draw_cloud_interactive
+from icnn_viz.figures.style import luminance
+from icnn_viz.figures.trajectory import draw_trajectory_interactive
+from icnn_viz.figures.write import write_figure
+from icnn_viz.records import PositionCloud
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+EVIL = "<b>bold</b><img src=x onerror=window.hit=1>"
+
+
+def open_page(browser: Browser, path: Path) -> Page:
+    page = browser.new_page(viewport={"width": 900, "height": 600})
+    page.goto(path.as_uri())
+    return page
+
+
+def contrasts(page: Page, item: str) -> list[float]:
+    """Of the text on its ground (WCAG 2), for each item."""
+    colours = page.eval_on_selector_all(
+        item,
+        "all => all.map(one => ['rect', 'text'].map(tag => getComputedStyle(one.querySelector(tag)).fill))",
+    )
+    pairs = [[luminance(to_hex(colour)) for colour in pair] for pair in colours]
+    return [(max(pair) + 0.05) / (min(pair) + 0.05) for pair in pairs]
+
+
+def to_hex(rgb: str) -> str:
+    return "#" + bytes(int(part) for part in rgb[4:-1].split(",")).hex()
+
+
+def test_a_page_of_clouds_keeps_its_data_and_can_be_read_in_the_dark(
+    browser: Browser, make_cloud: Callable[..., PositionCloud], tmp_path: Path
+) -> None:
+    clouds = [make_cloud(name, depth=n) for n, name in enumerate(("stem", EVIL, "head"))]
+    page = open_page(browser, write_figure(draw_cloud_interactive(clouds, theme="dark"), tmp_path / "a.html"))
+    titles = page.eval_on_selector_all(".modebar-btn", "all => all.map(one => one.dataset.title)")
+    assert titles
+    assert not [title for title in titles if "hare" in title]
+    page.click(".updatemenu-header")
+    items = page.locator(".updatemenu-dropdown-button")
+    items.nth(2).wait_for()
+    items.nth(2).hover()
+    assert min(contrasts(page, ".updatemenu-dropdown-button")) > 4.5
+    assert items.nth(1).text_content() == EVIL
+    items.nth(1).click()
+    page.wait_for_function("document.querySelector('.gtitle').textContent.includes('onerror')")
+    assert page.evaluate("window.hit") is None
+    page.close()
+
+
+def test_a_trajectory_plays(
+    browser: Browser, make_cloud: Callable[..., PositionCloud], tmp_path: Path
+) -> None:
+    clouds = [make_cloud(spread=spread) for spread in (0.1, 0.4)]
+    figure = draw_trajectory_interactive(clouds, [0, 1500], theme="dark")
+    page = open_page(browser, write_figure(figure, tmp_path / "b.html"))
+    assert "iteration 0" in str(page.text_content(".slider-container"))
+    page.locator(".updatemenu-button", has_text="play").click()
+    page.wait_for_function(
+        "document.querySelector('.slider-container').textContent.includes('iteration 1,500')"
+    )
+    assert min(contrasts(page, ".updatemenu-button")) > 4.5
+    page.close()

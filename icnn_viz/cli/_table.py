@@ -13,8 +13,14 @@ if TYPE_CHECKING:
     from icnn_viz.records import GaussianFit, PositionCloud
 
 
-def make_tables(clouds: Sequence[PositionCloud], fits: Sequence[GaussianFit]) -> dict[str, pd.DataFrame]:
-    """Everything that `kernels` counts and tests: positions, gaussians, layers, tests and claims."""
+def make_tables(
+    clouds: Sequence[PositionCloud], fits: Sequence[GaussianFit], seed: int = 0
+) -> dict[str, pd.DataFrame]:
+    """Everything that `kernels` counts and tests: positions, gaussians, layers, tests and claims.
+
+    Args:
+        seed: of the resamples, permutations and subsamples.
+    """
     import pandas as pd
 
     from icnn_viz.statistics.centres import CentreTest
@@ -22,19 +28,24 @@ def make_tables(clouds: Sequence[PositionCloud], fits: Sequence[GaussianFit]) ->
     from icnn_viz.statistics.gaussian import to_shapes
     from icnn_viz.statistics.layers import measure_layers
     from icnn_viz.statistics.normality import NormalityTest
+    from icnn_viz.statistics.rules import ClaimRules
     from icnn_viz.statistics.spreads import SpreadTest, radial_spreads
 
     slot = ["layer", "depth", "slot", "state"]
     centres = CentreTest()(clouds).rename(columns={"p": "p_centre", "q": "q_centre"}).drop(columns="points")
-    tests = NormalityTest()(clouds).merge(centres, on=slot).merge(radial_spreads(clouds), on=slot, how="left")
-    spreads = SpreadTest()(clouds).drop(columns=["state", "slots", "outer_to_centre"])
+    tests = (
+        NormalityTest(seed=seed)(clouds)
+        .merge(centres, on=slot)
+        .merge(radial_spreads(clouds), on=slot, how="left")
+    )
+    spreads = SpreadTest(seed=seed)(clouds).drop(columns=["state", "slots", "outer_to_centre"])
     spreads = spreads.rename(columns={"p": "p_spread", "q": "q_spread"})
     return {
         "positions": pd.concat([cloud.to_frame() for cloud in clouds], ignore_index=True),
         "gaussians": pd.concat([to_shapes(fit) for fit in fits], ignore_index=True),
-        "layers": measure_layers(clouds).merge(spreads, on=["layer", "depth"]),
+        "layers": measure_layers(clouds, seed=seed).merge(spreads, on=["layer", "depth"]),
         "tests": tests,
-        "claims": judge_claims(clouds),
+        "claims": judge_claims(clouds, ClaimRules(seed=seed)),
     }
 
 

@@ -36,6 +36,7 @@ class ViewOptions:
     slots: tuple[int, ...] = ()
     height: str = "channel"
     magnify: float = 1.0
+    seed: int = 0
 
     def of(self, view: str, cloud: PositionCloud) -> dict[str, Any]:
         """Those that a view of a layer takes: what a layer shares it has only one of."""
@@ -69,7 +70,7 @@ def list_pictures(display: KernelDisplay, views: Sequence[str], options: ViewOpt
                 for number, (name, cloud) in enumerate(zip(names, display.clouds, strict=True))
             ]
         else:
-            extra = {"magnify": options.magnify} if view == "layers" else {}
+            extra = {"magnify": options.magnify} if view == "layers" else {"seed": options.seed}
             pictures.append(Picture(view, partial(display.draw, view, theme=options.theme, **extra)))
     return pictures
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icnn_core.cli.app import JsonOption, OutOption, Theme, ThemeOption
+from icnn_core.cli.app import JsonOption, OutOption, SeedOption, Theme, ThemeOption
 
 if TYPE_CHECKING:
     from icnn_viz.cli._sources import Sources
@@ -120,13 +120,15 @@ def command(
     kernel_size: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Their dilated_kernel_size.", show_default=False)
     ] = None,
+    seed: SeedOption = 0,
     json: JsonOption = False,
     theme: ThemeOption = Theme.light,
 ) -> None:
     """Draw and test the shapes of a network's irregular kernels.
 
     Writes, per layer, the cloud of positions in the plane and in space, one page to turn and hover over, and the
-    tables positions, gaussians, layers, tests and claims. Of two checkpoints, how they differ.
+    tables positions, gaussians, layers, tests and claims. Of two checkpoints, how they differ. The network is read,
+    not run: there is no --device to choose.
 
     Example: icnn-viz kernels runs/camvid/best.pt --layer fc1 --view all --out shapes
     """
@@ -143,11 +145,11 @@ def command(
     )
     kinds = [str(kind) for kind in format or ("png", "html")]
     tables = [str(kind) for kind in table or ("csv",)]
-    options = ViewOptions(str(theme), channel, kernel, tuple(slot or ()), str(height), magnify)
+    options = ViewOptions(str(theme), channel, kernel, tuple(slot or ()), str(height), magnify, seed)
     if sources.other is None:
         _look(sources, _expand(views, bool(sources.steps)), options, kinds, tables, out, json)
     else:
-        _compare(sources, views, str(theme), kinds, tables, out, json)
+        _compare(sources, views, options, kinds, tables, out, json)
 
 
 def _expand(views: Sequence[str], has_run: bool) -> list[str]:
@@ -173,7 +175,7 @@ def _look(
     display = KernelDisplay(sources.clouds)
     pictures = list_pictures(display, [one for one in views if one != "trajectory"], options)
     pictures += list_trajectories(sources, options.theme) if "trajectory" in views else []
-    tables = make_tables(display.clouds, display.fits)
+    tables = make_tables(display.clouds, display.fits, options.seed)
     written = write_tables(tables, out, table_kinds) + write_pictures(pictures, kinds, out)
     result = {"layers": to_records(tables["layers"]), "claims": to_records(tables["claims"])}
     shown = [to_layer_table(tables["layers"]), to_claim_words(tables["claims"])]
@@ -183,7 +185,7 @@ def _look(
 def _compare(
     sources: Sources,
     views: Sequence[str],
-    theme: str,
+    options: ViewOptions,
     kinds: Sequence[str],
     table_kinds: Sequence[str],
     out: Path,
@@ -203,14 +205,15 @@ def _compare(
         )
     other = sources.other or []
     pairs = zip(sources.clouds, other, strict=True)
-    comparison = pd.concat([CloudComparison()(a, b) for a, b in pairs], ignore_index=True)
+    comparison = pd.concat([CloudComparison(seed=options.seed)(a, b) for a, b in pairs], ignore_index=True)
     runs = {str(path): clouds for path, clouds in zip(sources.paths, (sources.clouds, other), strict=True)}
     layers = pd.concat(
-        [measure_layers(clouds).assign(run=run) for run, clouds in runs.items()], ignore_index=True
+        [measure_layers(clouds, seed=options.seed).assign(run=run) for run, clouds in runs.items()],
+        ignore_index=True,
     )
     tables = {"comparison": comparison, "layers": layers}
     written = write_tables(tables, out, table_kinds) + write_pictures(
-        list_comparison(sources, theme), kinds, out
+        list_comparison(sources, options.theme), kinds, out
     )
     result = {name: to_records(table) for name, table in tables.items()}
     _report(sources, [to_comparison_table(comparison)], written, out, result if json else None)

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from icnn_core.errors import NameNotFoundError, nearest_names
 from icnn_core.evaluation.boundaries import BoundaryCounts
+from icnn_core.facts import Facts
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Facts):
     """Counts of pixels, and the usual measures of them: all shares in [0, 1].
 
     Attributes:
@@ -69,6 +70,15 @@ class Evaluation:
         """The chosen classes that occur in no label and no prediction, and so are left out of the mean."""
         occur = self.iou
         return tuple(name for name in self.chosen or self.classes if name not in occur)
+
+    def _facts(self) -> dict[str, str]:
+        facts = {
+            "mean IoU": f"{self.mean_iou:.1%}",
+            "pixel accuracy": f"{self.pixel_accuracy:.1%} of {self.confusion.sum():,} pixels",
+            "IoU": ", ".join(f"{name} {value:.1%}" for name, value in self.iou.items()) or "nothing counted",
+        }
+        edges = self.mean_boundary_iou
+        return facts | ({} if edges is None else {"mean boundary IoU": f"{edges:.1%}"})
 
     def _mean(self, values: dict[str, float]) -> float:
         taken = [values[name] for name in self.averaged]

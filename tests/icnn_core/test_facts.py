@@ -8,8 +8,8 @@ import numpy as np
 from torch import nn
 
 from icnn_core import make_irregular, read_checkpoint, write_checkpoint
+from icnn_core.evaluation import Evaluation
 from icnn_core.facts import Facts
-from icnn_core.training.evaluate import Evaluation
 
 
 class _Person(Facts):

@@ -49,6 +49,13 @@ NON_FINITE: dict[str, dict[str, Any]] = {
     "infinite": {"odd": float("-inf"), "axis": 1},
 }
 
+UNREAD: dict[str, dict[str, Any]] = {
+    "columns": {},
+    "strided": {"stride": (2, 1)},
+    "depthwise": {"c_in": 2, "c_out": 2, "groups": 2},
+    "strided depthwise": {"c_in": 2, "c_out": 2, "groups": 2, "stride": (1, 2)},
+}
+
 
 def make_call(
     *,
@@ -92,6 +99,15 @@ def make_call(
         "bias": random(c_out).to(dtype) if bias else None,
     }
     return {**tensors, "grad_out": grad_out, "geometry": geometry, "workspace": workspace}
+
+
+def make_unread_call(**options: Any) -> Call:
+    """The last row holds NaN. No output reads it, but a lane of four rows goes down to it."""
+    call = make_call(size=(9, 6), kernel=(3, 2), padding=(0, 0), **options)
+    centre = torch.tensor(call["geometry"].centre)
+    call["positions"] = call["positions"].abs() % 1 - centre
+    call["x"][:, :, -1] = torch.nan
+    return call
 
 
 def serve(path: Path) -> None:
@@ -189,6 +205,7 @@ def oracle(call: Call) -> tuple[Tensor | None, ...]:
 def calls() -> dict[str, Call]:
     made = {name: make_call(**options) for name, options in CASES.items()}
     made |= {name: make_call(**options) for name, options in NON_FINITE.items()}
+    made |= {f"unread, {name}": make_unread_call(**options) for name, options in UNREAD.items()}
     return made | {"configurations": make_call(c_out=18, size=(3, 35), kernel=(1, 2), padding=(0, 1))}
 
 
@@ -246,6 +263,13 @@ def test_a_position_that_is_not_finite_poisons_what_uses_it_and_nothing_else(nam
     for mine, other, where in zip(gradients, elsewhere, poisoned, strict=True):
         assert torch.equal(mine.isnan(), where)
         torch.testing.assert_close(mine[~where].double(), other[~where], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_what_no_output_reads_takes_no_part_even_if_it_is_not_a_number(name, calls, answers):
+    call = calls[f"unread, {name}"]
+    expected = oracle({**call, "x": call["x"].nan_to_num(0.0)})
+    assert_close(answers[f"unread, {name}"], expected, torch.float32)
 
 
 def test_is_a_pytorch_operator(answers):

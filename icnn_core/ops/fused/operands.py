@@ -1,4 +1,4 @@
-"""What the kernels read: planes, quads, padded weights, and where the rows fall. See kernels.py for the words."""
+"""What the kernels read: planes, quads, padded weights, and where the rows fall. See blending.py for the words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from icnn_core.ops.fused import kernels
+from icnn_core.ops.fused import operand_kernels
 from icnn_core.ops.fused.device import launch
 from icnn_core.ops.fused.sizes import ceil_div, is_depthwise, lanes, rows_per_group
 from icnn_core.ops.geometry import Geometry
@@ -27,13 +27,13 @@ class Rows(NamedTuple):
 
 
 def to_planes(image: Tensor) -> Tensor:
-    """(N, C, H, W) of any strides -> planes, (N, C, pitch); see kernels.py."""
+    """(N, C, H, W) of any strides -> planes, (N, C, pitch); see blending.py."""
     height, width = image.shape[2:]
     return _copy(image, (height + 2) * (width + 2) + 1, to_quads=False)
 
 
 def to_quads(image: Tensor) -> Tensor:
-    """(N, C, H, W) of any strides -> quads, (N, C, pitch); see kernels.py."""
+    """(N, C, H, W) of any strides -> quads, (N, C, pitch); see blending.py."""
     return _copy(image, 4 * lanes(image.shape[2], image.shape[3]), to_quads=True)
 
 
@@ -43,7 +43,7 @@ def _copy(image: Tensor, elements: int, *, to_quads: bool) -> Tensor:
     copy = image.new_empty((batch, channels, pitch))
     tiles = ceil_div(pitch, 256)
     launch(
-        kernels.copy_kernel, batch * ceil_div(channels, 16) * tiles,
+        operand_kernels.copy_kernel, batch * ceil_div(channels, 16) * tiles,
         image, copy, channels, height, width, tiles, *image.stride(), pitch,
         TO_QUADS=to_quads, CHANNELS=16, PIXELS=256, num_warps=8,
     )  # fmt: skip
@@ -68,7 +68,7 @@ def split_positions(positions: Tensor, geometry: Geometry, pitch: int) -> Rows:
     lowest = [-(size - 1) * stride - 1 for size, stride in spans]
     highest = [size + 1 for size in geometry.input_size]
     launch(
-        kernels.split_kernel, ceil_div(count, 256), positions.contiguous(), *rows,
+        operand_kernels.split_kernel, ceil_div(count, 256), positions.contiguous(), *rows,
         count, positions.numel() // 2, geometry.taps, pitch, *geometry.centre, *geometry.padding, *lowest, *highest,
         BLOCK=256,
     )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from icnn_core.ops.fused import kernels
+from icnn_core.ops.fused import gather_kernels, matrix_kernels
 from icnn_core.ops.fused.device import blocks, device_guard, launch, run_tuned, split_sum, workspace_bytes
 from icnn_core.ops.fused.operands import Rows, pad_rows, split_positions, to_planes, to_quads
 from icnn_core.ops.fused.sizes import (
@@ -67,7 +67,7 @@ def _matrix(
         tiles = ceil_div(lanes(*geometry.output_size), config.pixels // 4)
         all_tiles = tiles * geometry.batch
         launch(
-            kernels.forward_kernel,
+            matrix_kernels.forward_kernel,
             ceil_div(kernels_per_group(geometry), config.kernels) * all_tiles * geometry.groups,
             planes, weight, bias, out, *rows, rows.total, kernels_per_group(geometry), rows_per_group(geometry),
             weight.shape[1], geometry.in_channels, planes.shape[2], tiles, all_tiles,
@@ -83,8 +83,9 @@ def _depthwise(
 ) -> None:
     tiles = ceil_div(lanes(*geometry.output_size), _LANES)
     launch(
-        kernels.depthwise_kernel, geometry.batch * geometry.out_channels * tiles, planes, weight, bias, out, *rows,
-        rows.total, geometry.taps, geometry.out_channels, geometry.in_channels, planes.shape[2], tiles,
+        gather_kernels.depthwise_kernel, geometry.batch * geometry.out_channels * tiles,
+        planes, weight, bias, out, *rows, rows.total,
+        geometry.taps, geometry.out_channels, geometry.in_channels, planes.shape[2], tiles,
         *geometry.input_size, *geometry.output_size, *geometry.stride,
         HAS_BIAS=bias is not None, SHARED=geometry.stride[0] == 1, MULTIPLIER=kernels_per_group(geometry),
         LANES=_LANES,
@@ -129,9 +130,9 @@ def _by_weight(grad_quads: Tensor, planes: Tensor, weight: Tensor, rows: Rows, g
         parts, per_part = split_sum(all_tiles, programs, weight.numel(), planes.device)
         partial = torch.empty((parts, *weight.shape), dtype=torch.float32, device=planes.device)
         launch(
-            kernels.weight_kernel, programs * parts, grad_quads, planes, partial, *rows,
+            matrix_kernels.weight_kernel, programs * parts, grad_quads, planes, partial, *rows,
             rows.total, kernels_per_group(geometry), rows_per_group(geometry), weight.shape[1], geometry.groups,
-            geometry.in_channels, tiles, all_tiles, per_part, *geometry.input_size, geometry.output_size[1],
+            geometry.in_channels, tiles, all_tiles, per_part, *geometry.input_size, *geometry.output_size,
             *geometry.stride, planes.shape[2], grad_quads.shape[2],
             SHARED=geometry.stride[0] == 1, **blocks(config, planes.dtype),
         )  # fmt: skip
@@ -149,7 +150,7 @@ def _column(grad_planes: Tensor, weight: Tensor, chunk: Chunk, geometry: Geometr
         tiles = ceil_div(pitch, config.pixels)
         all_tiles = tiles * chunk.images
         launch(
-            kernels.column_kernel, ceil_div(chunk.rows, config.rows) * all_tiles * chunk.groups,
+            matrix_kernels.column_kernel, ceil_div(chunk.rows, config.rows) * all_tiles * chunk.groups,
             grad_planes, weight, column, kernels_per_group(geometry), weight.shape[1], geometry.groups,
             chunk.first_group, chunk.first_row, chunk.groups, chunk.rows, chunk.first_image, tiles, all_tiles, pitch,
             **blocks(config, column.dtype),
@@ -182,7 +183,7 @@ def _gather(
     by_position = empty((parts, 2, count)) if needs[2] else None
     by_weight = empty((parts, count * multiplier)) if needs[1] and weight is not None else None
     launch(
-        kernels.gather_kernel, parts * channels,
+        gather_kernels.gather_kernel, parts * channels,
         source, planes, weight, by_x, by_position, by_weight, rows.corner, rows.fraction,
         rows.total, geometry.taps, geometry.in_channels, chunk.first_image, first_channel, channels, tiles,
         *geometry.input_size, *geometry.output_size, planes.shape[2], source.shape[2],

@@ -18,7 +18,7 @@ def rows_per_group(geometry: Geometry) -> int:
 
 
 def lanes(height: int, width: int) -> int:
-    """Columns of four pixels that cover an image; see kernels.py."""
+    """Columns of four pixels that cover an image; see blending.py."""
     return ceil_div(height, 4) * width
 
 

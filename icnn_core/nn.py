@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.ops.arguments import INTERPOLATIONS
 from icnn_core.ops.backends import BACKENDS
 from icnn_core.ops.geometry import SIGMA_RANGE, regular_slots
-from icnn_core.ops.irregular_conv import INTERPOLATIONS, irregular_conv2d
+from icnn_core.ops.irregular_conv import irregular_conv2d
 
 Sharing = Literal["layer", "channel", "none"]
 SHARINGS: tuple[str, ...] = get_args(Sharing)

@@ -63,6 +63,7 @@ def reach(positions: Tensor, geometry: Geometry, sigma: Tensor | None = None) ->
     """The smallest box that holds every neighbour which some output pixel reads inside the image. Reads the values.
 
     Positions whose neighbours all lie outside add nothing: its size is bounded by the image, not by the positions.
+    Where none is left it is one pixel that some output reads, so that what is padded and cropped meets the image.
     """
     floor, _ = split_anchors(positions.detach(), geometry)
     floor = floor.nan_to_num(0.0, 0.0, 0.0).reshape(-1, 2)
@@ -72,9 +73,9 @@ def reach(positions: Tensor, geometry: Geometry, sigma: Tensor | None = None) ->
     low = torch.where(useful, floor + before, torch.inf).amin(0)
     high = torch.where(useful, floor + after, -torch.inf).amax(0)
     (low_y, low_x), (high_y, high_x) = torch.stack([low, high]).tolist()
-    if low_y > high_y:
-        return (0, 0), (0, 0)
     (first_y, first_x), (last_y, last_x) = _useful(geometry)
+    if low_y > high_y:
+        return (first_y, first_y), (first_x, first_x)
     return (
         (int(max(low_y, first_y)), int(min(high_y, last_y))),
         (int(max(low_x, first_x)), int(min(high_x, last_x))),

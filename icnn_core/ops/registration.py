@@ -12,8 +12,10 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch._functorch import eager_transforms
 from torch.autograd import forward_ad
 
+from icnn_core.errors import UnsupportedError
 from icnn_core.ops import fused, gathered, sampled
 from icnn_core.ops.geometry import Geometry
 
@@ -52,7 +54,25 @@ def needs_native(*tensors: Tensor | None) -> bool:
     """
     if torch.compiler.is_exporting() or torch._C._are_functorch_transforms_active():
         return True
+    return _has_tangent(*tensors)
+
+
+def _has_tangent(*tensors: Tensor | None) -> bool:
     return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
+
+
+def _refuse_tangents(name: str, *tensors: Tensor | None) -> None:
+    """PyTorch calls an operator that has no forward-mode rule, and drops the tangents: wrong, and silently so.
+
+    `torch.func.jvp` hides them from an operator, so within it none is served.
+    """
+    if _has_tangent(*tensors) or getattr(eager_transforms, "JVP_NESTING", 0):
+        raise UnsupportedError(
+            f"operator icnn::{name}",
+            needed="inputs without tangents",
+            got="forward-mode derivatives",
+            fix="Call irregular_conv2d, which leaves them to native operations.",
+        )
 
 
 def run_sampled(
@@ -86,9 +106,11 @@ def _define(name: str, passes: _Passes, devices: tuple[str, ...]) -> Callable[..
     """Register `icnn::name` and `icnn::name_backward` for some kinds of device; returns the first."""
 
     def forward(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, *sizes: Any) -> Tensor:
+        _refuse_tangents(name, x, weight, positions, bias)
         return passes.forward(x, weight, positions, bias, _geometry(x, weight, *sizes))
 
     def backward(grad_out: Tensor, x: Tensor, weight: Tensor, positions: Tensor, *sizes_needs: Any) -> Any:
+        _refuse_tangents(f"{name}_backward", grad_out, x, weight, positions)
         *sizes, needs = sizes_needs
         gradients = passes.backward(
             grad_out, x, weight, positions, _geometry(x, weight, *sizes), tuple(needs)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jvp, vmap
 
 from icnn_core import IrregularConv2d, irregular_conv2d
+from icnn_core.ops import explain
+from icnn_core.ops.arguments import to_geometry
+from icnn_core.ops.backends import BACKENDS
 from icnn_core.ops.geometry import regular_slots
+from icnn_core.ops.irregular_conv import _choose, _request
 
 # torch's own forward-mode rules still load torch.jit.script
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*is (deprecated|not supported)")
@@ -94,6 +100,18 @@ def test_autocast_to_bfloat16(sharing):
     out.float().square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
     assert net[0].positions.grad.dtype == torch.float32
+
+
+def test_autocast_stays_on_the_fast_path():
+    """A second layer's input is bfloat16 already."""
+    pytest.importorskip("numba", reason="Numba is not installed")
+    layer, x = IrregularConv2d(32, 24, 3, padding=1, shift=0.4), torch.randn(1, 32, 19, 23)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        narrow = x.bfloat16()
+        assert explain(narrow, layer.weight, layer.positions, padding=1).backend == "sampled"
+        out = layer(narrow)
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out.float(), layer(x), rtol=2e-2, atol=2e-2)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -217,3 +235,112 @@ def test_inference_mode_parameters():
     with torch.inference_mode():
         net, x = make_net().eval(), torch.randn(2, 3, 8, 9)
         assert net(x).isfinite().all()
+
+
+GAUSSIAN = {"interpolation": "gaussian", "learn_sigma": True, "shift": 0.4}
+
+
+def make_gaussian_net(sharing="channel"):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        IrregularConv2d(3, 4, (3, 2), padding=1, sharing=sharing, **GAUSSIAN),
+        nn.ReLU(),
+        IrregularConv2d(4, 2, 3, stride=2, padding=(1, 0), sharing=sharing, **GAUSSIAN),
+    )
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_gaussian_compiles_and_exports(sharing):
+    net, x = make_gaussian_net(sharing), torch.randn(2, 3, 8, 9)
+    expected = net(x)
+    out = torch.compile(net, fullgraph=True, backend="aot_eager")(x)
+    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
+    parameters = list(net.parameters())
+    ours, theirs = (torch.autograd.grad(y.square().sum(), parameters) for y in (out, expected))
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
+    program = torch.export.export(net.eval(), (x,))
+    torch.testing.assert_close(program.module()(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_gaussian_derivatives(sharing):
+    """Second ones, forward mode against finite differences, and per sample."""
+    x, weight, positions, _ = make_tensors(sharing)
+    sigma = torch.full_like(positions, 0.6)
+
+    def blurred(*tensors):
+        return irregular_conv2d(*tensors[:3], **CALL, interpolation="gaussian", sigma=tensors[3])
+
+    inputs = [t.clone().requires_grad_() for t in (x[:1], weight, positions, sigma)]
+    assert torch.autograd.gradgradcheck(blurred, inputs, atol=1e-4, fast_mode=True)
+    primals, step = (x, weight, positions, sigma), 1e-6
+    tangents = tuple(torch.randn_like(t) for t in primals)
+    _, tangent = jvp(blurred, primals, tangents)
+    ahead, behind = (
+        blurred(*(p + s * t for p, t in zip(primals, tangents, strict=True))) for s in (step, -step)
+    )
+    torch.testing.assert_close(tangent, (ahead - behind) / (2 * step), rtol=1e-4, atol=1e-5)
+
+    def loss(width, image):
+        return blurred(image[None], weight, positions, width).square().sum()
+
+    each = vmap(grad(loss), in_dims=(None, 0))(sigma, x)
+    torch.testing.assert_close(each[1], grad(loss)(sigma, x[1]))
+
+
+@pytest.mark.parametrize("name", ["sampled_conv2d", "sampled_conv2d_backward"])
+@pytest.mark.parametrize("sharing", ["layer", "channel"])
+def test_opcheck(sharing, name):
+    """Schema, autograd and shapes without values; tracing, which takes a minute, in test_ops_sampled.py."""
+    pytest.importorskip("numba", reason="Numba is not installed")
+    x, weight, positions, bias = (t.requires_grad_() for t in make_tensors(sharing))
+    sizes = [2, 1], [1, 2], [2, 1], 2
+    if name.endswith("backward"):
+        grad_out = torch.ones_like(conv(x, weight, positions))
+        arguments = (grad_out, x, weight, positions, *sizes, [True] * 4)
+    else:
+        arguments = (x, weight, positions, bias, *sizes)
+    torch.library.opcheck(
+        getattr(torch.ops.icnn, name).default,
+        arguments,
+        test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
+    )
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_on_mps_dense_serves(sharing):
+    """The choice alone, with the kind of device put in its place: no such device is needed for it."""
+    layer = IrregularConv2d(16, 16, (3, 2), padding=1, sharing=sharing, shift=0.4)
+    x, sizes = torch.zeros(1, 16, 12, 13), (layer.stride, (1, 1), layer.dilation, 1)
+    geometry = to_geometry(x, layer.weight, *sizes)
+    request = _request(x, layer.weight, layer.positions, geometry, None)
+    request = dataclasses.replace(request, device=torch.device("mps", 0))
+    assert _choose(request).name == "dense"
+    assert "runs on the CPU, and the input lies on mps" in "".join(BACKENDS["sampled"].reasons(request))
+    assert "runs on CUDA, and the input lies on mps" in "".join(BACKENDS["fused"].reasons(request))
+
+
+def test_explain_says_what_leaves_the_fast_path():
+    x, weight, positions, _ = (t.float() for t in make_tensors())
+    assert explain(x, weight, positions, **CALL).backend == "sampled"
+    blurred = explain(x, weight, positions, **CALL, interpolation="gaussian", sigma=0.5)
+    assert blurred.backend in ("dense", "gathered")
+    assert "bilinear" in blurred.others["sampled"]
+    full = explain(x, weight, make_tensors("none")[2].float(), **CALL)
+    assert full.backend in ("dense", "gathered")
+    assert "shapes of its own" in full.others["sampled"]
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, torch.ones_like(x))
+        pushed = explain(dual, weight, positions, **CALL)
+    assert pushed.backend in ("dense", "gathered")
+    assert "forward-mode" in pushed.others["sampled"]
+    seen = []
+
+    def look(image):
+        seen.append(explain(image[None], weight, positions, **CALL))
+        return image
+
+    vmap(look)(x)
+    assert seen[0].backend in ("dense", "gathered")
+    assert "torch.func" in seen[0].others["sampled"]

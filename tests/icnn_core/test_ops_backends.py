@@ -284,6 +284,16 @@ def test_far_positions_read_zero(backend):
 
 
 @pytest.mark.parametrize("backend", [*FAST, "reference"])
+@pytest.mark.parametrize("away", [1e7, -1e7])
+def test_all_positions_beyond_an_image_smaller_than_its_padding(away, backend):
+    """The random comparison found this: what was cropped did not meet the image."""
+    x, weight, bias = torch.ones(1, 2, 1, 5), torch.ones(3, 2, 3, 2), torch.tensor([1.0, 2.0, 3.0])
+    positions = torch.full((2, 6, 2), away)
+    out = irregular_conv2d(x, weight, positions, bias, padding=(4, 0), dilation=(4, 1), backend=backend)
+    torch.testing.assert_close(out, bias[:, None, None].expand_as(out))
+
+
+@pytest.mark.parametrize("backend", [*FAST, "reference"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_non_finite_positions_give_nan_in_their_own_group_only(backend, bad):
     (x, weight, positions, bias), call = make_case("torchvision's", "channel")
@@ -312,9 +322,9 @@ def test_batches_and_strides(backend, batch):
 def test_dense_kernel_is_no_larger_than_the_image():
     (x, weight, positions, _), call = make_case("even kernel", "channel")
     from icnn_core.ops import dense
-    from icnn_core.ops.irregular_conv import _geometry
+    from icnn_core.ops.arguments import to_geometry
 
-    geometry = _geometry(x, weight, **call)
+    geometry = to_geometry(x, weight, **call)
     spread = positions.detach().clone()
     spread[0, 0] = torch.tensor([-1e6, 1e6])
     (first_y, last_y), (first_x, last_x) = dense.reach(spread, geometry)
@@ -334,6 +344,28 @@ def test_forced_backend_that_cannot_serve_gives_its_reasons():
         public_conv2d(x, weight, positions, padding=1, backend="dense")
     with pytest.raises(UnsupportedError, match=r"^not supported: .*on CUDA.*float64"):
         public_conv2d(*make_case("1×3", "channel")[0], backend="fused")
+
+
+@pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("sharing", ["layer", "channel"])
+def test_every_back_end_serves_a_plain_call(sharing, dtype, backend):
+    """Else the tests here, which skip what a back end refuses, would pass where it refuses everything."""
+    pytest.importorskip("numba", reason="Numba is not installed")
+    tensors, call = make_case("wide dilation", sharing, dtype=dtype)
+    out = public_conv2d(*tensors, **call, backend=backend)
+    assert out.dtype == dtype
+    assert out.isfinite().all()
+
+
+def test_kernels_are_interpreted_only_where_that_is_asked_for(monkeypatch):
+    """TRITON_INTERPRET in the environment is a wish about Triton, not about this operator."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    (x, weight, positions, _), call = make_case("wide dilation", "channel", dtype=torch.float32)
+    explanation = explain(x, weight, positions, **call)
+    assert explanation.backend != "fused"
+    assert "only where it is asked for" in explanation.others["fused"]
 
 
 @pytest.mark.parametrize("spread", [0.5, 4.0])

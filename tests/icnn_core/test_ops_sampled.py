@@ -10,6 +10,7 @@ import torch
 from torch.autograd import forward_ad
 from torchvision.ops import deform_conv2d
 
+from icnn_core.errors import UnsupportedError
 from icnn_core.ops import gathered, reference, sampled
 from icnn_core.ops.geometry import Geometry, regular_slots
 from icnn_core.ops.registration import needs_native, run_sampled
@@ -211,6 +212,27 @@ def test_lost_positions_spoil_their_own_group_alone(name, bad):
     assert grad_positions[0, 2:].isfinite().all()
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_what_no_output_reads_takes_no_part_even_if_it_is_not_a_number(groups):
+    geometry = Geometry(1, 2, 2, (9, 6), (3, 2), (1, 1), (0, 0), (1, 1), groups)
+    tensors = list(make_tensors(geometry))
+    tensors[2] = tensors[2].abs() % 1 - torch.tensor(geometry.centre, dtype=torch.float64)
+    expected = run(geometry, *tensors)
+    tensors[0] = tensors[0].clone()
+    tensors[0][:, :, -1] = torch.nan
+    assert_close(run(geometry, *tensors), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_single_precision_rounded(dtype):
+    geometry = CASES["5×3"]
+    tensors = [t.to(dtype) for t in make_tensors(geometry)]
+    wide = run(geometry, *(t.float() for t in tensors))
+    for ours, theirs in zip(run(geometry, *tensors), wide, strict=True):
+        assert ours.dtype == dtype
+        torch.testing.assert_close(ours, theirs.to(dtype), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("name", ["wide stride", "depthwise"])
 @pytest.mark.parametrize("wanted", [0, 1, 2, 3])
 def test_only_the_gradient_that_is_wanted(name, wanted):
@@ -284,8 +306,9 @@ def test_where_nothing_can_be_cached(monkeypatch):
 def test_reasons():
     cpu = torch.device("cpu")
     assert sampled.unsupported_reasons(torch.float32, cpu, shared=True) == []
-    refused = sampled.unsupported_reasons(torch.bfloat16, torch.device("meta"), shared=False, gaussian=True)
-    for word, reason in zip(("meta", "bfloat16", "kernel", "bilinear"), refused, strict=True):
+    wrong = torch.float8_e4m3fn
+    refused = sampled.unsupported_reasons(wrong, torch.device("meta"), shared=False, gaussian=True)
+    for word, reason in zip(("meta", "float8", "kernel", "bilinear"), refused, strict=True):
         assert word in reason
 
 
@@ -398,7 +421,46 @@ def choose(geometry, asked):
 
 
 # torch's own forward-mode rules still load torch.jit.script
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*is (deprecated|not supported)")
+_FORWARD_MODE = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*is (deprecated|not supported)")
+
+
+@_FORWARD_MODE
+@pytest.mark.parametrize("which", range(4))
+@pytest.mark.parametrize("needs_grad", [False, True])
+def test_the_operator_itself_refuses_tangents(which, needs_grad):
+    """PyTorch would call it on the primals, and the derivative would be 0."""
+    (*tensors, stride, padding, dilation, groups), _ = operator_arguments(SMALL)
+    tensors = [t.detach().requires_grad_(needs_grad) for t in tensors]
+    with forward_ad.dual_level():
+        tensors[which] = forward_ad.make_dual(tensors[which], torch.ones_like(tensors[which]))
+        with pytest.raises((UnsupportedError, RuntimeError), match=r"forward-mode|jvp"):
+            torch.ops.icnn.sampled_conv2d(*tensors, stride, padding, dilation, groups)
+
+
+@_FORWARD_MODE
+@pytest.mark.parametrize("which", range(4))
+def test_its_backward_pass_refuses_tangents(which):
+    _, (*tensors, stride, padding, dilation, groups) = operator_arguments(SMALL)
+    tensors = [t.detach() for t in tensors]
+    with forward_ad.dual_level():
+        tensors[which] = forward_ad.make_dual(tensors[which], torch.ones_like(tensors[which]))
+        with pytest.raises(UnsupportedError, match="forward-mode"):
+            torch.ops.icnn.sampled_conv2d_backward(*tensors, stride, padding, dilation, groups, list(ALL))
+
+
+@_FORWARD_MODE
+def test_the_operator_itself_refuses_torch_func_jvp():
+    (x, weight, positions, bias, *sizes), _ = operator_arguments(SMALL)
+    primal = positions.detach()
+
+    def call(p):
+        return torch.ops.icnn.sampled_conv2d(x.detach(), weight.detach(), p, bias.detach(), *sizes)
+
+    with pytest.raises((UnsupportedError, RuntimeError), match=r"forward-mode|jvp"):
+        torch.func.jvp(call, (primal,), (torch.ones_like(primal),))
+
+
+@_FORWARD_MODE
 def test_native_operations_serve_what_the_operator_cannot():
     geometry = dataclasses.replace(CASES["torchvision's"], batch=2)
     x, weight, positions, *_ = make_tensors(geometry, spread=0.4)
@@ -432,7 +494,7 @@ def test_native_operations_serve_what_the_operator_cannot():
     assert all(asked)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*is (deprecated|not supported)")
+@_FORWARD_MODE
 def test_native_operations_serve_compiled_transforms_and_export():
     x, weight, positions, *_ = make_tensors(SMALL, spread=0.4)
     function = choose(SMALL, [])

@@ -16,7 +16,8 @@ from icnn_core.ops.geometry import Geometry, split_anchors
 from icnn_core.ops.sampled.job import make_plan
 from icnn_core.ops.sampled.team import find_gemm, find_pass, run
 
-DTYPES = (torch.float32, torch.float64)
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_NARROW = (torch.bfloat16, torch.float16)  # held so, computed in float32
 _HAS_NUMBA = importlib.util.find_spec("numba") is not None
 _FARTHEST = 2.0**40  # pixels: beyond any image, and far from overflow
 
@@ -29,9 +30,8 @@ def unsupported_reasons(
     if device.type != "cpu":
         reasons.append(f"it runs on the CPU, and the input lies on {device}")
     if dtype not in DTYPES:
-        reasons.append(
-            f"it computes in float32 and float64, and the input is {str(dtype).removeprefix('torch.')}"
-        )
+        names = ", ".join(str(known).removeprefix("torch.") for known in DTYPES)
+        reasons.append(f"it serves {names}, and the input is {str(dtype).removeprefix('torch.')}")
     if not shared:
         reasons.append("every kernel has shapes of its own, so no column of samples serves two of them")
     if gaussian:
@@ -42,7 +42,10 @@ def unsupported_reasons(
 
 
 def forward(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    """As `reference.forward`, for positions of 3 axes, float32 or float64, on the CPU."""
+    """As `reference.forward`, for positions of 3 axes, on the CPU; bfloat16 and float16 are rounded at the end."""
+    if x.dtype in _NARROW:
+        bias = None if bias is None else bias.float()
+        return forward(x.float(), weight.float(), positions, bias, geometry).to(x.dtype)
     out = x.new_empty(geometry.batch, geometry.out_channels, *geometry.output_size)
     tensors: dict[str, Tensor | None] = {"x": x, "weight": weight, "bias": bias, "out": out}
     _run("forward", tensors, positions, geometry)
@@ -58,6 +61,12 @@ def backward(
     needs: tuple[bool, bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of x, weight, positions and bias; None where `needs` says no."""
+    if x.dtype in _NARROW:
+        wide = backward(grad_out.float(), x.float(), weight.float(), positions, geometry, needs)
+        dtypes = x.dtype, weight.dtype, positions.dtype, weight.dtype
+        gradients = (None if g is None else g.to(dtype) for g, dtype in zip(wide, dtypes, strict=True))
+        by_x, by_weight, by_positions, by_bias = gradients
+        return by_x, by_weight, by_positions, by_bias
     needs_x, needs_weight, needs_positions, needs_bias = needs
     tensors: dict[str, Tensor | None] = {"grad_out": grad_out, "x": x, "weight": weight}
     tensors["grad_x"] = x.new_empty(x.shape) if needs_x else None

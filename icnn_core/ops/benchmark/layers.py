@@ -13,6 +13,7 @@ class Layer:
 
     Attributes:
         size: of the square image, in pixels. dilation, kernel: of both axes; the kernel is odd.
+        full: a shape for every kernel and channel (sharing "none"), not one for every channel.
     """
 
     batch: int
@@ -22,6 +23,7 @@ class Layer:
     dilation: int
     groups: int = 1
     kernel: int = 3
+    full: bool = False
 
     @property
     def padding(self) -> int:
@@ -56,6 +58,12 @@ LAYERS = {
     "depthwise": Layer(1, 384, 384, 41, 1, groups=384, kernel=7),
 }
 """Layers of DeepLab-LargeFOV ResNet-101 at crop 321, a shallow one, and a depthwise one."""
+FULL_LAYERS = {
+    "full 64": Layer(1, 64, 64, 41, 1, full=True),
+    "full 64 ×4": Layer(4, 64, 64, 41, 1, full=True),
+    "full 128": Layer(1, 128, 128, 41, 1, full=True),
+}
+"""Layers of the full version, of such a size that DCLS's temporaries fit into memory."""
 SPREADS = {"near": 0.5, "far": 4.0}
 """Standard deviation of the positions around their slots, in pixels."""
 

@@ -11,8 +11,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from icnn_core.ops.benchmark.layers import Case, Layer
-from icnn_core.ops.benchmark.methods import make_methods
+from icnn_core.ops.benchmark.methods import Method, make_methods
 from icnn_core.ops.benchmark.timing import run_once
+from icnn_core.ops.irregular_conv import explain
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -36,13 +37,22 @@ def print_peak(wanted: str) -> None:
     task = json.loads(wanted)
     layer = Layer(**task["layer"])
     few = replace(layer, batch=1, size=layer.padding + 1)
-    for sizes in (few, layer):
-        (method,) = make_methods(sizes, task["spread"], peers=True, only=[task["method"]])
+    (method,) = make_methods(layer, task["spread"], peers=True, only=[task["method"]])
+    served_by = _find_backend(method, layer) if task["method"] == "automatic" else task["method"]
+    for sizes, name in ((few, served_by), (layer, task["method"])):
+        (method,) = make_methods(sizes, task["spread"], peers=True, only=[name])
         _give_back_free_memory()
         before = _read_status("VmRSS")
         _RESET.write_text("5")  # lets the peak start anew
         run_once(method, backward=True)
         print(_read_status("VmHWM") - before)
+
+
+def _find_backend(method: Method, layer: Layer) -> str:
+    """The back end that serves this operator's method: with few pixels another one might be chosen."""
+    x, weight, positions = method.leaves
+    options = {"padding": layer.padding, "dilation": layer.dilation, "groups": layer.groups}
+    return explain(x, weight, positions, **options).backend
 
 
 def _give_back_free_memory() -> None:

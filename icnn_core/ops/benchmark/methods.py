@@ -19,6 +19,8 @@ from icnn_core.ops.irregular_conv import irregular_conv2d
 
 _BACKENDS = ("fused", "sampled", "dense", "gathered")
 _MOST_KERNEL_BYTES = 1 << 30  # of DCLS's temporary; it makes several of them
+_MOST_TAPS = 32  # of a dense kernel, times the layer's: a convolution takes as many times as long
+_SPREADS_REACHED = 4  # the farthest of some thousand positions, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,11 @@ def make_methods(
     peers: bool = False,
     only: Collection[str] | None = None,
 ) -> list[Method]:
-    """All methods that can serve a layer, with the same tensors; conv2d is the first.
+    """All methods that can serve a layer, with the same tensors; conv2d is the first. `dense` for near positions alone.
 
     Args:
-        peers: also torchvision's deform_conv2d, where groups is 1, and DCLS, where it is installed and its temporary of
-            a kernel's size stays below 1 GiB. Both are slow on a CPU.
+        peers: also torchvision's deform_conv2d, where kernels share shapes and groups is 1, and DCLS, where it is
+            installed and its temporary of a kernel's size stays below 1 GiB. Both are slow on a CPU.
         only: the names of those wanted; all by default.
     """
     generator = torch.Generator().manual_seed(0)
@@ -54,7 +56,8 @@ def make_methods(
     kernel = (layer.kernel, layer.kernel)
     x = random(layer.batch, layer.in_channels, layer.size, layer.size)
     weight = random(layer.out_channels, layer.in_channels // layer.groups, *kernel)
-    noise = torch.randn(layer.in_channels, layer.taps, 2, generator=generator)
+    shapes = tuple(weight.shape[:2]) if layer.full else (layer.in_channels,)
+    noise = torch.randn(*shapes, layer.taps, 2, generator=generator)
     slots = regular_slots(kernel, (layer.dilation, layer.dilation))
     positions = (slots + spread * noise).to(device).requires_grad_()
     tensors = x, weight, positions
@@ -67,11 +70,18 @@ def make_methods(
         )
         leaves = x_last, weight_last
         methods.append(Method("conv2d channels_last", lambda: F.conv2d(*leaves, **call), leaves))
-    methods += [m for m in (_irregular(name, tensors, call) for name in (None, *_BACKENDS)) if m is not None]
+    names = [name for name in (None, *_BACKENDS) if name != "dense" or _is_near(layer, spread)]
+    methods += [m for m in (_irregular(name, tensors, call) for name in names) if m is not None]
     if peers:
-        methods += [_deformable(layer, tensors, slots.to(device))] * (layer.groups == 1)
+        methods += [_deformable(layer, tensors, slots.to(device))] * (layer.groups == 1 and not layer.full)
         methods += _dcls(layer, tensors) if only is None or "DCLS" in only else []
     return [method for method in methods if only is None or method.name in only]
+
+
+def _is_near(layer: Layer, spread: float) -> bool:
+    """Whether a dense kernel over the positions' reach is small enough to be worth a measurement."""
+    side = layer.dilation * (layer.kernel - 1) + 2 + 2 * _SPREADS_REACHED * spread
+    return min(side, 2 * layer.size - 1) ** 2 <= _MOST_TAPS * layer.taps
 
 
 def _irregular(backend: str | None, tensors: tuple[Tensor, ...], call: dict[str, Any]) -> Method | None:
@@ -119,8 +129,10 @@ def _dcls(layer: Layer, tensors: tuple[Tensor, ...]) -> list[Method]:
         version="v1",
     ).to(x.device, x.dtype)
     with torch.no_grad():
-        per_kernel = positions.view(layer.groups, 1, -1, layer.taps, 2)
-        per_kernel = per_kernel.expand(-1, layer.out_channels // layer.groups, -1, -1, -1).flatten(0, 1)
+        per_kernel = positions
+        if not layer.full:
+            per_kernel = positions.view(layer.groups, 1, -1, layer.taps, 2)
+            per_kernel = per_kernel.expand(-1, layer.out_channels // layer.groups, -1, -1, -1).flatten(0, 1)
         module.weight.copy_(weight.flatten(2))
         module.P.copy_(per_kernel.permute(3, 0, 1, 2).flip(0))  # (column, row)
     return [Method("DCLS", lambda: module(x), (x, module.weight, module.P))]

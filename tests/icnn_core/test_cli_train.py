@@ -176,7 +176,7 @@ def test_without_tensorboard_a_run_says_so_once_and_goes_on(icnn, tmp_path, monk
 def test_a_line_an_evaluation_says_how_far_and_how_good(icnn, tmp_path):
     ended = icnn("train", *_SMALL, "--evaluate-every", 1, "--irregular", "fc1", "--out", tmp_path)
     line = next(line for line in ended.out.splitlines() if line.startswith("iteration 1 of 2"))
-    for words in ("loss ", "mean IoU ", "images/s", "moved ", " min left"):
+    for words in ("loss ", "mean IoU ", "images/s", "moved ", " s left"):
         assert words in line
 
 

@@ -62,7 +62,6 @@ def make_app(name: str, text: str) -> typer.Typer:
         name=name,
         help=text,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown" if rich else None,
         context_settings={"help_option_names": ["--help", "-h"]},

@@ -35,7 +35,7 @@ def command(
         str | None, typer.Option(help="The backbone's weights: a file, imagenet, or none.")
     ] = None,
     init: Annotated[Path | None, typer.Option(help="Start from this checkpoint's weights.")] = None,
-    iterations: Annotated[int | None, typer.Option(min=1)] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Steps of the optimiser.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step, over all processes.")] = None,
     accumulate: Annotated[
         int | None, typer.Option(min=1, help="See a batch in so many parts, to save memory.")

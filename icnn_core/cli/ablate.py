@@ -40,6 +40,10 @@ def command(
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first of them.")] = 0,
     from_regular: Annotated[bool, typer.Option("--from-regular", help=_REGULAR)] = False,
     split: Annotated[str, typer.Option("--split", help="Split to measure on: val or test.")] = "val",
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", metavar="NAME|ID,…", help="Take mean IoU over these; by default over all."),
+    ] = None,
     iterations: Annotated[int | None, typer.Option(min=1, help="Steps of the optimiser.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step.")] = None,
     train_images: Annotated[int | None, typer.Option(min=1, help="Use only the first N.")] = None,
@@ -70,6 +74,7 @@ def command(
     options = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
     from icnn_core.cli._training import is_main_process
     from icnn_core.devices import choose_device
+    from icnn_core.evaluation import choose_classes
     from icnn_core.models.factory import load_factory
     from icnn_core.training.ablation import check_rows, default_rows, plan_runs
     from icnn_core.training.config import make_config, parse_setting
@@ -84,8 +89,12 @@ def command(
     names = [name.strip() for name in rows.split(",")] if rows else default_rows(model or common.backbone)
     plan = plan_runs(common, names, range(seed, seed + seeds), out, from_regular=from_regular)
     factory = load_factory(model) if model else None  # named on the command line, nowhere else
-    check_rows(prepare(plan[0].config, factory).model, names)
-    report = _Report(plan, common, preset, split, out)
+    first = prepare(plan[0].config, factory)
+    check_rows(first.model, names)
+    chosen = choose_classes(
+        [c.strip() for c in classes.split(",")] if classes else [], first.train_set.classes
+    )
+    report = _Report(plan, common, preset, split, out, chosen)
     done = _run_all(plan, split, where, lambda c: prepare(c, factory), report, console)
     console.print(report.to_table())
     for note in report.to_notes():
@@ -124,27 +133,38 @@ def _run_all(plan: Sequence[Run], split: str, device: Any, build: Any, report: _
             if found is None:
                 return False
             bar.advance(total)
-            report.add(found[0])
-            console.print(f"{name}: mean IoU {found[0].mean_iou:.1%}")
+            shown = report.add(found[0])
+            console.print(f"{name}: mean IoU {shown.mean_iou:.1%}")
     return True
 
 
 class _Report:
     """The tables so far, written anew after every run."""
 
-    def __init__(self, plan: Sequence[Run], config: TrainConfig, preset: str, split: str, out: Path) -> None:
+    def __init__(
+        self,
+        plan: Sequence[Run],
+        config: TrainConfig,
+        preset: str,
+        split: str,
+        out: Path,
+        classes: Sequence[str] = (),
+    ) -> None:
         self.rows = list(dict.fromkeys(run.row for run in plan))
-        self.config, self.out = config, out
-        self.title = f"{preset}, {config.backbone}, {config.iterations} iterations, measured on {split}"
+        self.config, self.out, self.classes = config, out, classes
+        over = f" over {', '.join(classes)}" if classes else ""
+        self.title = f"{preset}, {config.backbone}, {config.iterations} iterations, measured on {split}{over}"
         self.results: list[RunResult] = []
 
-    def add(self, result: RunResult) -> None:
+    def add(self, result: RunResult) -> RunResult:
+        """Returns it with its mean over the classes asked for."""
         import json
 
         from icnn_core.errors import DataError
         from icnn_core.files import write_text
         from icnn_core.training.ablation_table import to_csv, to_markdown
 
+        result = result.over(self.classes) if self.classes else result
         self.results.append(result)
         texts = {
             "ablation.md": to_markdown(self.summaries(), self.title),
@@ -154,6 +174,7 @@ class _Report:
         }
         for name, text in texts.items():
             write_text(self.out / name, text, DataError)
+        return result
 
     def summaries(self) -> list[RowSummary]:
         from icnn_core.training.ablation_table import summarise

@@ -59,6 +59,11 @@ class RunResult:
     displacement: float | None
     seconds: float
 
+    def over(self, classes: Sequence[str]) -> RunResult:
+        """The same, its mean IoU over those of `classes` that occur; 0 if none does."""
+        values = [self.iou[name] for name in classes if name in self.iou]
+        return replace(self, mean_iou=sum(values) / max(len(values), 1))
+
 
 def finish_run(
     run: Run,

@@ -48,11 +48,22 @@ def test_tables_are_written_and_the_second_call_trains_only_what_is_new(run_main
     assert float(row["low"]) <= float(row["difference"]) <= float(row["high"])
     assert "measured on test" in (tmp_path / "ablation.md").read_text(encoding="utf-8")
 
+    ended = run_main(main, *command, "--classes", "0,rod")
+    some = json.loads(ended.out)
+    assert trained == ["none", "fc1", "none", "fc1"]
+    assert some["title"].endswith("measured on test over background, rod")
+    for run, before in zip(some["runs"], result["runs"], strict=True):
+        assert run["iou"] == before["iou"]
+        assert run["mean_iou"] == (run["iou"]["background"] + run["iou"].get("rod", 0)) / (
+            1 + ("rod" in run["iou"])
+        )
+
 
 def test_errors_come_before_training_and_in_one_line(run_main, tmp_path):
     for options, part in (
-        (("shapes", "--rows", "none,layer9"), "'layer9'"),
+        (("shapes", *SMALL, "--rows", "none,layer9"), "'layer9'"),
         (("shapes", "--rows", "fc1"), "Add none"),
+        (("shapes", *SMALL, "--classes", "backgroud"), "background"),
         (("shapes", "--rows", "none,continued"), "--from-regular"),
         (("nothing",), "needs a preset"),
         (("camvid", "--root", tmp_path / "absent"), "camvid"),

@@ -90,7 +90,7 @@ def find_out(asked: Asked) -> Findings:
 
 def _look(asked: Asked, irregular: Checkpoint) -> tuple[list[Seen], str]:
     """What pixels look at; or why none were looked at, in words."""
-    from icnn_viz.cli._inputs import load_factory
+    from icnn_core.models.factory import load_factory
     from icnn_viz.displays.looks import look_at
     from icnn_viz.gradients import Target, load_pair
     from icnn_viz.report import Seen

@@ -1,9 +1,9 @@
-"""What a user names on the command line, read: pixels, classes, images, labels, networks of their own."""
+"""What a user names on the command line, read: pixels, classes, images, labels."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,52 +108,6 @@ def read_labels(path: Path, shape: tuple[int, int], max_size: int) -> np.ndarray
             fix="Give the labels of this image.",
         )
     return labels.astype(np.int64)
-
-
-def load_factory(text: str) -> Callable[[], Any]:
-    """The function "package.module:function", imported because the user names it here, from the working folder too.
-
-    Raises:
-        NameNotFoundError: there is no such module or function.
-        ArgumentError: it is not written so, cannot be called, or its module fails on import.
-    """
-    import importlib
-    import sys
-
-    module_name, _, name = text.partition(":")
-    if not module_name or not name:
-        raise ArgumentError(
-            "--model",
-            needed="package.module:function",
-            got=repr(text),
-            fix="E.g. --model mynets.unet:make_unet.",
-        )
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise NameNotFoundError(
-            "--model",
-            needed="a module that can be imported from here",
-            got=str(error),
-            fix="Install it, or run this in the folder that holds it.",
-        ) from error
-    except Exception as error:  # the user's own module may fail in any way
-        raise ArgumentError(
-            "--model",
-            needed="a module that can be imported",
-            got=f"{type(error).__name__}: {error}",
-            fix=f"Try: python -c 'import {module_name}'.",
-        ) from error
-    if not callable(getattr(module, name, None)):
-        raise NameNotFoundError(
-            "--model",
-            needed=f"a function in {module_name}",
-            got=repr(name),
-            fix=nearest_names(name, [n for n, value in vars(module).items() if callable(value)]),
-        )
-    return getattr(module, name)
 
 
 def _opened(path: Path, who: str, max_size: int) -> Any:

@@ -123,7 +123,7 @@ def command(
     seen = parse_size(size) if size else None
 
     from icnn_core.cli.app import make_console
-    from icnn_viz.cli._inputs import load_factory
+    from icnn_core.models.factory import load_factory
     from icnn_viz.cli._networks import load_pair
     from icnn_viz.data import builtin_path
     from icnn_viz.explorer.session import Session

@@ -196,7 +196,8 @@ def command(
         raise typer.BadParameter("shows the image, which --no-photo forbids.", param_hint="--overlay")
 
     from icnn_core.cli.app import make_console, print_json
-    from icnn_viz.cli._inputs import check_pixel, find_class, load_factory, read_image, read_labels
+    from icnn_core.models.factory import load_factory
+    from icnn_viz.cli._inputs import check_pixel, find_class, read_image, read_labels
     from icnn_viz.cli._looks import to_json, to_measure_table, write_looks
     from icnn_viz.cli._survey import look_over
     from icnn_viz.cli._views import choose_to_open

@@ -13,6 +13,7 @@ from torch import nn
 from icnn_core.checkpoint import Checkpoint, build_model, read_checkpoint
 from icnn_core.devices import choose_device
 from icnn_core.errors import CheckpointError
+from icnn_core.models.factory import build_with
 from icnn_viz.gradients.controls import randomised, snapped
 from icnn_viz.gradients.model import IMAGENET_MEAN, IMAGENET_STD
 from icnn_viz.gradients.pixel import pixel_gradients
@@ -130,7 +131,8 @@ def _build(
             got=f"NaN or infinite ones in {checkpoint.non_finite_layers[0]}",
             fix="Train again with a lower position_lr.",
         )
-    model = build_model(checkpoint, factory).to(place)
+    count = len(checkpoint.classes or classes) or None
+    model = build_model(checkpoint, (lambda: build_with(factory, count)) if factory else None).to(place)
     trained = checkpoint.dataset.get("size")
     seen = size or (None if trained is None else (int(trained[0]), int(trained[1])))
     return Network(label, model, seen, checkpoint.classes or classes)

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -158,10 +158,12 @@ def test_results_of_other_settings_or_broken_ones_are_refused(tmp_path):
 
 
 def test_rows_start_from_the_trained_regular_network(tmp_path):
-    none, continued, row = plan(tmp_path, from_regular=True, lr=1e-9, position_lr=0.0, shift=0.0)
+    none, *others = plan(tmp_path, from_regular=True)
     finish_run(none, ["val"])
-    for run in (continued, row):
-        finish_run(run, ["val"])
-        trained, started = (read_checkpoint(r.folder / "last.pt").state for r in (none, run))
-        name = "backbone.layer4.conv1.weight"
-        assert (trained[name] - started[name]).abs().max() < 1e-6
+    name = "backbone.layer4.conv1.weight"
+    trained = read_checkpoint(none.folder / "last.pt").state[name]
+    assert (trained - prepare(none.config).model.state_dict()[name]).abs().max() > 1e-4
+    for run in others:
+        finish_run(replace(run, config=replace(run.config, lr=1e-9, position_lr=0.0)), ["val"])
+        started = read_checkpoint(run.folder / "last.pt").state[name]
+        assert (trained - started).abs().max() < 1e-6

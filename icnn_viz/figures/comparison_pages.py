@@ -80,10 +80,11 @@ def draw_comparison_interactive(
         for trace in _to_traces(number, parts, gradients[0].image, look):
             figure.add_trace(trace, row=row, col=column)
     axis = {"gridcolor": look.grid, "zeroline": False, "showgrid": False, "constrain": "domain"}
-    figure.update_xaxes(
-        axis | {"range": [-0.5, width - 0.5], "matches": "x", "title": {"text": "x (pixels)"}}
-    )
-    figure.update_yaxes(axis | {"range": [height - 0.5, -0.5], "title": {"text": "y (pixels)"}})
+    figure.update_xaxes(axis | {"range": [-0.5, width - 0.5], "matches": "x"})
+    figure.update_yaxes(axis | {"range": [height - 0.5, -0.5]})
+    figure.update_xaxes(title_text="x (pixels)", title_standoff=4, row=rows)
+    figure.update_yaxes(title_text="y (pixels)", title_standoff=4, col=1)
+    figure.update_annotations(font_size=13)
     for number in range(panels):  # each panel's pixels are square, and all zoom together
         suffix = str(number + 1) if number else ""
         figure.layout[f"yaxis{suffix}"].update(scaleanchor=f"x{suffix}", matches="y" if number else None)

@@ -76,7 +76,7 @@ def find_out(asked: Asked) -> Findings:
     return Findings(
         checkpoints=checkpoints,
         display=display,
-        tables=make_tables(display.clouds, display.fits),
+        tables=make_tables(display.clouds, display.fits, asked.seed),
         looks=looks,
         no_looks=no_looks,
         run=run,

@@ -19,7 +19,7 @@ LIMIT = 15_000_000
 LAYER_VIEWS = ("cloud", "3d", "qq", "field")
 _ENOUGH = 32_000  # bytes with which a picture of a layer is still clear
 _MOST = 160_000
-_QUALITIES = (88, 78, 66, 54)
+_QUALITIES = (85, 68, 52)
 _CSS_PER_MM = 5.0  # on the screen; 7 pt text becomes 12 px
 
 
@@ -114,7 +114,7 @@ def _to_webp(image: Image.Image, most: int) -> bytes:
     while True:
         for quality in _QUALITIES:
             buffer = BytesIO()
-            image.save(buffer, "WEBP", quality=quality, method=3)
+            image.save(buffer, "WEBP", quality=quality, method=2)
             if buffer.tell() <= most or min(image.size) < 64:
                 return buffer.getvalue()
         image = image.resize((image.width * 4 // 5, image.height * 4 // 5))

@@ -29,14 +29,15 @@ def test_every_method_is_timed_in_both_passes():
 
 
 @pytest.mark.parametrize(
-    "layer", [SMALL, Layer(2, 6, 6, 8, 1, groups=6, kernel=5)], ids=["dense", "depthwise"]
+    "layer",
+    [SMALL, Layer(2, 6, 6, 8, 1, groups=6, kernel=5), Layer(2, 4, 3, 9, 1, full=True)],
+    ids=["dense", "depthwise", "full"],
 )
 def test_all_methods_compute_the_same(layer):
     """The peers too, so that like is timed with like; conv2d alone knows no positions."""
     methods = {m.name: m for m in benchmark.make_methods(layer, 0.5, dtype=torch.float64, peers=True)}
-    assert NATIVE | {"conv2d"} <= set(methods)
-    if layer.groups == 1:
-        assert "deform_conv2d" in methods
+    assert NATIVE - ({"sampled"} if layer.full else set()) | {"conv2d"} <= set(methods)
+    assert ("deform_conv2d" in methods) == (layer.groups == 1 and not layer.full)
     expected = methods["gathered"].run()
     for name in set(methods) - {"conv2d"}:
         # DCLS normalises its weights with a small constant
@@ -57,6 +58,46 @@ def test_peak_memory_tells_who_keeps_the_column():
     column = 48 * 9 * 96 * 96 * 4
     kept, not_kept = (benchmark.measure_peak(case, method) for method in ("gathered", "sampled"))
     assert kept > column > not_kept > 0
+
+
+def test_far_dense_kernels_are_not_timed():
+    names = [[m.name for m in benchmark.make_methods(benchmark.LAYERS["shallow"], s)] for s in (0.5, 4.0)]
+    assert "dense" in names[0]
+    assert "dense" not in names[1]
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_roofline_is_the_larger_of_products_and_moving(groups, monkeypatch):
+    from icnn_core.ops.benchmark import roofline
+
+    monkeypatch.setattr(roofline, "_COPIED_BYTES", 1 << 16)
+    case = Case(Layer(2, 4, 4, 9, 2, groups=groups), 0.5, "small")
+    forward, both = benchmark.measure_roofline(case, rounds=2)
+    assert forward.operations * 3 == both.operations == 3 * 2 * 2 * 4 * 4 // groups * 9 * 81
+    assert forward.sampling == 9 * 2 * 4 * 9 * 81
+    inputs, out = 2 * 4 * 81 + 4 * 4 // groups * 9 + 4 * 9 * 2, 2 * 4 * 81
+    assert forward.bytes == 4 * (inputs + out)
+    assert both.bytes == 4 * (3 * inputs + 2 * out)
+    for row in (forward, both):
+        assert row.distance == pytest.approx(row.seconds / max(row.product, row.moving))
+
+
+def test_first_call_in_a_process_of_its_own(monkeypatch):
+    """What it costs above a convolution; the full version, which compiles nothing."""
+    from icnn_core.ops.benchmark import first_call
+
+    seconds = iter([(9.0, 9.0), (2.0, 1.0), (7.0, 5.0), (2.5, 1.25)])
+    started = []
+
+    def start(case, method, folder):
+        started.append((method, folder))
+        return next(seconds)
+
+    monkeypatch.setattr(first_call, "_start", start)
+    found = benchmark.measure_first_call(Case(SMALL, 0.5, "small"))
+    assert found == benchmark.FirstCall("small", 5.0, 0.5, 4.0, 0.25)
+    assert [method for method, _ in started] == ["conv2d", "conv2d", "automatic", "automatic"]
+    assert len({folder for _, folder in started}) == 1
 
 
 def test_scaled_cases_differ_in_one_number():

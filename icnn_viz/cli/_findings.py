@@ -187,7 +187,10 @@ def _find_run(checkpoint: Path, clouds: Sequence[PositionCloud]) -> tuple[Run | 
     try:
         steps, snapshots = read_snapshots(folder)
     except IcnnError as error:
-        return None, f"The snapshots beside the checkpoint cannot be used: {error}"
+        return (
+            None,
+            f"The snapshots beside the checkpoint cannot be used: {str(error).replace(f'{folder}/', '')}",
+        )
     names = {cloud.layer: cloud.positions.shape for cloud in clouds}
     chosen = [
         [cloud for cloud in one if names.get(cloud.layer) == cloud.positions.shape] for one in snapshots

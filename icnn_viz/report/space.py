@@ -30,7 +30,7 @@ def to_space(clouds: Sequence[PositionCloud]) -> dict[str, Any]:
         scenes[theme] = [view["scene"] for _, _, view in views]
         # The page has its own menu and headings; plotly would cut a long title off.
         layouts[theme] = {k: v for k, v in layout.items() if k not in ("updatemenus", "title", "scene")}
-        layouts[theme]["margin"] = layout["margin"] | {"t": 10}
+        layouts[theme]["margin"] = layout["margin"] | {"t": 36}  # for the buttons
     layers = [
         {"traces": own, "note": note, "light": light, "dark": dark}
         for (own, note, _), light, dark in zip(_list_views(figures["light"]), *scenes.values(), strict=True)

@@ -18,7 +18,6 @@ from icnn_viz.heatmaps import REDUCTIONS
 
 if TYPE_CHECKING:
     import ipywidgets
-    import plotly.graph_objects as go
     from torch import nn
 
 INSTALL = 'To click in the picture: pip install "icnn[notebook]", then restart the notebook.'
@@ -87,7 +86,7 @@ class HeatmapExplorer:
         middle = (self.image.shape[0] // 2, self.image.shape[1] // 2)
         self.choice = Choice(pixel or middle, class_id, method, reduction)
         self.display = self._look(self.choice)
-        self.figure: go.FigureWidget | None = None
+        self.figure: Any = None
         self.widget: ipywidgets.VBox | None = None
         self._menus: dict[str, ipywidgets.Dropdown] = {}
         if have_widgets():

@@ -167,7 +167,7 @@ class HeatmapDisplay:
         if view == "grid":
             columns = [each.gradients for each in self.looks], [each.heatmaps for each in self.looks]
             return draw_grid(*columns, theme=theme, **options)
-        shown = {"label": look.label, "theme": theme} | options
+        shown: dict[str, Any] = {"label": look.label, "theme": theme} | options
         if view == "sampling":
             if not look.densities:
                 raise _refuse("traces of where the networks sample", "none", "Compute with sampling=True.")
@@ -194,7 +194,7 @@ class HeatmapDisplay:
         wide["rank"] = wide["measure"].map(SHOWN.index)
         wide["unit"] = wide["measure"].map(lambda name: MEASURES[name][1])
         wide = wide.sort_values(["x", "y", "rank"], ignore_index=True).rename_axis(columns=None)
-        return wide[["x", "y", "class", "measure", *models, "unit"]]
+        return wide.reindex(columns=["x", "y", "class", "measure", *models, "unit"])
 
     def __repr__(self) -> str:
         places = ", ".join("({}, {})".format(*look.gradients[0].pixel) for look in self.looks[:6])
@@ -223,10 +223,10 @@ def _listed(pixels: Pixels) -> Sequence[tuple[int, int] | Target]:
     """Several pixels, also where one was given."""
     if isinstance(pixels, Target):
         return [pixels]
-    pixels = list(pixels)
-    if len(pixels) == 2 and all(not isinstance(value, Target) and _is_number(value) for value in pixels):
-        return [(int(pixels[0]), int(pixels[1]))]  # type: ignore[arg-type]
-    return pixels  # type: ignore[return-value]
+    given: list[Any] = list(pixels)
+    if len(given) == 2 and all(_is_number(value) for value in given):
+        return [(int(given[0]), int(given[1]))]
+    return given
 
 
 def _is_number(value: object) -> bool:

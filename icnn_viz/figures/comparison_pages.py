@@ -68,7 +68,7 @@ def draw_comparison_interactive(
     height, width = parts.maps[0].shape
     tall = rows * _WIDTH * height / width
     whole = tall + _TOP + _BELOW + (rows - 1) * _GAP
-    figure = make_subplots(
+    figure: Any = make_subplots(
         rows,
         columns,
         subplot_titles=parts.names,
@@ -128,8 +128,8 @@ def to_parts(
     return PageParts([*maps, difference], (tops[0], tops[1]), heatmaps[0].pixel, title, names, bars)
 
 
-def update_page(figure: go.Figure, parts: PageParts) -> None:
-    """Put another look into a page made by `draw_comparison_interactive` of the same image and networks."""
+def update_page(figure: Any, parts: PageParts) -> None:
+    """Put another look into a page (a plotly Figure or FigureWidget) of the same image and networks."""
     maps = [trace for trace in figure.data if trace.type == "heatmap" and trace.name != "click"]
     y, x = parts.pixel
     with figure.batch_update():

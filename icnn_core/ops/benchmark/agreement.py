@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,7 +79,7 @@ def _differentiate(call: Call, backend: str) -> Values:
     """The output and the gradient of every input."""
     leaves = _leaves(call)
     arguments = leaves["x"], leaves["weight"], leaves["positions"], leaves.get("bias")
-    options = call.options | {"sigma": leaves.get("sigma")}
+    options: dict[str, Any] = call.options | {"sigma": leaves.get("sigma")}
     out = irregular_conv2d(*arguments, **options, backend=backend)
     gradients = torch.autograd.grad(out, list(leaves.values()), call.grad_out)
     return {"out": out.detach(), **dict(zip(leaves, gradients, strict=True))}
@@ -97,11 +98,12 @@ def _specify(call: Call) -> tuple[Values, Values]:
     expected = _run_reference(call, precise)
     absolute = {name: tensor.abs() for name, tensor in precise.items()}
     if call.sigma is None:
-        # Half-way between its four neighbours a position reads their mean.
-        halfway = {"positions": floor.double().nan_to_num(0.0) + 0.5 - centre}
-        total = _run_reference(call, absolute | halfway, absolute=True)
-        total = {name: 4 * tensor for name, tensor in total.items()}
-        steep = 1.0
+        # Half-way between its four neighbours a position reads their mean; with weights four times as large, their sum.
+        halfway = floor.double().nan_to_num(0.0) + 0.5 - centre
+        at = {"positions": halfway, "weight": 4 * absolute["weight"]}
+        total = _run_reference(call, absolute | at, absolute=True)
+        total["weight"] = 4 * total["weight"]
+        narrow, steep = 1.0, 1.0
     else:
         at = {"positions": precise["positions"].nan_to_num(0.0, 0.0, 0.0)}
         total = _run_reference(call, absolute | at, absolute=True)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from icnn_core.ops.benchmark.layers import Case, Layer
 from icnn_core.ops.benchmark.methods import Method, make_methods
@@ -51,7 +52,7 @@ def print_peak(wanted: str) -> None:
 def _find_backend(method: Method, layer: Layer) -> str:
     """The back end that serves this operator's method: with few pixels another one might be chosen."""
     x, weight, positions = method.leaves
-    options = {"padding": layer.padding, "dilation": layer.dilation, "groups": layer.groups}
+    options: dict[str, Any] = {"padding": layer.padding, "dilation": layer.dilation, "groups": layer.groups}
     return explain(x, weight, positions, **options).backend
 
 

@@ -78,7 +78,8 @@ def to_patterns() -> dict[str, np.ndarray]:
 
 def _to_stroke(points: np.ndarray) -> np.ndarray:
     """How much of each pixel a line one pixel wide along `points` (y, x) covers."""
-    grid = np.stack(np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1], -1)[:, :, None].astype(float)
+    across = np.arange(-REACH, REACH + 1.0)
+    grid = np.stack(np.meshgrid(across, across, indexing="ij"), -1)[:, :, None]
     starts, spans = points[:-1], np.diff(points, axis=0)
     share = ((grid - starts) * spans).sum(-1) / (spans**2).sum(-1)
     nearest = starts + np.clip(share, 0, 1)[..., None] * spans
@@ -222,7 +223,10 @@ def fit_all(noise: str, name: str, pattern: np.ndarray, steps: int, restarts: in
 
 
 def _to_taps(whole: np.ndarray, places: np.ndarray) -> list[tuple[float, float, float]]:
-    return [(p // WINDOW - REACH, p % WINDOW - REACH, whole[p]) for p in np.unique(places)]
+    return [
+        (float(p // WINDOW - REACH), float(p % WINDOW - REACH), float(whole[p]))
+        for p in np.unique(places).tolist()
+    ]
 
 
 def main() -> None:

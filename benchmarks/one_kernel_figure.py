@@ -45,7 +45,7 @@ def draw(patterns: Mapping[str, np.ndarray], fits: Sequence[Fitted], theme: str 
         limit = max(abs(w) for fit in fits if fit.noise == "white" for *_, w in fit.taps)
         limit = min(limit, 2 * max(float(np.abs(p).max()) for p in patterns.values()))
         for row, (name, pattern) in zip(axes, patterns.items(), strict=True):
-            shown = _draw_pattern(row[0], pattern, limit, look)
+            _draw_pattern(row[0], pattern, limit, look)
             row[0].set_ylabel(name)
             for ax, kernel in zip(row[1:], kernels, strict=True):
                 some = {f.noise: f for f in fits if (f.pattern, f.kernel) == (name, kernel)}
@@ -56,7 +56,9 @@ def draw(patterns: Mapping[str, np.ndarray], fits: Sequence[Fitted], theme: str 
             axes[-1], ["pattern", *(k.replace(" 3×3, ", "\n3×3, ") for k in kernels)], strict=True
         ):
             ax.set_xlabel(title)
-        bar = figure.colorbar(shown, ax=axes, location="right", shrink=0.5, aspect=30, extend="both")
+        bar = figure.colorbar(
+            axes[0, 0].images[0], ax=axes, location="right", shrink=0.5, aspect=30, extend="both"
+        )
         bar.set_label("weight")
         figure.suptitle(
             "What a kernel misses of the pattern's answer, in % of its mean square: ■ white, ● natural images",
@@ -65,17 +67,16 @@ def draw(patterns: Mapping[str, np.ndarray], fits: Sequence[Fitted], theme: str 
     return figure
 
 
-def _draw_pattern(ax: Axes, pattern: np.ndarray, limit: float, look: Look, *, faint: bool = False):
+def _draw_pattern(ax: Axes, pattern: np.ndarray, limit: float, look: Look, *, faint: bool = False) -> None:
     reach = pattern.shape[0] / 2
     extent = (-reach, reach, reach, -reach)
-    shown = ax.imshow(
+    ax.imshow(
         pattern, cmap=look.diverging, vmin=-limit, vmax=limit, extent=extent, alpha=0.35 if faint else 1.0
     )
     ax.set(xticks=[], yticks=[], xlim=(-SHOWN, SHOWN), ylim=(SHOWN, -SHOWN))
     for spine in ax.spines.values():
         spine.set_visible(True)
         spine.set_color(look.grid)
-    return shown
 
 
 def _draw_taps(ax: Axes, taps: Sequence[tuple[float, float, float]], limit: float, look: Look) -> None:

@@ -1,0 +1,98 @@
+"""`icnn-viz explore`: what it starts, writes and refuses."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from icnn_viz.cli import main
+from icnn_viz.cli.explore import make_shelf, read_shapes
+from icnn_viz.data import builtin_path
+
+Run = Callable[..., Any]
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_without_dash_it_says_in_one_line_what_to_install(
+    run_main: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "dash" else find(name, *rest)
+    )
+    ended = run_main(main, "explore", "--no-browser")
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+    assert 'pip install "icnn[explore]"' in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--export", "page.txt"), ".html"),
+        (("--size", "big"), "HEIGHTxWIDTH"),
+        (("--model", "a:b"), "checkpoint"),
+        (("--port", "70000"), "65535"),
+    ],
+)
+def test_wrong_usage_ends_with_2(run_main: Run, arguments: tuple[str, ...], words: str) -> None:
+    ended = run_main(main, "explore", *arguments)
+    assert ended.code == 2
+    assert words in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--image", "nowhere.png"), "nothing there"),
+        (("--data", "shape"), "shapes"),
+        (("nowhere.pt",), "nothing there"),
+        (("--snapshots", "nowhere"), "nowhere"),
+    ],
+)
+def test_what_cannot_be_used_ends_with_1_before_a_server_starts(
+    run_main: Run, arguments: tuple[str, ...], words: str
+) -> None:
+    ended = run_main(main, "explore", *arguments, "--no-browser", "--device", "cpu")
+    assert ended.code == 1
+    assert words in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_images_named_come_first_then_the_data_set(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (9, 14, 3), np.uint8)
+    Image.fromarray(drawn).save(tmp_path / "street.png")
+    shelf = make_shelf([tmp_path / "street.png"], "shapes", None, "test", 2048)
+    names = list(shelf.names().values())
+    assert names[:2] == ["street.png", "shapes test 0"]
+    np.testing.assert_array_equal(shelf.get("0").image, drawn)
+    labelled = shelf.get("1")
+    assert labelled.labels is not None
+    assert labelled.labels.shape == labelled.image.shape[:2]
+    assert list(make_shelf([], None, None, "test", 2048).names().values()) == ["sample"]
+
+
+def test_snapshots_lie_beside_the_checkpoint() -> None:
+    clouds, read_run = read_shapes(builtin_path("shapes-irregular.safetensors"), None)
+    assert len(clouds) > 1
+    assert read_run is None
+    assert read_shapes(builtin_path("shapes-regular.safetensors"), None) == ([], None)
+
+
+def test_a_page_is_exported_and_described(
+    run_main: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from icnn_viz.explorer import export
+
+    monkeypatch.setattr(export, "write_page", functools.partial(export.write_page, most_pixels=2))
+    ended = run_main(main, "explore", "--export", tmp_path / "page.html", "--device", "cpu")
+    assert ended.code == 0, ended.err
+    assert "heatmaps of 2 × 1 pixels, one every 80.0 × 120.0 pixels of the image, at full size" in ended.out
+    assert (tmp_path / "page.html").stat().st_size < 300_000

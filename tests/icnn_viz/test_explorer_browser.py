@@ -1,0 +1,244 @@
+"""The explorer in a real browser: clicks, keys, themes, the address bar, dropped-in files, brushes."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from icnn_viz.explorer.session import Question, Session
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+from playwright.sync_api import Browser, Page, expect
+
+SIZE = {"width": 1280, "height": 800}
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture(scope="module")
+def session(make_session: Callable[..., Session], make_cloud: Callable[..., Any]) -> Session:
+    states = [
+        [make_cloud("first", channels=12, spread=n / 9), make_cloud("last", channels=8, spread=n / 9)]
+        for n in (1, 2, 3)
+    ]
+    made = make_session(read_run=lambda: ([0, 50, 90], states))
+    made.clouds[:] = states[-1]
+    return made
+
+
+@pytest.fixture(scope="module")
+def address(session: Session) -> Iterator[str]:
+    from icnn_viz.explorer.server import bind, make_app
+
+    session.answer(
+        Question("0", (9, 20))
+    )  # what it imports, and how long that takes, is not the pages' matter
+    server = bind(make_app(session), "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh page, which fails the test if anything goes wrong inside it."""
+    context = browser.new_context(viewport=SIZE, accept_downloads=True)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    yield page
+    context.close()
+    assert not wrong
+
+
+def open_heatmaps(page: Page, address: str, query: str = "") -> None:
+    page.goto(address + "/" + query)
+    settle(page)
+
+
+def settle(page: Page) -> None:
+    expect(page.locator("#status.done")).to_be_visible()
+    wait_until(page, drawn("heat"))
+
+
+def drawn(graph: str) -> str:
+    """Whether plotly has drawn a figure."""
+    return f"!!document.querySelector('#{graph} .js-plotly-plot .nsewdrag')"
+
+
+def wait_until(page: Page, expression: str) -> None:
+    """Ask again and again: Playwright's own waiting needs `eval`, which the pages' policy forbids."""
+    for _ in range(300):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(f"still not so: {expression}")
+
+
+def expect_cross(page: Page, x: int, y: int) -> None:
+    """The figure's cross stands, or will soon, on pixel x, y."""
+    wait_until(
+        page,
+        "(() => { const d = document.querySelector('#heat .js-plotly-plot').data;"
+        f" const c = d.filter(t => t.type === 'scatter')[0]; return c.x[0] === {x} && c.y[0] === {y}; }})()",
+    )
+
+
+def click_on(page: Page, panel: int, x: float, y: float) -> None:
+    """Click on pixel x, y of a panel of the figure."""
+    place = page.evaluate(
+        """([panel, x, y]) => {
+            const graph = document.querySelector('#heat .js-plotly-plot'), layout = graph._fullLayout;
+            const [xa, ya] = [layout['xaxis' + panel], layout['yaxis' + panel]];
+            const box = graph.getBoundingClientRect();
+            return [box.left + xa._offset + xa.l2p(x), box.top + ya._offset + ya.l2p(y)];
+        }""",
+        ["" if panel == 1 else panel, x, y],
+    )
+    page.mouse.click(*place)
+
+
+@pytest.mark.parametrize("panel", [1, 2, 3, 4])
+def test_a_click_on_any_panel_chooses_its_pixel(page: Page, address: str, panel: int) -> None:
+    open_heatmaps(page, address)
+    click_on(page, panel, 30, 5)
+    expect(page.locator("#words")).to_contain_text("x = 30, y = 5")
+    expect_cross(page, 30, 5)
+    assert page.locator("#x").input_value() == "30"
+    expect(page).to_have_url(re.compile("x=30&y=5"))
+    expect(page.locator("#measures table")).to_contain_text("Gini index")
+
+
+def test_the_latest_click_wins(page: Page, address: str, session: Session) -> None:
+    open_heatmaps(page, address)
+    network: Any = session.networks[0]
+    network.delay = 1.2
+    click_on(page, 2, 3, 4)
+    expect(page.locator("#status.busy")).to_be_visible()
+    page.wait_for_timeout(300)
+    network.delay = 0.0
+    click_on(page, 2, 33, 20)
+    expect(page.locator("#words")).to_contain_text("x = 33, y = 20")
+    page.wait_for_timeout(1500)  # the first answer is long there
+    expect_cross(page, 33, 20)
+    expect(page.locator("#words")).to_contain_text("x = 33, y = 20")
+    expect(page.locator("#status")).not_to_have_class(re.compile("busy"))
+
+
+def test_a_late_answer_is_thrown_away_even_if_the_server_sends_it(page: Page, address: str) -> None:
+    open_heatmaps(page, address)
+    shown = page.evaluate(
+        "() => window.dash_clientside.explorer.show({number: -1, figure: {data: []}}, 100)"
+        ".every(part => part === window.dash_clientside.no_update)"
+    )
+    assert shown
+
+
+def test_keys_move_the_pixel_and_stop_at_the_border(page: Page, address: str) -> None:
+    open_heatmaps(page, address, "?x=30&y=2")
+    page.locator("#panel").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#words")).to_contain_text("x = 31, y = 1")
+    page.keyboard.press("Shift+ArrowRight")
+    expect(page.locator("#words")).to_contain_text("x = 36, y = 1")
+    page.locator("#x").fill("4")
+    page.locator("#x").press("ArrowUp")  # in a field, arrows are the field's
+    expect(page.locator("#words")).to_contain_text("x = 5, y = 1")
+
+
+def test_a_shared_address_shows_the_same_view(page: Page, address: str) -> None:
+    query = "?image=1&x=7&y=21&method=guided&class=2&smooth=1.5&opacity=60"
+    open_heatmaps(page, address, query)
+    expect(page.locator("#words")).to_contain_text("“bar”")
+    expect(page.locator("#words")).to_contain_text("smoothed")
+    expect(page).to_have_url(address + "/" + query)
+    expect_cross(page, 7, 21)
+    opacity = (
+        "() => document.querySelector('#heat .js-plotly-plot').data.find(t => t.type === 'heatmap').opacity"
+    )
+    wait_until(page, f"({opacity})() === 0.6")
+
+
+def test_pages_keep_their_views_when_one_goes_away_and_comes_back(page: Page, address: str) -> None:
+    open_heatmaps(page, address, "?x=7&y=21")
+    page.get_by_role("link", name="Kernels").click()
+    expect(page.locator("#plane .js-plotly-plot")).to_be_visible()
+    page.get_by_role("link", name="Heatmaps").click()
+    settle(page)
+    expect_cross(page, 7, 21)
+    page.go_back()
+    expect(page.locator("#plane .js-plotly-plot")).to_be_visible()
+
+
+def test_figures_follow_the_theme(page: Page, address: str) -> None:
+    page.emulate_media(color_scheme="dark")
+    open_heatmaps(page, address)
+    ground = "() => document.querySelector('#heat .js-plotly-plot').layout.paper_bgcolor"
+    wait_until(page, f"({ground})() === '#14161a'")
+    page.get_by_role("button", name="Light theme").click()
+    wait_until(page, f"({ground})() === '#ffffff'")
+    page.reload()
+    settle(page)
+    wait_until(page, f"({ground})() === '#ffffff'")
+
+
+def upload(page: Page, name: str, data: bytes) -> None:
+    page.locator("#upload input[type=file]").set_input_files(
+        {"name": name, "mimeType": "image/png", "buffer": data}
+    )
+
+
+def test_an_image_is_dropped_in_and_bad_ones_refused(page: Page, address: str) -> None:
+    open_heatmaps(page, address)
+    note = page.locator("#upload-note")
+    upload(page, "text.png", b"this is no image")
+    expect(note).to_contain_text("needs an image file")
+    upload(page, "huge.png", b"\x00" * (13 * 2**20))
+    expect(note).to_contain_text("more than 12 MiB")
+    buffer = BytesIO()
+    Image.fromarray(np.full((30, 50, 3), 90, np.uint8)).save(buffer, "PNG")
+    upload(page, "<b>mine</b>.png", buffer.getvalue())
+    expect(page.locator("#words")).to_contain_text("x = 18, y = 12")
+    expect(page).to_have_url(re.compile("image=u"))
+    expect(page.locator("#y")).to_have_attribute("max", "29")
+    expect(page.locator("#image")).to_contain_text("<b>mine</b>.png")
+
+
+def test_what_is_seen_is_saved(page: Page, address: str) -> None:
+    open_heatmaps(page, address, "?x=7&y=21")
+    for button, name in (("measures-csv", "icnn-measures-x7-y21.csv"), ("maps-csv", "icnn-maps-x7-y21.csv")):
+        with page.expect_download() as saved:
+            page.locator(f"#{button}").click()
+        assert saved.value.suggested_filename == name
+        assert Path(saved.value.path()).read_text().count("\n") > 10
+    with page.expect_download() as saved:
+        page.locator("#heat-png").click()
+    assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_cloud_in_space_is_drawn(page: Page, address: str) -> None:
+    page.goto(address + "/kernels?layer=0")
+    expect(page.locator("#space canvas").first).to_be_visible()
+    page.wait_for_timeout(800)
+    picture = np.array(Image.open(BytesIO(page.locator("#space").screenshot())).convert("RGB")).astype(int)
+    vivid = picture.max(-1) - picture.min(-1) > 60
+    assert vivid.sum() > 100
+
+
+def test_the_run_is_played(page: Page, address: str) -> None:
+    page.goto(address + "/trajectories")
+    expect(page.locator("#run .js-plotly-plot")).to_contain_text("iteration")
+    expect(page.locator("#run .js-plotly-plot")).to_contain_text("last")

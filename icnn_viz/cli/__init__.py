@@ -1,4 +1,4 @@
-"""The console script `icnn-viz`: kernels, heatmap, ablation, report, explore, demo. One module per command with a `command`."""
+"""The console script `icnn-viz`: kernels, heatmap, ablation, report, explore, demo. One module per command."""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ MakeGradient = Callable[..., PixelGradient]
 
 def test_a_cloud_says_its_layer_kernel_and_how_far_it_moved(make_cloud: MakeCloud) -> None:
     cloud = make_cloud("net.head", kernel_size=(3, 2), dilation=(2, 3), channels=5)
-    moved = replace(cloud, positions=np.broadcast_to(cloud.slots + np.array([3.0, 4.0]), cloud.positions.shape).copy())
+    moved = replace(
+        cloud, positions=np.broadcast_to(cloud.slots + np.array([3.0, 4.0]), cloud.positions.shape).copy()
+    )
     assert repr(moved) == (
         "PositionCloud(layer: net.head, kernel: 3×2, dilation 2×3, shapes: 5 (one per input channel), "
         "moved: 5.000 px on average, 5.000 px at most)"

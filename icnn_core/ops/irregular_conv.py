@@ -31,7 +31,7 @@ def irregular_conv2d(
 ) -> Tensor:
     """Convolve with weights at learnt, fractional positions.
 
-    out[n,o,i,j] = bias[o] + Σ_c Σ_k weight[o,c,k] · x̃[n,c](stride·(i,j) - padding + centre + positions[…,k]), with
+    `out[n,o,i,j] = bias[o] + Σ_c Σ_k weight[o,c,k] · x̃[n,c](stride·(i,j) - padding + centre + positions[…,k])`, with
     x̃ the bilinear interpolation of the image, 0 outside it, and centre = dilation·(kernel size - 1)/2. Source:
     arXiv 1706.07966, equations 3 and 4. At the regular positions this is `torch.nn.functional.conv2d`.
 

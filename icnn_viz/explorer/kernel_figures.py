@@ -36,7 +36,11 @@ def select(cloud: PositionCloud, brush: str, slot: int | None) -> np.ndarray:
 
 
 def draw_plane(cloud: PositionCloud, slot: int | None, brush: str, *, theme: str = "light") -> go.Figure:
-    """Positions in the plane, one colour a slot, to be brushed with a box or a lasso. `customdata` is the shape."""
+    """Positions in the plane, one colour a slot, to be brushed with a box or a lasso. `customdata` is the shape.
+
+    Always as a list: Dash looks a clicked point's customdata up in the figure as it was sent, and finds nothing there
+    in an array, which is sent as base64.
+    """
     import plotly.graph_objects as go
 
     look = get_look(theme)
@@ -50,7 +54,7 @@ def draw_plane(cloud: PositionCloud, slot: int | None, brush: str, *, theme: str
             mode="markers",
             marker={"size": 5 if len(shapes) < 300 else 4, "color": colour, "opacity": 0.8},
             unselected={"marker": {"opacity": 0.12}},
-            customdata=shapes,
+            customdata=shapes.tolist(),
             name=_name(cloud, number),
             visible=slot is None or slot == number,
             hovertemplate=f"shape %{{customdata}}<br>slot {number}<br>y %{{y:.3f}}, x %{{x:.3f}}<extra></extra>",
@@ -86,6 +90,8 @@ def draw_space(
     figure.update_scenes(xaxis=small, yaxis=small, zaxis=small)
     if height == "density":
         return figure
+    for trace in figure.data:
+        trace.customdata = None if trace.customdata is None else trace.customdata.tolist()
     figure.update_traces(opacity=0.15 if brush else 1.0)
     if slot is not None:
         figure.update_traces(visible=False)
@@ -108,7 +114,7 @@ def draw_space(
                     "color": np.array(slot_colours(cloud.slots))[taps],
                     "line": {"width": 1, "color": look.text},
                 },
-                customdata=np.stack(np.divmod(shape, cloud.positions.shape[1]), 1),
+                customdata=np.stack(np.divmod(shape, cloud.positions.shape[1]), 1).tolist(),
                 name="brushed",
                 hovertemplate="brushed<br>y %{y:.3f}<br>x %{x:.3f}<extra></extra>",
             )

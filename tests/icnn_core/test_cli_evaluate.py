@@ -175,7 +175,8 @@ def own(tmp_path, monkeypatch):
     (tmp_path / "ownnets.py").write_text(NETS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
-    monkeypatch.delitem(sys.modules, "ownnets", raising=False)
+    monkeypatch.setitem(sys.modules, "ownnets", None)  # so that it is taken away again
+    del sys.modules["ownnets"]
     torch.manual_seed(0)
     conv = torch.nn.Conv2d(3, 4, 3, padding=1)
     torch.save({"conv.weight": conv.weight.detach(), "conv.bias": conv.bias.detach()}, tmp_path / "own.pt")

@@ -50,30 +50,30 @@ def icnn(run_main):
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     """A folder with a module of the user's, in which the command is called."""
-    (tmp_path / "ownnets.py").write_text(_OWN, encoding="utf-8")
+    (tmp_path / "netstotrain.py").write_text(_OWN, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
     yield tmp_path
-    sys.modules.pop("ownnets", None)
+    sys.modules.pop("netstotrain", None)
 
 
 def test_a_network_of_ones_own_is_trained_resumed_and_never_imported_because_a_file_says_so(icnn, own):
-    command = ["train", "shapes", *_SMALL, "--model", "ownnets:make", "--irregular", "head", "--out", "run"]
+    command = ["train", "shapes", *_SMALL, "--model", "netstotrain:make", "--irregular", "head", "--out", "run"]
     ended = icnn(*command, "--json")
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["mean_displacement"] > 0
     assert (own / "imported").exists()
 
     checkpoint = read_checkpoint(own / "run" / "last.pt")
-    assert checkpoint.dataset["config"]["model"] == "ownnets:make"
+    assert checkpoint.dataset["config"]["model"] == "netstotrain:make"
     assert checkpoint.architecture is None
-    assert 'model = "ownnets:make"' in (own / "run" / "config.toml").read_text()
-    sys.modules.pop("ownnets")
+    assert 'model = "netstotrain:make"' in (own / "run" / "config.toml").read_text()
+    sys.modules.pop("netstotrain")
     (own / "imported").unlink()
 
     refused = icnn("train", "shapes", *_SMALL, "--out", "run", "--resume")
     assert refused.code == 1
-    assert "model='ownnets:make'" in refused.err
+    assert "model='netstotrain:make'" in refused.err
     with pytest.raises(CheckpointError, match="--model"):
         build_model(checkpoint)
     again = icnn("train", "shapes", "--config", "run/config.toml", "--out", "again")
@@ -82,7 +82,7 @@ def test_a_network_of_ones_own_is_trained_resumed_and_never_imported_because_a_f
     assert not (own / "imported").exists(), "nothing but the command line may import it"
 
     assert icnn(*command, "--resume").code == 0
-    started = icnn("train", *_SMALL, "--model", "ownnets:make", "--init", "run/last.pt", "--out", "next")
+    started = icnn("train", *_SMALL, "--model", "netstotrain:make", "--init", "run/last.pt", "--out", "next")
     assert started.code == 0, started.err
     assert [layer.name for layer in read_checkpoint(own / "next" / "last.pt").irregular] == ["head"]
 
@@ -90,10 +90,10 @@ def test_a_network_of_ones_own_is_trained_resumed_and_never_imported_because_a_f
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ("ownnets", "package.module:function"),
+        ("netstotrain", "package.module:function"),
         ("nowhere:make", "can be imported from here"),
-        ("ownnets:mak", "Did you mean make"),
-        ("ownnets:Path", "returns a torch.nn.Module"),
+        ("netstotrain:mak", "Did you mean make"),
+        ("netstotrain:Path", "returns a torch.nn.Module"),
     ],
 )
 def test_a_network_that_cannot_be_built_is_one_line(icnn, own, model, words):

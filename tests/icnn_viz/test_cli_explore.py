@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,3 +102,33 @@ def test_a_page_is_exported_and_described(
     assert ended.code == 0, ended.err
     assert "heatmaps of 2 × 1 pixels, one every 80.0 × 120.0 pixels of the image, at full size" in ended.out
     assert (tmp_path / "page.html").stat().st_size < 300_000
+
+
+def test_it_serves_on_this_machine_alone_until_interrupted() -> None:
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # ignored in background jobs
+    code += "; from icnn_viz.cli import main; main()"
+    arguments = ["explore", "--port", "0", "--no-browser", "--device", "cpu"]
+    started = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(_ROOT)},
+    )
+    try:
+        assert started.stdout is not None
+        line = started.stdout.readline()
+        assert line.startswith("Explorer at http://127.0.0.1:")
+        address = line.split()[2]
+        with urllib.request.urlopen(address, timeout=20) as page:
+            assert b"icnn explorer" in page.read()
+        foreign = urllib.request.Request(address, headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+            urllib.request.urlopen(foreign, timeout=20)
+        refused.value.close()
+    finally:
+        started.send_signal(signal.SIGINT)
+        out, err = started.communicate(timeout=20)
+    assert started.returncode == 0
+    assert out.strip() == "Ended."
+    assert err == ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -13,11 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from icnn_viz.explorer.export import write_page
 from icnn_viz.explorer.session import Question, Session
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 SIZE = {"width": 1280, "height": 800}
 expect.set_options(timeout=30_000)
@@ -80,11 +83,15 @@ def drawn(graph: str) -> str:
 
 def wait_until(page: Page, expression: str) -> None:
     """Ask again and again: Playwright's own waiting needs `eval`, which the pages' policy forbids."""
-    for _ in range(300):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(100)
-    pytest.fail(f"still not so: {expression}")
+    wait_for(page, lambda: page.evaluate(expression))
+
+
+def wait_for(page: Page, is_so: Callable[[], bool]) -> None:
+    """Ask again and again, for half a minute, while the page goes on."""
+    until = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < until, "it is still not so"
+        page.wait_for_timeout(50)
 
 
 def expect_cross(page: Page, x: int, y: int) -> None:
@@ -121,20 +128,41 @@ def test_a_click_on_any_panel_chooses_its_pixel(page: Page, address: str, panel:
     expect(page.locator("#measures table")).to_contain_text("Gini index")
 
 
-def test_the_latest_click_wins(page: Page, address: str, session: Session) -> None:
-    open_heatmaps(page, address)
+def test_the_latest_click_wins(
+    page: Page, address: str, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network: Any = session.networks[0]
-    network.delay = 1.2
+    look, may_go = network.look, threading.Event()
+
+    def look_long(image: np.ndarray, targets: Any, *rest: Any) -> Any:
+        assert targets[0].pixel != (4, 3) or may_go.wait(60)
+        return look(image, targets, *rest)
+
+    monkeypatch.setattr(network, "look", look_long)
+    sent: list[str] = []
+    answered: list[str] = []
+    for event, pixels in (("request", sent), ("requestfinished", answered)):
+        page.on(event, lambda request, pixels=pixels: pixels.extend(asked_pixel(request)))  # type: ignore[call-overload]
+    open_heatmaps(page, address)
     click_on(page, 2, 3, 4)
     expect(page.locator("#status.busy")).to_be_visible()
-    page.wait_for_timeout(300)
-    network.delay = 0.0
+    wait_for(page, lambda: "3, 4" in sent)
     click_on(page, 2, 33, 20)
-    expect(page.locator("#words")).to_contain_text("x = 33, y = 20")
-    page.wait_for_timeout(1500)  # the first answer is long there
+    wait_for(page, lambda: "33, 20" in sent)
+    may_go.set()
+    wait_for(page, lambda: {"3, 4", "33, 20"} <= set(answered))
+    settle(page)
     expect_cross(page, 33, 20)
     expect(page.locator("#words")).to_contain_text("x = 33, y = 20")
-    expect(page.locator("#status")).not_to_have_class(re.compile("busy"))
+
+
+def asked_pixel(request: Request) -> list[str]:
+    """ "x, y" of a request that asks for heatmaps, in a list; else nothing."""
+    body = request.post_data or ""
+    if not request.url.endswith("_dash-update-component") or '"output":"answer.data"' not in body:
+        return []
+    ask = json.loads(body)["inputs"][0]["value"]
+    return [f"{ask['x']}, {ask['y']}"]
 
 
 def test_a_late_answer_is_thrown_away_even_if_the_server_sends_it(page: Page, address: str) -> None:
@@ -229,16 +257,99 @@ def test_what_is_seen_is_saved(page: Page, address: str) -> None:
     assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
+def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drag a box in the plane, in its own units."""
+    places = page.evaluate(
+        """(corners) => {
+            const graph = document.querySelector('#plane .js-plotly-plot'), layout = graph._fullLayout;
+            const [xa, ya, box] = [layout.xaxis, layout.yaxis, graph.getBoundingClientRect()];
+            return corners.map(([x, y]) => [box.left + xa._offset + xa.l2p(x), box.top + ya._offset + ya.l2p(y)]);
+        }""",
+        [start, end],
+    )
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    page.mouse.move(*places[1], steps=6)
+    page.mouse.up()
+
+
+def test_points_brushed_in_the_plane_are_seen_in_space(page: Page, address: str, session: Session) -> None:
+    page.goto(address + "/kernels?layer=1")
+    expect(page.locator("#space canvas").first).to_be_visible()
+    wait_until(page, drawn("plane"))
+    drag(page, (-1.4, -0.9), (1.4, 0.9))
+    points = session.clouds[1].points
+    inside = int(((np.abs(points[..., 0]) < 0.9) & (np.abs(points[..., 1]) < 1.4)).sum())
+    expect(page.locator("#brushed")).to_have_text(re.compile(r"\d+ of 72 points brushed"))
+    counted = int((page.locator("#brushed").text_content() or "").split()[0])
+    assert abs(counted - inside) <= 1  # the mouse moves in whole pixels
+    brushed = (
+        "() => { const t = document.querySelector('#space .js-plotly-plot').data.find(t => t.name === 'brushed');"
+        " return t ? t.x.length : 0; }"
+    )
+    wait_until(page, f"({brushed})() === {counted}")
+    assert "brush=box" in page.url
+    page.reload()
+    wait_until(page, f"({brushed})() === {counted}")
+    page.get_by_role("button", name="Clear brush").click()
+    expect(page.locator("#brushed")).to_have_text("72 of 72 points shown")
+
+
 def test_the_cloud_in_space_is_drawn(page: Page, address: str) -> None:
     page.goto(address + "/kernels?layer=0")
     expect(page.locator("#space canvas").first).to_be_visible()
-    page.wait_for_timeout(800)
-    picture = np.array(Image.open(BytesIO(page.locator("#space").screenshot())).convert("RGB")).astype(int)
-    vivid = picture.max(-1) - picture.min(-1) > 60
-    assert vivid.sum() > 100
+
+    def is_colourful() -> bool:
+        picture = np.array(Image.open(BytesIO(page.locator("#space").screenshot())).convert("RGB")).astype(
+            int
+        )
+        return int((picture.max(-1) - picture.min(-1) > 60).sum()) > 100
+
+    wait_for(page, is_colourful)
+
+
+def test_a_click_on_a_point_shows_its_channel(page: Page, address: str) -> None:
+    page.goto(address + "/kernels?layer=0")
+    expect(page.locator("#plane .js-plotly-plot .points path").first).to_be_visible()
+    place = page.evaluate(
+        """() => {
+            const graph = document.querySelector('#plane .js-plotly-plot'), layout = graph._fullLayout;
+            const trace = graph._fullData[0], k = 7, box = graph.getBoundingClientRect();
+            return [box.left + layout.xaxis._offset + layout.xaxis.l2p(trace.x[k]),
+                    box.top + layout.yaxis._offset + layout.yaxis.l2p(trace.y[k])];
+        }"""
+    )
+    page.mouse.move(*place)
+    expect(page.locator("#plane .hoverlayer .hovertext")).to_contain_text("shape 7")
+    page.mouse.click(*place)
+    expect(page.locator("#channel")).to_have_value("7")
+    expect(page).to_have_url(re.compile("channel=7"))
 
 
 def test_the_run_is_played(page: Page, address: str) -> None:
     page.goto(address + "/trajectories")
     expect(page.locator("#run .js-plotly-plot")).to_contain_text("iteration")
     expect(page.locator("#run .js-plotly-plot")).to_contain_text("last")
+
+
+def test_the_frozen_page_works_without_a_server(page: Page, session: Session, tmp_path: Path) -> None:
+    path = write_page(session, tmp_path / "page.html", most_pixels=12).path
+    page.goto(path.as_uri())
+    expect(page.locator("#words")).to_contain_text("depends on")
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZE["width"]
+    box = page.locator("#first").bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] * 0.99, box["y"] + box["height"] * 0.99)
+    expect(page.locator("#x")).to_have_value("32")
+    expect(page.locator("#y")).to_have_value("20")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#x")).to_have_value("23")
+    value = page.evaluate(
+        "async () => { const [a] = await mapsOf(chosen);"
+        " return chosen.top * (a[chosen.y * columns + chosen.x] / 255) ** 2; }"
+    )
+    answer = session.answer(Question("0", (20, 23)))
+    assert value == pytest.approx(answer.heatmaps[0].values[20, 23], rel=0.05)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="CSV").click()
+    assert Path(saved.value.path()).read_text().startswith('y,x,"irregular","regular"\n')

@@ -26,6 +26,8 @@ _HEAVY = _PLOTS | {
     "numba",
     "triton",
     "safetensors",
+    "dash",
+    "flask",
 }
 _MODULES = sorted(path for package in _PACKAGES for path in (_ROOT / package).rglob("*.py"))
 _DOORS = {"records", "statistics", "heatmaps", "figures"}  # behind the two doors, positions and gradients

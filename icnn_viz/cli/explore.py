@@ -227,11 +227,10 @@ def _serve(session: Session, host: str, port: int, browser: bool, console: Conso
     if browser:
         webbrowser.open(address)
     try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        console.print("Ended.")
+        server.serve_forever()  # returns at Ctrl-C: werkzeug catches it
     finally:
         server.server_close()
+    console.print("Ended.")
 
 
 def _export(session: Session, path: Path, console: Console) -> None:

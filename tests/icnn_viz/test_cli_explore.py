@@ -120,15 +120,15 @@ def test_it_serves_on_this_machine_alone_until_interrupted() -> None:
         line = started.stdout.readline()
         assert line.startswith("Explorer at http://127.0.0.1:")
         address = line.split()[2]
-        with urllib.request.urlopen(address, timeout=20) as page:
+        with urllib.request.urlopen(address, timeout=60) as page:
             assert b"icnn explorer" in page.read()
         foreign = urllib.request.Request(address, headers={"Host": "evil.example"})
         with pytest.raises(urllib.error.HTTPError, match="403") as refused:
-            urllib.request.urlopen(foreign, timeout=20)
+            urllib.request.urlopen(foreign, timeout=60)
         refused.value.close()
     finally:
         started.send_signal(signal.SIGINT)
-        out, err = started.communicate(timeout=20)
+        out, err = started.communicate(timeout=60)
     assert started.returncode == 0
     assert out.strip() == "Ended."
     assert err == ""

@@ -52,6 +52,8 @@ def compare(call: Call, backends: Sequence[str], largest: Largest) -> None:
     """
     expected, sums = _specify(call)
     for backend in backends:
+        if backend == "dense" and call.dtype.itemsize < 4:
+            continue  # PyTorch's own convolution may add up in half precision on the way back, and would be measured
         try:
             found = _differentiate(call, backend)
         except UnsupportedError:

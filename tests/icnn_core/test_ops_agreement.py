@@ -26,7 +26,9 @@ def test_back_ends_agree_but_for_rounding():
     for seed in range(40):
         compare(draw_call(seed), NATIVE, largest)
     assert set(largest.served) == set(NATIVE)
-    assert largest.served["dense"] == largest.served["gathered"] == 40
+    assert largest.served["gathered"] == 40
+    wide = sum(draw_call(seed).dtype.itemsize >= 4 for seed in range(40))
+    assert largest.served["dense"] == wide > 10  # in half precision PyTorch's own convolution would be measured
     assert largest.served["sampled"] > 10
     for backend, errors in largest.errors.items():
         sigma = {"sigma"} - ({"sigma"} if backend == "sampled" else set())

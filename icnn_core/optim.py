@@ -31,11 +31,14 @@ def parameter_groups(
     return groups
 
 
-def position_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The positions, and learnt Gaussian widths, of all irregular layers that are not frozen, in network order."""
+def position_parameters(model: nn.Module, *, frozen: bool = False) -> list[nn.Parameter]:
+    """The positions, and learnt Gaussian widths, of all irregular layers, in network order.
+
+    Those that are frozen are left out, unless `frozen`.
+    """
     layers = (module for module in model.modules() if isinstance(module, IrregularConv2d))
     shapes = (p for layer in layers for p in (layer.positions, layer.sigma))
-    return [p for p in shapes if isinstance(p, nn.Parameter) and p.requires_grad]
+    return [p for p in shapes if isinstance(p, nn.Parameter) and (frozen or p.requires_grad)]
 
 
 class StepBound:

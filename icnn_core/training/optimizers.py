@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from icnn_core.optim import StepBound, parameter_groups, poly_schedule
+from icnn_core.optim import StepBound, parameter_groups, poly_schedule, position_parameters
 from icnn_core.training.config import TrainConfig
 
 
@@ -18,7 +18,7 @@ class Optimizers:
 
     SGD with momentum or AdamW moves the weights. Positions are moved by Adam, so that their rate is in pixels a
     step, or by SGD, the paper's rule. Both follow the poly policy; positions rest while they warm up, and no step of
-    theirs leaves its pixel cell by more than the bound.
+    theirs leaves its pixel cell by more than the bound. At a rate of 0 positions are frozen, in `model` itself.
     """
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
@@ -34,7 +34,10 @@ class Optimizers:
         self.schedules: list[LRScheduler] = [
             poly_schedule(self.optimizers[0], config.iterations, config.power)
         ]
-        if positions and config.position_lr > 0:
+        if config.position_lr == 0:  # a gradient that no optimiser clears would overflow for ever in float16
+            for parameter in position_parameters(model):
+                parameter.requires_grad_(False)
+        elif positions:
             optimizer = (
                 torch.optim.Adam(positions, eps=1e-12)  # gradients of positions are small
                 if config.position_rule == "adam"

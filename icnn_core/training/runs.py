@@ -131,7 +131,7 @@ def _train(
     )
     if result.interrupted or result.evaluation is None:
         return None
-    positions = sum(parameter.numel() for parameter in position_parameters(ready.model))
+    positions = sum(parameter.numel() for parameter in position_parameters(ready.model, frozen=True))
     known = {
         "row": run.row,
         "config": asdict(run.config),

@@ -13,6 +13,7 @@ from torch import nn
 from icnn_core import read_checkpoint
 from icnn_core.devices import choose_device
 from icnn_core.errors import ArgumentError, CheckpointError, DeviceError, NameNotFoundError, TrainingError
+from icnn_core.surgery import irregular_layers
 from icnn_core.training.config import PRESETS, TrainConfig, config_from, make_config, to_toml
 from icnn_core.training.loop import train
 from icnn_core.training.loss import class_weights, segmentation_loss
@@ -148,6 +149,7 @@ def test_positions_that_are_lost_name_their_layer(tmp_path):
 def test_frozen_positions_stay_and_frozen_batch_norm_keeps_its_statistics(tmp_path):
     _, model = run(tmp_path, position_lr=0.0, shift=0.0, batch_norm="frozen")
     assert mean_displacement(model) == 0.0
+    assert all(layer.positions.grad is None for layer in irregular_layers(model).values()), "nobody clears it"
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert norms
     assert all(torch.equal(m.running_mean, torch.zeros_like(m.running_mean)) for m in norms)

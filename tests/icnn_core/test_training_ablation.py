@@ -118,6 +118,13 @@ def test_a_finished_run_is_not_trained_again_and_another_split_is_only_measured(
     assert first.displacement > 0
 
 
+def test_positions_that_rest_are_counted_as_positions(tmp_path):
+    (moving,) = finish_run(plan(tmp_path / "moving", iterations=2)[1], ["val"])
+    (resting,) = finish_run(plan(tmp_path / "resting", iterations=2, position_lr=0.0)[1], ["val"])
+    assert (resting.positions, resting.weights) == (moving.positions, moving.weights)
+    assert resting.positions > 0
+
+
 def test_a_half_run_goes_on_to_the_same_result(tmp_path):
     whole = plan(tmp_path / "whole")[1]
     half = plan(tmp_path / "half")[1]

@@ -33,7 +33,11 @@ def command(
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="tiny, squeezenet1_0, resnet18, …")] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="PACKAGE.MODULE:FACTORY", help="Your own network's function.")
+        str | None,
+        typer.Option(
+            metavar="PACKAGE.MODULE:FUNCTION",
+            help="Your own function that builds the regular network. It is imported and run.",
+        ),
     ] = None,
     rows: Annotated[str | None, typer.Option(metavar="NAMES", help=_ROWS, show_default=False)] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="How many seeds for each row.")] = 3,
@@ -72,7 +76,6 @@ def command(
     Example: icnn ablate voc --root VOCdevkit/VOC2012 --seeds 3 --out runs/voc
     """
     options = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
-    from icnn_core.cli._training import is_main_process
     from icnn_core.devices import choose_device
     from icnn_core.evaluation import choose_classes
     from icnn_core.models.factory import load_factory
@@ -80,8 +83,8 @@ def command(
     from icnn_core.training.config import make_config, parse_setting
     from icnn_core.training.setup import prepare
 
+    _check_one_process()
     console = make_console(json=as_json)
-    console.quiet = console.quiet or not is_main_process()
     where = choose_device(device)
     overrides = dict(parse_setting(text) for text in settings or ())
     overrides |= {key: options[key] for key in _SETTINGS if options[key] is not None}
@@ -99,7 +102,7 @@ def command(
     console.print(report.to_table())
     for note in report.to_notes():
         console.print(note)
-    if as_json and is_main_process():
+    if as_json:
         print_json(report.to_plain())
     if not done:
         console.print("Interrupted: the same command goes on from there.")
@@ -111,6 +114,20 @@ _SETTINGS = (
     *("root", "weights", "backbone", "model", "iterations", "batch_size"),
     *("train_images", "val_images", "workers"),
 )
+
+
+def _check_one_process() -> None:
+    import os
+
+    from icnn_core.errors import ArgumentError
+
+    if (count := os.environ.get("WORLD_SIZE", "1")) != "1":
+        raise ArgumentError(
+            "icnn ablate",
+            needed="one process",
+            got=count,
+            fix="Launch icnn train, once for each row and seed.",
+        )
 
 
 def _run_all(plan: Sequence[Run], split: str, device: Any, build: Any, report: _Report, console: Any) -> bool:
@@ -153,7 +170,8 @@ class _Report:
         self.rows = list(dict.fromkeys(run.row for run in plan))
         self.config, self.out, self.classes = config, out, classes
         over = f" over {', '.join(classes)}" if classes else ""
-        self.title = f"{preset}, {config.backbone}, {config.iterations} iterations, measured on {split}{over}"
+        network = config.model or config.backbone
+        self.title = f"{preset}, {network}, {config.iterations} iterations, measured on {split}{over}"
         self.results: list[RunResult] = []
 
     def add(self, result: RunResult) -> RunResult:

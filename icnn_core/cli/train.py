@@ -29,7 +29,11 @@ def command(
     sharing: Annotated[str | None, typer.Option(help="Who shares a shape: layer, channel or none.")] = None,
     backbone: Annotated[str | None, typer.Option(help="tiny, squeezenet1_0, resnet18, …")] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="PACKAGE.MODULE:FACTORY", help="Your own network's function.")
+        str | None,
+        typer.Option(
+            metavar="PACKAGE.MODULE:FUNCTION",
+            help="Your own function that builds the regular network. It is imported and run.",
+        ),
     ] = None,
     weights: Annotated[
         str | None, typer.Option(help="The backbone's weights: a file, imagenet, or none.")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 from icnn_core.cli import main
+from icnn_core.cli.ablate import _Report
+from icnn_core.training.config import make_config
 
 SMALL = ("--iterations", 2, "--batch-size", 2, "--train-images", 3, "--val-images", 2, "--rows", "none,fc1")
 
@@ -57,6 +60,20 @@ def test_tables_are_written_and_the_second_call_trains_only_what_is_new(run_main
         assert run["mean_iou"] == (run["iou"]["background"] + run["iou"].get("rod", 0)) / (
             1 + ("rod" in run["iou"])
         )
+
+
+def test_the_title_names_a_network_of_ones_own(tmp_path):
+    config = replace(make_config("shapes"), model="nets:make")
+    assert _Report([], config, "shapes", "val", tmp_path).title.startswith("shapes, nets:make, ")
+
+
+def test_several_processes_are_refused(run_main, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    ended = run_main(main, "ablate", "shapes", *SMALL, "--out", tmp_path / "out")
+    assert ended.code == 1, ended.out
+    assert len(ended.err.splitlines()) == 1
+    assert "one process" in ended.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_errors_come_before_training_and_in_one_line(run_main, tmp_path):

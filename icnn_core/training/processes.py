@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from icnn_core.errors import ArgumentError
 from icnn_core.training.config import TrainConfig
 
+_KINDS = ("NO", "MULTI_GPU", "MULTI_CPU")
+
 
 class Processes:
     """This process and the others, by Hugging Face Accelerate.
@@ -41,6 +43,13 @@ class Processes:
             cpu=wanted.type == "cpu",
             device_placement=False,
             kwargs_handlers=[parallel],
+        )
+        if (kind := self._accelerator.distributed_type.value) not in _KINDS:
+            raise _refusal(
+                "a launcher that leaves networks whole", kind, "Launch without DeepSpeed, FSDP or Megatron."
+            )
+        self._accelerator.gradient_accumulation_steps = (
+            1  # the environment may say otherwise, and scale losses
         )
         self.count, self.rank = self._accelerator.num_processes, self._accelerator.process_index
         self.device = wanted if self.count == 1 else self._accelerator.device

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from icnn_core.checkpoint import Checkpoint
 
 
-_PATHS = {"root", "weights", "init"}
+_PATHS = {"root", "sbd_root", "weights", "init"}
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def test_the_card_counts_what_is_learnt(tmp_path: Path) -> None:
 
 
 def test_the_card_says_what_the_surgery_did(tmp_path: Path) -> None:
-    config = {"irregular": "head", "root": "/home/someone/data", "lr": 0.1}
+    config = {"irregular": "head", "root": "/home/someone/data", "sbd_root": "/home/someone/sbd", "lr": 0.1}
     card = to_card({"irregular": make_checkpoint(tmp_path / "net.pt", dataset={"config": config})})
     first, regular, pointwise = card.surgery_words
     assert "1 of 3 convolutions" in first
@@ -67,7 +67,8 @@ def test_the_card_says_what_the_surgery_did(tmp_path: Path) -> None:
         ["body", "regular", "3×2", "–", "–", "4", "5", "0"],
         ["head", "irregular", "3×3", "2×3", "input channel", "3", "4", "36"],
     ]
-    assert {name: values for name, values, _ in card.settings}["root"] == ("data",)
+    told = {name: values for name, values, _ in card.settings}
+    assert (told["root"], told["sbd_root"]) == (("data",), ("sbd",))
 
 
 def test_two_networks_stand_side_by_side(tmp_path: Path) -> None:

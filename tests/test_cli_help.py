@@ -153,4 +153,6 @@ def test_nearest_files_looks_where_the_path_ends(tmp_path: Path) -> None:
         f"Did you mean {tmp_path / 'runs' / 'irregular'}?"
     )
     assert nearest_files(tmp_path / "photo.jpg") == f"Nothing in {tmp_path} has such a name."
-    assert nearest_files(tmp_path / "runs" / "irregular" / "last.pt" / "x") != ""
+    assert nearest_files(tmp_path / "runs" / "irregular" / "last.pt" / "x") == (
+        f"Did you mean {tmp_path / 'runs' / 'irregular' / 'last.pt'}?"
+    )

@@ -141,17 +141,12 @@ def _from_data(asked: Asked, networks: Sequence[Network]) -> Iterator[_View]:
     import numpy as np
 
     from icnn_core.datasets.registry import open_dataset
+    from icnn_viz.cli._inputs import check_classes
     from icnn_viz.heatmaps import choose_pixels, find_pixels
 
     name = asked.data or "shapes"
     dataset = open_dataset(name, asked.root, asked.split)
-    if networks[0].classes and tuple(dataset.classes) != networks[0].classes:
-        raise CheckpointError(
-            "--data",
-            needed=f"the networks' classes: {', '.join(networks[0].classes)}",
-            got=f"those of {name}: {', '.join(dataset.classes)}",
-            fix="Name the data set that they were trained on.",
-        )
+    check_classes(networks, dataset, name)
     images = np.random.default_rng(asked.seed).permutation(len(dataset))[:_MOST_IMAGES]
     candidates: list[LabelledPixel] = []
     for index in sorted(images.tolist()):

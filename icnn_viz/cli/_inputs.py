@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,27 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from icnn_core.errors import ArgumentError, DataError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, CheckpointError, DataError, NameNotFoundError, nearest_names
 from icnn_core.files import nearest_files
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from icnn_core.datasets.registry import SegmentationDataset
+    from icnn_viz.gradients import Network
+
 
 def parse_pixel(text: str) -> tuple[int, int]:
     """ "x,y", x the column and y the row, to (y, x). A usage error if it is anything else."""
     parts = text.replace(" ", "").split(",")
-    if len(parts) != 2 or not all(part.lstrip("-").isdigit() for part in parts):
+    if len(parts) != 2 or not all(re.fullmatch(r"-?[0-9]{1,9}", part) for part in parts):
         raise typer.BadParameter(f"{text!r} is not x,y: two whole numbers, column and row, counted from 0.")
     return int(parts[1]), int(parts[0])
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """ "HEIGHTxWIDTH" to (height, width). A usage error if it is anything else."""
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
-        raise typer.BadParameter(f"{text!r} is not HEIGHTxWIDTH, e.g. 180x240.")
-    return int(parts[0]), int(parts[1])
 
 
 def check_pixel(pixel: tuple[int, int], image: np.ndarray) -> None:
@@ -42,6 +38,18 @@ def check_pixel(pixel: tuple[int, int], image: np.ndarray) -> None:
             needed=f"x in 0…{width - 1} and y in 0…{height - 1}, for the image is {width} wide and {height} high",
             got=f"x = {x}, y = {y}",
             fix="Give x,y: the column, then the row, counted from 0.",
+        )
+
+
+def check_classes(networks: Sequence[Network], dataset: SegmentationDataset, name: str) -> None:
+    """Raises: CheckpointError: the data set `name` has other classes than the networks, if their files name any."""
+    classes = next((network.classes for network in networks if network.classes), ())
+    if classes and tuple(dataset.classes) != classes:
+        raise CheckpointError(
+            "--data",
+            needed=f"the networks' classes: {', '.join(classes)}",
+            got=f"those of {name}: {', '.join(dataset.classes)}",
+            fix="Name the data set that they were trained on.",
         )
 
 

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icnn_core.errors import ArgumentError, CheckpointError
+from icnn_core.errors import ArgumentError
+from icnn_viz.cli._inputs import check_classes
 from icnn_viz.cli._rows import KEY, RowFile, read_rows
 from icnn_viz.cli._table import to_records
 from icnn_viz.gradients import Network
@@ -140,13 +141,7 @@ def run_survey(
     """
     from icnn_core.cli.app import make_progress
 
-    if networks[0].classes and tuple(dataset.classes) != networks[0].classes:
-        raise CheckpointError(
-            "--data",
-            needed=f"the networks' classes: {', '.join(networks[0].classes)}",
-            got=f"those of {survey.data}: {', '.join(dataset.classes)}",
-            fix="Name the data set that they were trained on.",
-        )
+    check_classes(networks, dataset, survey.data)
     started, in_networks = time.perf_counter(), 0.0
     check_settings(survey, folder)
     plan = load_plan(dataset, survey, folder)

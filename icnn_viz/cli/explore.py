@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from icnn_core.cli._numbers import parse_size
 from icnn_core.cli.app import DeviceOption, SeedOption
-from icnn_viz.cli._inputs import parse_size
 from icnn_viz.cli.heatmap import BUILTIN
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from icnn_core.datasets.registry import SegmentationDataset
     from icnn_viz.explorer.pictures import Shelf, Source
     from icnn_viz.explorer.session import Session
 
@@ -123,19 +124,24 @@ def command(
     seen = parse_size(size) if size else None
 
     from icnn_core.cli.app import make_console
+    from icnn_core.datasets.registry import open_dataset
     from icnn_core.models.factory import load_factory
-    from icnn_viz.cli._networks import load_pair
+    from icnn_viz.cli._inputs import check_classes
     from icnn_viz.data import builtin_path
     from icnn_viz.explorer.session import Session
+    from icnn_viz.gradients import load_pair
 
     if export is None:
         need_dash()
     console = make_console()
     if checkpoint is None:
         checkpoint, regular = builtin_path(BUILTIN[0]), regular or builtin_path(BUILTIN[1])
-    shelf = make_shelf(image or (), data, root, split, max_size)
+    dataset = open_dataset(data, root, split) if data else None
+    shelf = make_shelf(image or (), dataset, f"{data} {split}", max_size)
     factory = load_factory(model) if model else None
     networks = load_pair(checkpoint, regular, factory=factory, size=seen, device=device, seed=seed)
+    if dataset is not None:
+        check_classes(networks, dataset, str(data))
     clouds, read_run = read_shapes(checkpoint, snapshots)
     session = Session(networks, shelf, clouds, read_run, seed=seed)
     if export is not None:
@@ -156,11 +162,14 @@ def need_dash() -> None:
         )
 
 
-def make_shelf(images: Any, data: str | None, root: Path | None, split: str, max_size: int) -> Shelf:
+def make_shelf(images: Any, dataset: SegmentationDataset | None, name: str, max_size: int) -> Shelf:
     """The images named, read and checked at once; then those of the data set, read as they are wanted; else the sample.
 
+    Args:
+        name: what the data set's images are called if they have no files.
+
     Raises:
-        DataError: an image or the data set cannot be used.
+        DataError: an image cannot be used.
     """
     from icnn_viz.cli._inputs import read_image
     from icnn_viz.data import builtin_path
@@ -171,7 +180,7 @@ def make_shelf(images: Any, data: str | None, root: Path | None, split: str, max
         return Source(name, lambda: (array, None))
 
     sources = [held(path, path.name) for path in images]
-    sources += _list_dataset(data, root, split) if data else []
+    sources += _list_dataset(dataset, name) if dataset is not None else []
     return Shelf(sources or [held(builtin_path(BUILTIN[2]), "sample")], max_size)
 
 
@@ -192,11 +201,9 @@ def read_shapes(checkpoint: Path, snapshots: Path | None) -> tuple[list[Any], An
     return clouds, (lambda: read_snapshots(beside)) if beside.is_dir() else None
 
 
-def _list_dataset(name: str, root: Path | None, split: str) -> list[Source]:
-    from icnn_core.datasets.registry import open_dataset
+def _list_dataset(dataset: SegmentationDataset, name: str) -> list[Source]:
     from icnn_viz.explorer.pictures import Source
 
-    dataset = open_dataset(name, root, split)
     pairs = getattr(dataset, "pairs", None)
 
     def read(index: int) -> Any:
@@ -204,7 +211,7 @@ def _list_dataset(name: str, root: Path | None, split: str) -> list[Source]:
         return tensor.permute(1, 2, 0).numpy(), mask.numpy()
 
     def named(index: int) -> str:
-        return pairs[index].stem if pairs else f"{name} {split} {index}"
+        return pairs[index].stem if pairs else f"{name} {index}"
 
     return [Source(named(index), lambda index=index: read(index)) for index in range(len(dataset))]
 

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from icnn_core.cli._numbers import parse_size
 from icnn_core.cli.app import DeviceOption, JsonOption, OutOption, SeedOption, Theme, ThemeOption
-from icnn_viz.cli._inputs import parse_pixel, parse_size
+from icnn_viz.cli._inputs import parse_pixel
 
 BUILTIN = ("shapes-irregular.safetensors", "shapes-regular.safetensors", "sample.png")
 

@@ -226,7 +226,14 @@ def test_what_is_wrong_with_ones_own_network_is_named(own, evaluate_site, argume
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--window", "7y9"], ["--window", "0"], ["--scales", "big"], ["--size", "1x2x3"], ["--boundary", "2"]],
+    [
+        ["--window", "7y9"],
+        ["--window", "0"],
+        ["--scales", "big"],
+        ["--size", "1x2x3"],
+        ["--size", "²x3"],
+        ["--boundary", "2"],
+    ],
 )
 def test_usage_errors_exit_2(evaluate_site, arguments):
     assert evaluate_site(*arguments).code == 2

@@ -18,6 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from icnn_core.checkpoint import write_checkpoint
+from icnn_core.datasets.registry import open_dataset
+from icnn_core.models.deeplab import deeplab_largefov
+from icnn_core.surgery import make_irregular
 from icnn_viz.cli import main
 from icnn_viz.cli.explore import make_shelf, read_shapes
 from icnn_viz.data import builtin_path
@@ -44,6 +48,7 @@ def test_without_dash_it_says_in_one_line_what_to_install(
     [
         (("--export", "page.txt"), ".html"),
         (("--size", "big"), "HEIGHTxWIDTH"),
+        (("--size", "²x3"), "HEIGHTxWIDTH"),
         (("--model", "a:b"), "checkpoint"),
         (("--port", "70000"), "65535"),
     ],
@@ -72,17 +77,38 @@ def test_what_cannot_be_used_ends_with_1_before_a_server_starts(
     assert ended.err.count("\n") == 1
 
 
+def test_a_data_set_with_other_classes_than_the_networks_is_refused(run_main: Run, tmp_path: Path) -> None:
+    model = deeplab_largefov("tiny", 3)
+    make_irregular(model, start="classifier")
+    write_checkpoint(tmp_path / "net.pt", model, classes=("a", "b", "c"))
+    ended = run_main(
+        main,
+        "explore",
+        tmp_path / "net.pt",
+        "--data",
+        "shapes",
+        "--device",
+        "cpu",
+        "--export",
+        tmp_path / "page.html",
+    )
+    assert ended.code == 1
+    assert "needs the networks' classes: a, b, c" in ended.err
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_images_named_come_first_then_the_data_set(tmp_path: Path) -> None:
     drawn = np.random.default_rng(0).integers(0, 256, (9, 14, 3), np.uint8)
     Image.fromarray(drawn).save(tmp_path / "street.png")
-    shelf = make_shelf([tmp_path / "street.png"], "shapes", None, "test", 2048)
+    dataset = open_dataset("shapes", None, "test")
+    shelf = make_shelf([tmp_path / "street.png"], dataset, "shapes test", 2048)
     names = list(shelf.names().values())
     assert names[:2] == ["street.png", "shapes test 0"]
     np.testing.assert_array_equal(shelf.get("0").image, drawn)
     labelled = shelf.get("1")
     assert labelled.labels is not None
     assert labelled.labels.shape == labelled.image.shape[:2]
-    assert list(make_shelf([], None, None, "test", 2048).names().values()) == ["sample"]
+    assert list(make_shelf([], None, "", 2048).names().values()) == ["sample"]
 
 
 def test_snapshots_lie_beside_the_checkpoint() -> None:

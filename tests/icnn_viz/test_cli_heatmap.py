@@ -295,7 +295,17 @@ def test_a_turned_grey_photograph_is_seen_upright(run: Run, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["-p", "3"], ["-p", "a,b"], ["-p", "1.5,2"], ["-p", "1,1", "--size", "4"]]
+    "arguments",
+    [
+        [],
+        ["-p", "3"],
+        ["-p", "a,b"],
+        ["-p", "1.5,2"],
+        ["-p", "1,1", "--size", "4x"],
+        ["-p", "1,1", "--size", "²x3"],
+        ["--pixel=--5,3"],
+        ["--pixel=²,3"],
+    ],
 )
 def test_usage_errors(run: Run, arguments: list[str]) -> None:
     ended = run("irregular.safetensors", *arguments)

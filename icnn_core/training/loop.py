@@ -105,6 +105,8 @@ class _Run:
             return
         self.state, self.first = found, found.iteration
         self.update.optimizers.load_state_dict(found.optimizers)
+        if (scaler := self.processes.scaler) is not None and found.scaler:
+            scaler.load_state_dict(found.scaler)
         if self.processes.rank < len(found.random):
             set_random_state(found.random[self.processes.rank], self.processes.device)
         _log.info("going on after iteration %d", found.iteration)
@@ -166,6 +168,7 @@ class _Run:
         with self.watch.pause():
             if processes.is_main:
                 self.folder.write_snapshot(self.model, state.iteration)
+            processes.share_buffers(self.model)
             evaluation = evaluate(
                 self.model,
                 read_ahead(samples, self.config.workers),
@@ -194,6 +197,7 @@ class _Run:
             self.state.random = self.processes.gather(random_state(self.processes.device))
             if self.processes.is_main:
                 self.state.optimizers = self.update.optimizers.state_dict()
+                self.state.scaler = scaler.state_dict() if (scaler := self.processes.scaler) else {}
                 self.folder.write_last(self.model, self.state, evaluation)
             self.processes.wait()
 

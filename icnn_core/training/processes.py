@@ -95,6 +95,12 @@ class Processes:
         torch.distributed.all_reduce(total)
         return total
 
+    def share_buffers(self, module: nn.Module) -> None:
+        """Give every process the first one's buffers, such as statistics that each has trained on its own parts."""
+        if self.count > 1:
+            for buffer in module.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
     def any(self, flag: bool) -> bool:
         """Whether it is true in any process, in each of them."""
         if self.count == 1:

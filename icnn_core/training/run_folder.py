@@ -27,12 +27,16 @@ _MAY_CHANGE = {  # on resuming
 
 @dataclass
 class RunState:
-    """Where a run stands, besides its network: `random` holds a state per process, see `random_state`."""
+    """Where a run stands, besides its network: `random` holds a state per process, see `random_state`.
+
+    `scaler` is that of float16's losses, and empty in other precisions.
+    """
 
     iteration: int = 0
     best_iou: float = -1.0
     optimizers: dict[str, Any] = field(default_factory=dict)
     random: list[dict[str, Any]] = field(default_factory=list)
+    scaler: dict[str, Any] = field(default_factory=dict)
 
 
 class RunFolder:
@@ -109,6 +113,7 @@ class RunFolder:
             best_iou=float(saved["best_iou"]),
             optimizers=saved["optimizers"],
             random=saved["random"] if "random" in saved else [{"torch": saved["rng"]}],
+            scaler=saved.get("scaler", {}),
         )
 
     def write_last(self, model: nn.Module, state: RunState, evaluation: Evaluation | None) -> Path:
@@ -153,10 +158,12 @@ class RunFolder:
     def _check_same_run(self, checkpoint: Checkpoint) -> None:
         """Going on under other settings would be neither run."""
         before = config_from(checkpoint.dataset.get("config", {}))
+        # Statistics that are trained are those of a part.
+        may_change = _MAY_CHANGE - ({"accumulate"} if self.config.batch_norm == "train" else set())
         changed = [
             name
             for name, value in asdict(self.config).items()
-            if value != getattr(before, name) and name not in _MAY_CHANGE
+            if value != getattr(before, name) and name not in may_change
         ]
         if changed:
             raise CheckpointError(

@@ -90,6 +90,8 @@ def test_resuming_under_other_settings_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"irregular='backbone\.layer4'.*others for irregular, lr"):
         run(tmp_path, resume=True, irregular=None, lr=0.5)
     run(tmp_path, resume=True, val_images=1)
+    with pytest.raises(CheckpointError, match="others for accumulate"):  # batch norm is trained on parts
+        run(tmp_path, resume=True, accumulate=3)
 
 
 def test_a_run_is_replaced_only_on_request(tmp_path):

@@ -34,6 +34,7 @@ SETTINGS = {
 }  # fmt: skip
 _SCRIPT = """
 import sys
+import torch
 from icnn_core.training.config import make_config
 from icnn_core.training.loop import train
 from icnn_core.training.setup import prepare
@@ -42,6 +43,13 @@ for accumulate in (1, 2):
     config = make_config("shapes", **{settings!r}, accumulate=accumulate)
     ready = prepare(config)
     train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, f"{{sys.argv[1]}}/{{accumulate}}")
+
+config = make_config("shapes", **({settings!r} | {{"batch_norm": "train"}}))
+ready = prepare(config)
+train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, f"{{sys.argv[1]}}/statistics")
+sums = [None, None]
+torch.distributed.all_gather_object(sums, [float(buffer.sum()) for buffer in ready.model.buffers()])
+assert sums[0] == sums[1], "each process measured another network"
 """
 
 
@@ -173,6 +181,22 @@ def test_synchronised_batch_norm_keeps_the_networks_names():
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
+def test_settings_of_a_launcher_do_not_scale_gradients(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    x = torch.ones(2, requires_grad=True)
+    Processes(make_config("shapes"), "cpu").backward(3 * x.sum())
+    assert x.grad is not None
+    assert x.grad.tolist() == [3.0, 3.0]
+
+
+def test_networks_that_a_launcher_would_cut_up_are_refused(monkeypatch):
+    from accelerate import Accelerator, DistributedType
+
+    monkeypatch.setattr(Accelerator, "distributed_type", DistributedType.FSDP)
+    with pytest.raises(ArgumentError, match="got FSDP"):
+        Processes(make_config("shapes"), "cpu")
+
+
 def test_shares_together_are_all_samples_each_once():
     samples = list(range(7))
     assert [list(share(samples, rank, 3)) for rank in range(3)] == [[0, 3, 6], [1, 4], [2, 5]]
@@ -213,6 +237,18 @@ def test_steps_that_overflow_are_skipped_until_the_scale_fits(tmp_path, scaled):
     assert 1 <= len(skipped) < 12
     assert all(bool(tensor.isfinite().all()) for tensor in ready.model.state_dict().values())
     assert mean_displacement(ready.model) > 0.002, "from 0.0008"
+
+
+def test_the_scale_of_losses_is_kept_and_gone_on_with(tmp_path, scaled):
+    scaled(1024.0)
+    run(tmp_path)
+    assert (
+        read_checkpoint(tmp_path / "last.pt").training["scaler"]["scale"] == 2048.0
+    )  # doubled after two steps
+    config = make_config("shapes", **SETTINGS)
+    ready = prepare(config)
+    train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, tmp_path, resume=True)
+    assert read_checkpoint(tmp_path / "last.pt").training["scaler"]["scale"] == 2048.0
 
 
 def test_a_gradient_that_no_scale_saves_ends_the_run(tmp_path, scaled):

@@ -143,6 +143,15 @@ def test_a_wrong_command_is_answered_with_the_nearest(
     assert right in ended.err
 
 
+def test_launchers_find_the_program_as_a_module() -> None:
+    command = [sys.executable, "-m", "icnn_viz.cli", "heatmap", "--help"]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(_ROOT)}
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "--data" in ended.stdout
+
+
 def test_nearest_files_looks_where_the_path_ends(tmp_path: Path) -> None:
     (tmp_path / "runs" / "irregular").mkdir(parents=True)
     (tmp_path / "runs" / "irregular" / "last.pt").touch()

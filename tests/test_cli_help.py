@@ -143,6 +143,12 @@ def test_a_wrong_command_is_answered_with_the_nearest(
     assert right in ended.err
 
 
+@pytest.mark.parametrize("name", ["report", "explore", "heatmap"])
+def test_the_split_looked_at_is_one_that_every_data_set_has(name: str) -> None:
+    found = next(command for program, one, command in _COMMANDS if (program, one) == ("icnn-viz", name))
+    assert next(p.default for p in found.params if p.name == "split") == "val"
+
+
 def test_launchers_find_the_program_as_a_module() -> None:
     command = [sys.executable, "-m", "icnn_viz.cli", "heatmap", "--help"]
     ended = subprocess.run(

@@ -40,7 +40,7 @@ def command(
         Path | None,
         typer.Option("--root", metavar="DIR", help="Where the data set was unpacked.", show_default=False),
     ] = None,
-    split: Annotated[str, typer.Option("--split", metavar="NAME", help="With --data.")] = "test",
+    split: Annotated[str, typer.Option("--split", metavar="NAME", help="With --data.")] = "val",
     image: Annotated[
         Path | None,
         typer.Option(

@@ -100,7 +100,7 @@ def test_the_built_in_pair_is_looked_at_on_drawn_shapes(run: Run, tmp_path: Path
     assert ended.code == 0, ended.err
     found = json.loads(ended.out)
     assert len(found["pixels"]) == 1
-    assert found["pixels"][0]["image"].startswith("shapes test")
+    assert found["pixels"][0]["image"].startswith("shapes val")
     assert {row["verdict"] for row in found["claims"]} <= {"holds", "does not hold", "cannot be said here"}
 
 

@@ -92,16 +92,21 @@ def write_page(
         raise ArgumentError(
             "--export", needed="room for one pixel", got=f"{cost + base} bytes", fix="Take a smaller image."
         )
-    pixels, rows, columns = grid_of(height, width, count)
-    frozen, block = [], 1
-    for done, pixel in enumerate(pixels):
-        on_progress(done, len(pixels))
-        found, block = look(pixel)
-        frozen.append(found)
-    on_progress(len(pixels), len(pixels))
-    text = render(session, picture.name, picture.image, frozen, block)
+    while True:
+        pixels, rows, columns = grid_of(height, width, count)
+        frozen, block = [], 1
+        for done, pixel in enumerate(pixels):
+            on_progress(done, len(pixels))
+            found, block = look(pixel)
+            frozen.append(found)
+        on_progress(len(pixels), len(pixels))
+        text = render(session, picture.name, picture.image, frozen, block)
+        size = len(text.encode())
+        if size <= most_bytes or count == 1:
+            break
+        count = max(1, min(count - 1, count * most_bytes // size))  # the probes' maps packed better than most
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    return FrozenPage(path, len(text.encode()), rows, columns, (height / rows, width / columns), block)
+    return FrozenPage(path, size, rows, columns, (height / rows, width / columns), block)
 
 
 def grid_of(height: int, width: int, count: int) -> tuple[list[tuple[int, int]], int, int]:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from icnn_core.errors import ArgumentError
+from icnn_viz.explorer import export
 from icnn_viz.explorer.export import freeze, grid_of, write_page
 from icnn_viz.explorer.pictures import Shelf, Source
 from icnn_viz.explorer.session import Question, Session
@@ -70,6 +71,22 @@ def test_a_page_holds_the_grid_and_stays_under_its_limit(make_session: MakeSessi
     assert 1 < small.rows * small.columns < 24 * 37
     with pytest.raises(ArgumentError, match="room for one pixel"):
         write_page(session, tmp_path / "none.html", most_bytes=10_000)
+
+
+def test_a_page_stays_under_its_limit_when_its_probes_packed_better_than_the_rest(
+    make_session: MakeSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def packs_well_at_first(answer: Any, session: Session) -> tuple[dict[str, Any], int]:
+        found, block = freeze(answer, session)
+        calls.append(found)
+        return (found | {"maps": ["", ""]} if len(calls) <= export._PROBES else found), block
+
+    monkeypatch.setattr(export, "freeze", packs_well_at_first)
+    page = write_page(make_session(), tmp_path / "page.html", most_bytes=90_000)
+    assert page.path.stat().st_size <= 90_000
+    assert page.rows * page.columns == len(content_of(page.path)["pixels"]) > 1
 
 
 def test_names_stay_text_and_nothing_comes_from_outside(make_session: MakeSession, tmp_path: Path) -> None:

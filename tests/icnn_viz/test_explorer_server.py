@@ -13,8 +13,10 @@ from dash import Dash
 from dash.exceptions import PreventUpdate
 from flask.testing import FlaskClient
 
+from icnn_core.errors import DataError
 from icnn_viz.explorer.guards import allowed_names, host_name, is_loopback
 from icnn_viz.explorer.pages import answers, heatmaps, kernels, points, runs
+from icnn_viz.explorer.pictures import Shelf, Source
 from icnn_viz.explorer.server import make_app
 from icnn_viz.explorer.session import Question, Session
 from icnn_viz.records import PositionCloud
@@ -191,6 +193,17 @@ def test_a_reply_holds_figure_table_and_words(session: Session) -> None:
 )
 def test_what_is_wrong_is_said(session: Session, changes: dict[str, Any], words: str) -> None:
     assert words in answers.reply(session, ask(1, **changes))["error"]
+
+
+def test_an_unreadable_image_is_told_without_its_path(session: Session) -> None:
+    def read() -> Any:
+        raise DataError("/secret/a.jpg", needed="an image", got="something else", fix="Take another.")
+
+    session.shelf = Shelf([Source("a.jpg", read)], 100)
+    shown = json.dumps(heatmaps.layout(session, "").to_plotly_json(), default=str)
+    for text in (shown, answers.reply(session, ask(1))["error"]):
+        assert "needs an image; got something else. Take another." in text
+        assert "secret" not in text
 
 
 def test_an_overtaken_question_gets_no_answer(session: Session) -> None:

@@ -11,7 +11,7 @@ from dash.exceptions import PreventUpdate
 from icnn_core.errors import ArgumentError, IcnnError
 from icnn_viz.explorer.heat_figure import draw_answer
 from icnn_viz.explorer.memory import StaleError
-from icnn_viz.explorer.pages.parts import table
+from icnn_viz.explorer.pages.parts import table, tell
 from icnn_viz.explorer.session import Answer, Question, Session
 from icnn_viz.explorer.views import MOST_SMOOTHING
 from icnn_viz.figures.comparison import SHOWN, describe_target
@@ -35,7 +35,7 @@ def reply(session: Session, ask: dict[str, Any] | None) -> dict[str, Any]:
     except StaleError as error:
         raise PreventUpdate from error
     except IcnnError as error:
-        return {"number": ask["number"], "error": str(error)}
+        return {"number": ask["number"], "error": tell(error)}
     theme = ask.get("theme") if ask.get("theme") in THEMES else "light"
     figure = draw_answer(found, theme=str(theme))
     rest = time.perf_counter() - started - found.seconds

@@ -9,7 +9,7 @@ from dash.exceptions import PreventUpdate
 
 from icnn_core.errors import IcnnError
 from icnn_viz.explorer.pages.answers import maps_csv, measures_csv, reply, to_question
-from icnn_viz.explorer.pages.parts import button, choice, client, field, graph, number
+from icnn_viz.explorer.pages.parts import button, choice, client, field, graph, number, tell
 from icnn_viz.explorer.pictures import KINDS, MOST_BYTES
 from icnn_viz.explorer.session import Session
 from icnn_viz.explorer.views import MOST_SMOOTHING, HeatmapView
@@ -20,7 +20,10 @@ _CONTROLS = ("image", "x", "y", "method", "class", "smooth")
 
 def layout(session: Session, search: str | None) -> html.Div:
     """The page as a query describes it."""
-    view, picture, note = _restore(session, search)
+    try:
+        view, picture, note = _restore(session, search)
+    except IcnnError as error:
+        return html.Div(html.P(f"This image cannot be shown: {tell(error)}", role="alert"), className="page")
     height, width = picture.image.shape[:2]
     classes = {"": "predicted at the pixel"} | {str(n): name for n, name in enumerate(session.classes)}
     upload = dcc.Upload("Drop an image here or choose one", id="upload", className="upload")

@@ -7,6 +7,8 @@ from typing import Any
 
 from dash import ClientsideFunction, dcc, html
 
+from icnn_core.errors import IcnnError
+
 GRAPH = {
     "displaylogo": False,
     "responsive": True,
@@ -14,6 +16,11 @@ GRAPH = {
     "showSendToCloud": False,
     "modeBarButtonsToRemove": ["autoScale2d"],
 }
+
+
+def tell(error: IcnnError) -> str:
+    """What went wrong, for a browser: without who says so, which may be a path of this machine's disk."""
+    return f"needs {error.needed}; got {error.got}. {error.fix}"
 
 
 def client(name: str) -> ClientsideFunction:

@@ -90,8 +90,7 @@ def draw_space(
     figure.update_scenes(xaxis=small, yaxis=small, zaxis=small)
     if height == "density":
         return figure
-    for trace in figure.data:
-        trace.customdata = None if trace.customdata is None else trace.customdata.tolist()
+    figure.for_each_trace(_list_custom_data)
     figure.update_traces(opacity=0.15 if brush else 1.0)
     if slot is not None:
         figure.update_traces(visible=False)
@@ -221,3 +220,9 @@ def _thin(count: int, most: int) -> np.ndarray:
 
 def _name(cloud: PositionCloud, slot: int) -> str:
     return f"{slot}: ({cloud.slots[slot, 0]:g}, {cloud.slots[slot, 1]:g})"
+
+
+def _list_custom_data(trace: Any) -> None:
+    """Arrays are sent as base64, in which Dash does not find the data of the point that was clicked."""
+    if trace.customdata is not None:
+        trace.update(customdata=trace.customdata.tolist())

@@ -58,7 +58,17 @@ def own(tmp_path, monkeypatch):
 
 
 def test_a_network_of_ones_own_is_trained_resumed_and_never_imported_because_a_file_says_so(icnn, own):
-    command = ["train", "shapes", *_SMALL, "--model", "netstotrain:make", "--irregular", "head", "--out", "run"]
+    command = [
+        "train",
+        "shapes",
+        *_SMALL,
+        "--model",
+        "netstotrain:make",
+        "--irregular",
+        "head",
+        "--out",
+        "run",
+    ]
     ended = icnn(*command, "--json")
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["mean_displacement"] > 0

@@ -3,13 +3,15 @@
     OMP_NUM_THREADS=1 python benchmarks/arms.py [--seeds 3] [--iterations N] [--short]
 
 A deformable convolution (torchvision's deform_conv2d) predicts an offset for each tap at each output pixel by a
-convolution that starts at zero and learns at the weights' rate; an irregular one learns one offset per channel and tap.
+convolution that starts at zero and learns at the weights' rate, or at a tenth of it as in Deformable ConvNets v2 (arXiv
+1811.11168); an irregular one learns one offset per channel and tap.
 Writes docs/results/arms.json and .png; finished runs are kept in --runs and shared with `icnn ablate --out` of
 the same settings.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Sequence
@@ -37,7 +39,8 @@ from icnn_core.training.setup import Prepared, prepare
 from icnn_viz.figures.ablation import draw_ablation
 
 SMALL = {"iterations": 500, "size": (96, 128), "batch_size": 4, "train_images": 300, "val_images": 200}
-DEFORMABLE = "deformable"
+DEFORMABLE = {"deformable": 1.0, "deformable, offsets at 0.1": 0.1}
+"""Arms, and the rate of the offsets as a share of the weights'."""
 SHARES = (0.01, 0.05)
 HEADINGS = (
     "layers", "mean IoU %", "− regular, 95 % interval", "higher in", "train − val", "kernel values", "more", "CPU ms",
@@ -50,10 +53,15 @@ class DeformableConv2d(nn.Module):
 
     Reference: Dai et al., "Deformable Convolutional Networks", arXiv 1703.06211: one offset (y, x) per tap for all
     channels; the predicting convolution has the same kernel, stride and dilation and starts at zero.
+
+    Args:
+        rate: of the offsets' learning, as a share of the weights': a factor behind a convolution that starts at zero,
+            which for Adam is the same.
     """
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: nn.Conv2d, rate: float) -> None:
         super().__init__()
+        self.rate = rate
         self.weight, self.bias = conv.weight, conv.bias
         self.stride, self.padding, self.dilation = conv.stride, conv.padding, conv.dilation
         taps = conv.kernel_size[0] * conv.kernel_size[1]
@@ -66,7 +74,7 @@ class DeformableConv2d(nn.Module):
         nn.init.zeros_(self.offset.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        offset = self.offset(x)
+        offset = self.rate * self.offset(x)
         return deform_conv2d(
             x, offset, self.weight, self.bias, self.stride, self.padding, self.dilation,  # pyright: ignore
         )  # fmt: skip
@@ -77,10 +85,10 @@ def main() -> None:
     chosen = make_parser(__doc__, "shapes", seeds=3).parse_args()
     config = common_config(chosen, SMALL)
     runs = plan_runs(config, ["none", chosen.irregular], range(chosen.seeds), chosen.runs)
-    rows = ["none", chosen.irregular, DEFORMABLE]
-    for seed in range(chosen.seeds):
+    rows = ["none", chosen.irregular, *DEFORMABLE]
+    for row, seed in itertools.product(DEFORMABLE, range(chosen.seeds)):
         own = replace(config, seed=seed, irregular=chosen.irregular)
-        runs.append(Run(DEFORMABLE, own, chosen.runs / DEFORMABLE / f"seed-{seed}"))
+        runs.append(Run(row, own, chosen.runs / row.replace(", offsets at ", "-") / f"seed-{seed}"))
     splits = [config.val_split, config.train_split]
     results = finish_all(runs, splits, chosen.device, build)
     measured = [r for r in results if r.split == config.val_split]
@@ -116,13 +124,13 @@ def main() -> None:
 
 
 def build(run: Run, config: TrainConfig) -> Prepared:
-    """As `prepare`; the deformable arm has the irregular arm's layers as deformable convolutions instead."""
+    """As `prepare`; the deformable arms have the irregular arm's layers as deformable convolutions instead."""
     ready = prepare(config)
-    if run.row == DEFORMABLE:
+    if run.row in DEFORMABLE:
         for name in make_regular(ready.model):
             conv = ready.model.get_submodule(name)
             assert isinstance(conv, nn.Conv2d)
-            ready.model.set_submodule(name, DeformableConv2d(conv))
+            ready.model.set_submodule(name, DeformableConv2d(conv, DEFORMABLE[run.row]))
     return ready
 
 
@@ -192,7 +200,7 @@ def _cells(summary: RowSummary, more: dict[str, Any]) -> tuple[str, ...]:
     gap, zeros = more["gap"], more["zeros"]
     name = "regular" if summary.row == "none" else summary.row
     return (
-        name if name in ("regular", DEFORMABLE) else f"irregular from {name}",
+        name if name in ("regular", *DEFORMABLE) else f"irregular from {name}",
         f"{100 * summary.mean:.1f}{spread}",
         difference.replace("-", "−"),
         f"{summary.wins} of {summary.pairs}" if summary.pairs else "–",

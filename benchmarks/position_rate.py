@@ -1,9 +1,11 @@
 """Mean IoU and displacement against the positions' learning rate, for Adam and for the paper's SGD.
 
     python benchmarks/position_rate.py [--seeds 3] [--iterations N] [--short]
-    python benchmarks/position_rate.py --preset camvid --root CamVid --weights imagenet --irregular features.12
+    python benchmarks/position_rate.py --preset camvid --config docs/results/camvid.toml --root CamVid \\
+        --weights imagenet --irregular features.9
 
-Controls: rate 0, where positions stay where they start, and positions thrown at random and frozen there. Writes
+Controls: rate 0, where positions stay where they start, and positions thrown at random and frozen there. Positions
+rest in the first tenth of the iterations, but for "at once": the paper's rule, which has no such warm-up. Writes
 docs/results/position_rate.json and .png (position_rate-PRESET for other presets); finished runs are kept in --runs.
 """
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 SMALL = {"iterations": 250, "size": (72, 96), "batch_size": 4, "train_images": 300, "val_images": 100}
 RATES = {"adam": (0.01, 0.05, 0.2), "sgd": (1.0, 5.0, 50.0)}
 UNITS = {"adam": "Adam: rate (pixels a step)", "sgd": "SGD: rate (the paper's is 50)"}
-FROZEN = "frozen"
+FROZEN, PAPER = "frozen", "sgd 50 at once"
 
 
 def main() -> None:
@@ -44,6 +46,7 @@ def main() -> None:
     settings[f"thrown {chosen.thrown:g} px"] = {"position_lr": 0.0, "shift": chosen.thrown}
     for rule, rates in RATES.items():
         settings |= {f"{rule} {r:g}": {"position_rule": rule, "position_lr": r} for r in rates}
+    settings[PAPER] = {"position_rule": "sgd", "position_lr": 50.0, "position_warmup": 0.0}
     folder = chosen.runs / chosen.preset
     runs = [
         Run(row, replace(config, seed=seed, **own), folder / row.replace(" ", "-") / f"seed-{seed}")
@@ -98,7 +101,7 @@ def draw(results: Sequence[RunResult], rows: Sequence[str], title: str, theme: s
                 margin = 0.08 * (max(values) - min(values) or 1)
                 ax.set_ylim(min(values) - margin, max(values) + margin)
             above.set_xticks(range(len(some)), [""] * len(some))
-            labels = [row.removeprefix(f"{rule} ") for row in some]
+            labels = [row.removeprefix(f"{rule} ").replace(" at", "\nat") for row in some]
             below.set_xticks(range(len(some)), labels)
             below.set_xlabel(UNITS.get(rule, "controls: no learning"))
         for group in panels[1:]:

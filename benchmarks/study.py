@@ -26,6 +26,7 @@ def make_parser(text: str | None, name: str, *, seeds: int) -> argparse.Argument
     """Options of a study: its data and network, its extent, and where runs and results go."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="shapes", help="data and settings, as of icnn train")
+    parser.add_argument("--config", type=Path, help="TOML file of settings over the preset's")
     parser.add_argument("--root", help="folder of the data set")
     parser.add_argument("--weights", help="the backbone's weights")
     parser.add_argument("--irregular", default="layer3", help="irregular from this module to the end")
@@ -59,7 +60,8 @@ def common_config(chosen: argparse.Namespace, small: dict[str, Any], **settings:
         small |= {"size": (48, 64)}
     names = ("root", "weights", "iterations", "train_images", "val_images", "batch_size")
     given = {name: value for name in names if (value := getattr(chosen, name)) is not None}
-    return make_config(chosen.preset, **((small if chosen.preset == "shapes" else {}) | given | settings))
+    own = small if chosen.preset == "shapes" else {}
+    return make_config(chosen.preset, chosen.config, **(own | given | settings))
 
 
 def finish_all(

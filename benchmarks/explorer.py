@@ -24,8 +24,8 @@ from study import print_table
 
 from icnn_core.datasets.registry import open_dataset
 from icnn_core.ops.benchmark import describe_machine
+from icnn_viz.cli._options import BUILTIN
 from icnn_viz.cli.explore import make_shelf
-from icnn_viz.cli.heatmap import BUILTIN
 from icnn_viz.data import builtin_path
 from icnn_viz.explorer.pictures import Shelf
 from icnn_viz.explorer.server import bind, make_app

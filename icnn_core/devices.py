@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from icnn_core.errors import DeviceError
 
 
 def choose_device(name: str) -> torch.device:
-    """ "auto" (CUDA, else the CPU) or a device's name.
+    """ "auto" (CUDA, else the CPU) or a device's name. Of several GPUs each launched process takes its own.
 
     Raises:
         DeviceError: no such device here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and (rank := os.environ.get("LOCAL_RANK")):  # of accelerate launch and torchrun
+        name = f"cuda:{int(rank) % max(torch.cuda.device_count(), 1)}"
     try:
         device = torch.device(name)
         torch.empty(1, device=device).item()  # meta has no values

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from icnn_core.evaluation import Evaluation
 
-_SHOWN = 10  # skipped files in a list
+_SHOWN = 20  # skipped files in a list
 
 
 def write_json(path: Path, result: dict[str, Any]) -> None:
@@ -100,11 +100,12 @@ def print_skipped(files: Sequence[Path], console: Console) -> None:
     """Say how many files could not be decoded, and which; nothing if there were none."""
     if not files:
         return
-    console.print(f"{len(files)} skipped, which cannot be decoded (the image or its mask):")
+    count = "1 image" if len(files) == 1 else f"{len(files)} images"
+    console.print(f"Skipped {count} that cannot be decoded, or whose masks cannot:")
     for path in files[:_SHOWN]:
         console.print(f"  {path}")
     if len(files) > _SHOWN:
-        console.print(f"  and {len(files) - _SHOWN} more")
+        console.print(f"  … and {len(files) - _SHOWN} more (all of them with --json)")
 
 
 def _remarks(evaluation: Evaluation) -> list[str]:

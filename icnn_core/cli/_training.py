@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from icnn_core.cli._evaluation import print_evaluation
+from icnn_core.cli._evaluation import print_evaluation, print_skipped
 from icnn_core.cli.app import make_progress, print_json
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from icnn_core.training.config import TrainConfig
     from icnn_core.training.progress import Progress, TrainingResult
 
-_LISTED = 20  # skipped files that are named
 _MUCH = 0.2  # share of time spent waiting for data that is worth a hint
 
 
@@ -73,22 +72,12 @@ def report(
         print_evaluation(result.evaluation, f"{config.dataset} {config.val_split}", console)
     if displacement is not None:
         console.print(f"Positions lie {displacement:.2f} pixels from their slots on average.")
-    _print_skipped(result, console)
+    print_skipped(result.skipped, console)
     hint = " More --workers load faster." if result.waiting > _MUCH else ""
     console.print(
         f"{result.images_per_second:.1f} images/s; {result.waiting:.0%} of the time went on waiting for data.{hint}"
     )
     console.print(f"{result.iterations_done} iterations in {result.seconds:.0f} s. Wrote {result.checkpoint}")
-
-
-def _print_skipped(result: TrainingResult, console: Console) -> None:
-    if not result.skipped:
-        return
-    console.print(f"Skipped {len(result.skipped)} images that cannot be decoded:")
-    for path in result.skipped[:_LISTED]:
-        console.print(f"  {path}")
-    if len(result.skipped) > _LISTED:
-        console.print(f"  … and {len(result.skipped) - _LISTED} more (all of them with --json)")
 
 
 def _describe(progress: Progress, mean_iou: float | None) -> str:

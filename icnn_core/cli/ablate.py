@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icnn_core.cli.app import DeviceOption, JsonOption, make_console, make_progress, print_json
+from icnn_core.cli._options import (
+    BackboneOption,
+    BatchSizeOption,
+    ConfigOption,
+    DeviceOption,
+    IterationsOption,
+    JsonOption,
+    ModelOption,
+    RootOption,
+    SettingsOption,
+    TrainImagesOption,
+    ValImagesOption,
+    WeightsOption,
+    WorkersOption,
+)
+from icnn_core.cli.app import make_console, make_progress, print_json
 
 if TYPE_CHECKING:
     from icnn_core.training.ablation_table import RowSummary
@@ -27,18 +42,10 @@ _REGULAR = (
 
 def command(
     preset: Annotated[str, typer.Argument(help="The data and its settings, as of icnn train.")] = "shapes",
-    root: Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="The backbone's weights: a file, imagenet, or none.")
-    ] = None,
-    backbone: Annotated[str | None, typer.Option(help="tiny, squeezenet1_0, resnet18, …")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PACKAGE.MODULE:FUNCTION",
-            help="Your own function that builds the regular network. It is imported and run.",
-        ),
-    ] = None,
+    root: RootOption = None,
+    weights: WeightsOption = None,
+    backbone: BackboneOption = None,
+    model: ModelOption = None,
     rows: Annotated[str | None, typer.Option(metavar="NAMES", help=_ROWS, show_default=False)] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="How many seeds for each row.")] = 3,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first of them.")] = 0,
@@ -48,20 +55,13 @@ def command(
         str | None,
         typer.Option("--classes", metavar="NAME|ID,…", help="Take mean IoU over these; by default over all."),
     ] = None,
-    iterations: Annotated[int | None, typer.Option(min=1, help="Steps of the optimiser.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step.")] = None,
-    train_images: Annotated[int | None, typer.Option(min=1, help="Use only the first N.")] = None,
-    val_images: Annotated[int | None, typer.Option(min=1, help="Use only the first N.")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes that load data.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file with settings of icnn train; options here go before it.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Any other setting, e.g. position_lr=0.02. Repeatable."
-        ),
-    ] = None,
+    iterations: IterationsOption = None,
+    batch_size: BatchSizeOption = None,
+    train_images: TrainImagesOption = None,
+    val_images: ValImagesOption = None,
+    workers: WorkersOption = None,
+    config: ConfigOption = None,
+    settings: SettingsOption = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the runs and tables.")
     ] = Path("icnn-ablation"),

@@ -1,4 +1,4 @@
-"""What both console scripts share: the app, how it ends, common options, and what is printed where.
+"""What both console scripts share: the app, how it ends, and what is printed where.
 
 Cheap to import, so that `--help` stays fast: rich, torch and the rest wait inside functions.
 """
@@ -12,7 +12,6 @@ import logging
 import os
 import sys
 from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -25,20 +24,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _LOGGERS = ("icnn_core", "icnn_viz")
-
-
-class Theme(StrEnum):
-    """The two looks of every figure."""
-
-    light = "light"
-    dark = "dark"
-
-
-DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
-SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Same seed, same result.")]
-OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for what is written.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")]
-ThemeOption = Annotated[Theme, typer.Option("--theme", help="Look of the figures.")]
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icnn_core.cli.app import DeviceOption, JsonOption, SeedOption, make_console, make_progress, print_json
+from icnn_core.cli._options import DeviceOption, JsonOption, SeedOption
+from icnn_core.cli.app import make_console, make_progress, print_json
 
 if TYPE_CHECKING:
     from icnn_core.ops.benchmark import Timing

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from icnn_core.cli.app import JsonOption, SeedOption, make_console, print_json
+from icnn_core.cli._options import JsonOption, ModelOption, SeedOption
+from icnn_core.cli.app import make_console, print_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,14 +33,7 @@ def command(
     shift: Annotated[
         float, typer.Option(min=0, help="Half-width in pixels of the noise on the start.")
     ] = 1e-3,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="PACKAGE.MODULE:FUNCTION",
-            help="Your own function that builds the regular network. It is imported and run.",
-        ),
-    ] = None,
+    model: ModelOption = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:

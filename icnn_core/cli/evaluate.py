@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from icnn_core.cli._numbers import parse_numbers, parse_size
-from icnn_core.cli.app import DeviceOption, JsonOption, SeedOption, make_console, make_progress, print_json
+from icnn_core.cli._options import DeviceOption, JsonOption, ModelOption, RootOption, SeedOption
+from icnn_core.cli.app import make_console, make_progress, print_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ def command(
     data: Annotated[
         str | None, typer.Option("--data", help="The data set; by default the one it was trained on.")
     ] = None,
-    root: Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")] = None,
+    root: RootOption = None,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "val",
     images: Annotated[int | None, typer.Option("--images", min=1, help="Use only the first N.")] = None,
     size: Annotated[
@@ -53,14 +54,7 @@ def command(
     boundary: Annotated[
         float, typer.Option("--boundary", min=0, max=1, help="Boundary IoU: band / diagonal; 0: leave it.")
     ] = 0.02,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="PACKAGE.MODULE:FUNCTION",
-            help="Your own function that builds the regular network. It is imported and run.",
-        ),
-    ] = None,
+    model: ModelOption = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be decoded, and list them.")
     ] = False,

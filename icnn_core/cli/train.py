@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from icnn_core.cli._numbers import parse_numbers, parse_size
-from icnn_core.cli.app import DeviceOption, JsonOption, make_console
+from icnn_core.cli._options import (
+    BackboneOption,
+    BatchSizeOption,
+    ConfigOption,
+    DeviceOption,
+    IterationsOption,
+    JsonOption,
+    ModelOption,
+    RootOption,
+    SettingsOption,
+    TrainImagesOption,
+    ValImagesOption,
+    WeightsOption,
+    WorkersOption,
+)
+from icnn_core.cli.app import make_console
 
 if TYPE_CHECKING:
     from icnn_core.training.config import TrainConfig
@@ -24,23 +39,15 @@ def command(
     preset: Annotated[
         str, typer.Argument(help="shapes (built in), camvid, folder, voc, voc-context or cityscapes.")
     ] = "shapes",
-    root: Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")] = None,
+    root: RootOption = None,
     irregular: Annotated[str | None, typer.Option(help=_IRREGULAR)] = None,
     sharing: Annotated[str | None, typer.Option(help="Who shares a shape: layer, channel or none.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="tiny, squeezenet1_0, resnet18, …")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PACKAGE.MODULE:FUNCTION",
-            help="Your own function that builds the regular network. It is imported and run.",
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="The backbone's weights: a file, imagenet, or none.")
-    ] = None,
+    backbone: BackboneOption = None,
+    model: ModelOption = None,
+    weights: WeightsOption = None,
     init: Annotated[Path | None, typer.Option(help="Start from this checkpoint's weights.")] = None,
-    iterations: Annotated[int | None, typer.Option(min=1, help="Steps of the optimiser.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step, over all processes.")] = None,
+    iterations: IterationsOption = None,
+    batch_size: BatchSizeOption = None,
     accumulate: Annotated[
         int | None, typer.Option(min=1, help="See a batch in so many parts, to save memory.")
     ] = None,
@@ -59,8 +66,8 @@ def command(
     scale: Annotated[str | None, typer.Option(help="Range of the random scale, e.g. 0.5,1.5.")] = None,
     train_split: Annotated[str | None, typer.Option(help="Split to train on.")] = None,
     val_split: Annotated[str | None, typer.Option(help="Split to measure on.")] = None,
-    train_images: Annotated[int | None, typer.Option(min=1, help="Use only the first N.")] = None,
-    val_images: Annotated[int | None, typer.Option(min=1, help="Use only the first N.")] = None,
+    train_images: TrainImagesOption = None,
+    val_images: ValImagesOption = None,
     skip_bad: Annotated[
         bool | None, typer.Option("--skip-bad", help="Leave out images that cannot be decoded; list them.")
     ] = None,
@@ -68,14 +75,9 @@ def command(
     checkpoint_every: Annotated[
         int | None, typer.Option(min=0, help="Iterations between checkpoints to resume from.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes that load data.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file with settings; options here go before it.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, e.g. momentum=0.95. Repeatable."),
-    ] = None,
+    workers: WorkersOption = None,
+    config: ConfigOption = None,
+    settings: SettingsOption = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", min=0, help="Same seed, same result.")
     ] = None,

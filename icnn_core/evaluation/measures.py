@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,6 +71,10 @@ class Evaluation(Facts):
         """The chosen classes that occur in no label and no prediction, and so are left out of the mean."""
         occur = self.iou
         return tuple(name for name in self.chosen or self.classes if name not in occur)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The measures that a run keeps, without the counts."""
+        return {"mean_iou": self.mean_iou, "pixel_accuracy": self.pixel_accuracy, "iou": self.iou}
 
     def _facts(self) -> dict[str, str]:
         facts = {

@@ -10,10 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError, nearest_names
 from icnn_core.training.presets import PRESETS
 
 Size = tuple[int, int]
+SAME_RUN = {
+    *("root", "sbd_root", "skip_bad", "weights", "init"),
+    *("workers", "accumulate", "evaluate_every", "checkpoint_every"),
+}
+"""Settings that may differ from those that a run was trained with: it stays the same run."""
 _CHOICES = {
     "optimizer": ("sgd", "adamw"),
     "position_rule": ("adam", "sgd"),
@@ -169,6 +174,23 @@ def config_from(values: Mapping[str, Any]) -> TrainConfig:
         if key not in hints:
             raise NameNotFoundError("train", needed="a known setting", got=key, fix=nearest_names(key, hints))
     return TrainConfig(**{key: _converted(key, value, hints[key]) for key, value in values.items()})
+
+
+def check_same(path: Path, before: TrainConfig, now: TrainConfig, may_change: set[str]) -> None:
+    """Nothing, if the run in `path` was trained with the settings of now.
+
+    Raises:
+        CheckpointError: it had others, outside of `may_change`: what came of it would be neither run.
+    """
+    old, new = dataclasses.asdict(before), dataclasses.asdict(now)
+    changed = [name for name in new if new[name] != old[name] and name not in may_change]
+    if changed:
+        raise CheckpointError(
+            str(path),
+            needed=f"the settings it was trained with, {changed[0]}={old[changed[0]]!r}",
+            got=f"others for {', '.join(changed)}",
+            fix="Repeat the command of the run, or choose another --out.",
+        )
 
 
 def setting_names() -> set[str]:

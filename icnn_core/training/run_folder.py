@@ -14,15 +14,11 @@ from icnn_core.datasets.registry import SegmentationDataset
 from icnn_core.errors import CheckpointError
 from icnn_core.evaluation import Evaluation
 from icnn_core.files import write_text
-from icnn_core.training.config import TrainConfig, config_from, to_toml
+from icnn_core.training.config import SAME_RUN, TrainConfig, check_same, config_from, to_toml
 from icnn_core.training.update import check_positions
 
 _log = logging.getLogger(__name__)
 LAST, BEST, CONFIG, SNAPSHOTS = "last.pt", "best.pt", "config.toml", "snapshots"
-_MAY_CHANGE = {  # on resuming
-    *("root", "sbd_root", "skip_bad", "weights", "init", "val_images"),
-    *("workers", "accumulate", "evaluate_every", "checkpoint_every"),
-}
 
 
 @dataclass
@@ -151,34 +147,12 @@ class RunFolder:
             palette=self.data.palette,
             ignore_index=self.data.ignore_index,
             dataset={"name": self.data.name, "size": config["size"], "config": config},
-            metrics=_metrics(evaluation) | {"iteration": done},
+            metrics=(evaluation.to_plain() if evaluation else {}) | {"iteration": done},
             training=training,
         )
 
     def _check_same_run(self, checkpoint: Checkpoint) -> None:
-        """Going on under other settings would be neither run."""
-        before = config_from(checkpoint.dataset.get("config", {}))
         # Statistics that are trained are those of a part.
-        may_change = _MAY_CHANGE - ({"accumulate"} if self.config.batch_norm == "train" else set())
-        changed = [
-            name
-            for name, value in asdict(self.config).items()
-            if value != getattr(before, name) and name not in may_change
-        ]
-        if changed:
-            raise CheckpointError(
-                str(checkpoint.path),
-                needed=f"the settings it was trained with, {changed[0]}={getattr(before, changed[0])!r}",
-                got=f"others for {', '.join(changed)}",
-                fix="Repeat the command of the run, or train anew into another --out.",
-            )
-
-
-def _metrics(evaluation: Evaluation | None) -> dict[str, Any]:
-    if evaluation is None:
-        return {}
-    return {
-        "mean_iou": evaluation.mean_iou,
-        "pixel_accuracy": evaluation.pixel_accuracy,
-        "iou": evaluation.iou,
-    }
+        part = {"accumulate"} if self.config.batch_norm == "train" else set()
+        before = config_from(checkpoint.dataset.get("config", {}))
+        check_same(checkpoint.path, before, self.config, (SAME_RUN | {"val_images"}) - part)

@@ -13,18 +13,14 @@ import torch
 
 from icnn_core.checkpoint import read_checkpoint
 from icnn_core.errors import CheckpointError, IcnnError
-from icnn_core.evaluation import Evaluation, evaluate
+from icnn_core.evaluation import evaluate
 from icnn_core.files import write_text
 from icnn_core.optim import position_parameters
-from icnn_core.training.config import TrainConfig, config_from
+from icnn_core.training.config import SAME_RUN, TrainConfig, check_same, config_from
 from icnn_core.training.loop import Progress, mean_displacement, train
 from icnn_core.training.setup import Prepared, prepare
 
 _log = logging.getLogger(__name__)
-_MAY_CHANGE = {  # once a run is finished
-    *("root", "sbd_root", "skip_bad", "weights", "init", "val_split"),
-    *("workers", "accumulate", "evaluate_every", "checkpoint_every"),
-}
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ def _train(
         "displacement": mean_displacement(ready.model),
         "positions": positions,
         "weights": sum(parameter.numel() for parameter in ready.model.parameters()) - positions,
-        "splits": {run.config.val_split: _to_plain(result.evaluation)},
+        "splits": {run.config.val_split: result.evaluation.to_plain()},
     }
     _write_known(run, known)
     return known
@@ -152,22 +148,13 @@ def _measure(
     ready = build(replace(run.config, val_split=split))
     ready.model.load_state_dict(read_checkpoint(run.folder / "last.pt").state)
     data = ready.train_set
-    evaluation = evaluate(
+    return evaluate(
         ready.model.to(device),
         ready.val_samples,
         classes=data.classes,
         ignore_index=data.ignore_index,
         device=device,
-    )
-    return _to_plain(evaluation)
-
-
-def _to_plain(evaluation: Evaluation) -> dict[str, Any]:
-    return {
-        "mean_iou": evaluation.mean_iou,
-        "pixel_accuracy": evaluation.pixel_accuracy,
-        "iou": evaluation.iou,
-    }
+    ).to_plain()
 
 
 def _to_result(run: Run, known: dict[str, Any], split: str) -> RunResult:
@@ -182,20 +169,12 @@ def _read_known(run: Run) -> dict[str, Any]:
         return {}
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-        before = asdict(config_from(known["config"]))
+        before = config_from(known["config"])
     except (OSError, ValueError, KeyError, TypeError, IcnnError) as error:
         raise CheckpointError(
             str(path), needed="the result of a run", got=str(error), fix="Delete its folder to train it anew."
         ) from error
-    now = asdict(run.config)
-    changed = [name for name in now if now[name] != before[name] and name not in _MAY_CHANGE]
-    if changed:
-        raise CheckpointError(
-            str(run.folder),
-            needed=f"the settings it was trained with, {changed[0]}={before[changed[0]]!r}",
-            got=f"others for {', '.join(changed)}",
-            fix="Repeat the command, or choose another --out.",
-        )
+    check_same(run.folder, before, run.config, SAME_RUN | {"val_split"})
     return known
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icnn_core.cli.app import JsonOption, Theme, ThemeOption, make_console, print_json
+from icnn_core.cli._options import JsonOption, Theme, ThemeOption
+from icnn_core.cli.app import make_console, print_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from icnn_core.cli.app import DeviceOption, OutOption, SeedOption, Theme, ThemeOption
+from icnn_core.cli._options import DeviceOption, OutOption, SeedOption, Theme, ThemeOption
 
 
 def command(

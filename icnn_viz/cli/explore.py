@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from icnn_core.cli._numbers import parse_size
-from icnn_core.cli.app import DeviceOption, SeedOption
-from icnn_viz.cli.heatmap import BUILTIN
+from icnn_core.cli._options import DeviceOption, ModelOption, RootOption, SeedOption
+from icnn_viz.cli._options import (
+    BUILTIN,
+    MaxSizeOption,
+    PairArgument,
+    RegularOption,
+    SizeOption,
+    SplitOption,
+    choose_pair,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,21 +28,8 @@ if TYPE_CHECKING:
 
 
 def command(
-    checkpoint: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[CKPT]", help="The irregular network; by default the built-in pair.", show_default=False
-        ),
-    ] = None,
-    regular: Annotated[
-        Path | None,
-        typer.Option(
-            "--regular",
-            metavar="CKPT",
-            help="The network to compare with; by default the same one, its positions snapped to the slots.",
-            show_default=False,
-        ),
-    ] = None,
+    checkpoint: PairArgument = None,
+    regular: RegularOption = None,
     image: Annotated[
         list[Path] | None,
         typer.Option(
@@ -54,11 +49,8 @@ def command(
             show_default=False,
         ),
     ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option("--root", metavar="DIR", help="Where the data set was unpacked.", show_default=False),
-    ] = None,
-    split: Annotated[str, typer.Option("--split", metavar="NAME", help="With --data.")] = "val",
+    root: RootOption = None,
+    split: SplitOption = "val",
     snapshots: Annotated[
         Path | None,
         typer.Option(
@@ -68,27 +60,9 @@ def command(
             show_default=False,
         ),
     ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            "--size",
-            metavar="HxW",
-            help="Size that the networks see; by default what they were trained with, if the file says so.",
-            show_default=False,
-        ),
-    ] = None,
-    max_size: Annotated[
-        int, typer.Option("--max-size", metavar="N", min=1, help="Refuse images longer than this, in pixels.")
-    ] = 2048,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="PACKAGE.MODULE:FUNCTION",
-            help="Your own function that builds the regular network. It is imported and run.",
-            show_default=False,
-        ),
-    ] = None,
+    size: SizeOption = None,
+    max_size: MaxSizeOption = 2048,
+    model: ModelOption = None,
     host: Annotated[
         str, typer.Option("--host", metavar="ADDRESS", help="Anyone who reaches another address can look.")
     ] = "127.0.0.1",
@@ -117,25 +91,21 @@ def command(
 
     Example: icnn-viz explore runs/irregular/last.pt --regular runs/regular/last.pt --image street.png
     """
-    if checkpoint is None and model:
-        raise typer.BadParameter("needs a checkpoint with its weights.", param_hint="--model")
     if export is not None and export.suffix.lower() not in (".html", ".htm"):
         raise typer.BadParameter(f"{export} does not end in .html.", param_hint="--export")
     seen = parse_size(size) if size else None
+    checkpoint, regular = choose_pair(checkpoint, regular, model)
 
     from icnn_core.cli.app import make_console
     from icnn_core.datasets.registry import open_dataset
     from icnn_core.models.factory import load_factory
     from icnn_viz.cli._inputs import check_classes
-    from icnn_viz.data import builtin_path
     from icnn_viz.explorer.session import Session
     from icnn_viz.gradients import load_pair
 
     if export is None:
         need_dash()
     console = make_console()
-    if checkpoint is None:
-        checkpoint, regular = builtin_path(BUILTIN[0]), regular or builtin_path(BUILTIN[1])
     dataset = open_dataset(data, root, split) if data else None
     shelf = make_shelf(image or (), dataset, f"{data} {split}", max_size)
     factory = load_factory(model) if model else None

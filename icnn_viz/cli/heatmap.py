@@ -10,10 +10,26 @@ from typing import Annotated
 import typer
 
 from icnn_core.cli._numbers import parse_size
-from icnn_core.cli.app import DeviceOption, JsonOption, OutOption, SeedOption, Theme, ThemeOption
+from icnn_core.cli._options import (
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    OutOption,
+    RootOption,
+    SeedOption,
+    Theme,
+    ThemeOption,
+)
 from icnn_viz.cli._inputs import parse_pixel
-
-BUILTIN = ("shapes-irregular.safetensors", "shapes-regular.safetensors", "sample.png")
+from icnn_viz.cli._options import (
+    BUILTIN,
+    MaxSizeOption,
+    PairArgument,
+    RegularOption,
+    SizeOption,
+    SplitOption,
+    choose_pair,
+)
 
 
 class Format(StrEnum):
@@ -44,12 +60,7 @@ class Reduction(StrEnum):
 
 
 def command(
-    checkpoint: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[CKPT]", help="The irregular network; by default the built-in pair.", show_default=False
-        ),
-    ] = None,
+    checkpoint: PairArgument = None,
     pixel: Annotated[
         list[str],
         typer.Option(
@@ -60,15 +71,7 @@ def command(
             show_default=False,
         ),
     ] = [],  # noqa: B006
-    regular: Annotated[
-        Path | None,
-        typer.Option(
-            "--regular",
-            metavar="CKPT",
-            help="The network to compare with; by default the same one, its positions snapped to the slots.",
-            show_default=False,
-        ),
-    ] = None,
+    regular: RegularOption = None,
     image: Annotated[
         Path | None,
         typer.Option(
@@ -122,27 +125,9 @@ def command(
     ] = False,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also draw the maps over the image.")] = False,
     photo: Annotated[bool, typer.Option("--photo/--no-photo", help="Show the image in the figure.")] = True,
-    size: Annotated[
-        str | None,
-        typer.Option(
-            "--size",
-            metavar="HxW",
-            help="Size that the networks see; by default what they were trained with, if the file says so.",
-            show_default=False,
-        ),
-    ] = None,
-    max_size: Annotated[
-        int, typer.Option("--max-size", metavar="N", min=1, help="Refuse images longer than this, in pixels.")
-    ] = 2048,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="PACKAGE.MODULE:FUNCTION",
-            help="Your own function that builds the regular network. It is imported and run.",
-            show_default=False,
-        ),
-    ] = None,
+    size: SizeOption = None,
+    max_size: MaxSizeOption = 2048,
+    model: ModelOption = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -152,11 +137,8 @@ def command(
             show_default=False,
         ),
     ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option("--root", metavar="DIR", help="Where the data set was unpacked.", show_default=False),
-    ] = None,
-    split: Annotated[str, typer.Option("--split", metavar="NAME", help="With --data.")] = "val",
+    root: RootOption = None,
+    split: SplitOption = "val",
     pixels: Annotated[
         int, typer.Option("--pixels", metavar="N", min=1, help="How many pixels, with --data.")
     ] = 200,
@@ -191,10 +173,9 @@ def command(
         raise typer.BadParameter("chooses its pixels itself: leave out --pixel.", param_hint="--data")
     places = list(dict.fromkeys(parse_pixel(text) for text in pixel))
     seen = parse_size(size) if size else None
-    if checkpoint is None and model:
-        raise typer.BadParameter("needs a checkpoint with its weights.", param_hint="--model")
     if overlay and not photo:
         raise typer.BadParameter("shows the image, which --no-photo forbids.", param_hint="--overlay")
+    checkpoint, regular = choose_pair(checkpoint, regular, model)
 
     from icnn_core.cli.app import make_console, print_json
     from icnn_core.models.factory import load_factory
@@ -206,8 +187,6 @@ def command(
     from icnn_viz.displays.looks import look_at
     from icnn_viz.gradients import Target, load_pair
 
-    if checkpoint is None:
-        checkpoint, regular = builtin_path(BUILTIN[0]), regular or builtin_path(BUILTIN[1])
     load = partial(
         load_pair,
         checkpoint,

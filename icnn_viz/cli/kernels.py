@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icnn_core.cli.app import JsonOption, OutOption, SeedOption, Theme, ThemeOption
+from icnn_core.cli._options import JsonOption, OutOption, SeedOption, Theme, ThemeOption
 
 if TYPE_CHECKING:
     from icnn_viz.cli._sources import Sources

@@ -7,26 +7,14 @@ from typing import Annotated
 
 import typer
 
-from icnn_core.cli.app import DeviceOption, JsonOption, SeedOption
+from icnn_core.cli._options import DeviceOption, JsonOption, ModelOption, RootOption, SeedOption
 from icnn_viz.cli._inputs import parse_pixel
+from icnn_viz.cli._options import PairArgument, RegularOption, SplitOption, choose_pair
 
 
 def command(
-    checkpoint: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[CKPT]", help="The irregular network; by default the built-in pair.", show_default=False
-        ),
-    ] = None,
-    regular: Annotated[
-        Path | None,
-        typer.Option(
-            "--regular",
-            metavar="CKPT",
-            help="The network to compare with; by default the same one, its positions snapped to the slots.",
-            show_default=False,
-        ),
-    ] = None,
+    checkpoint: PairArgument = None,
+    regular: RegularOption = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -36,11 +24,8 @@ def command(
             show_default=False,
         ),
     ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option("--root", metavar="DIR", help="Where the data set was unpacked.", show_default=False),
-    ] = None,
-    split: Annotated[str, typer.Option("--split", metavar="NAME", help="With --data.")] = "val",
+    root: RootOption = None,
+    split: SplitOption = "val",
     image: Annotated[
         Path | None,
         typer.Option(
@@ -68,15 +53,7 @@ def command(
         bool,
         typer.Option("--photo/--no-photo", help="Show the images; without, heatmaps and contours alone."),
     ] = True,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="PACKAGE.MODULE:FUNCTION",
-            help="Your own function that builds the regular network. It is imported and run.",
-            show_default=False,
-        ),
-    ] = None,
+    model: ModelOption = None,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page.")] = Path(
         "icnn-report.html"
     ),
@@ -96,21 +73,16 @@ def command(
         raise typer.BadParameter("says where in an image: add --image.", param_hint="--pixel")
     if image is not None and data is not None:
         raise typer.BadParameter("takes the place of --data: give one of them.", param_hint="--image")
-    if checkpoint is None and model:
-        raise typer.BadParameter("needs a checkpoint with its weights.", param_hint="--model")
     if out.suffix.lower() not in (".html", ".htm"):
         raise typer.BadParameter(f"{out} does not end in .html.", param_hint="--out")
     places = list(dict.fromkeys(parse_pixel(text) for text in pixel))
+    checkpoint, regular = choose_pair(checkpoint, regular, model)
 
     from icnn_core.cli.app import make_console, make_progress, print_json
     from icnn_viz.cli._findings import Asked, find_out
     from icnn_viz.cli._table import to_records
-    from icnn_viz.cli.heatmap import BUILTIN
-    from icnn_viz.data import builtin_path
     from icnn_viz.report import build_report, write_report
 
-    if checkpoint is None:
-        checkpoint, regular = builtin_path(BUILTIN[0]), regular or builtin_path(BUILTIN[1])
     asked = Asked(
         checkpoint, regular, tuple(layer or ()), data, root, split, image, tuple(places), pixels, photo, model,
         device, seed,

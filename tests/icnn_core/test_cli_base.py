@@ -15,7 +15,8 @@ from icnn_core.cli.app import make_console, print_json
 
 _APP = """
 import logging, sys
-from icnn_core.cli.app import JsonOption, make_app, make_console, make_progress, print_json, run
+from icnn_core.cli.app import make_app, make_console, make_progress, print_json, run
+from icnn_core.cli._options import JsonOption
 from icnn_core.errors import NameNotFoundError
 
 app = make_app("icnn-test", "Says things.")

@@ -132,7 +132,7 @@ def test_a_damaged_image_stops_or_is_skipped_counted_and_listed(site, evaluate_s
     assert "--skip-bad" in ended.err
     ended = evaluate_site("--skip-bad", "--predictions", tmp_path / "png", root=tmp_path)
     assert ended.code == 0
-    assert f"1 skipped, which cannot be decoded (the image or its mask):\n  {bad}\n" in ended.out
+    assert f"Skipped 1 image that cannot be decoded, or whose masks cannot:\n  {bad}\n" in ended.out
     assert json.loads(evaluate_site("--skip-bad", "--json", root=tmp_path).out)["skipped"] == [str(bad)]
     assert sorted(p.stem for p in (tmp_path / "png").iterdir()) == ["leaf 0", "leaf 1", "leaf 3"]
 

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from icnn_core import read_checkpoint
-from icnn_core.devices import choose_device
-from icnn_core.errors import ArgumentError, CheckpointError, DeviceError, NameNotFoundError, TrainingError
+from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError, TrainingError
 from icnn_core.surgery import irregular_layers
 from icnn_core.training.config import PRESETS, TrainConfig, config_from, make_config, to_toml
 from icnn_core.training.loop import train
@@ -241,9 +240,3 @@ def test_config_survives_toml_and_refuses_what_it_does_not_know(tmp_path):
     with pytest.raises(ArgumentError, match="TOML"):
         make_config("shapes", path)
     assert all(make_config(name) for name in PRESETS)
-
-
-def test_devices():
-    assert choose_device("cpu").type == "cpu"
-    with pytest.raises(DeviceError, match="Try cpu"):
-        choose_device("nonsense")

@@ -1,0 +1,57 @@
+"""Options that several commands of both console scripts share, so that each is called and explained the same."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Theme(StrEnum):
+    """The two looks of every figure."""
+
+    light = "light"
+    dark = "dark"
+
+
+DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Same seed, same result.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for what is written.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")]
+ThemeOption = Annotated[Theme, typer.Option("--theme", help="Look of the figures.")]
+RootOption = Annotated[
+    Path | None,
+    typer.Option("--root", metavar="DIR", help="Folder of the data set.", show_default=False),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="PACKAGE.MODULE:FUNCTION",
+        help="Your own function that builds the regular network. It is imported and run.",
+        show_default=False,
+    ),
+]
+
+# Settings of a training: left out, the preset's.
+WeightsOption = Annotated[
+    str | None, typer.Option("--weights", help="The backbone's weights: a file, imagenet, or none.")
+]
+BackboneOption = Annotated[str | None, typer.Option("--backbone", help="tiny, squeezenet1_0, resnet18, …")]
+IterationsOption = Annotated[int | None, typer.Option("--iterations", min=1, help="Steps of the optimiser.")]
+BatchSizeOption = Annotated[
+    int | None, typer.Option("--batch-size", min=1, help="Images a step, over all processes.")
+]
+TrainImagesOption = Annotated[int | None, typer.Option("--train-images", min=1, help="Use only the first N.")]
+ValImagesOption = Annotated[int | None, typer.Option("--val-images", min=1, help="Use only the first N.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=0, help="Processes that load data.")]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="TOML file with settings of icnn train; options here go before it."),
+]
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, e.g. momentum=0.95. Repeatable."),
+]

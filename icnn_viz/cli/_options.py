@@ -1,0 +1,55 @@
+"""What the commands that look through a pair of networks have in common: its options, and the built-in pair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BUILTIN = ("shapes-irregular.safetensors", "shapes-regular.safetensors", "sample.png")
+"""In `icnn_viz.data`: the pair that is looked through, and the image that is looked at, where none is named."""
+
+PairArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[CKPT]", help="The irregular network; by default the built-in pair.", show_default=False
+    ),
+]
+RegularOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--regular",
+        metavar="CKPT",
+        help="The network to compare with; by default the same one, its positions snapped to the slots.",
+        show_default=False,
+    ),
+]
+SplitOption = Annotated[str, typer.Option("--split", metavar="NAME", help="With --data.")]
+SizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        metavar="HxW",
+        help="Size that the networks see; by default what they were trained with, if the file says so.",
+        show_default=False,
+    ),
+]
+MaxSizeOption = Annotated[
+    int, typer.Option("--max-size", metavar="N", min=1, help="Refuse images longer than this, in pixels.")
+]
+
+
+def choose_pair(checkpoint: Path | None, regular: Path | None, model: str | None) -> tuple[Path, Path | None]:
+    """The checkpoints named, or the built-in ones.
+
+    Raises:
+        BadParameter: the user's own network without its weights.
+    """
+    from icnn_viz.data import builtin_path
+
+    if checkpoint is not None:
+        return checkpoint, regular
+    if model:
+        raise typer.BadParameter("needs a checkpoint with its weights.", param_hint="--model")
+    return builtin_path(BUILTIN[0]), regular or builtin_path(BUILTIN[1])

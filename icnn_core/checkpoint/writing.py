@@ -1,0 +1,127 @@
+"""Networks and snapshots to files, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from icnn_core import __version__
+from icnn_core.checkpoint.contents import BARE, FORMAT_VERSION, refuse
+from icnn_core.checkpoint.layers import describe_layer
+from icnn_core.errors import CheckpointError
+from icnn_core.files import write_atomically
+from icnn_core.models.registry import Architecture
+from icnn_core.nn import IrregularConv2d
+from icnn_core.surgery import irregular_layers
+
+
+def write_checkpoint(
+    path: str | Path,
+    model: nn.Module,
+    *,
+    classes: Sequence[str] = (),
+    palette: Sequence[Sequence[int]] = (),
+    ignore_index: int = 255,
+    dataset: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+) -> Path:
+    """Write a network to `path` (.pt, or .safetensors by its suffix), under a temporary name that is then renamed.
+
+    Args:
+        model: its `architecture` (see `icnn_core.models.registry`) is written if it has one.
+        classes, palette, ignore_index, dataset, metrics: plain JSON values, see `Checkpoint`.
+        training: tensors and plain values that resuming needs; only in .pt files.
+        dtype: store floating-point tensors but positions and slots in this type, to save room.
+
+    Raises:
+        CheckpointError: the folder cannot be written, the disk is full, or the values are not plain.
+    """
+    path, model = Path(path), _unwrapped(model)
+    architecture = getattr(model, "architecture", None)
+    layers = {
+        name: module
+        for name, module in model.named_modules(remove_duplicate=False)
+        if isinstance(module, IrregularConv2d)
+    }
+    header = {
+        "format_version": FORMAT_VERSION,
+        "package_version": __version__,
+        "axis_order": "yx",
+        "architecture": asdict(architecture) if isinstance(architecture, Architecture) else None,
+        "irregular": [asdict(describe_layer(name or BARE, layer)) for name, layer in layers.items()],
+        "classes": list(classes),
+        "palette": [list(colour) for colour in palette],
+        "ignore_index": ignore_index,
+        "dataset": dict(dataset or {}),
+        "metrics": dict(metrics or {}),
+    }
+    prefix = f"{BARE}." if isinstance(model, IrregularConv2d) else ""
+    state = {prefix + name: _stored(name, tensor, dtype) for name, tensor in model.state_dict().items()}
+    try:
+        text = json.dumps(header)
+    except (TypeError, ValueError) as error:
+        raise refuse(
+            path, "plain JSON values in the description", str(error), "Convert them first."
+        ) from error
+    if path.suffix == ".safetensors":
+        if training:
+            raise refuse(path, "a .pt file for what resuming needs", ".safetensors", "Use the suffix .pt.")
+        from safetensors.torch import save_file
+
+        state = {name: tensor.clone() for name, tensor in state.items()}  # shared tensors are refused
+        write_atomically(
+            path, lambda temporary: save_file(state, temporary, metadata={"icnn": text}), CheckpointError
+        )
+    else:
+        content = {"icnn": text, "state_dict": state, "training": dict(training or {})}
+        write_atomically(path, lambda temporary: torch.save(content, temporary), CheckpointError)
+    return path
+
+
+def write_snapshot(folder: str | Path, model: nn.Module, iteration: int) -> Path | None:
+    """Write the irregular layers' shapes alone into `folder`, named by the iteration; None if there are none.
+
+    Small enough to keep every one: a state dict of positions, slots, and weights that are summed up by their norm over
+    the kernels that share a shape. `read_checkpoint` reads it.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    state: dict[str, Tensor] = {}
+    for name, layer in irregular_layers(_unwrapped(model)).items():
+        weight = layer.weight.detach()
+        if layer.sharing != "none":
+            weight = weight.unflatten(0, (layer.groups, -1)).norm(dim=1)
+        for key, tensor in (("weight", weight), ("positions", layer.positions), ("slots", layer.slots)):
+            state[f"{name or BARE}.{key}"] = tensor.detach().cpu().float().contiguous().clone()
+    if not state:
+        return None
+    path = Path(folder) / f"{iteration:08d}.safetensors"
+    return write_atomically(path, lambda temporary: save_file(state, temporary), CheckpointError)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside of DataParallel, DistributedDataParallel or torch.compile."""
+    while isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        model = model.module
+    inner = getattr(model, "_orig_mod", None)
+    return _unwrapped(inner) if isinstance(inner, nn.Module) else model
+
+
+def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    keep = (
+        dtype is None
+        or not tensor.is_floating_point()
+        or name.rpartition(".")[2] in ("positions", "slots", "sigma")
+    )
+    return tensor.detach().cpu().contiguous() if keep else tensor.detach().cpu().to(dtype).contiguous()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from icnn_core.errors import ArgumentError
 from icnn_viz.cli._inputs import check_classes
 from icnn_viz.cli._rows import KEY, RowFile, read_rows
+from icnn_viz.cli._survey_summary import GROUPS, to_difference_table, write_summary
 from icnn_viz.cli._table import to_records
 from icnn_viz.gradients import Network
 
@@ -23,15 +24,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from rich.console import Console
-    from rich.table import Table
 
     from icnn_core.datasets.registry import SegmentationDataset
     from icnn_viz.heatmaps import LabelledPixel
     from icnn_viz.records import PixelGradient
-
-GROUPS = {"class": "class", "boundary": "boundary", "elongation": "object_elongation"}
-"""Column of the rows by factor. ("elongation" is a measure of the heatmap.)"""
-FEWEST_IMAGES = 5  # for an interval worth drawing
 
 
 @dataclass(frozen=True)
@@ -107,8 +103,9 @@ def look_over(
             f"{progress.done} of {progress.total} pixels are done; other processes are at work on the rest."
         )
         return told | {"written": []}
-    summary, written = write_summary(networks, dataset.classes, survey, folder, formats, theme)
-    console.print(to_difference_table(summary, networks[0].label, networks[1].label))
+    rows, labels = finished_rows(folder, len(networks)), [network.label for network in networks]
+    summary, written = write_summary(rows, labels, dataset.classes, survey, folder, formats, theme)
+    console.print(to_difference_table(summary, *labels[:2]))
     if progress.seconds > 1:
         share = progress.seconds_in_networks / progress.seconds
         console.print(f"{progress.seconds:.0f} s, {share:.0%} of it in the networks.")
@@ -299,90 +296,3 @@ def _row(
         "logit": gradient.logit,
         **measure_heatmap(heatmap, object_mask=part, class_mask=same, labels=labels, classes=classes),
     }
-
-
-def summarise(table: pd.DataFrame, models: Sequence[str], classes: Sequence[str], seed: int) -> pd.DataFrame:
-    """Paired differences of the first network from each other one, in every measure.
-
-    Over all pixels, by stratum, and by whether the first two networks are right there.
-    """
-    import pandas as pd
-
-    from icnn_viz.heatmaps import strata_of
-    from icnn_viz.statistics.paired import compare_pairs
-
-    described = {KEY, "image", "x", "y", "area", "model", "predicted", "correct", *GROUPS.values()}
-    measures = ["correct", *(column for column in table.columns if column not in described)]
-    of_pair = table.loc[table["model"].isin(models[:2])]
-    right = of_pair.groupby(KEY)["correct"].min()
-    outcomes = ["both right" if right[number] else "one or both wrong" for number in table[KEY]]
-    ordered = {
-        column: pd.Categorical(table[column], strata_of(factor, classes)) for factor, column in GROUPS.items()
-    }
-    table = table.assign(outcome=outcomes, **ordered)
-    groups = [*GROUPS.values(), "outcome"]
-    parts = [compare_pairs(table, models[0], other, measures, groups, seed=seed) for other in models[1:]]
-    return pd.concat(parts, ignore_index=True)
-
-
-def write_summary(
-    networks: Sequence[Network],
-    classes: Sequence[str],
-    survey: Survey,
-    folder: Path,
-    formats: Sequence[str],
-    theme: str,
-) -> tuple[pd.DataFrame, list[Path]]:
-    """The merged measures.csv, differences.csv and a figure per pair of networks, of a survey that is done."""
-    from icnn_viz.cli._table import write_tables
-    from icnn_viz.figures.survey import draw_survey
-    from icnn_viz.figures.write import write_figure
-
-    table = finished_rows(folder, len(networks))
-    first, second, *_ = labels = [network.label for network in networks]
-    summary = summarise(table, labels, classes, survey.seed)
-    written = write_tables({"measures": table, "differences": summary}, folder)
-    pixels = table[KEY].nunique()
-    title = f"{survey.data} {survey.split} · {pixels} pixels of {table['image'].nunique()} images · {survey.method}"
-    drawn = []
-    for other in labels[1:]:
-        pair = summary.loc[summary["against"] == other]
-        if bool((pair["low"].notna() & (pair["images"] >= FEWEST_IMAGES)).any()):
-            figure = draw_survey(pair, first, other, title=title, theme=theme)
-            stem = (
-                "differences"
-                if other == second
-                else f"differences-{other.rpartition(', ')[2].replace(' ', '-')}"
-            )
-            drawn += [write_figure(figure, folder / f"{stem}.{kind}") for kind in formats]
-    return summary, drawn + written
-
-
-def to_difference_table(summary: pd.DataFrame, first: str, second: str) -> Table:
-    """The differences over all pixels, for the terminal."""
-    from rich.table import Table
-
-    from icnn_viz.figures.panels import format_value
-    from icnn_viz.figures.survey import SHOWN
-    from icnn_viz.heatmaps import MEASURES
-
-    table = Table(
-        caption="95 % intervals by a bootstrap over images; by class and stratum in differences.csv"
-    )
-    table.add_column("measure")
-    for title in (first, second, "difference", "interval", f"higher in {first}"):
-        table.add_column(title, justify="right")
-    chosen = (summary["group"] == "all") & (summary["against"] == second)
-    whole = summary.loc[chosen].set_index("measure")
-    for name in ("correct", "energy", *SHOWN):
-        row = whole.loc[name]
-        text, unit = MEASURES.get(name, ("class predicted rightly", "share"))
-        values = [format_value(_number(row[key])) for key in ("first", "second", "difference", "low", "high")]
-        share = f"{_number(row['share_higher']):.0%}"
-        interval = f"{values[3]} to {values[4]}"
-        table.add_row(f"{text} ({unit})" if unit else text, *values[:3], interval, share)
-    return table
-
-
-def _number(value: Any) -> float:
-    return float("nan") if value is None or value != value else float(value)

@@ -25,7 +25,9 @@ def _run(source: str, name: str, namespace: dict[str, object]) -> None:
     exec(compile(tree, name, "exec"), namespace)
     if isinstance(last, ast.Expr):
         value = eval(compile(ast.Expression(last.value), name, "eval"), namespace)
-        if value is not None and not source.rstrip().endswith(";"):
+        if hasattr(value, "_ipython_display_"):
+            value._ipython_display_()
+        elif value is not None and not source.rstrip().endswith(";"):
             show = getattr(value, "_repr_html_", None) or getattr(value, "_repr_mimebundle_", value.__repr__)
             assert show()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
+import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,25 +14,19 @@ import numpy as np
 
 from icnn_core.errors import IcnnError
 from icnn_viz.displays.heatmaps import HeatmapDisplay
-from icnn_viz.gradients import IMAGENET_MEAN, IMAGENET_STD, METHODS, Network, load_pair
-from icnn_viz.heatmaps import REDUCTIONS
+from icnn_viz.displays.latest import LatestOnly
+from icnn_viz.displays.page import to_image_tag
+from icnn_viz.displays.panel import Choice, ClickPanel
+from icnn_viz.displays.still import show_with_still
+from icnn_viz.gradients import IMAGENET_MEAN, IMAGENET_STD, Network, load_pair
 
 if TYPE_CHECKING:
     import ipywidgets
     from torch import nn
 
-INSTALL = 'To click in the picture: pip install "icnn[notebook]", then restart the notebook.'
-PREDICTED = "predicted at the pixel"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What is looked at. `pixel` is (y, x); `class_id` None is the class the first network predicts there."""
-
-    pixel: tuple[int, int]
-    class_id: int | None = None
-    method: str = "gradient"
-    reduction: str = "max"
+INSTALL = (
+    'To click in the picture: pip install "icnn[notebook]", then restart the kernel and reload the page.'
+)
 
 
 class HeatmapExplorer:
@@ -86,11 +81,17 @@ class HeatmapExplorer:
         middle = (self.image.shape[0] // 2, self.image.shape[1] // 2)
         self.choice = Choice(pixel or middle, class_id, method, reduction)
         self.display = self._look(self.choice)
-        self.figure: Any = None
-        self.widget: ipywidgets.VBox | None = None
-        self._menus: dict[str, ipywidgets.Dropdown] = {}
+        self._lock = threading.RLock()  # clicks may be served while a cell runs
+        self._panel: ClickPanel | None = None
         if have_widgets():
-            self._build()
+            look, classes, ask = (
+                self.display.looks[0],
+                self._networks[0].classes,
+                LatestOnly(self._answer).ask,
+            )
+            self._panel = ClickPanel(look, self.choice, classes, ask, theme=theme)
+        self.figure: Any = self._panel and self._panel.figure
+        self.widget: ipywidgets.VBox | None = self._panel and self._panel.widget
 
     @classmethod
     def from_checkpoints(
@@ -107,15 +108,12 @@ class HeatmapExplorer:
         Raises:
             IcnnError: as of `pixel_gradients`; what is shown stays as it was.
         """
-        choice = replace(self.choice, **changes)
-        display = self._look(choice)
-        self.choice, self.display = choice, display
-        if self.figure is not None:
-            from icnn_viz.figures.comparison_pages import to_parts, update_page
-
-            look = display.looks[0]
-            update_page(self.figure, to_parts(look.gradients, look.heatmaps))
-        self._set_menus()
+        with self._lock:
+            choice = replace(self.choice, **changes)
+            display = self._look(choice)
+            self.choice, self.display = choice, display
+            if self._panel is not None:
+                self._panel.show(display.looks[0], choice)
         return self
 
     def _look(self, choice: Choice) -> HeatmapDisplay:
@@ -128,54 +126,21 @@ class HeatmapExplorer:
             reduction=choice.reduction,
         )
 
-    def _build(self) -> None:
-        import ipywidgets
-        import plotly.graph_objects as go
-
-        from icnn_viz.figures.comparison_pages import draw_comparison_interactive
-
-        look = self.display.looks[0]
-        page = draw_comparison_interactive(look.gradients, look.heatmaps, theme=self._theme)
-        self.figure = go.FigureWidget(page)
-        for trace in self.figure.data:
-            if trace.type == "heatmap":
-                trace.on_click(self._on_click)
-        names = self._networks[0].classes
-        classes = [(PREDICTED, None), *((name, number) for number, name in enumerate(names))]
-        self._menus = {
-            "class_id": ipywidgets.Dropdown(options=classes, value=self.choice.class_id, description="class"),
-            "method": ipywidgets.Dropdown(options=METHODS, value=self.choice.method, description="method"),
-            "reduction": ipywidgets.Dropdown(
-                options=REDUCTIONS, value=self.choice.reduction, description="colours"
-            ),
-        }
-        for field, menu in self._menus.items():
-            menu.observe(lambda change, field=field: self._on_menu(field, change["new"]), names="value")
-        self._said = ipywidgets.HTML("Click on a pixel in any of the panels.")
-        self.widget = ipywidgets.VBox([ipywidgets.HBox(list(self._menus.values())), self._said, self.figure])
-
-    def _on_click(self, trace: Any, points: Any, state: Any) -> None:
-        if points.xs and points.ys:
-            self._try(pixel=(round(points.ys[0]), round(points.xs[0])))
-
-    def _on_menu(self, field: str, value: Any) -> None:
-        if value != getattr(self.choice, field):  # else it was set by `_set_menus`
-            self._try(**{field: value})
-
-    def _set_menus(self) -> None:
-        for field, menu in self._menus.items():
-            menu.value = getattr(self.choice, field)
-
-    def _try(self, **changes: Any) -> None:
+    def _answer(self, wishes: Mapping[str, Any]) -> None:
         """`choose`, and say on the page how long it took or why it cannot be."""
-        self._said.value = "computing …"
+        if self._panel is None:
+            return
+        self._panel.say("computing …")
         started = time.perf_counter()
         try:
-            self.choose(**changes)
-            self._said.value = f"{time.perf_counter() - started:.2f} s"
+            self.choose(**wishes)
         except IcnnError as error:
-            self._set_menus()
-            self._said.value = html.escape(str(error))
+            self._panel.refuse(str(error))
+        except Exception as error:  # the networks' own: nobody sees what a click raises in a kernel
+            self._panel.refuse(f"{type(error).__name__}: {error}")
+            raise
+        else:
+            self._panel.say(f"{time.perf_counter() - started:.2f} s. Click on another pixel.")
 
     def __repr__(self) -> str:
         y, x = self.choice.pixel
@@ -183,10 +148,21 @@ class HeatmapExplorer:
         return f"HeatmapExplorer of {names} at (y, x) = ({y}, {x}), method {self.choice.method}"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        if self.widget is not None:
-            return self.widget._repr_mimebundle_(**options)
-        shown = self.display.plot(theme=self._theme)._repr_html_()
-        return {"text/plain": repr(self), "text/html": f"{shown}<p><small>{html.escape(INSTALL)}</small></p>"}
+        if self.widget is None:
+            note = f"<p><small>{html.escape(INSTALL)}</small></p>"
+            shown = self.display.plot(theme=self._theme)._repr_html_()
+            return {"text/plain": repr(self), "text/html": shown + note}
+        return self.widget._repr_mimebundle_(**options)
+
+    def _ipython_display_(self) -> None:
+        """What a cell shows: the widget, and a picture that stays where the widget does not."""
+        if self.widget is None:
+            from IPython.display import display
+
+            display(self._repr_mimebundle_(), raw=True)
+            return
+        figure = self.display.draw("comparison", theme=self._theme)
+        show_with_still(self.widget, to_image_tag(figure, dpi=100), repr(self))
 
 
 def have_widgets() -> bool:

@@ -205,8 +205,10 @@ class HeatmapDisplay:
     def _repr_html_(self) -> str:
         summary = self.summary()
         numbers = summary.select_dtypes("float").columns
-        shown = summary.assign(**{name: summary[name].map("{:.4g}".format) for name in numbers})
-        note = "energy and peak are in the unit of the heatmap; None: not measured"
+        shown = summary.assign(
+            **{name: summary[name].map("{:.4g}".format, na_action="ignore") for name in numbers}
+        )
+        note = "energy and peak are in the unit of the heatmap; –: a map that is zero everywhere has none"
         return f"<div>{to_html_table(shown, note)}{to_image_tag(self.figure_)}</div>"
 
     def _find(self, view: str, pixel: int) -> Look:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from icnn_viz.displays.looks import Look
 
 _MOST_ROWS = 60
 
@@ -18,11 +21,38 @@ def to_html_table(table: pd.DataFrame, note: str) -> str:
     return f"{table.to_html(index=False, border=0, max_rows=_MOST_ROWS, na_rep='–')}<small>{note}</small>"
 
 
-def to_image_tag(figure: Figure | None) -> str:
-    """The figure as an <img> that holds its own bytes; nothing for None."""
+def to_measure_table(look: Look) -> str:
+    """The measures of one pixel in words, a column per network, as far as all networks have them.
+
+    Styled by itself: a widget's HTML is not dressed like a notebook's.
+    """
+    from icnn_viz.figures.comparison import SHOWN
+    from icnn_viz.figures.panels import format_value
+    from icnn_viz.heatmaps import MEASURES
+
+    rows = [["", *(gradient.model for gradient in look.gradients)]]
+    for name in SHOWN:
+        if all(name in found for found in look.measures):
+            text, unit = MEASURES[name]
+            rows.append(
+                [f"{text} ({unit})" if unit else text, *(format_value(f[name]) for f in look.measures)]
+            )
+    return f'<table style="border-collapse:collapse">{"".join(map(_to_row, rows))}</table>'
+
+
+def _to_row(texts: list[str]) -> str:
+    first, *others = map(escape, texts)
+    line = "padding:2px 8px;line-height:1.4;border-bottom:1px solid rgba(128,128,128,.4)"
+    cells = "".join(f'<td style="{line};text-align:right;white-space:nowrap">{text}</td>' for text in others)
+    return f'<tr><th style="{line};text-align:left;font-weight:normal">{first}</th>{cells}</tr>'
+
+
+def to_image_tag(figure: Figure | None, dpi: int = 150) -> str:
+    """The figure as an <img> that holds its own bytes, no wider than the page; nothing for None."""
     if figure is None:
         return ""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    figure.savefig(buffer, format="png", dpi=dpi)
     picture = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<br><img alt="the figure last drawn" src="data:image/png;base64,{picture}">'
+    shown = f'src="data:image/png;base64,{picture}" style="max-width:100%"'
+    return f'<br><img alt="the figure last drawn" {shown}>'

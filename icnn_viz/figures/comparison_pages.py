@@ -160,6 +160,7 @@ def _to_traces(number: int, parts: PageParts, image: np.ndarray, look: Look) -> 
             mode="markers",
             marker={"symbol": "x-thin", "size": 13, "line": {"width": wide, "color": colour}},
             hoverinfo="skip",
+            cliponaxis=False,  # whole at the image's border, too
             name="cross",
         )
         for colour, wide in (("#000000", 5.5), ("#ffffff", 4), (look.cross, 2))

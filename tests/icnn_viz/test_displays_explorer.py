@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import sys
 from typing import Any
 
@@ -15,6 +17,9 @@ from icnn_core.errors import ArgumentError
 from icnn_core.models.deeplab import deeplab_largefov
 from icnn_core.surgery import make_irregular
 from icnn_viz import HeatmapExplorer
+from icnn_viz.displays.latest import LatestOnly
+from icnn_viz.displays.panel import ClickPanel
+from icnn_viz.figures.panels import format_value
 from icnn_viz.gradients import pixel_gradient
 from icnn_viz.heatmaps import to_heatmap
 
@@ -62,6 +67,11 @@ def _maps(explorer: HeatmapExplorer) -> list[Any]:
     return [t for t in explorer.figure.data if t.type == "heatmap" and t.name != "click"]
 
 
+def _panel(explorer: HeatmapExplorer) -> ClickPanel:
+    assert explorer._panel is not None
+    return explorer._panel
+
+
 @pytest.mark.parametrize("panel", [0, 1, 3])
 def test_a_click_shows_the_numbers_of_pixel_gradient(
     explorer: HeatmapExplorer, models: tuple[nn.Module, nn.Module], image: np.ndarray, panel: int
@@ -77,13 +87,13 @@ def test_a_click_shows_the_numbers_of_pixel_gradient(
     crosses = [trace for trace in explorer.figure.data if trace.name == "cross"]
     assert {(cross.y[0], cross.x[0]) for cross in crosses} == {(9, 30)}
     assert explorer.display.looks[0].gradients[0].pixel == (9, 30)
-    assert explorer._said.value.endswith(" s")
+    assert re.fullmatch(r"\d+\.\d\d s\. Click on another pixel\.", _panel(explorer).said.value)
 
 
 def test_menus_choose_class_method_and_colours(
     explorer: HeatmapExplorer, models: tuple[nn.Module, nn.Module], image: np.ndarray
 ) -> None:
-    menus = explorer._menus
+    menus = _panel(explorer).menus
     assert [label for label, _ in menus["class_id"].options] == ["predicted at the pixel", *CLASSES]
     menus["class_id"].value = 2
     menus["method"].value = "gradient*input"
@@ -99,21 +109,102 @@ def test_menus_choose_class_method_and_colours(
 
 def test_choosing_in_code_moves_the_menus(explorer: HeatmapExplorer) -> None:
     assert explorer.choose(pixel=(5, 30), method="gradient*input", class_id=0) is explorer
-    assert explorer._menus["method"].value == "gradient*input"
-    assert explorer._menus["class_id"].value == 0
+    assert _panel(explorer).menus["method"].value == "gradient*input"
+    assert _panel(explorer).menus["class_id"].value == 0
 
 
 def test_what_cannot_be_is_said_and_nothing_changes(image: np.ndarray) -> None:
     without_relu = nn.Conv2d(3, 3, 5, padding=2)
     explorer = HeatmapExplorer(without_relu, without_relu, image)
     before = np.array(_maps(explorer)[0].z)
-    explorer._menus["method"].value = "guided"
-    assert "not supported" in explorer._said.value
-    assert explorer._menus["method"].value == "gradient"
+    _panel(explorer).menus["method"].value = "guided"
+    assert "not supported" in _panel(explorer).said.value
+    assert _panel(explorer).menus["method"].value == "gradient"
     np.testing.assert_array_equal(_maps(explorer)[0].z, before)
     with pytest.raises(ArgumentError):
         explorer.choose(pixel=(24, 0))
     assert explorer.choice.pixel == (12, 18)
+
+
+def test_every_click_brings_the_measures_of_both_networks(explorer: HeatmapExplorer) -> None:
+    before = _panel(explorer).measures.value
+    _click(explorer, 2, y=23, x=36)
+    table = _panel(explorer).measures.value
+    assert table != before
+    row = re.search(r"<tr><th[^>]*>smallest area with 90 % of the energy \(pixels\)</th>.*?</tr>", table)
+    assert row is not None
+    shown = re.findall(r"<td[^>]*>([^<]+)</td>", row[0])
+    assert shown == [format_value(found["area_90"]) for found in explorer.display.looks[0].measures]
+
+
+def test_the_menu_of_classes_says_what_it_begins_with_and_takes_classes_without_a_name(
+    models: tuple[nn.Module, nn.Module], image: np.ndarray
+) -> None:
+    explorer = HeatmapExplorer(*models, image)
+    menu = _panel(explorer).menus["class_id"]
+    assert menu.label == "predicted at the pixel"
+    explorer.choose(class_id=2)
+    assert menu.label == "2"
+    menu.label = "predicted at the pixel"
+    assert explorer.choice.class_id is None
+    assert _panel(HeatmapExplorer(*models, image, class_id=1)).menus["class_id"].label == "1"
+
+
+def test_of_clicks_that_wait_the_latest_is_answered_alone() -> None:
+    answers: list[dict[str, Any]] = []
+
+    async def click() -> None:
+        latest = LatestOnly(lambda wishes: answers.append(dict(wishes)))
+        for x in range(5):
+            latest.ask(pixel=(3, x))
+        latest.ask(method="guided")
+        await asyncio.sleep(0.2)
+        latest.ask(pixel=(1, 1))
+        await asyncio.sleep(0.2)
+
+    asyncio.run(click())
+    assert answers == [{"pixel": (3, 4), "method": "guided"}, {"pixel": (1, 1)}]
+
+
+def test_clicks_in_a_loop_end_at_the_latest(
+    explorer: HeatmapExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[tuple[int, int]] = []
+    look = explorer._look
+    monkeypatch.setattr(explorer, "_look", lambda choice: looks.append(choice.pixel) or look(choice))
+
+    async def click() -> None:
+        for x in (3, 30, 7):
+            _click(explorer, 0, y=5, x=x)
+        await asyncio.sleep(0.2)
+
+    asyncio.run(click())
+    assert looks == [(5, 7)]
+    assert explorer.choice.pixel == (5, 7)
+
+
+def test_what_a_network_raises_is_said_and_raised(
+    explorer: HeatmapExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(choice: object) -> None:
+        raise RuntimeError("out of <memory>")
+
+    monkeypatch.setattr(explorer, "_look", fail)
+    with pytest.raises(RuntimeError):
+        explorer._answer({"pixel": (1, 1)})
+    assert _panel(explorer).said.value == "RuntimeError: out of &lt;memory&gt;"
+    assert explorer.choice.pixel == (12, 18)
+
+
+def test_nothing_in_the_figure_sends_data_away(explorer: HeatmapExplorer) -> None:
+    assert explorer.figure is not None
+    assert explorer.figure._config["showSendToCloud"] is False
+
+
+def test_the_cross_is_whole_at_the_border(explorer: HeatmapExplorer) -> None:
+    assert explorer.figure is not None
+    crosses = [trace for trace in explorer.figure.data if trace.name == "cross"]
+    assert [cross.cliponaxis for cross in crosses] == [False] * len(crosses)
 
 
 def test_clicks_beside_the_pixels_do_nothing(explorer: HeatmapExplorer) -> None:
@@ -135,6 +226,14 @@ def test_a_notebook_gets_a_widget(explorer: HeatmapExplorer) -> None:
     assert repr(explorer) == "HeatmapExplorer of irregular and regular at (y, x) = (12, 18), method gradient"
 
 
+def _published(explorer: HeatmapExplorer, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """What a cell that ends in the explorer puts on the page."""
+    bundles: list[dict[str, str]] = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: bundles.append(bundle))
+    explorer._ipython_display_()
+    return bundles
+
+
 @pytest.mark.parametrize("missing", ["anywidget", "ipywidgets"])
 def test_without_widgets_it_is_a_still_comparison_that_says_how_to_install_them(
     models: tuple[nn.Module, nn.Module], image: np.ndarray, monkeypatch: pytest.MonkeyPatch, missing: str
@@ -142,7 +241,9 @@ def test_without_widgets_it_is_a_still_comparison_that_says_how_to_install_them(
     monkeypatch.setitem(sys.modules, missing, None)
     explorer = HeatmapExplorer(*models, image, classes=CLASSES)
     assert explorer.figure is None
-    page = explorer._repr_mimebundle_()["text/html"]
+    bundles = _published(explorer, monkeypatch)
+    assert len(bundles) == 1
+    page = bundles[0]["text/html"]
     assert 'pip install "icnn[notebook]"'.replace('"', "&quot;") in page
     first = page[page.index("data:image/png") :]
     explorer.choose(pixel=(5, 30))

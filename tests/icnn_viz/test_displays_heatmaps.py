@@ -120,6 +120,14 @@ def test_a_notebook_shows_the_measures_and_the_last_figure(
     assert "data:image/png;base64," in display.plot()._repr_html_()
 
 
+def test_a_map_without_energy_has_dashes_for_measures(image: np.ndarray) -> None:
+    deaf = nn.Conv2d(3, 2, 1)
+    nn.init.zeros_(deaf.weight)
+    page = HeatmapDisplay.from_models({"a": deaf, "b": deaf}, image, (9, 20))._repr_html_()
+    assert "<td>–</td>" in page
+    assert "nan" not in page
+
+
 def test_wrong_uses_are_refused(models: dict[str, nn.Module], image: np.ndarray) -> None:
     display = HeatmapDisplay.from_models(models, image, (9, 20))
     with pytest.raises(NameNotFoundError, match="Did you mean overlay"):

@@ -1,0 +1,127 @@
+"""The widgets of HeatmapExplorer: menus, the figure to click in, and the measures beside it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from icnn_viz.displays.page import to_measure_table
+from icnn_viz.displays.still import hide_still
+from icnn_viz.gradients import METHODS
+from icnn_viz.heatmaps import REDUCTIONS
+
+if TYPE_CHECKING:
+    from icnn_viz.displays.looks import Look
+
+PREDICTED = "predicted at the pixel"
+_NO_CLASS = -1  # a menu with the value None shows nothing chosen
+_CONFIG = {"displaylogo": False, "showSendToCloud": False}  # data stay here
+_TABLE_WIDTH = "270px"  # beside the figure in a window of 1440 pixels, below it in a narrower one
+_NOT_FOR_CLICKS = ["select2d", "lasso2d", "autoScale2d"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is looked at. `pixel` is (y, x); `class_id` None is the class the first network predicts there."""
+
+    pixel: tuple[int, int]
+    class_id: int | None = None
+    method: str = "gradient"
+    reduction: str = "max"
+
+
+class ClickPanel:
+    """What HeatmapExplorer shows where widgets are installed.
+
+    Args:
+        look, choice: to begin with.
+        classes: names by class id, for the menu.
+        ask: called with what is clicked or chosen: `pixel`, `class_id`, `method` or `reduction`.
+
+    Attributes:
+        figure: the FigureWidget.
+        menus: by the field of a Choice.
+        said: the line above the figure.
+        measures: the table beside it.
+        widget: all of them.
+    """
+
+    def __init__(
+        self, look: Look, choice: Choice, classes: Sequence[str], ask: Callable[..., None], *, theme: str
+    ) -> None:
+        import ipywidgets
+
+        self._choice = choice
+        self._ask = ask
+        self.figure = _to_figure(look, theme)
+        for trace in self.figure.data:
+            if trace.type == "heatmap":
+                trace.on_click(self._on_click)
+        self.menus = {
+            "class_id": ipywidgets.Dropdown(
+                options=[(PREDICTED, _NO_CLASS), *((name, number) for number, name in enumerate(classes))],
+                description="class",
+            ),
+            "method": ipywidgets.Dropdown(options=METHODS, description="method"),
+            "reduction": ipywidgets.Dropdown(options=REDUCTIONS, description="colours"),
+        }
+        self._set_menus()
+        for field, menu in self.menus.items():
+            menu.observe(lambda change, field=field: self._on_menu(field, change["new"]), names="value")
+        self.said = ipywidgets.HTML("Click on a pixel in any of the panels.")
+        self.measures = ipywidgets.HTML(to_measure_table(look), layout=ipywidgets.Layout(width=_TABLE_WIDTH))
+        wrap = ipywidgets.Layout(flex_flow="row wrap")
+        rows = [ipywidgets.HBox(list(self.menus.values()), layout=wrap), self.said]
+        self.widget = ipywidgets.VBox([*rows, ipywidgets.HBox([self.figure, self.measures], layout=wrap)])
+        hide_still(self.widget)
+
+    def show(self, look: Look, choice: Choice) -> None:
+        """Another look: new maps, measures and menus."""
+        from icnn_viz.figures.comparison_pages import to_parts, update_page
+
+        self._choice = choice
+        update_page(self.figure, to_parts(look.gradients, look.heatmaps))
+        self.measures.value = to_measure_table(look)
+        self._set_menus()
+
+    def refuse(self, why: str) -> None:
+        """Say why what was chosen cannot be shown, and put the menus back."""
+        self._set_menus()
+        self.say(why)
+
+    def say(self, text: str) -> None:
+        """A line of plain text above the figure."""
+        self.said.value = html.escape(text)
+
+    def _set_menus(self) -> None:
+        for field, menu in self.menus.items():
+            value = getattr(self._choice, field)
+            value = _NO_CLASS if value is None else value
+            if value not in [known for _, known in _pairs(menu.options)]:  # a class without a name
+                menu.options = (*menu.options, (str(value), value))
+            menu.value = value
+
+    def _on_click(self, trace: Any, points: Any, state: Any) -> None:
+        if points.xs and points.ys:
+            self._ask(pixel=(round(points.ys[0]), round(points.xs[0])))
+
+    def _on_menu(self, field: str, value: Any) -> None:
+        value = None if value == _NO_CLASS else value
+        if value != getattr(self._choice, field):  # else it was set by `_set_menus`
+            self._ask(**{field: value})
+
+
+def _to_figure(look: Look, theme: str) -> Any:
+    import plotly.graph_objects as go
+
+    from icnn_viz.figures.comparison_pages import draw_comparison_interactive
+
+    figure = go.FigureWidget(draw_comparison_interactive(look.gradients, look.heatmaps, theme=theme))
+    figure._config = {**figure._config, **_CONFIG, "modeBarButtonsToRemove": _NOT_FOR_CLICKS}
+    return figure
+
+
+def _pairs(options: Sequence[Any]) -> list[tuple[str, Any]]:
+    return [option if isinstance(option, tuple) else (option, option) for option in options]

@@ -111,14 +111,13 @@ def rescale(fit: GaussianFit, divisor: np.ndarray) -> GaussianFit:
 
 
 def common_half_width(slots: Sequence[np.ndarray], fits: Sequence[GaussianFit]) -> tuple[float, list[int]]:
-    """A half-width for all panels, and the layers that do not fit: one that has run away must not flatten the rest."""
-    reach = np.array(
-        [
-            max(np.abs(s).max(initial=0) * 1.15, ellipse_reach(fit).max())
-            for s, fit in zip(slots, fits, strict=True)
-        ]
-    )
-    half_width = max(float(reach[reach <= 1.6 * np.median(reach)].max()), 0.5) * 1.05
+    """A half-width for all panels, and the layers that do not fit: one that has run away must not flatten the rest.
+
+    The slots of all layers fit, however large their kernels.
+    """
+    places = np.array([np.abs(s).max(initial=0) * 1.15 for s in slots])
+    reach = np.maximum(places, [ellipse_reach(fit).max() for fit in fits])
+    half_width = max(float(reach[reach <= 1.6 * np.median(reach)].max()), float(places.max()), 0.5) * 1.05
     return half_width, np.flatnonzero(reach > half_width).tolist()
 
 

@@ -119,6 +119,7 @@ def to_plotly_layout(look: Look) -> dict[str, object]:
         "font": {"color": look.text, "family": "DejaVu Sans, Verdana, sans-serif", "size": 13},
         "hoverlabel": {"font": {"family": "DejaVu Sans, Verdana, sans-serif"}},
         "margin": {"l": 10, "r": 10, "t": 90, "b": 10},
+        "modebar": {"remove": ["sendChartToCloud"]},  # plotly's default; data stay here
     }
 
 

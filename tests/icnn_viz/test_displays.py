@@ -19,6 +19,7 @@ from icnn_core.errors import ArgumentError, NameNotFoundError
 from icnn_core.surgery import make_irregular
 from icnn_viz import KernelDisplay
 from icnn_viz.displays import LAYER_VIEWS, NETWORK_VIEWS
+from icnn_viz.figures.cloud_pages import draw_cloud_interactive
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.gaussian import fit_gaussians
 
@@ -48,8 +49,8 @@ def test_every_view_is_a_figure(display: KernelDisplay, view: str) -> None:
 
 def test_a_layer_is_chosen_by_index_or_pattern_and_is_the_deepest_by_default(display: KernelDisplay) -> None:
     titles = []
-    for arguments in ({}, {"layer": 0}, {"layer": "head"}, {"layer": "net.s*"}, {"layer": -2}):
-        figure = display.plot("qq", **arguments).figure_
+    for number, layer in enumerate(("", 0, "head", "net.s*", -2)):
+        figure = (display.plot("qq", layer) if number else display.plot("qq")).figure_
         assert figure is not None
         titles.append(figure.texts[0].get_text())
     assert titles == ["net.head", "net.stem", "net.head", "net.stem", "net.stem"]
@@ -85,6 +86,26 @@ def test_it_is_made_of_models_checkpoints_and_arrays(network: nn.Module, tmp_pat
     of_array = KernelDisplay.from_arrays(of_model.clouds[0].positions[0], layer="mine")
     assert of_array.clouds[0].layer == "mine"
     assert repr(of_model) == "KernelDisplay of 2 layers: 0, 1"
+
+
+def test_panels_of_all_layers_hold_every_slot_of_the_largest_kernels(make_cloud: MakeCloud) -> None:
+    small = [make_cloud(f"net.{number}", kernel_size=(3, 3), spread=0.1) for number in range(3)]
+    figure = (
+        KernelDisplay([*small, make_cloud("net.large", kernel_size=(5, 5), spread=0.1)])
+        .plot("layers")
+        .figure_
+    )
+    assert figure is not None
+    panels = [ax for ax in figure.axes if ax.get_title(loc="left")]
+    assert len(panels) == 4
+    for ax in panels:
+        assert min(*map(abs, ax.get_xlim()), *map(abs, ax.get_ylim())) > 2
+    assert not [text for text in figure.texts if "out of the panel" in text.get_text()]
+
+
+def test_no_interactive_figure_offers_to_send_data_away(display: KernelDisplay) -> None:
+    layout = draw_cloud_interactive(display.clouds).to_dict()["layout"]
+    assert layout["modebar"]["remove"] == ["sendChartToCloud"]
 
 
 def test_fitting_anew_replaces_the_gaussians(make_cloud: MakeCloud) -> None:

@@ -67,10 +67,10 @@ def look_at(
         classes = networks[0].classes
         traces = [network.trace(shape, target) if sampling else (None, None) for network in networks]
         measures = [
-            _measure(heatmap, labels, classes, reach)
+            measure(heatmap, labels, classes, reach)
             for heatmap, (_, reach) in zip(heatmaps, traces, strict=True)
         ]
-        label = "" if labels is None else _name(int(labels[gradients[0].pixel]), classes)
+        label = "" if labels is None else name_class(int(labels[gradients[0].pixel]), classes)
         densities = [density for density, _ in traces if density is not None]
         looks.append(Look(list(gradients), heatmaps, measures, label, densities))
     return looks
@@ -99,7 +99,7 @@ def describe_model(look: Look, number: int) -> dict[str, Any]:
         "class": gradient.class_name,
         "label": look.label,
         "model": gradient.model,
-        "predicted": _name(int(gradient.prediction[y, x]), gradient.classes),
+        "predicted": name_class(int(gradient.prediction[y, x]), gradient.classes),
         "logit": gradient.logit,
     }
 
@@ -111,9 +111,13 @@ def _fix(target: Target, found: PixelGradient) -> Target:
     return replace(target, class_id=found.class_id, region=region)
 
 
-def _measure(
-    heatmap: Heatmap, labels: np.ndarray | None, classes: tuple[str, ...], reach: np.ndarray | None
+def measure(
+    heatmap: Heatmap,
+    labels: np.ndarray | None,
+    classes: tuple[str, ...],
+    reach: np.ndarray | None = None,
 ) -> dict[str, float]:
+    """A heatmap's measures; with true labels those of masks too, with a receptive field `reach` what lies beyond it."""
     if labels is None:
         return measure_heatmap(heatmap, field=reach)
     here = labels == labels[heatmap.pixel]
@@ -128,7 +132,8 @@ def _measure(
     )
 
 
-def _name(class_id: int, classes: Sequence[str]) -> str:
+def name_class(class_id: int, classes: Sequence[str]) -> str:
+    """A class's name, its number if no names are known, or "void"."""
     if not classes:
         return str(class_id)
     return classes[class_id] if 0 <= class_id < len(classes) else "void"

@@ -102,6 +102,7 @@ def draw_space(
         shape, taps = shape[kept], taps[kept]
         points = cloud.points[shape, taps]
         heights, _ = to_heights(cloud, height)
+        who = ("kernel %{customdata[0]}, " if cloud.sharing == "none" else "") + "channel %{customdata[1]}"
         figure.add_trace(
             go.Scatter3d(
                 x=points[:, 1],
@@ -115,7 +116,7 @@ def draw_space(
                 },
                 customdata=np.stack(np.divmod(shape, cloud.positions.shape[1]), 1).tolist(),
                 name="brushed",
-                hovertemplate="brushed<br>y %{y:.3f}<br>x %{x:.3f}<extra></extra>",
+                hovertemplate=f"{who}<br>y %{{y:.3f}}<br>x %{{x:.3f}}<extra></extra>",
             )
         )
     return figure
@@ -225,4 +226,6 @@ def _name(cloud: PositionCloud, slot: int) -> str:
 def _list_custom_data(trace: Any) -> None:
     """Arrays are sent as base64, in which Dash does not find the data of the point that was clicked."""
     if trace.customdata is not None:
-        trace.update(customdata=trace.customdata.tolist())
+        listed = trace.customdata.tolist()
+        trace.customdata = None  # plotly keeps what it has if what is set is equal to it
+        trace.customdata = listed

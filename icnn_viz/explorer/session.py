@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from icnn_core.errors import ArgumentError
+from icnn_viz.displays.looks import measure, name_class
 from icnn_viz.explorer.memory import Memory, StaleError, Turns
 from icnn_viz.explorer.pictures import Picture, Shelf
-from icnn_viz.heatmaps import connected_part, measure_heatmap, to_heatmap
+from icnn_viz.heatmaps import to_heatmap
 from icnn_viz.records import Heatmap, PixelGradient, PositionCloud
 
 if TYPE_CHECKING:
@@ -115,7 +115,6 @@ class Session:
             IcnnError: no such image, pixel, class or method; a method that a network does not allow.
         """
         picture = self.shelf.get(question.image)
-        _check_pixel(question.pixel, picture.image)
         started = time.perf_counter()
         gradients: list[PixelGradient] = []
         for number in range(len(self.networks)):
@@ -123,15 +122,13 @@ class Session:
             gradients.append(self._look(number, picture, question, class_id, is_stale))
         seconds = time.perf_counter() - started
         heatmaps = [to_heatmap(gradient, "max", question.smoothing) for gradient in gradients]
-        measures = [_measure(heatmap, picture.labels, self.classes) for heatmap in heatmaps]
+        measures = [measure(heatmap, picture.labels, self.classes) for heatmap in heatmaps]
         label = "" if picture.labels is None else self.name_of(int(picture.labels[question.pixel]))
         return Answer(gradients, heatmaps, measures, picture, label, seconds)
 
     def name_of(self, class_id: int) -> str:
         """A class's name, its number if the networks know no names, or "void"."""
-        if not self.classes:
-            return str(class_id)
-        return self.classes[class_id] if 0 <= class_id < len(self.classes) else "void"
+        return name_class(class_id, self.classes)
 
     def read_run(self) -> Run | None:
         """The training's snapshots, read once; None if there are none.
@@ -152,12 +149,13 @@ class Session:
         class_id: int | None,
         is_stale: Callable[[], bool],
     ) -> PixelGradient:
-        from icnn_viz.gradients import Target
+        from icnn_viz.gradients.targets import Target, check_pixel
 
         key = (number, picture.key, question.pixel, question.method, class_id)
         known = self._memory.get(key)
         if known is not None:
             return known
+        check_pixel(question.pixel, (0, 0, *picture.image.shape[:2]), "pixel")
         with self._locks[number]:
             if is_stale():
                 raise StaleError
@@ -165,23 +163,3 @@ class Session:
             [gradient] = self.networks[number].look(picture.image, [target], question.method, self._seed)
         self._memory.put(key, gradient)
         return gradient
-
-
-def _check_pixel(pixel: tuple[int, int], image: np.ndarray) -> None:
-    height, width = image.shape[:2]
-    if not (0 <= pixel[0] < height and 0 <= pixel[1] < width):
-        raise ArgumentError(
-            "pixel",
-            needed=f"x in 0…{width - 1} and y in 0…{height - 1}",
-            got=f"x = {pixel[1]}, y = {pixel[0]}",
-            fix="Choose a pixel of the image.",
-        )
-
-
-def _measure(heatmap: Heatmap, labels: np.ndarray | None, classes: tuple[str, ...]) -> dict[str, float]:
-    if labels is None:
-        return measure_heatmap(heatmap)
-    here = labels == labels[heatmap.pixel]
-    known = classes or tuple(str(n) for n in range(int(labels.max()) + 1))
-    part = connected_part(here, heatmap.pixel)
-    return measure_heatmap(heatmap, object_mask=part, class_mask=here, labels=labels, classes=known)

@@ -76,16 +76,9 @@ def resolve(
         NameNotFoundError: no such class.
         ShapeError: a mask of another size than the image.
     """
-    top, left, height, width = window
     y, x = (int(v) for v in target.pixel)
-    at = (y - top, x - left)
-    if not (0 <= at[0] < height and 0 <= at[1] < width):
-        raise ArgumentError(
-            "pixel_gradient",
-            needed=f"a pixel with y in {top}…{top + height - 1} and x in {left}…{left + width - 1}",
-            got=f"y = {y}, x = {x}",
-            fix="Choose a pixel that the network sees.",
-        )
+    check_pixel((y, x), window, "pixel_gradient")
+    at = (y - window[0], x - window[1])
     class_id = int(prediction[at]) if target.class_id is None else target.class_id
     for number in (class_id, target.against):
         if number is not None and not 0 <= number < class_count:
@@ -103,6 +96,19 @@ def resolve(
         text = f"{text}, sum over {int(mask.sum())} pixels".lstrip(", ")
     tensor = None if mask is None else torch.from_numpy(mask)
     return ResolvedTarget(image, (y, x), at, class_id, target.against, tensor, text)
+
+
+def check_pixel(pixel: tuple[int, int], window: Box, who: str) -> None:
+    """Raises: ArgumentError: the pixel (y, x) lies outside the window (top, left, height, width)."""
+    top, left, height, width = window
+    y, x = pixel
+    if not (top <= y < top + height and left <= x < left + width):
+        raise ArgumentError(
+            who,
+            needed=f"a pixel with y in {top}…{top + height - 1} and x in {left}…{left + width - 1}",
+            got=f"y = {y}, x = {x}",
+            fix="Choose a pixel that the network sees.",
+        )
 
 
 def _mask(

@@ -165,7 +165,7 @@ def test_labels_give_the_measures_of_masks(make_session: MakeSession) -> None:
 
 def test_a_pixel_outside_is_refused(make_session: MakeSession) -> None:
     for pixel in ((24, 0), (0, 37), (-1, 3)):
-        with pytest.raises(ArgumentError, match="x in 0…36 and y in 0…23"):
+        with pytest.raises(ArgumentError, match="y in 0…23 and x in 0…36"):
             make_session().answer(Question("0", pixel))
 
 
@@ -267,6 +267,15 @@ def test_brushed_points_are_those_inside(make_cloud: Callable[..., PositionCloud
     plane = draw_plane(cloud, 4, box, theme=theme)
     assert [trace.visible for trace in plane.data[:9]] == [n == 4 for n in range(9)]
     assert (plane.layout.selections[0].x0, plane.layout.selections[0].y1) == (-1, 1)
+
+
+@pytest.mark.parametrize("sharing", ["channel", "none"])
+def test_points_in_space_tell_their_shape_to_dash(
+    make_cloud: Callable[..., PositionCloud], sharing: str
+) -> None:
+    cloud = make_cloud(channels=4, kernels=3 if sharing == "none" else 1, sharing=sharing)
+    trace = draw_space(cloud, None, "", height="weight").to_dict()["data"][0]
+    assert list(trace["customdata"][-1]) == [2 if sharing == "none" else 0, 3]  # a list: not in base64
 
 
 # URLs

@@ -7,6 +7,7 @@
   const noUpdate = () => window.dash_clientside.no_update;
   const steps = { ArrowLeft: ["x", -1], ArrowRight: ["x", 1], ArrowUp: ["y", -1], ArrowDown: ["y", 1] };
   let number = 0;
+  let whole = {}; // the ranges of the first page's axes without a zoom
 
   function remembered() {
     try {
@@ -47,11 +48,42 @@
     window.dash_clientside.set_props(step[0], { value: Math.min(Math.max(value, 0), most) });
   }
 
+  /* Not plotly's own clicks: two quick ones, wherever they are, it takes for a double click, and the second may come
+     with the place of the first. */
+  function click(event) {
+    const panel = event.target.closest("#heat .nsewdrag");
+    if (!panel) return;
+    const graph = panel.closest(".js-plotly-plot");
+    if (event.detail === 2) window.Plotly.relayout(graph, whole);
+    if (event.detail > 1) return;
+    const box = graph.getBoundingClientRect();
+    const { xaxis, yaxis } = graph._fullLayout._plots[panel.dataset.subplot];
+    const x = Math.round(xaxis.p2l(event.clientX - box.left - xaxis._offset));
+    const y = Math.round(yaxis.p2l(event.clientY - box.top - yaxis._offset));
+    window.dash_clientside.set_props("clicked", { data: { x: x, y: y } });
+  }
+
   function withOpacity(figure, opacity) {
     const data = figure.data.map((trace) =>
       trace.type === "heatmap" ? Object.assign({}, trace, { opacity: opacity / 100 }) : trace
     );
     return Object.assign({}, figure, { data: data });
+  }
+
+  /* A new figure in the zoom, turn and tool of the one that is shown, if it is of the same thing: plotly's own
+     uirevision does nothing, since Dash writes these into the figure. */
+  function keepView(id, figure) {
+    const graph = graphOf(id);
+    const shown = graph && graph.layout;
+    const layout = Object.assign({}, figure.layout);
+    if (!shown || shown.uirevision !== layout.uirevision) return figure;
+    for (const key of Object.keys(layout)) {
+      const part = key === "scene" ? "camera" : "range";
+      const kept = /^([xy]axis\d*|scene)$/.test(key) && shown[key] && shown[key][part];
+      if (kept) layout[key] = Object.assign({}, layout[key], { [part]: structuredClone(kept) });
+    }
+    layout.dragmode = shown.dragmode;
+    return Object.assign({}, figure, { layout: layout });
   }
 
   function graphOf(id) {
@@ -61,6 +93,7 @@
   paint();
   dark.addEventListener("change", () => window.dash_clientside.set_props("theme", { data: paint() }));
   document.addEventListener("keydown", move);
+  document.addEventListener("click", click);
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     explorer: {
@@ -88,18 +121,23 @@
         const keep = noUpdate();
         if (!answer || answer.number !== number) return [keep, keep, keep, keep, keep];
         if (answer.error) return [keep, keep, answer.error, "", "status failed"];
-        const figure = withOpacity(answer.figure, opacity);
-        return [figure, answer.table, answer.words, answer.status, "status done"];
+        const layout = structuredClone(answer.figure.layout); // plotly writes into it
+        const axes = Object.keys(layout).filter((key) => /^[xy]axis/.test(key));
+        whole = Object.fromEntries(axes.map((key) => [key + ".range", layout[key].range.slice()]));
+        const figure = withOpacity(Object.assign({}, answer.figure, { layout: layout }), opacity);
+        return [keepView("heat", figure), answer.table, answer.words, answer.status, "status done"];
+      },
+
+      turned: function (figure) {
+        return figure ? keepView("space", figure) : noUpdate();
       },
 
       fade: function (opacity, figure) {
         return figure && figure.data ? withOpacity(figure, opacity) : noUpdate();
       },
 
-      point: function (click) {
-        const point = click && click.points && click.points[0];
-        if (!point) return [noUpdate(), noUpdate()];
-        return [Math.round(point.x), Math.round(point.y)];
+      point: function (clicked) {
+        return clicked ? [clicked.x, clicked.y] : [noUpdate(), noUpdate()];
       },
 
       drop: function (contents, name, limit) {

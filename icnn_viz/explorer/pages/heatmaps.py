@@ -45,10 +45,12 @@ def layout(session: Session, search: str | None) -> html.Div:
         field("Opacity (%)", "opacity", opacity),
         html.Div(saves, className="buttons", role="group", **{"aria-label": "Save"}),  # type: ignore[arg-type]
         html.P("Click a pixel, or move it with the arrow keys (10 pixels with Shift).", className="hint"),
+        html.P("Drag to zoom; a double click shows the whole image again.", className="hint"),
     ]
-    figure = graph(
-        "heat", "icnn-heatmap", "Image, both heatmaps and their difference; in words under Measures"
-    )
+    label = "Image, both heatmaps and their difference; in words under Measures"
+    # Clicks and the whole image again: explorer.js. Plotly's button goes back to the size of the first image.
+    config = {"doubleClick": False, "modeBarButtonsToRemove": ["autoScale2d", "resetScale2d"]}
+    figure = graph("heat", "icnn-heatmap", label, **config)
     results = [
         html.H2("Measures"),
         html.P(id="status", className="status", role="status"),
@@ -56,7 +58,7 @@ def layout(session: Session, search: str | None) -> html.Div:
         html.Div(id="measures"),
     ]
     limit = {"bytes": MOST_BYTES, "kinds": ", ".join(KINDS)}
-    stores = [dcc.Store(id="ask"), dcc.Store(id="answer"), dcc.Store(id="dropped")]
+    stores = [dcc.Store(id=id) for id in ("clicked", "ask", "answer", "dropped")]
     stores += [dcc.Store(id="limit", data=limit), dcc.Download(id="heat-download")]
     panel = html.Div(figure, id="panel", tabIndex=0, **{"aria-label": "Figure: arrow keys move the pixel"})  # type: ignore[arg-type]
     sides = [html.Section(controls, className="controls"), panel, html.Section(results, className="results")]
@@ -96,7 +98,7 @@ def register(app: Dash, session: Session) -> None:
         client("point"),
         Output("x", "value"),
         Output("y", "value"),
-        Input("heat", "clickData"),
+        Input("clicked", "data"),
         prevent_initial_call=True,
     )
     app.clientside_callback(

@@ -57,7 +57,11 @@ def layout(session: Session, search: str | None) -> html.Div:
         graph("shape", "icnn-shape", "One shape: where its weights lie and how large they are"),
         html.Section(html.Div(id="by-slot"), className="results"),
     ]
-    stores = [dcc.Store(id="brush", data=view.brush), dcc.Download(id="points-download")]
+    stores = [
+        dcc.Store(id="brush", data=view.brush),
+        dcc.Store(id="space-figure"),
+        dcc.Download(id="points-download"),
+    ]
     return html.Div(
         [html.Section(controls, className="controls"), *figures, *stores], className="page kernels"
     )
@@ -96,8 +100,10 @@ def _register_figures(app: Dash, session: Session) -> None:
             raise PreventUpdate  # drawn by the reader's own hand
         return draw_plane(_cloud(session, layer), _slot(slot), _checked(brush), theme=_theme(theme))
 
+    app.clientside_callback(client("turned"), Output("space", "figure"), Input("space-figure", "data"))
+
     @app.callback(
-        Output("space", "figure"),
+        Output("space-figure", "data"),
         where,
         Input("height", "value"),
         Input("theme", "data"),

@@ -47,9 +47,9 @@ def number(label: str, id: str, value: float, low: float, high: float, step: flo
     )
 
 
-def graph(id: str, name: str, label: str) -> html.Div:
-    """A figure, told to screen readers as `label`; saved as PNG under `name`."""
-    config: Any = GRAPH | {"toImageButtonOptions": {"filename": name, "scale": 2}}
+def graph(id: str, name: str, label: str, **options: Any) -> html.Div:
+    """A figure, told to screen readers as `label`; saved as PNG under `name`. `options` are plotly's."""
+    config: Any = GRAPH | {"toImageButtonOptions": {"filename": name, "scale": 2}} | options
     figure = dcc.Graph(id=id, config=config, responsive=True, className="figure")
     return html.Div(figure, role="group", className="figure-box", **{"aria-label": label})  # type: ignore[arg-type]
 

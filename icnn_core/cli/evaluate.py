@@ -136,15 +136,17 @@ def _measure(
     device: str,
     split: str,
 ) -> Evaluation:
+    from icnn_core.datasets.pairs import PairsDataset
     from icnn_core.devices import choose_device
     from icnn_core.evaluation import choose_classes, evaluate
     from icnn_core.evaluation.pictures import write_palette_png
 
     place, data = choose_device(device), samples.data
+    numbers = data.labels.numbers if isinstance(data, PairsDataset) else ()
 
     def write(index: int, ids: np.ndarray) -> None:
         if predictions is not None and not samples.is_skipped(index):
-            write_palette_png(predictions / f"{samples.stem(index)}.png", ids, data.palette)
+            write_palette_png(predictions / f"{samples.stem(index)}.png", ids, data.palette, numbers)
 
     with make_progress() as bar:
         task = bar.add_task(f"evaluating on {split}", total=len(samples))

@@ -41,6 +41,13 @@ class LabelSet:
     palette: tuple[Colour, ...]
     ids: Mapping[int, int]
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The number in mask files by class id; empty where several numbers mean one class."""
+        by_class = sorted((label, number) for number, label in self.ids.items() if label != IGNORE_INDEX)
+        labels = [label for label, _ in by_class]
+        return tuple(number for _, number in by_class) if labels == list(range(len(self.classes))) else ()
+
     def table(self) -> np.ndarray:
         """(largest number + 1,) int16: `ids` as an array, -1 where a number means nothing."""
         table = np.full(max(self.ids) + 1, -1, np.int16)

@@ -1,4 +1,4 @@
-"""Predictions as pictures: class ids in a PNG whose palette shows the classes' colours."""
+"""Predictions as pictures: numbers of classes in a PNG whose palette shows the classes' colours."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from icnn_core.errors import ArgumentError, DataError
 from icnn_core.files import write_atomically
 
 
-def write_palette_png(path: str | Path, ids: np.ndarray, palette: Sequence[Sequence[int]]) -> Path:
+def write_palette_png(
+    path: str | Path, ids: np.ndarray, palette: Sequence[Sequence[int]], numbers: Sequence[int] = ()
+) -> Path:
     """Write class ids (H, W), each 0 to 255, as a PNG of one channel with a palette; whole or not at all.
 
-    `PIL.Image.open` gives the ids back, viewers show the colours. Ids beyond the palette are white.
+    `PIL.Image.open` gives the numbers back, viewers show the colours. What is beyond the palette is white.
+
+    Args:
+        palette: RGB by class id.
+        numbers: what to write for each class id, as the data set's own masks have it; empty writes the ids.
 
     Raises:
         ArgumentError: ids that are no (H, W) array of 0 to 255, or a longer palette.
@@ -29,7 +35,10 @@ def write_palette_png(path: str | Path, ids: np.ndarray, palette: Sequence[Seque
             got=f"{ids.shape}, {ids.min(initial=0)} to {ids.max(initial=0)}, {len(palette)} colours",
             fix="Such files have 8 bits a pixel.",
         )
-    picture = Image.fromarray(ids.astype(np.uint8))
-    colours = [tuple(colour) for colour in palette] + [(255, 255, 255)] * (256 - len(palette))
-    picture.putpalette([int(value) for colour in colours for value in colour])
+    table = np.arange(256, dtype=np.uint8)
+    table[: len(numbers)] = numbers
+    picture = Image.fromarray(table[ids])
+    colours = np.full((256, 3), 255, np.uint8)
+    colours[table[: len(palette)]] = np.array(palette, np.uint8).reshape(-1, 3)
+    picture.putpalette(colours.ravel().tolist())
     return write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"), DataError)

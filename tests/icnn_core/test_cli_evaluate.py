@@ -13,6 +13,7 @@ from PIL import Image
 
 from icnn_core import build_model, read_checkpoint, write_checkpoint
 from icnn_core.cli import main
+from icnn_core.datasets.labels import read_labels
 from icnn_core.datasets.registry import open_dataset
 from icnn_core.datasets.transforms import normalise
 from icnn_core.evaluation import evaluate
@@ -116,6 +117,24 @@ def test_predictions_are_class_ids_with_the_data_sets_colours(site, evaluate_sit
     with Image.open(tmp_path / "png" / "leaf 1.png") as picture:
         assert np.array_equal(np.asarray(picture), want.numpy())
         assert picture.getpalette()[3:6] == list(open_dataset("folder", site, "all").palette[1])
+
+
+def test_predictions_of_cityscapes_hold_the_ids_that_its_benchmark_takes(run_main, tmp_path):
+    folder = tmp_path / "leftImg8bit" / "val" / "ulm"
+    masks = tmp_path / "gtFine" / "val" / "ulm"
+    folder.mkdir(parents=True)
+    masks.mkdir(parents=True)
+    Image.fromarray(np.full((24, 40, 3), 90, np.uint8)).save(folder / "ulm_0_0_leftImg8bit.png")
+    Image.fromarray(np.full((24, 40), 7, np.uint8)).save(masks / "ulm_0_0_gtFine_labelIds.png")
+    model = deeplab_largefov("tiny", 19, classifier_dilation=2)
+    torch.nn.init.constant_(model.classifier.fc1.bias[18:], 1e4)  # bicycle everywhere: trainId 18, id 33
+    net = write_checkpoint(tmp_path / "net.pt", model, classes=read_labels("cityscapes").classes)
+    arguments = ("--data", "cityscapes", "--root", tmp_path, "--predictions", tmp_path / "png")
+    ended = run_main(main, "evaluate", net, *arguments)
+    assert ended.code == 0, ended.err
+    with Image.open(tmp_path / "png" / "ulm_0_0.png") as picture:
+        assert set(np.asarray(picture).ravel().tolist()) == {33}
+        assert picture.convert("RGB").getpixel((3, 2)) == read_labels("cityscapes").palette[18]
 
 
 def test_a_damaged_image_stops_or_is_skipped_counted_and_listed(site, evaluate_site, tmp_path):

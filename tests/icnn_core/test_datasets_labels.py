@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from icnn_core.datasets.labels import default_palette, read_label_data, read_labels
+from icnn_core.datasets.labels import LabelSet, default_palette, read_label_data, read_labels
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,13 @@ def test_every_class_has_one_name_and_one_colour(name, count):
     assert set(labels.ids.values()) == {*range(count), 255}
     table = labels.table()
     assert [table[number] for number in labels.ids] == list(labels.ids.values())
+
+
+def test_numbers_of_masks_are_known_where_each_means_one_class():
+    assert read_labels("cityscapes").numbers[:4] == (7, 8, 11, 12)
+    assert read_labels("cityscapes").numbers[-3:] == (31, 32, 33)
+    assert read_labels("voc").numbers == tuple(range(21))
+    assert LabelSet("two", ("a", "b"), ((0, 0, 0), (9, 9, 9)), {4: 1, 2: 0, 5: 1}).numbers == ()
 
 
 def test_colours_of_few_classes_are_safe_and_of_many_are_vocs():

@@ -183,6 +183,15 @@ def test_confusion_counts_rows_as_labels():
     assert confusion_matrix(labels, predictions, 3, VOID).tolist() == [[1, 1, 0], [1, 0, 0], [0, 1, 1]]
 
 
+def test_palette_pictures_hold_the_numbers_of_a_data_sets_own_masks(tmp_path):
+    ids = np.array([[0, 1, 2], [2, 1, 1]])
+    path = write_palette_png(tmp_path / "a.png", ids, [(1, 2, 3), (40, 50, 60), (200, 0, 9)], (7, 33, 0))
+    with Image.open(path) as picture:
+        assert np.asarray(picture).tolist() == [[7, 33, 0], [0, 33, 33]]
+        colours = picture.convert("RGB")
+        assert [colours.getpixel((x, 0)) for x in range(3)] == [(1, 2, 3), (40, 50, 60), (200, 0, 9)]
+
+
 def test_palette_pictures_keep_ids_and_show_colours(tmp_path):
     ids = blobs((9, 14), 3, 0)
     path = write_palette_png(tmp_path / "new" / "a.b.png", ids, [(1, 2, 3), (40, 50, 60), (200, 0, 9)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,7 @@ class ClickPanel:
 
         self._choice = choice
         update_page(self.figure, to_parts(look.gradients, look.heatmaps))
+        _keep(self.figure)
         self.measures.value = to_measure_table(look)
         self._set_menus()
 
@@ -121,6 +123,12 @@ def _to_figure(look: Look, theme: str) -> Any:
     figure = go.FigureWidget(draw_comparison_interactive(look.gradients, look.heatmaps, theme=theme))
     figure._config = {**figure._config, **_CONFIG, "modeBarButtonsToRemove": _NOT_FOR_CLICKS}
     return figure
+
+
+def _keep(figure: Any) -> None:
+    """plotly tells the open pages of a change; a page that is opened later would get what was drawn first."""
+    figure._widget_data = deepcopy(figure._data)
+    figure._widget_layout = deepcopy(figure._layout_obj._props)
 
 
 def _pairs(options: Sequence[Any]) -> list[tuple[str, Any]]:

@@ -196,6 +196,15 @@ def test_what_a_network_raises_is_said_and_raised(
     assert explorer.choice.pixel == (12, 18)
 
 
+def test_a_page_opened_later_gets_the_latest_look(explorer: HeatmapExplorer) -> None:
+    _click(explorer, 0, y=4, x=31)
+    assert explorer.figure is not None
+    state = explorer.figure.get_state()
+    crosses = [trace for trace in state["_widget_data"] if trace.get("name") == "cross"]
+    assert {(cross["y"][0], cross["x"][0]) for cross in crosses} == {(4, 31)}
+    assert "x = 31, y = 4" in state["_widget_layout"]["title"]["text"]
+
+
 def test_nothing_in_the_figure_sends_data_away(explorer: HeatmapExplorer) -> None:
     assert explorer.figure is not None
     assert explorer.figure._config["showSendToCloud"] is False

@@ -39,7 +39,7 @@ from icnn_core.training.setup import Prepared, prepare
 from icnn_viz.figures.ablation import draw_ablation
 
 SMALL = {"iterations": 500, "size": (96, 128), "batch_size": 4, "train_images": 300, "val_images": 200}
-DEFORMABLE = {"deformable": 1.0, "deformable, offsets at 0.1": 0.1}
+DEFORMABLE = {"deformable": 1.0, "deformable 0.1": 0.1}
 """Arms, and the rate of the offsets as a share of the weights'."""
 SHARES = (0.01, 0.05)
 HEADINGS = (
@@ -88,7 +88,7 @@ def main() -> None:
     rows = ["none", chosen.irregular, *DEFORMABLE]
     for row, seed in itertools.product(DEFORMABLE, range(chosen.seeds)):
         own = replace(config, seed=seed, irregular=chosen.irregular)
-        runs.append(Run(row, own, chosen.runs / row.replace(", offsets at ", "-") / f"seed-{seed}"))
+        runs.append(Run(row, own, chosen.runs / row.replace(" ", "-") / f"seed-{seed}"))
     splits = [config.val_split, config.train_split]
     results = finish_all(runs, splits, chosen.device, build)
     measured = [r for r in results if r.split == config.val_split]

@@ -104,6 +104,7 @@ def draw(results: Sequence[RunResult], rows: Sequence[str], title: str, theme: s
             labels = [row.removeprefix(f"{rule} ").replace(" at", "\nat") for row in some]
             below.set_xticks(range(len(some)), labels)
             below.set_xlabel(UNITS.get(rule, "controls: no learning"))
+            below.xaxis.set_label_coords(0.5, -0.3)  # on one line, however many a label has
         for group in panels[1:]:
             for ax in group:
                 ax.tick_params(labelleft=False)

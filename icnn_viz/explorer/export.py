@@ -169,7 +169,7 @@ def render(session: Session, name: str, image: np.ndarray, frozen: list[dict[str
     looks = {theme: get_look(theme) for theme in THEMES}
     pictures = {"photo": to_data_url(image), "grey": to_data_url(to_grey(image))}
     environment = Environment(loader=PackageLoader("icnn_viz.explorer"), autoescape=True)
-    template = environment.get_template("explorer.html")
+    template = environment.get_template("frozen.html")
     return template.render(name=name, content=content, looks=looks, block=block, method=method, **pictures)
 
 

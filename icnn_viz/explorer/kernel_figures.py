@@ -138,7 +138,6 @@ def draw_one(cloud: PositionCloud, channel: int, kernel: int, *, theme: str = "l
     figure.add_scatter(
         x=lines[:, 1], y=lines[:, 0], mode="lines", line={"color": look.muted, "width": 1}, hoverinfo="skip"
     )
-    _add_slots(figure, cloud, look)
     bar = {
         "thickness": 12,
         "title": {
@@ -161,10 +160,12 @@ def draw_one(cloud: PositionCloud, channel: int, kernel: int, *, theme: str = "l
             "cmin": -top if signed else 0,
             "cmax": top,
             "line": {"width": 1, "color": look.text},
+            "opacity": 1,  # else paler than the bar says
             "colorbar": bar | {"outlinewidth": 0, "tickfont": {"size": 11}},
         },
         hovertemplate="slot %{text}<br>y %{y:.3f}, x %{x:.3f}<br>%{marker.color:.3g}<extra></extra>",
     )
+    _add_slots(figure, cloud, look)
     words = {"layer": "the layer's shape", "channel": f"input channel {channel}"}
     title = words.get(cloud.sharing, f"kernel {kernel}, input channel {channel}")
     figure.update_layout(

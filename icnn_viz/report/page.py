@@ -57,6 +57,7 @@ def build_report(
         "tables": tables,
         "measures": to_measure_table(findings.looks) if findings.looks else None,
         "words": FIGURES,
+        "files": name_files(findings),
         "glossary": GLOSSARY,
         "made": _list_versions(findings, now or datetime.now(UTC)),
         "print_all": len(findings.display.clouds) <= _PRINTED_LAYERS,
@@ -84,6 +85,13 @@ def write_report(text: str, path: str | Path) -> Path:
     return write_atomically(
         Path(path), lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n")
     )
+
+
+def name_files(findings: Findings) -> list[str]:
+    """The networks' files; with the networks' labels where the files have the same name."""
+    names = {label: one.path.name for label, one in findings.checkpoints.items()}
+    same = len(set(names.values())) < len(names)
+    return [f"{name} ({label})" if same else name for label, name in names.items()]
 
 
 def summarise(findings: Findings) -> list[str]:

@@ -377,6 +377,9 @@ def test_the_run_is_played(page: Page, address: str) -> None:
     page.goto(address + "/trajectories")
     expect(page.locator("#run .js-plotly-plot")).to_contain_text("iteration")
     expect(page.locator("#run .js-plotly-plot")).to_contain_text("last")
+    expect(page.locator("#run .slider-label").first).to_have_text("iteration 0")
+    page.locator("#run .updatemenu-button").filter(has_text="play").click()
+    expect(page.locator("#run .slider-label").first).to_have_text("iteration 90")
 
 
 def test_the_frozen_page_works_without_a_server(page: Page, session: Session, tmp_path: Path) -> None:

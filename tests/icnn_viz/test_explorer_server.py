@@ -289,8 +289,10 @@ def test_a_click_on_a_point_finds_its_shape(session: Session) -> None:
 
 def test_brushed_points_are_counted(session: Session) -> None:
     cloud = session.clouds[0]
-    _, words = points.to_table(cloud, "box:-9,-9,9,-1", None)
+    shown, words = points.to_table(cloud, "box:-9,-9,9,-1", None)
     assert words == f"{int((cloud.points[..., 0] < -1).sum())} of 54 points brushed"
+    first = cloud.points[:, 0][cloud.points[:, 0, 0] < -1]  # slot 0, at y = -2
+    assert f"−{-first[:, 0].mean():.3f}" in str(shown)
 
 
 def test_the_run_page_says_how_to_get_snapshots(

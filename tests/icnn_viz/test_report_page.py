@@ -9,6 +9,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from icnn_viz.heatmaps import measure_heatmap, to_heatmap
 from icnn_viz.records import PixelGradient, PositionCloud
 from icnn_viz.report import Findings, Run, Seen, build_report, write_report
 from icnn_viz.report import pictures as pictures_module
+from icnn_viz.report.page import name_files
 from icnn_viz.report.pictures import Picture, make_plan
 from icnn_viz.report.space import to_space
 from icnn_viz.report.words import FIGURES
@@ -131,6 +133,13 @@ def test_names_with_html_in_them_change_nothing_of_the_page(make_findings: MakeF
 
 
 @pytest.mark.usefixtures("drawn")
+def test_files_of_the_same_name_are_told_apart(make_findings: MakeFindings) -> None:
+    findings = make_findings("x", looks=0)
+    assert name_files(findings) == ["net.pt (xa)", "net.pt (xb)"]
+    findings.checkpoints["xb"] = replace(findings.checkpoints["xb"], path=Path("runs/other.pt"))
+    assert name_files(findings) == ["net.pt", "other.pt"]
+
+
 def test_the_policy_lets_only_the_page_s_own_scripts_run(make_findings: MakeFindings) -> None:
     page = Reader(build_report(make_findings(EVIL)))
     code = [text for kind, text in page.scripts if not kind]

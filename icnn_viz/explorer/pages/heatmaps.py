@@ -9,7 +9,7 @@ from dash.exceptions import PreventUpdate
 
 from icnn_core.errors import IcnnError
 from icnn_viz.explorer.pages.answers import maps_csv, measures_csv, reply, to_question
-from icnn_viz.explorer.pages.parts import button, choice, client, field, graph, number, tell
+from icnn_viz.explorer.pages.parts import GRAPH, button, choice, client, field, graph, number, tell
 from icnn_viz.explorer.pictures import KINDS, MOST_BYTES
 from icnn_viz.explorer.session import Session
 from icnn_viz.explorer.views import MOST_SMOOTHING, HeatmapView
@@ -49,8 +49,8 @@ def layout(session: Session, search: str | None) -> html.Div:
     ]
     label = "Image, both heatmaps and their difference; in words under Measures"
     # Clicks and the whole image again: explorer.js. Plotly's button goes back to the size of the first image.
-    config = {"doubleClick": False, "modeBarButtonsToRemove": ["autoScale2d", "resetScale2d"]}
-    figure = graph("heat", "icnn-heatmap", label, **config)
+    removed = [*GRAPH["modeBarButtonsToRemove"], "resetScale2d"]
+    figure = graph("heat", "icnn-heatmap", label, doubleClick=False, modeBarButtonsToRemove=removed)
     results = [
         html.H2("Measures"),
         html.P(id="status", className="status", role="status"),

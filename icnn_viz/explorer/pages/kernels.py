@@ -51,8 +51,9 @@ def layout(session: Session, search: str | None) -> html.Div:
         ),
         html.Div(id="brushed", **{"aria-live": "polite"}),  # type: ignore[arg-type]
     ]
+    brushes = {"modeBarButtonsToRemove": ["autoScale2d"]}
     figures = [
-        graph("plane", "icnn-plane", "Positions of the layer's weights in the plane"),
+        graph("plane", "icnn-plane", "Positions of the layer's weights in the plane", **brushes),
         graph("space", "icnn-space", "The same positions in space"),
         graph("shape", "icnn-shape", "One shape: where its weights lie and how large they are"),
         html.Section(html.Div(id="by-slot"), className="results"),

@@ -14,7 +14,7 @@ GRAPH = {
     "responsive": True,
     "displayModeBar": True,
     "showSendToCloud": False,
-    "modeBarButtonsToRemove": ["autoScale2d"],
+    "modeBarButtonsToRemove": ["autoScale2d", "select2d", "lasso2d"],
 }
 
 

@@ -10,7 +10,6 @@ from dash.exceptions import PreventUpdate
 
 from icnn_viz.explorer.kernel_figures import select
 from icnn_viz.explorer.pages.parts import table
-from icnn_viz.figures.panels import format_value
 from icnn_viz.figures.style import slot_colours
 from icnn_viz.records import PositionCloud
 
@@ -44,7 +43,7 @@ def to_table(cloud: PositionCloud, brush: str, slot: int | None) -> tuple[Any, s
         if not len(points) or slot not in (None, tap):
             continue
         centre, spread = points.mean(0), points.std(0)
-        values = [format_value(float(v)) for v in (*centre, *spread)]
+        values = [f"{value:.3f}".replace("-", "−") for value in (*centre, *spread)]
         swatch = html.Span("■ ", style={"color": colours[tap]}, **{"aria-hidden": "true"})  # type: ignore[arg-type]
         name = [swatch, f"{tap}: ({cloud.slots[tap, 0]:g}, {cloud.slots[tap, 1]:g})"]
         rows.append([name, f"{len(points):,}", *values])

@@ -1,75 +1,4 @@
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>icnn: {{ name }}</title>
-<link rel="icon" href="data:,">
-<style>
-{% for theme, look in looks.items() %}
-:root[data-theme="{{ theme }}"] { color-scheme: {{ theme }}; --back: {{ look.background }}; --text: {{ look.text }}; --muted: {{ look.muted }}; --line: {{ look.grid }}; }
-{% endfor %}
-* { box-sizing: border-box; }
-body { margin: 0; padding: 12px 16px; background: var(--back); color: var(--text); font: 14px/1.4 "DejaVu Sans", Verdana, system-ui, sans-serif; }
-header { display: flex; gap: 16px; align-items: baseline; justify-content: space-between; }
-h1 { font-size: 16px; margin: 0 0 6px; }
-main { display: grid; grid-template-columns: minmax(0, 1fr) 330px; gap: 20px; }
-#panels { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 8px 16px; align-content: start; }
-figure { margin: 0; min-width: 0; }
-figcaption { font-size: 13px; margin-bottom: 2px; overflow-wrap: anywhere; }
-.stack { position: relative; width: 100%; }
-.stack img, .stack canvas { display: block; width: 100%; height: auto; image-rendering: pixelated; }
-.stack canvas { cursor: crosshair; }
-.stack img + canvas { position: absolute; inset: 0; height: 100%; }
-.bar { display: flex; min-width: 0; gap: 8px; align-items: center; font-size: 12px; color: var(--muted); margin: 4px 0; }
-.bar canvas { flex: 1 1 0; width: 0; height: 10px; min-width: 0; }
-fieldset { border: 0; padding: 0; margin: 0 0 10px; display: flex; flex-wrap: wrap; gap: 10px; align-items: end; }
-label { display: block; font-size: 12px; color: var(--muted); }
-input, button { font: inherit; color: var(--text); background: var(--back); border: 1px solid var(--muted); border-radius: 5px; padding: 3px 6px; }
-input[type="number"] { width: 80px; }
-input[type="range"] { width: 130px; padding: 0; }
-table { border-collapse: collapse; font-size: 12px; width: 100%; }
-th, td { padding: 3px 4px; border-bottom: 1px solid var(--line); text-align: right; font-weight: normal; vertical-align: bottom; }
-tbody th { text-align: left; }
-thead th { font-weight: bold; overflow-wrap: anywhere; }
-p { font-size: 12px; color: var(--muted); margin: 6px 0; }
-#words { color: var(--text); }
-:focus-visible { outline: 2px solid #3b8ad9; outline-offset: 2px; }
-@media (max-width: 900px) { main { grid-template-columns: 1fr; } }
-@media print { fieldset, button { display: none; } }
-</style>
-</head>
-<body>
-<header><h1>What a pixel of “{{ name }}” looks at</h1><button id="toggle" type="button">Light or dark</button></header>
-<main>
-<div id="panels" tabindex="0" role="group" aria-label="Image, both heatmaps and their difference. Arrow keys move the pixel.">
-<figure><figcaption>image</figcaption><div class="stack"><img src="{{ photo }}" alt="{{ name }}"><canvas id="photo"></canvas></div></figure>
-<figure><figcaption>{{ content.models[0] }}</figcaption><div class="stack"><img src="{{ grey }}" alt=""><canvas id="first" role="img" aria-label="heatmap of {{ content.models[0] }}"></canvas></div></figure>
-<figure><figcaption>{{ content.models[0] }} − {{ content.models[1] }}</figcaption><div class="stack"><img src="{{ grey }}" alt=""><canvas id="difference" role="img" aria-label="their difference"></canvas></div></figure>
-<figure><figcaption>{{ content.models[1] }}</figcaption><div class="stack"><img src="{{ grey }}" alt=""><canvas id="second" role="img" aria-label="heatmap of {{ content.models[1] }}"></canvas></div></figure>
-<div class="bar"><span id="low-signed"></span><canvas id="bar-signed" width="256" height="1"></canvas><span id="high-signed"></span></div>
-<div class="bar"><span>0</span><canvas id="bar-map" width="256" height="1"></canvas><span id="high"></span></div>
-</div>
-<section>
-<fieldset>
-<div><label for="x">x (column)</label><input id="x" type="number" min="0" max="{{ content.width - 1 }}"></div>
-<div><label for="y">y (row)</label><input id="y" type="number" min="0" max="{{ content.height - 1 }}"></div>
-<div><label for="opacity">opacity</label><input id="opacity" type="range" min="0" max="100" value="100"></div>
-<button id="png" type="button">PNG</button>
-<button id="csv" type="button">CSV</button>
-</fieldset>
-<p id="words" aria-live="polite"></p>
-<table><thead><tr><th scope="col"></th><th scope="col">{{ content.models[0] }}</th><th scope="col">{{ content.models[1] }}</th></tr></thead><tbody id="measures"></tbody></table>
-<p>Computed beforehand for {{ content.pixels | length }} pixels by the method “{{ method }}”; a click shows the nearest of them.
-{{ content.value }} in {{ content.unit }}; colours go with the square root of the value, one scale for both networks.
-{% if block > 1 %}Maps are at 1/{{ block }} of the image's size: the largest value of each block of {{ block }} × {{ block }} pixels.{% endif %}
-Values are rounded to 256 steps.</p>
-</section>
-</main>
-<noscript><p>This page needs JavaScript, and nothing from outside.</p></noscript>
-<script type="application/json" id="content">{{ content | tojson }}</script>
-<script>
+// The frozen page: maps unpacked when their pixel is chosen, painted on canvases; everything saved from here.
 "use strict";
 const content = JSON.parse(document.getElementById("content").textContent);
 const root = document.documentElement;
@@ -303,6 +232,3 @@ paint(dark.matches ? "dark" : "light");
 const asked = new URLSearchParams(window.location.hash.slice(1));
 const [x, y] = ["x", "y"].map((key) => (asked.has(key) ? Number(asked.get(key)) : NaN));
 show(nearest(x >= 0 ? x : content.width / 2, y >= 0 ? y : content.height / 2));
-</script>
-</body>
-</html>

@@ -30,11 +30,12 @@ INSTALL = (
 
 
 class HeatmapExplorer:
-    """Two networks' heatmaps of the pixel last clicked, side by side on one scale.
+    """Two networks' heatmaps of the pixel last clicked, side by side on one scale, with their measures.
 
     The last line of a notebook's cell shows it: a click on any of its panels looks at that pixel; class, method and
-    reduction are chosen above. Without the widgets of the extra `notebook` it shows a still comparison, and `choose`
-    looks elsewhere.
+    reduction are chosen above. Of clicks that come while the networks work only the latest is answered. Without the
+    widgets of the extra `notebook` it shows a still comparison, and `choose` looks elsewhere; a still stays, too, where
+    a notebook is read without its kernel.
 
     Args:
         model_a, model_b: networks, or `Network`s from `load_pair`. The difference shown is a minus b.

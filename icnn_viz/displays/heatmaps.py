@@ -203,11 +203,11 @@ class HeatmapDisplay:
         return f"HeatmapDisplay of (y, x) {places}{more} through {models}"
 
     def _repr_html_(self) -> str:
+        from icnn_viz.figures.panels import format_value
+
         summary = self.summary()
         numbers = summary.select_dtypes("float").columns
-        shown = summary.assign(
-            **{name: summary[name].map("{:.4g}".format, na_action="ignore") for name in numbers}
-        )
+        shown = summary.assign(**{name: summary[name].map(format_value) for name in numbers})
         note = "energy and peak are in the unit of the heatmap; –: a map that is zero everywhere has none"
         return f"<div>{to_html_table(shown, note)}{to_image_tag(self.figure_)}</div>"
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _NAMES = 58.0  # mm of the first column
 _MOST = 49.0
 _BOLD = 1.15  # width of bold letters
-_HEADER_LINES = 2
+_HEADER_LINES = 3
 
 
 def table_height(rows: Sequence[Sequence[str]], models: Sequence[str]) -> float:
@@ -54,8 +54,15 @@ def _step(models: Sequence[str]) -> float:
 
 
 def _headers(models: Sequence[str]) -> list[list[str]]:
+    """Names in lines that break between words; a name too long for them is shortened in its middle."""
     room = int((_step(models) - 2) / (_BOLD * CHARACTER))
-    return [textwrap.wrap(shorten(model, _HEADER_LINES * room - 3), room)[:_HEADER_LINES] for model in models]
+    headers = []
+    for model in models:
+        lines = textwrap.wrap(model, room)
+        if len(lines) > _HEADER_LINES:
+            lines = textwrap.wrap(shorten(model, _HEADER_LINES * room - 3), room)[:_HEADER_LINES]
+        headers.append(lines)
+    return headers
 
 
 def _rule(figure: Figure, page: Page, left: float, right: float, top: float, look: Look) -> None:

@@ -120,6 +120,18 @@ def test_a_notebook_shows_the_measures_and_the_last_figure(
     assert "data:image/png;base64," in display.plot()._repr_html_()
 
 
+def test_names_of_networks_in_a_figure_break_between_words(
+    models: dict[str, nn.Module], image: np.ndarray
+) -> None:
+    names = ("irregular", "regular", "irregular, snapped to slots", "irregular, random weights")
+    four = dict(zip(names, [*models.values()] * 2, strict=True))
+    figure = HeatmapDisplay.from_models(four, image, (9, 20)).plot().figure_
+    assert figure is not None
+    words = {text.get_text() for text in figure.texts}
+    assert {"snapped to", "slots", "random"} <= words
+    assert not [word for word in words if "…" in word]
+
+
 def test_a_map_without_energy_has_dashes_for_measures(image: np.ndarray) -> None:
     deaf = nn.Conv2d(3, 2, 1)
     nn.init.zeros_(deaf.weight)

@@ -199,6 +199,14 @@ def test_quick_clicks_are_clicks_and_a_double_click_ends_the_zoom(page: Page, ad
     wait_for(page, lambda: shown_range(page) == [-0.5, 36.5, 23.5, -0.5])
 
 
+def test_a_finger_chooses_its_pixel(browser: Browser, address: str) -> None:
+    page = browser.new_page(viewport=SIZE, has_touch=True)
+    open_heatmaps(page, address)
+    page.touchscreen.tap(*place_of(page, "heat", 28, 15, 4))
+    expect_shown(page, 28, 15)
+    page.close()
+
+
 def shown_range(page: Page) -> list[float]:
     """The first and last x, and y, of what the zoom shows."""
     return page.evaluate(

@@ -7,6 +7,7 @@
   const noUpdate = () => window.dash_clientside.no_update;
   const steps = { ArrowLeft: ["x", -1], ArrowRight: ["x", 1], ArrowUp: ["y", -1], ArrowDown: ["y", 1] };
   let number = 0;
+  let [before, up] = [null, null]; // the last two releases of a pointer
   let whole = {}; // the ranges of the first page's axes without a zoom
 
   function remembered() {
@@ -54,13 +55,20 @@
     const panel = event.target.closest("#heat .nsewdrag");
     if (!panel) return;
     const graph = panel.closest(".js-plotly-plot");
-    if (event.detail === 2) window.Plotly.relayout(graph, whole);
-    if (event.detail > 1) return;
+    if (isSecond(event)) window.Plotly.relayout(graph, whole);
+    if (isSecond(event) || event.detail > 2) return;
     const box = graph.getBoundingClientRect();
     const { xaxis, yaxis } = graph._fullLayout._plots[panel.dataset.subplot];
-    const x = Math.round(xaxis.p2l(event.clientX - box.left - xaxis._offset));
-    const y = Math.round(yaxis.p2l(event.clientY - box.top - yaxis._offset));
+    const x = Math.round(xaxis.p2l(up.clientX - box.left - xaxis._offset));
+    const y = Math.round(yaxis.p2l(up.clientY - box.top - yaxis._offset));
     window.dash_clientside.set_props("clicked", { data: { x: x, y: y } });
+  }
+
+  /* A finger's click, which plotly makes, has neither a count nor a place. */
+  function isSecond(click) {
+    if (click.detail || !before) return click.detail === 2;
+    const far = Math.hypot(up.clientX - before.clientX, up.clientY - before.clientY);
+    return far < 12 && up.timeStamp - before.timeStamp < 400;
   }
 
   function withOpacity(figure, opacity) {
@@ -94,6 +102,7 @@
   dark.addEventListener("change", () => window.dash_clientside.set_props("theme", { data: paint() }));
   document.addEventListener("keydown", move);
   document.addEventListener("click", click);
+  document.addEventListener("pointerup", (event) => ([before, up] = [up, event]), true);
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     explorer: {

@@ -124,7 +124,7 @@ def test_names_of_networks_in_a_figure_break_between_words(
     models: dict[str, nn.Module], image: np.ndarray
 ) -> None:
     names = ("irregular", "regular", "irregular, snapped to slots", "irregular, random weights")
-    four = dict(zip(names, [*models.values()] * 2, strict=True))
+    four: dict[str, nn.Module] = dict(zip(names, [*models.values()] * 2, strict=True))
     figure = HeatmapDisplay.from_models(four, image, (9, 20)).plot().figure_
     assert figure is not None
     words = {text.get_text() for text in figure.texts}

@@ -123,8 +123,8 @@ def test_a_notebook_shows_the_measures_and_the_last_figure(
 def test_names_of_networks_in_a_figure_break_between_words(
     models: dict[str, nn.Module], image: np.ndarray
 ) -> None:
-    names = ("irregular", "regular", "irregular, snapped to slots", "irregular, random weights")
-    four: dict[str, nn.Module] = dict(zip(names, [*models.values()] * 2, strict=True))
+    names = ["irregular", "regular", "irregular, snapped to slots", "irregular, random weights"]
+    four = dict(zip(names, [*models.values()] * 2, strict=True))
     figure = HeatmapDisplay.from_models(four, image, (9, 20)).plot().figure_
     assert figure is not None
     words = {text.get_text() for text in figure.texts}

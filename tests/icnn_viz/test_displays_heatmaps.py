@@ -110,7 +110,7 @@ def test_it_reads_checkpoints_and_compares_one_with_itself_snapped(tmp_path: Pat
 def test_a_notebook_shows_the_measures_and_the_last_figure(
     models: dict[str, nn.Module], image: np.ndarray
 ) -> None:
-    evil = dict(zip(("<script>", "b"), models.values(), strict=True))
+    evil: dict[str, nn.Module] = dict(zip(("<script>", "b"), models.values(), strict=True))
     display = HeatmapDisplay.from_models(evil, image, (9, 20))
     assert repr(display) == "HeatmapDisplay of (y, x) (9, 20) through <script> | b"
     page = display._repr_html_()

@@ -237,5 +237,6 @@ def test_it_prints_every_layer_as_still_pictures(page: Page, tmp_path: Path) -> 
     page.emulate_media(media="print")
     alts = shown(page, "[data-part=layer] img")
     assert len(alts) == 12
+    assert page.locator("nav:visible, select:visible, .turn:visible").count() == 0
     page.pdf(path=tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").stat().st_size > 20_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import os
 import shutil
@@ -46,6 +47,15 @@ def browser() -> Iterator[Browser]:
         opened = driver.chromium.launch(executable_path=path, args=options)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def triton_interpreter() -> None:
+    """Skips where Triton's kernels cannot be interpreted on the CPU."""
+    triton = pytest.importorskip("triton", reason="Triton is not installed")
+    numpy = importlib.metadata.version("numpy")
+    if triton.__version__ < "3.7" and tuple(map(int, numpy.split(".")[:2])) >= (2, 4):
+        pytest.skip(f"the interpreter of Triton {triton.__version__} needs NumPy < 2.4")
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,11 @@ def _compare_cost(backend: Backend, chosen: Backend, request: Request) -> str:
 
 
 def _choose(request: Request) -> Backend:
-    able = [backend for backend in BACKENDS.values() if not backend.reasons(request)]
-    return min(able, key=lambda backend: backend.cost(request))
+    best, *others = [backend for backend in BACKENDS.values() if not backend.reasons(request)]
+    for backend in others:  # no min by key: the compiler of torch 2.11 cannot trace it
+        if backend.cost(request) < best.cost(request):
+            best = backend
+    return best
 
 
 def _forced(name: str, request: Request) -> Backend:

@@ -106,9 +106,8 @@ def test_a_seed_draws_the_same_call_again():
             )
 
 
-def test_the_script_writes_what_it_found(tmp_path):
+def test_the_script_writes_what_it_found(tmp_path, triton_interpreter):
     """With the Triton kernels, interpreted."""
-    pytest.importorskip("triton", reason="Triton is not installed")
     out = tmp_path / "found.json"
     script = ROOT / "benchmarks" / "compare_backends.py"
     subprocess.run([sys.executable, script, "--minutes", "0.02", "--seed", "7", "--out", out], check=True)

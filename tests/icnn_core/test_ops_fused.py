@@ -210,10 +210,9 @@ def calls() -> dict[str, Call]:
 
 
 @pytest.fixture(scope="module")
-def answers(calls: dict[str, Call], tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Any]:
-    triton = pytest.importorskip("triton", reason="Triton is not installed")
-    if triton.__version__ < "3.7" and np.lib.NumpyVersion(np.__version__) >= "2.4.0":
-        pytest.skip(f"the interpreter of Triton {triton.__version__} needs NumPy < 2.4")
+def answers(
+    calls: dict[str, Call], tmp_path_factory: pytest.TempPathFactory, triton_interpreter: None
+) -> dict[Any, Any]:
     path = tmp_path_factory.mktemp("fused") / "calls.pt"
     torch.save(calls, path)
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}

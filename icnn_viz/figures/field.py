@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 RAYS = 250
 """Shapes whose rays are drawn; more are thinned, and the figure says so."""
+FEWEST = 10
+"""Points of a slot whose centre gets a region: that of a few reaches over all other slots."""
 
 
 def draw_field(
@@ -25,7 +27,7 @@ def draw_field(
 ) -> Figure:
     """Two panels of the same slots. Left, at true scale: slot, centre, and a ray from it to every point. Right: an
     arrow from each slot towards its centre, longer by a factor that the figure states, its true length beside it, and
-    the 95 % confidence region of the centre at the same factor.
+    the 95 % confidence region of the centre at the same factor, where a slot has `FEWEST` points.
 
     Args:
         fit: the cloud's Gaussians, whose means are the centres.
@@ -44,7 +46,11 @@ def draw_field(
         set_view(right, 1.5 * float(np.abs(cloud.slots).max(initial=0.5)))
         draw_key(sheet.add_axes(154, 69, 12, 9), cloud.slots, look)
         sheet.write_heading(cloud.layer, describe(cloud))
-        notes = ["numbers: distance from slot to centre in px", "ellipses: 95 % region of the centre"]
+        notes = ["numbers: distance from slot to centre in px"]
+        some = len(_with_region(fit)) > 0
+        notes.append(
+            "ellipses: 95 % region of the centre" if some else f"regions of centres: from {FEWEST} shapes on"
+        )
         if len(cloud.points) > RAYS:
             notes.append(f"rays of {RAYS} of {len(cloud.points):,} shapes")
         sheet.write_notes(notes + count_hidden(cloud, half_width, limit=None), top=6.5)
@@ -55,8 +61,9 @@ def _choose_factor(cloud: PositionCloud, fit: GaussianFit) -> float:
     """A round factor, at least 1: the longest arrow about 0.6 grid spacings, the largest region's radius 0.4."""
     move = (fit.mean - cloud.slots)[fit.count > 0]
     longest = float(np.hypot(move[:, 0], move[:, 1]).max(initial=0.0))
-    ok = np.flatnonzero(fit.state == "ok").tolist()
-    regions = [_region_scale(int(fit.count[slot])) * float(fit.axes()[0][slot, 0]) for slot in ok]
+    regions = [
+        _region_scale(int(fit.count[slot])) * float(fit.axes()[0][slot, 0]) for slot in _with_region(fit)
+    ]
     longest = max([longest / 0.6, *(region / 0.4 for region in regions)])
     wanted = min(cloud.dilation) / longest if longest > 1e-6 else 1.0
     rounds = [step * 10.0**power for power in range(6) for step in (1, 2, 5)]
@@ -91,7 +98,7 @@ def _draw_arrows(ax: Axes, cloud: PositionCloud, fit: GaussianFit, factor: float
         (y, x), move = cloud.slots[slot], fit.mean[slot] - cloud.slots[slot]
         dy, dx = factor * move
         tone = emphasise(colour, look)
-        if fit.state[slot] == "ok":
+        if slot in _with_region(fit):
             half = factor * _region_scale(int(fit.count[slot])) * spread[slot]
             angle = np.degrees(np.arctan2(*directions[slot, 0]))
             region = Ellipse((x + dx, y + dy), 2 * half[0], 2 * half[1], angle=angle, color=colour, alpha=0.3)
@@ -102,8 +109,18 @@ def _draw_arrows(ax: Axes, cloud: PositionCloud, fit: GaussianFit, factor: float
             "", (x + dx, y + dy), (x, y), arrowprops=arrow | {"shrinkA": 0, "shrinkB": 0}, gid=f"arrow {slot}"
         )
         place = (x, y), (0, 7 if dy > 0 else -7)  # clear of the arrow: it points the other way
-        style = {"fontsize": 5.5, "ha": "center", "va": "center", "path_effects": halo}
+        style = {
+            "fontsize": 5.5 if len(cloud.slots) <= 25 else 4,
+            "ha": "center",
+            "va": "center",
+            "path_effects": halo,
+        }
         ax.annotate(f"{np.hypot(*move):.2f}", *place, textcoords="offset points", **style)  # type: ignore[arg-type]
+
+
+def _with_region(fit: GaussianFit) -> list[int]:
+    """Slots whose centre's region is drawn."""
+    return np.flatnonzero((fit.state == "ok") & (fit.count >= FEWEST)).tolist()
 
 
 def _region_scale(count: int) -> float:

@@ -61,6 +61,12 @@ def _is_judged(cloud: PositionCloud, rules: ClaimRules) -> bool:
 
 
 def _nothing_judged(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
-    states = [str(summarise(cloud)["state"]) for cloud in clouds]
-    words = ", ".join(f"{states.count(word)} {word}" for word in dict.fromkeys(states)) or "none given"
-    return Finding(CANNOT_BE_SAID, None, "", f"no layer has {rules.judged} (layers: {words})")
+    rows = [(cloud, summarise(cloud)) for cloud in clouds]
+    states = [str(row["state"]) for _, row in rows if row["state"] != "ok"]
+    words = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
+    if fitted := [(len(cloud.points), row["share_moved"]) for cloud, row in rows if row["state"] == "ok"]:
+        shapes, moved = (max(values) for values in zip(*fitted, strict=True))
+        apart = ", not in the same layer" if shapes >= rules.shapes and moved >= rules.moved else ""
+        words.insert(0, f"{len(fitted)} with up to {shapes} shapes and up to {moved:.0%} moved{apart}")
+    there = ", ".join(words) or "none given"
+    return Finding(CANNOT_BE_SAID, None, "", f"no layer has {rules.judged} (layers: {there})")

@@ -18,7 +18,7 @@ from scipy import stats
 
 from icnn_core.errors import ArgumentError, DataError
 from icnn_viz.figures import write
-from icnn_viz.figures.field import RAYS, draw_field
+from icnn_viz.figures.field import FEWEST, RAYS, draw_field
 from icnn_viz.figures.inspect import draw_shape
 from icnn_viz.figures.qq import draw_qq
 from icnn_viz.figures.trajectory import MAX_COMETS, draw_frames, draw_trajectory, draw_trajectory_interactive
@@ -81,6 +81,14 @@ def test_the_region_of_a_centre_is_hotellings(make_cloud: MakeCloud) -> None:
     t2 = 2 * 14 / 13 * stats.f.ppf(0.95, 2, 13)
     half = np.sqrt(t2 / 15 * np.linalg.eigvalsh(fit.covariance[3]))
     np.testing.assert_allclose(sorted((region.get_width(), region.get_height())), 2 * factor * half)
+
+
+def test_few_shapes_give_a_centre_no_region(make_cloud: MakeCloud) -> None:
+    for channels, drawn in ((FEWEST, 9), (FEWEST - 1, 0)):
+        cloud = make_cloud(channels=channels)
+        figure = draw_field(cloud, fit_gaussians(cloud))
+        assert len(_find(figure, "region ")) == drawn
+        assert ("from 10 shapes on" in _texts(figure)) == (not drawn)
 
 
 def test_thinned_and_lost_shapes_are_counted_in_the_field(make_cloud: MakeCloud) -> None:

@@ -68,6 +68,14 @@ def test_what_lies_between_cannot_be_said():
     assert found.verdict[STRIPS] == UNSURE
 
 
+def test_layers_that_cannot_be_judged_say_how_far_they_are_from_it():
+    few = network([1.5], count=56)
+    still = cloud_of(np.zeros((40, 9, 2)), 1)
+    found = judge_claims([*few, still], RULES)
+    assert list(found.verdict) == [UNSURE] * 5
+    assert "1 with up to 56 shapes and up to 99% moved, 1 undeformed" in found.evidence[GAUSSIAN]
+
+
 def test_a_trend_too_small_to_matter_does_not_hold():
     found = find_trend(network(np.linspace(1.3, 1.42, 8), count=10_000), RULES)
     assert found.number is not None
@@ -98,7 +106,10 @@ def test_never_trained_few_and_lost_layers_are_not_judged():
     table = judge_claims([still, few, lost, hardly], RULES)
     assert list(table.verdict) == [UNSURE] * 5
     assert (table.layers == 0).all()
-    assert "1 undeformed, 2 ok, 1 not finite" in table.evidence[0]
+    assert (
+        "2 with up to 300 shapes and up to 99% moved, not in the same layer, 1 undeformed, 1 not finite"
+        in table.evidence[0]
+    )
     assert verdicts([]) == [UNSURE] * 5
 
 

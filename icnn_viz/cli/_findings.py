@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icnn_core.errors import CheckpointError, IcnnError
+from icnn_viz.cli._options import BUILTIN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -197,8 +198,11 @@ def _find_run(checkpoint: Path, clouds: Sequence[PositionCloud]) -> tuple[Run | 
 
 def _list_commands(asked: Asked) -> list[tuple[str, str]]:
     """The command as it was typed, and those that give its parts with more choice."""
-    pair = [str(asked.checkpoint)]
-    of_image = ["--regular", str(asked.regular)] if asked.regular else []
+    from icnn_viz.data import builtin_path
+
+    # The commands take the built-in pair by themselves.
+    pair = [] if asked.checkpoint == builtin_path(BUILTIN[0]) else [str(asked.checkpoint)]
+    of_image = ["--regular", str(asked.regular)] if asked.regular and pair else []
     commands = [(_join("icnn-viz", *sys.argv[1:]), "This page:")]
     commands.append(
         (

@@ -142,7 +142,7 @@ def format_value(value: float) -> str:
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa}·{_ten_to(int(exponent))}".replace("-", "−")
     text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return text.replace("-", "−").replace(",", "\u202f")
+    return text.replace("-", "−")
 
 
 def _ten_to(power: int) -> str:

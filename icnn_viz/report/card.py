@@ -165,10 +165,7 @@ def _to_surgery_table(one: Checkpoint) -> Table:
             else ["–", "–"]
         )
         cells = [Cell(text, "" if text == "–" else text) for text in texts]
-        cells += [
-            Cell(f"{number:,}".replace(",", "\u202f"), str(number))
-            for number in (kernels, channels, positions)
-        ]
+        cells += [Cell(f"{number:,}", str(number)) for number in (kernels, channels, positions)]
         rows.append(tuple(cells))
     caption = "Convolutions larger than 1×1, and what the surgery did with them"
     return Table("convolutions", caption, columns, tuple(rows))

@@ -168,8 +168,6 @@ def _to_cell(value: Any, column: Column) -> Cell:
     if not column.is_number:
         return Cell(str(value), str(value))
     number = float(value)
-    if column.form == _THREE_DIGITS:
-        text = format_value(number)
-    else:
-        text = format(number, column.form).replace("-", "−").replace(",", "\u202f")
+    short = column.form == _THREE_DIGITS
+    text = format_value(number) if short else format(number, column.form).replace("-", "−")
     return Cell(text, repr(int(number)) if number.is_integer() else repr(number))

@@ -16,6 +16,7 @@ from icnn_core.checkpoint import write_checkpoint, write_snapshot
 from icnn_core.models.deeplab import deeplab_largefov
 from icnn_core.surgery import irregular_layers, make_irregular
 from icnn_viz.cli import main
+from icnn_viz.data import builtin_path
 from icnn_viz.report.pictures import Picture
 
 Run = Callable[..., Any]
@@ -152,3 +153,11 @@ def test_snapshots_of_another_network_are_left_out(run: Run, tmp_path: Path) -> 
     ended = run(other / "net.pt")
     assert ended.code == 0, ended.err
     assert "snapshots beside the checkpoint are of another network" in ended.out
+
+
+def test_the_built_in_pair_is_told_without_where_it_lies(run: Run, tmp_path: Path) -> None:
+    ended = run("--pixels", 0)
+    assert ended.code == 0, ended.err
+    page = (tmp_path / "page.html").read_text()
+    assert "icnn-viz kernels --view all" in page
+    assert str(builtin_path("sample.png").parent) not in page

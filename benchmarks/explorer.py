@@ -131,7 +131,6 @@ def _click_all(
 def _click(page: Page, pixel: tuple[int, int], inside: list[float]) -> tuple[float, float]:
     place = page.evaluate(PLACE_OF, list(pixel))
     before = len(inside)
-    page.wait_for_timeout(400)  # two clicks within 300 ms are a double click to plotly
     page.evaluate("() => { window.crossAt = null; }")
     page.mouse.click(*place)
     for _ in range(6000):

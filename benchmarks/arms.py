@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
 mpl.use("Agg")
-from study import common_config, finish_all, make_parser, print_table, write_study
+from study import common_config, describe_config, finish_all, make_parser, print_table, write_study
 
 from icnn_core.checkpoint import read_checkpoint
 from icnn_core.surgery import make_regular
@@ -43,7 +43,7 @@ DEFORMABLE = {"deformable": 1.0, "deformable 0.1": 0.1}
 """Arms, and the rate of the offsets as a share of the weights'."""
 SHARES = (0.01, 0.05)
 HEADINGS = (
-    "layers", "mean IoU %", "− regular, 95 % interval", "higher in", "train − val", "kernel values", "more", "CPU ms",
+    "layers", "mean IoU %", "− regular, 95 % interval", "higher in", "train − val", "parameters", "more", "CPU ms",
     "below 1 %", "below 5 %",
 )  # fmt: skip
 
@@ -106,7 +106,7 @@ def main() -> None:
         }
     print_table(HEADINGS, [_cells(summary, more[summary.row]) for summary in summaries])
     content = {
-        "config": asdict(config),
+        "config": describe_config(config),
         "layers": layers,
         "rows": [asdict(summary) | more[summary.row] for summary in summaries],
         "runs": [asdict(result) for result in results],
@@ -135,7 +135,7 @@ def build(run: Run, config: TrainConfig) -> Prepared:
 
 
 def _count(run: Run, layers: Sequence[str]) -> dict[str, int]:
-    """Kernel values of the whole network, and what the arm adds to them."""
+    """Parameters of the whole network without what the arm adds, and the number of those added."""
     model = build(run, run.config).model
     total = sum(p.numel() for p in model.parameters())
     own = ("positions", "sigma", "offset.weight", "offset.bias")
@@ -144,7 +144,7 @@ def _count(run: Run, layers: Sequence[str]) -> dict[str, int]:
         for name, p in model.named_parameters()
         if any(name == f"{layer}.{key}" for layer in layers for key in own)
     )
-    return {"kernel_values": total - added, "added": added}
+    return {"parameters": total - added, "added": added}
 
 
 def _time(firsts: dict[str, Run], rounds: int) -> dict[str, float]:
@@ -205,7 +205,7 @@ def _cells(summary: RowSummary, more: dict[str, Any]) -> tuple[str, ...]:
         difference.replace("-", "−"),
         f"{summary.wins} of {summary.pairs}" if summary.pairs else "–",
         f"{100 * gap['mean']:.1f} ± {100 * gap['sd']:.1f}",
-        f"{more['kernel_values']:,}",
+        f"{more['parameters']:,}",
         f"{more['added']:,}",
         f"{more['cpu_ms']:.0f}",
         *(f"{100 * zeros[f'{share:g}']:.1f} %" for share in SHARES),

@@ -108,7 +108,10 @@ def _click_all(
     server = bind(make_app(session), "127.0.0.1", 0)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    path = os.environ.get("ICNN_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = os.environ.get("ICNN_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        raise SystemExit("No Chromium: install it, or name one with ICNN_CHROMIUM.")
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     try:
         with sync_playwright() as driver:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 
 mpl.use("Agg")
-from study import common_config, finish_all, make_parser, print_table, write_study
+from study import common_config, describe_config, finish_all, make_parser, print_table, write_study
 
 from icnn_core.training.ablation_table import RowSummary, summarise
 from icnn_core.training.runs import Run, RunResult
@@ -58,7 +58,7 @@ def main() -> None:
     moved = {s.row: [r.displacement or 0.0 for r in results if r.row == s.row] for s in summaries}
     print_table(HEADINGS, [_cells(summary, moved[summary.row]) for summary in summaries])
     content = {
-        "config": asdict(config),
+        "config": describe_config(config),
         "rows": [asdict(summary) for summary in summaries],
         "runs": [asdict(result) for result in results],
     }

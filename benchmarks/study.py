@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def common_config(chosen: argparse.Namespace, small: dict[str, Any], **settings:
     """The config that all runs of a study have in common.
 
     Args:
-        small: settings for the synthetic set that keep the study to minutes; options go before them.
+        small: settings for the synthetic set that keep the study to minutes; options and a --config go before them.
         settings: of this study, whatever the data.
     """
     if chosen.short:
@@ -57,10 +58,10 @@ def common_config(chosen: argparse.Namespace, small: dict[str, Any], **settings:
             3,
             2,
         )
-        small |= {"size": (48, 64)}
+        small = small | {"size": (48, 64)}
     names = ("root", "weights", "iterations", "train_images", "val_images", "batch_size")
     given = {name: value for name in names if (value := getattr(chosen, name)) is not None}
-    own = small if chosen.preset == "shapes" else {}
+    own = small if chosen.preset == "shapes" and chosen.config is None else {}
     return make_config(chosen.preset, chosen.config, **(own | given | settings))
 
 
@@ -92,6 +93,13 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A Markdown table, as the documentation shows it."""
     rule = ["---", *("---:" for _ in headings[1:])]
     print("\n".join(f"| {' | '.join(row)} |" for row in (headings, rule, *rows)))
+
+
+def describe_config(config: TrainConfig) -> dict[str, Any]:
+    """The config of a study, without where its files lie."""
+    values = asdict(config)
+    files = ("root", "weights", "init")
+    return values | {name: Path(values[name]).name for name in files if values[name] is not None}
 
 
 def write_study(folder: Path, name: str, content: dict[str, Any], draw: Callable[[], Any]) -> None:

@@ -43,10 +43,11 @@ class LabelSet:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The number in mask files by class id; empty where several numbers mean one class."""
+        """The number in mask files by class id; empty where several mean one class, or one has more than 8 bits."""
         by_class = sorted((label, number) for number, label in self.ids.items() if label != IGNORE_INDEX)
         labels = [label for label, _ in by_class]
-        return tuple(number for _, number in by_class) if labels == list(range(len(self.classes))) else ()
+        each_has_one = labels == list(range(len(self.classes)))
+        return tuple(number for _, number in by_class) if each_has_one and max(self.ids) < 256 else ()
 
     def table(self) -> np.ndarray:
         """(largest number + 1,) int16: `ids` as an array, -1 where a number means nothing."""

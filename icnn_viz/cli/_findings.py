@@ -200,9 +200,11 @@ def _list_commands(asked: Asked) -> list[tuple[str, str]]:
     """The command as it was typed, and those that give its parts with more choice."""
     from icnn_viz.data import builtin_path
 
-    # The commands take the built-in pair by themselves.
-    pair = [] if asked.checkpoint == builtin_path(BUILTIN[0]) else [str(asked.checkpoint)]
-    of_image = ["--regular", str(asked.regular)] if asked.regular and pair else []
+    # The commands take the built-in networks by themselves.
+    irregular, regular = (builtin_path(name) for name in BUILTIN[:2])
+    pair = [] if asked.checkpoint == irregular else [str(asked.checkpoint)]
+    named = asked.regular is not None and (pair or asked.regular != regular)
+    of_image = ["--regular", str(asked.regular)] if named else []
     commands = [(_join("icnn-viz", *sys.argv[1:]), "This page:")]
     commands.append(
         (

@@ -21,7 +21,7 @@ def to_html_table(table: pd.DataFrame, note: str) -> str:
     return f"{table.to_html(index=False, border=0, max_rows=_MOST_ROWS, na_rep='–')}<small>{note}</small>"
 
 
-def to_measure_table(look: Look) -> str:
+def to_measures_html(look: Look) -> str:
     """The measures of one pixel in words, a column per network, as far as all networks have them.
 
     Styled by itself: a widget's HTML is not dressed like a notebook's.

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from icnn_viz.displays.page import to_measure_table
+from icnn_viz.displays.page import to_measures_html
 from icnn_viz.displays.still import hide_still
 from icnn_viz.gradients import METHODS
 from icnn_viz.heatmaps import REDUCTIONS
@@ -56,6 +56,7 @@ class ClickPanel:
 
         self._choice = choice
         self._ask = ask
+        self._setting = False  # menus that are set here are no wishes
         self.figure = _to_figure(look, theme)
         for trace in self.figure.data:
             if trace.type == "heatmap":
@@ -72,7 +73,7 @@ class ClickPanel:
         for field, menu in self.menus.items():
             menu.observe(lambda change, field=field: self._on_menu(field, change["new"]), names="value")
         self.said = ipywidgets.HTML("Click on a pixel in any of the panels.")
-        self.measures = ipywidgets.HTML(to_measure_table(look), layout=ipywidgets.Layout(width=_TABLE_WIDTH))
+        self.measures = ipywidgets.HTML(to_measures_html(look), layout=ipywidgets.Layout(width=_TABLE_WIDTH))
         wrap = ipywidgets.Layout(flex_flow="row wrap")
         rows = [ipywidgets.HBox(list(self.menus.values()), layout=wrap), self.said]
         self.widget = ipywidgets.VBox([*rows, ipywidgets.HBox([self.figure, self.measures], layout=wrap)])
@@ -85,7 +86,7 @@ class ClickPanel:
         self._choice = choice
         update_page(self.figure, to_parts(look.gradients, look.heatmaps))
         _keep(self.figure)
-        self.measures.value = to_measure_table(look)
+        self.measures.value = to_measures_html(look)
         self._set_menus()
 
     def refuse(self, why: str) -> None:
@@ -98,21 +99,24 @@ class ClickPanel:
         self.said.value = html.escape(text)
 
     def _set_menus(self) -> None:
-        for field, menu in self.menus.items():
-            value = getattr(self._choice, field)
-            value = _NO_CLASS if value is None else value
-            if value not in [known for _, known in _pairs(menu.options)]:  # a class without a name
-                menu.options = (*menu.options, (str(value), value))
-            menu.value = value
+        self._setting = True
+        try:
+            for field, menu in self.menus.items():
+                value = getattr(self._choice, field)
+                value = _NO_CLASS if value is None else value
+                if value not in [known for _, known in _pairs(menu.options)]:  # a class without a name
+                    menu.options = (*menu.options, (str(value), value))
+                menu.value = value
+        finally:
+            self._setting = False
 
     def _on_click(self, trace: Any, points: Any, state: Any) -> None:
         if points.xs and points.ys:
             self._ask(pixel=(round(points.ys[0]), round(points.xs[0])))
 
     def _on_menu(self, field: str, value: Any) -> None:
-        value = None if value == _NO_CLASS else value
-        if value != getattr(self._choice, field):  # else it was set by `_set_menus`
-            self._ask(**{field: value})
+        if not self._setting:
+            self._ask(**{field: None if value == _NO_CLASS else value})
 
 
 def _to_figure(look: Look, theme: str) -> Any:

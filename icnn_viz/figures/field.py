@@ -91,6 +91,7 @@ def _draw_arrows(ax: Axes, cloud: PositionCloud, fit: GaussianFit, factor: float
 
     ax.scatter(cloud.slots[:, 1], cloud.slots[:, 0], s=5, color=look.muted, linewidths=0, gid="slots")
     spread, directions = fit.axes()
+    with_region = _with_region(fit)
     halo = [withStroke(linewidth=1.4, foreground=look.background)]
     for slot, colour in enumerate(slot_colours(cloud.slots)):
         if not fit.count[slot]:
@@ -98,7 +99,7 @@ def _draw_arrows(ax: Axes, cloud: PositionCloud, fit: GaussianFit, factor: float
         (y, x), move = cloud.slots[slot], fit.mean[slot] - cloud.slots[slot]
         dy, dx = factor * move
         tone = emphasise(colour, look)
-        if slot in _with_region(fit):
+        if slot in with_region:
             half = factor * _region_scale(int(fit.count[slot])) * spread[slot]
             angle = np.degrees(np.arctan2(*directions[slot, 0]))
             region = Ellipse((x + dx, y + dy), 2 * half[0], 2 * half[1], angle=angle, color=colour, alpha=0.3)

@@ -24,6 +24,7 @@ def test_numbers_of_masks_are_known_where_each_means_one_class():
     assert read_labels("cityscapes").numbers[-3:] == (31, 32, 33)
     assert read_labels("voc").numbers == tuple(range(21))
     assert LabelSet("two", ("a", "b"), ((0, 0, 0), (9, 9, 9)), {4: 1, 2: 0, 5: 1}).numbers == ()
+    assert LabelSet("deep", ("a", "b"), ((0, 0, 0), (9, 9, 9)), {0: 0, 300: 1}).numbers == ()
 
 
 def test_colours_of_few_classes_are_safe_and_of_many_are_vocs():

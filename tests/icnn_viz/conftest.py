@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from icnn_viz.records import PixelGradient, PositionCloud
 
 if TYPE_CHECKING:
+    from icnn_viz import HeatmapExplorer
     from icnn_viz.explorer.session import Session
 
 
@@ -135,6 +136,19 @@ def _make_session(
 def make_session() -> Callable[..., Session]:
     """Builds an explorer's session: two drawn networks and images of 24 × 37 pixels, "0" without labels, "1" with."""
     return _make_session
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> Callable[[HeatmapExplorer], list[dict[str, str]]]:
+    """Gives what a notebook's cell that ends in a HeatmapExplorer puts on the page."""
+
+    def publish(explorer: HeatmapExplorer) -> list[dict[str, str]]:
+        bundles: list[dict[str, str]] = []
+        monkeypatch.setattr("IPython.display.display", lambda bundle, raw: bundles.append(bundle))
+        explorer._ipython_display_()
+        return bundles
+
+    return publish
 
 
 @pytest.fixture(scope="session")

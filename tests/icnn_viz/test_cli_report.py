@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,13 @@ def test_the_built_in_pair_is_told_without_where_it_lies(run: Run, tmp_path: Pat
     page = (tmp_path / "page.html").read_text()
     assert "icnn-viz kernels --view all" in page
     assert str(builtin_path("sample.png").parent) not in page
+
+
+def test_a_network_beside_the_built_in_one_is_named_in_the_commands(
+    run: Run, tmp_path: Path, folder: Path
+) -> None:
+    own = shutil.copy(builtin_path("shapes-regular.safetensors"), folder / "own.safetensors").name
+    ended = run("--regular", own, "-i", "image.png", "--pixel", "3,4")
+    assert ended.code == 0, ended.err
+    wanted = f"icnn-viz heatmap --regular {own} --image image.png --pixel 3,4"
+    assert wanted in (tmp_path / "page.html").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from icnn_viz.gradients import pixel_gradient
 from icnn_viz.heatmaps import to_heatmap
 
 CLASSES = ("ground", "<b>square</b>", "bar")
+Published = Callable[[HeatmapExplorer], list[dict[str, str]]]
 
 
 def _network(seed: int) -> nn.Module:
@@ -183,6 +185,33 @@ def test_clicks_in_a_loop_end_at_the_latest(
     assert explorer.choice.pixel == (5, 7)
 
 
+def test_a_menu_that_goes_back_before_the_answer_shows_what_it_says(explorer: HeatmapExplorer) -> None:
+    menu = _panel(explorer).menus["method"]
+
+    async def choose() -> None:
+        menu.value = "gradient*input"
+        menu.value = "gradient"
+        await asyncio.sleep(0.2)
+
+    asyncio.run(choose())
+    assert explorer.choice.method == menu.value == "gradient"
+
+
+def test_classes_without_a_name_chosen_in_code_stay_chosen(
+    models: tuple[nn.Module, nn.Module], image: np.ndarray
+) -> None:
+    explorer = HeatmapExplorer(*models, image)
+
+    async def choose() -> None:
+        explorer.choose(class_id=1)
+        explorer.choose(class_id=2)
+        await asyncio.sleep(0.2)
+
+    asyncio.run(choose())
+    assert explorer.choice.class_id == 2
+    assert _panel(explorer).menus["class_id"].label == "2"
+
+
 def test_what_a_network_raises_is_said_and_raised(
     explorer: HeatmapExplorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,22 +264,18 @@ def test_a_notebook_gets_a_widget(explorer: HeatmapExplorer) -> None:
     assert repr(explorer) == "HeatmapExplorer of irregular and regular at (y, x) = (12, 18), method gradient"
 
 
-def _published(explorer: HeatmapExplorer, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    """What a cell that ends in the explorer puts on the page."""
-    bundles: list[dict[str, str]] = []
-    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: bundles.append(bundle))
-    explorer._ipython_display_()
-    return bundles
-
-
 @pytest.mark.parametrize("missing", ["anywidget", "ipywidgets"])
 def test_without_widgets_it_is_a_still_comparison_that_says_how_to_install_them(
-    models: tuple[nn.Module, nn.Module], image: np.ndarray, monkeypatch: pytest.MonkeyPatch, missing: str
+    models: tuple[nn.Module, nn.Module],
+    image: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    published: Published,
+    missing: str,
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     explorer = HeatmapExplorer(*models, image, classes=CLASSES)
     assert explorer.figure is None
-    bundles = _published(explorer, monkeypatch)
+    bundles = published(explorer)
     assert len(bundles) == 1
     page = bundles[0]["text/html"]
     assert 'pip install "icnn[notebook]"'.replace('"', "&quot;") in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from icnn_viz import HeatmapExplorer
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+Published = Callable[[HeatmapExplorer], list[dict[str, str]]]
 _WIDGET = '<div class="lm-Widget widget-box widget-vbox">menus and figure</div>'
 
 
@@ -25,18 +27,10 @@ def explorer() -> HeatmapExplorer:
     return HeatmapExplorer(nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 5, padding=2), image)
 
 
-def _published(explorer: HeatmapExplorer, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    """What a cell that ends in the explorer puts on the page."""
-    bundles: list[dict[str, str]] = []
-    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: bundles.append(bundle))
-    explorer._ipython_display_()
-    return bundles
-
-
 def test_a_cell_shows_the_widget_and_a_still_that_the_living_widget_hides(
-    explorer: HeatmapExplorer, monkeypatch: pytest.MonkeyPatch
+    explorer: HeatmapExplorer, published: Published
 ) -> None:
-    still, live = _published(explorer, monkeypatch)
+    still, live = published(explorer)
     assert "data:image/png;base64," in still["text/html"]
     assert "run the cell again" in still["text/html"]
     assert still["text/plain"] == repr(explorer)
@@ -49,9 +43,9 @@ def test_a_cell_shows_the_widget_and_a_still_that_the_living_widget_hides(
 
 
 def test_jupyterlabs_line_about_a_lost_widget_is_hidden_and_the_widget_is_not(
-    explorer: HeatmapExplorer, monkeypatch: pytest.MonkeyPatch, browser: Browser
+    explorer: HeatmapExplorer, published: Published, browser: Browser
 ) -> None:
-    still, _ = _published(explorer, monkeypatch)
+    still, _ = published(explorer)
     page = browser.new_page()
     for inside, seen in (("Error displaying widget: model not found", False), (_WIDGET, True)):
         outputs = (still["text/html"], inside, "another output")

@@ -163,6 +163,7 @@ def test_the_latest_click_wins(
     may_go.set()
     wait_for(page, lambda: [pixel for pixel, _ in answers[2:]] == ["3, 4"])
     late = answers[2][1].json()["response"]["answer"]["data"]
+    assert late["figure"]
     page.evaluate(
         "data => window.dash_clientside.set_props('answer', { data })", late
     )  # did Dash not drop it

@@ -132,7 +132,6 @@ def test_names_with_html_in_them_change_nothing_of_the_page(make_findings: MakeF
     assert [name for _, names in evil.tags for name in names if name.startswith("on")] == []
 
 
-@pytest.mark.usefixtures("drawn")
 def test_files_of_the_same_name_are_told_apart(make_findings: MakeFindings) -> None:
     findings = make_findings("x", looks=0)
     assert name_files(findings) == ["net.pt (xa)", "net.pt (xb)"]
@@ -140,6 +139,7 @@ def test_files_of_the_same_name_are_told_apart(make_findings: MakeFindings) -> N
     assert name_files(findings) == ["net.pt", "other.pt"]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_policy_lets_only_the_page_s_own_scripts_run(make_findings: MakeFindings) -> None:
     page = Reader(build_report(make_findings(EVIL)))
     code = [text for kind, text in page.scripts if not kind]

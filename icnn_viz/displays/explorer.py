@@ -85,12 +85,9 @@ class HeatmapExplorer:
         self._lock = threading.RLock()  # clicks may be served while a cell runs
         self._panel: ClickPanel | None = None
         if have_widgets():
-            look, classes, ask = (
-                self.display.looks[0],
-                self._networks[0].classes,
-                LatestOnly(self._answer).ask,
-            )
-            self._panel = ClickPanel(look, self.choice, classes, ask, theme=theme)
+            ask = LatestOnly(self._answer).ask
+            classes = self._networks[0].classes
+            self._panel = ClickPanel(self.display.looks[0], self.choice, classes, ask, theme=theme)
         self.figure: Any = self._panel and self._panel.figure
         self.widget: ipywidgets.VBox | None = self._panel and self._panel.widget
 

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 PREDICTED = "predicted at the pixel"
 _NO_CLASS = -1  # a menu with the value None shows nothing chosen
-_CONFIG = {"displaylogo": False, "showSendToCloud": False}  # data stay here
 _TABLE_WIDTH = "270px"  # beside the figure in a window of 1440 pixels, below it in a narrower one
-_NOT_FOR_CLICKS = ["select2d", "lasso2d", "autoScale2d"]
+_NOT_FOR_CLICKS = ("select2d", "lasso2d", "autoScale2d")
 
 
 @dataclass(frozen=True)
@@ -124,8 +123,8 @@ def _to_figure(look: Look, theme: str) -> Any:
 
     from icnn_viz.figures.comparison_pages import draw_comparison_interactive
 
-    figure = go.FigureWidget(draw_comparison_interactive(look.gradients, look.heatmaps, theme=theme))
-    figure._config = {**figure._config, **_CONFIG, "modeBarButtonsToRemove": _NOT_FOR_CLICKS}
+    figure: Any = go.FigureWidget(draw_comparison_interactive(look.gradients, look.heatmaps, theme=theme))
+    figure.layout.modebar.remove += _NOT_FOR_CLICKS
     return figure
 
 

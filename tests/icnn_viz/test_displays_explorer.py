@@ -197,10 +197,13 @@ def test_a_menu_that_goes_back_before_the_answer_shows_what_it_says(explorer: He
     assert explorer.choice.method == menu.value == "gradient"
 
 
-def test_classes_without_a_name_chosen_in_code_stay_chosen(
-    models: tuple[nn.Module, nn.Module], image: np.ndarray
+def test_classes_without_a_name_chosen_in_code_stay_chosen_and_are_looked_at_once(
+    models: tuple[nn.Module, nn.Module], image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     explorer = HeatmapExplorer(*models, image)
+    looks: list[int | None] = []
+    look = explorer._look
+    monkeypatch.setattr(explorer, "_look", lambda choice: looks.append(choice.class_id) or look(choice))
 
     async def choose() -> None:
         explorer.choose(class_id=1)
@@ -209,6 +212,7 @@ def test_classes_without_a_name_chosen_in_code_stay_chosen(
 
     asyncio.run(choose())
     assert explorer.choice.class_id == 2
+    assert looks == [1, 2]
     assert _panel(explorer).menus["class_id"].label == "2"
 
 
@@ -234,9 +238,10 @@ def test_a_page_opened_later_gets_the_latest_look(explorer: HeatmapExplorer) -> 
     assert "x = 31, y = 4" in state["_widget_layout"]["title"]["text"]
 
 
-def test_nothing_in_the_figure_sends_data_away(explorer: HeatmapExplorer) -> None:
+def test_the_figure_has_no_button_that_sends_data_away_or_selects(explorer: HeatmapExplorer) -> None:
     assert explorer.figure is not None
-    assert explorer.figure._config["showSendToCloud"] is False
+    assert "sendChartToCloud" in explorer.figure.layout.modebar.remove
+    assert "lasso2d" in explorer.figure.layout.modebar.remove
 
 
 def test_the_cross_is_whole_at_the_border(explorer: HeatmapExplorer) -> None:

@@ -53,10 +53,11 @@
      with the place of the first. */
   function click(event) {
     const panel = event.target.closest("#heat .nsewdrag");
-    if (!panel) return;
+    if (!panel || !up) return; // a click made by a program has no place
     const graph = panel.closest(".js-plotly-plot");
-    if (isSecond(event)) window.Plotly.relayout(graph, whole);
-    if (isSecond(event) || event.detail > 2) return;
+    const second = isSecond(event);
+    if (second) window.Plotly.relayout(graph, whole);
+    if (second || event.detail > 2) return;
     const box = graph.getBoundingClientRect();
     const { xaxis, yaxis } = graph._fullLayout._plots[panel.dataset.subplot];
     const x = Math.round(xaxis.p2l(up.clientX - box.left - xaxis._offset));

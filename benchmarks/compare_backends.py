@@ -2,7 +2,7 @@
 
     python benchmarks/compare_backends.py [--minutes 30] [--seed 0]
 
-Outputs and all gradients; see `icnn_core.ops.benchmark.agreement` for the measure. The Triton kernels are interpreted
+Outputs and all gradients; see agreement.py for the measure. The Triton kernels are interpreted
 on the CPU, for every sixteenth call, a small one. Stops at the first difference that is more than rounding, with the
 call; `--case` draws that one again.
 """
@@ -22,13 +22,13 @@ from pathlib import Path
 os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton
 
 import torch
+from agreement import LIMIT, Largest, compare
+from random_calls import draw_call
 
 from icnn_core.errors import DataError, IcnnError
 from icnn_core.files import write_text
 from icnn_core.ops.backends import BACKENDS
 from icnn_core.ops.benchmark import describe_machine
-from icnn_core.ops.benchmark.agreement import LIMIT, Largest, compare
-from icnn_core.ops.benchmark.random_calls import draw_call
 
 OUT = Path(__file__).parents[1] / "docs" / "benchmarks" / "compare_backends.json"
 EVERY = 16  # calls one of which is small and goes through Triton's interpreter as well

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 import torch
@@ -52,52 +51,10 @@ def test_dcls_is_among_them_where_it_is_installed():
     assert benchmark.make_methods(Layer(1, 64, 64, 9, 2), 64.0, peers=True, only=["DCLS"]) == []
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak")
-def test_peak_memory_tells_who_keeps_the_column():
-    case = Case(Layer(1, 48, 8, 96, 1), 0.5, "small")
-    column = 48 * 9 * 96 * 96 * 4
-    kept, not_kept = (benchmark.measure_peak(case, method) for method in ("gathered", "sampled"))
-    assert kept > column > not_kept > 0
-
-
 def test_far_dense_kernels_are_not_timed():
     names = [[m.name for m in benchmark.make_methods(benchmark.LAYERS["shallow"], s)] for s in (0.5, 4.0)]
     assert "dense" in names[0]
     assert "dense" not in names[1]
-
-
-@pytest.mark.parametrize("groups", [1, 4])
-def test_roofline_is_the_larger_of_products_and_moving(groups, monkeypatch):
-    from icnn_core.ops.benchmark import roofline
-
-    monkeypatch.setattr(roofline, "_COPIED_BYTES", 1 << 16)
-    case = Case(Layer(2, 4, 4, 9, 2, groups=groups), 0.5, "small")
-    forward, both = benchmark.measure_roofline(case, rounds=2)
-    assert forward.operations * 3 == both.operations == 3 * 2 * 2 * 4 * 4 // groups * 9 * 81
-    assert forward.sampling == 9 * 2 * 4 * 9 * 81
-    inputs, out = 2 * 4 * 81 + 4 * 4 // groups * 9 + 4 * 9 * 2, 2 * 4 * 81
-    assert forward.bytes == 4 * (inputs + out)
-    assert both.bytes == 4 * (3 * inputs + 2 * out)
-    for row in (forward, both):
-        assert row.distance == pytest.approx(row.seconds / max(row.product, row.moving))
-
-
-def test_first_call_in_a_process_of_its_own(monkeypatch):
-    """What it costs above a convolution; the full version, which compiles nothing."""
-    from icnn_core.ops.benchmark import first_call
-
-    seconds = iter([(9.0, 9.0), (2.0, 1.0), (7.0, 5.0), (2.5, 1.25)])
-    started = []
-
-    def start(case, method, folder):
-        started.append((method, folder))
-        return next(seconds)
-
-    monkeypatch.setattr(first_call, "_start", start)
-    found = benchmark.measure_first_call(Case(SMALL, 0.5, "small"))
-    assert found == benchmark.FirstCall("small", 5.0, 0.5, 4.0, 0.25)
-    assert [method for method, _ in started] == ["conv2d", "conv2d", "automatic", "automatic"]
-    assert len({folder for _, folder in started}) == 1
 
 
 def test_scaled_cases_differ_in_one_number():

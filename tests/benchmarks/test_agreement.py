@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import random_calls
 import torch
+from agreement import LIMIT, DisagreementError, Largest, compare
+from random_calls import draw_call
 
 from icnn_core.ops.backends import BACKENDS
-from icnn_core.ops.benchmark import random_calls
-from icnn_core.ops.benchmark.agreement import LIMIT, DisagreementError, Largest, compare
-from icnn_core.ops.benchmark.random_calls import draw_call
 
 ROOT = Path(__file__).parents[2]
 NATIVE = ("sampled", "dense", "gathered")

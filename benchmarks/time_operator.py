@@ -1,6 +1,6 @@
 """Time the operator and write docs/benchmarks/operator.json and .png.
 
-    python benchmarks/operator.py [--section NAME …] [--rounds 15] [--peers] [--redraw]
+    python benchmarks/time_operator.py [--section NAME …] [--rounds 15] [--peers] [--redraw]
 
 The machine should be idle. Ratios are to conv2d, in the same run; see `icnn_core.ops.benchmark`. Sections that are not
 asked for stay in the file as they were:
@@ -16,10 +16,6 @@ asked for stay in the file as they were:
 
 from __future__ import annotations
 
-import sys
-
-sys.path.append(sys.path.pop(0))  # this folder last: the file's name is one of Python's own modules
-
 import argparse
 import json
 import math
@@ -30,7 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from operator_figure import draw
+from first_call import measure_first_call
+from memory import measure_peak
+from roofline import measure_roofline
+from time_operator_figure import draw
 
 from icnn_core.errors import DataError
 from icnn_core.files import write_atomically, write_text
@@ -42,9 +41,6 @@ from icnn_core.ops.benchmark import (
     Layer,
     Timing,
     describe_machine,
-    measure_first_call,
-    measure_peak,
-    measure_roofline,
     scaled_cases,
     time_case,
 )

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from random_calls import Call
 from torch import Tensor
 
 from icnn_core.errors import IcnnError, UnsupportedError
 from icnn_core.ops import reference
-from icnn_core.ops.benchmark.random_calls import Call
 from icnn_core.ops.geometry import SIGMA_RANGE, split_anchors
 from icnn_core.ops.irregular_conv import irregular_conv2d
 

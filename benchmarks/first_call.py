@@ -10,9 +10,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 
-from icnn_core.ops.benchmark.layers import Case, Layer
-from icnn_core.ops.benchmark.methods import make_methods
-from icnn_core.ops.benchmark.timing import run_once
+from icnn_core.ops.benchmark import Case, Layer, make_methods, run_once
 
 
 @dataclass(frozen=True)
@@ -46,10 +44,9 @@ def measure_first_call(case: Case) -> FirstCall:
 def _start(case: Case, method: str, folder: str) -> tuple[float, float]:
     """Seconds of the whole process: by the clock, and of the processor."""
     wanted = json.dumps({"layer": asdict(case.layer), "spread": case.spread, "method": method})
-    code = "import sys; from icnn_core.ops.benchmark.first_call import call_once; call_once(sys.argv[1])"
     environment = os.environ | {"NUMBA_CACHE_DIR": folder}
     start, used = time.perf_counter(), _used_by_children()
-    subprocess.run([sys.executable, "-c", code, wanted], check=True, capture_output=True, env=environment)
+    subprocess.run([sys.executable, __file__, wanted], check=True, capture_output=True, env=environment)
     return time.perf_counter() - start, _used_by_children() - used
 
 
@@ -58,8 +55,12 @@ def _used_by_children() -> float:
     return times.children_user + times.children_system
 
 
-def call_once(wanted: str) -> None:
+def _call_once(wanted: str) -> None:
     """What the process of its own does; see `measure_first_call`."""
     task = json.loads(wanted)
     (method,) = make_methods(Layer(**task["layer"]), task["spread"], only=[task["method"]])
     run_once(method, backward=True)
+
+
+if __name__ == "__main__":
+    _call_once(sys.argv[1])

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from icnn_core.ops.benchmark.layers import Case, Layer
-from icnn_core.ops.benchmark.methods import make_methods
-from icnn_core.ops.benchmark.timing import run_once
+from icnn_core.ops.benchmark import Case, Layer, make_methods, run_once
 
 _COPIED_BYTES = 1 << 28  # far beyond any cache
 _SAMPLE_OPERATIONS = {False: 9, True: 33}

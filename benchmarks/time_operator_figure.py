@@ -1,4 +1,4 @@
-"""The figure of operator.py: ratios to conv2d, a row per layer, and what happens when one number grows."""
+"""The figure of time_operator.py: ratios to conv2d, a row per layer, and what happens when one number grows."""
 
 from __future__ import annotations
 

@@ -11,9 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from icnn_core.ops.benchmark.layers import Case, Layer
-from icnn_core.ops.benchmark.methods import Method, make_methods
-from icnn_core.ops.benchmark.timing import run_once
+from icnn_core.ops.benchmark import Case, Layer, Method, make_methods, run_once
 from icnn_core.ops.irregular_conv import explain
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -28,12 +26,11 @@ def measure_peak(case: Case, method: str) -> int | None:
     if not _RESET.exists():
         return None
     wanted = json.dumps({"layer": asdict(case.layer), "spread": case.spread, "method": method})
-    code = "import sys; from icnn_core.ops.benchmark.memory import print_peak; print_peak(sys.argv[1])"
-    done = subprocess.run([sys.executable, "-c", code, wanted], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, __file__, wanted], check=True, capture_output=True, text=True)
     return int(done.stdout.split()[-1])
 
 
-def print_peak(wanted: str) -> None:
+def _print_peak(wanted: str) -> None:
     """What the process of its own does; see `measure_peak`."""
     task = json.loads(wanted)
     layer = Layer(**task["layer"])
@@ -67,3 +64,7 @@ def _give_back_free_memory() -> None:
 def _read_status(field: str) -> int:
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    _print_peak(sys.argv[1])

@@ -85,9 +85,9 @@ class KernelDisplay:
         """Of a network's deformable convolutions over images. See `clouds_from_deformable`."""
         return cls(clouds_from_deformable(model, images))
 
-    def fit(self, *, robust: bool = False, weighted: bool = False) -> Self:
+    def fit(self, *, weighted: bool = False) -> Self:
         """Fit the Gaussians anew. See `fit_gaussians`."""
-        self.fits = [fit_gaussians(cloud, robust=robust, weighted=weighted) for cloud in self.clouds]
+        self.fits = [fit_gaussians(cloud, weighted=weighted) for cloud in self.clouds]
         return self
 
     def plot(

@@ -23,9 +23,9 @@ def draw_depth(layers: pd.DataFrame, trend: pd.DataFrame | None = None, *, theme
     """Two panels over the layers in network order: the median slot's elongation and spread, with intervals.
 
     Args:
-        layers: one row a layer and measure, as `ShapeBootstrap().layers` gives: layer, depth, measure, estimate, low,
+        layers: one row a layer and measure, as `bootstrap_layers` gives: layer, depth, measure, estimate, low,
             high.
-        trend: one row a measure, as `DepthTrend` gives, for the line of text on each panel.
+        trend: one row a measure, as `depth_trends` gives, for the line of text on each panel.
 
     Raises:
         ArgumentError: the table lacks a measure.
@@ -34,7 +34,7 @@ def draw_depth(layers: pd.DataFrame, trend: pd.DataFrame | None = None, *, theme
     if missing:
         raise ArgumentError(
             "draw_depth", needed="rows of elongation and spread", got=f"none of {sorted(missing)}",
-            fix="Give the table of ShapeBootstrap().layers.",
+            fix="Give the table of bootstrap_layers.",
         )  # fmt: skip
     names = list(dict.fromkeys(layers.sort_values("depth")["layer"]))
     width = 80.0 if len(names) <= 12 else 170.0

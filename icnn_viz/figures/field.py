@@ -11,6 +11,7 @@ from icnn_viz.figures.marks import draw_key, draw_slots, emphasise, set_view, vi
 from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import Look, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
+from icnn_viz.statistics.centres import centre_region
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +63,7 @@ def _choose_factor(cloud: PositionCloud, fit: GaussianFit) -> float:
     move = (fit.mean - cloud.slots)[fit.count > 0]
     longest = float(np.hypot(move[:, 0], move[:, 1]).max(initial=0.0))
     regions = [
-        _region_scale(int(fit.count[slot])) * float(fit.axes()[0][slot, 0]) for slot in _with_region(fit)
+        centre_region(int(fit.count[slot])) * float(fit.axes()[0][slot, 0]) for slot in _with_region(fit)
     ]
     longest = max([longest / 0.6, *(region / 0.4 for region in regions)])
     wanted = min(cloud.dilation) / longest if longest > 1e-6 else 1.0
@@ -100,7 +101,7 @@ def _draw_arrows(ax: Axes, cloud: PositionCloud, fit: GaussianFit, factor: float
         dy, dx = factor * move
         tone = emphasise(colour, look)
         if slot in with_region:
-            half = factor * _region_scale(int(fit.count[slot])) * spread[slot]
+            half = factor * centre_region(int(fit.count[slot])) * spread[slot]
             angle = np.degrees(np.arctan2(*directions[slot, 0]))
             region = Ellipse((x + dx, y + dy), 2 * half[0], 2 * half[1], angle=angle, color=colour, alpha=0.3)
             region.set(linewidth=0, gid=f"region {slot}")
@@ -122,10 +123,3 @@ def _draw_arrows(ax: Axes, cloud: PositionCloud, fit: GaussianFit, factor: float
 def _with_region(fit: GaussianFit) -> list[int]:
     """Slots whose centre's region is drawn."""
     return np.flatnonzero((fit.state == "ok") & (fit.count >= FEWEST)).tolist()
-
-
-def _region_scale(count: int) -> float:
-    """Half axes of the 95 % confidence ellipse of a mean, in standard deviations of `count` points (Hotelling)."""
-    from scipy.special import fdtri
-
-    return float(np.sqrt(2 * (count - 1) / (count - 2) * fdtri(2, count - 2, 0.95) / count))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,113 +22,131 @@ _BUNDLES = 4096
 _CHUNK = 4_000_000  # resampled counts held at once
 
 
-@dataclass(frozen=True)
-class ShapeBootstrap:
-    """How to resample. Calling it with a cloud gives the table of slots; `layers` the one of layers.
+def bootstrap_slots(
+    cloud: PositionCloud,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    method: str = "bca",
+    weighted: bool = False,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """One row a slot and measure: layer, slot, state, measure, estimate, low, high (px, px², degrees).
 
-    Attributes:
-        resamples: how many. level: of the interval. method: "bca" (bias corrected and accelerated, Efron
-        1987; acceleration from the jackknife) or "percentile".
-            The orientation always has percentiles of the difference from the estimate, wrapped to ±90°.
+    An orientation's `low` may be below 0 and its `high` above 180: it is an axis. Slots whose state is not
+    "ok" have NA.
+
+    Args:
+        cloud: a layer.
+        resamples: how many.
+        level: of the interval.
+        method: "bca" (bias corrected and accelerated, Efron 1987; acceleration from the jackknife) or
+            "percentile". The orientation always has percentiles of the difference from the estimate, wrapped
+            to ±90°.
         weighted: points count by |w|.
         seed: same seed, same table.
+
+    Raises:
+        ArgumentError: another method, or a number out of range.
     """
+    _check(method, resamples, level)
+    state = fit_gaussians(cloud, weighted=weighted).state
+    units = _units(cloud, weighted, seed)
+    estimate, drawn = _measures(units.sum(0)), _drawn(units, resamples, seed)
+    drawn[..., _ANGLE] = estimate[:, _ANGLE] + _wrapped(drawn[..., _ANGLE] - estimate[:, _ANGLE])
+    low, high = _edges(units, estimate, drawn, method, level)
+    offset = np.zeros_like(estimate)
+    offset[:, :2] = cloud.slots
+    table = {"estimate": estimate + offset, "low": low + offset, "high": high + offset}
+    rows = [
+        {"layer": cloud.layer, "slot": slot, "state": word, "measure": measure}
+        | ({name: values[slot, m] for name, values in table.items()} if word == "ok" else {})
+        for slot, word in enumerate(state)
+        for m, measure in enumerate(MEASURES)
+    ]
+    return to_table(rows, "layer:str slot:int state:str measure:str estimate low high")
 
-    resamples: int = 2000
-    level: float = 0.95
-    method: str = "bca"
-    weighted: bool = False
-    seed: int = 0
 
-    def __post_init__(self) -> None:
-        if self.method not in ("bca", "percentile") or self.resamples < 1 or not 0 < self.level < 1:
-            raise ArgumentError(
-                "ShapeBootstrap",
-                needed='method "bca" or "percentile", resamples >= 1 and 0 < level < 1',
-                got=f"method {self.method!r}, {self.resamples} resamples, level {self.level}",
-                fix="Give values in range.",
-            )
+def bootstrap_layers(
+    clouds: Iterable[PositionCloud],
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    weighted: bool = False,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """One row a layer and measure: layer, depth, state, slots, measure, estimate, low, high.
 
-    def __call__(self, cloud: PositionCloud) -> pd.DataFrame:
-        """One row a slot and measure: layer, slot, state, measure, estimate, low, high (px, px², degrees).
-
-        An orientation's `low` may be below 0 and its `high` above 180: it is an axis. Slots whose state is
-        not "ok" have NA.
-        """
-        state = fit_gaussians(cloud, weighted=self.weighted).state
-        units = _units(cloud, self.weighted, self.seed)
-        estimate, drawn = _measures(units.sum(0)), self._drawn(units)
-        drawn[..., _ANGLE] = estimate[:, _ANGLE] + _wrapped(drawn[..., _ANGLE] - estimate[:, _ANGLE])
-        low, high = self._edges(units, estimate, drawn)
-        offset = np.zeros_like(estimate)
-        offset[:, :2] = cloud.slots
-        table = {"estimate": estimate + offset, "low": low + offset, "high": high + offset}
-        rows = [
-            {"layer": cloud.layer, "slot": slot, "state": word, "measure": measure}
-            | ({name: values[slot, m] for name, values in table.items()} if word == "ok" else {})
-            for slot, word in enumerate(state)
-            for m, measure in enumerate(MEASURES)
+    Measures are medians over the layer's slots that have a covariance; intervals are percentiles. Arguments
+    and errors: as of `bootstrap_slots`.
+    """
+    _check("percentile", resamples, level)
+    rows = []
+    columns = [MEASURES.index(measure) for measure in LAYER_MEASURES]
+    edges = [(1 - level) / 2, (1 + level) / 2]
+    for cloud in sorted(clouds, key=lambda cloud: cloud.depth):
+        ok = fit_gaussians(cloud, weighted=weighted).state == "ok"
+        row = {"layer": cloud.layer, "depth": cloud.depth, "slots": int(ok.sum())}
+        row["state"] = "ok" if ok.any() else "no slot with a covariance"
+        found = np.full((3, len(columns)), None)
+        if ok.any():
+            units = _units(cloud, weighted, seed)[:, ok]
+            drawn = np.median(_drawn(units, resamples, seed)[..., columns], 1)
+            found[0] = np.median(_measures(units.sum(0))[:, columns], 0)
+            found[1:] = np.quantile(drawn, edges, axis=0)
+        rows += [
+            row | {"measure": measure} | dict(zip(("estimate", "low", "high"), found[:, i], strict=True))
+            for i, measure in enumerate(LAYER_MEASURES)
         ]
-        return to_table(rows, "layer:str slot:int state:str measure:str estimate low high")
+    return to_table(rows, "layer:str depth:int state:str slots:int measure:str estimate low high")
 
-    def layers(self, clouds: Iterable[PositionCloud]) -> pd.DataFrame:
-        """One row a layer and measure: layer, depth, state, slots, measure, estimate, low, high.
 
-        Measures are medians over the layer's slots that have a covariance; intervals are percentiles.
-        """
-        rows = []
-        columns = [MEASURES.index(measure) for measure in LAYER_MEASURES]
-        edges = [(1 - self.level) / 2, (1 + self.level) / 2]
-        for cloud in sorted(clouds, key=lambda cloud: cloud.depth):
-            ok = fit_gaussians(cloud, weighted=self.weighted).state == "ok"
-            row = {"layer": cloud.layer, "depth": cloud.depth, "slots": int(ok.sum())}
-            row["state"] = "ok" if ok.any() else "no slot with a covariance"
-            found = np.full((3, len(columns)), None)
-            if ok.any():
-                units = _units(cloud, self.weighted, self.seed)[:, ok]
-                drawn = np.median(self._drawn(units)[..., columns], 1)
-                found[0] = np.median(_measures(units.sum(0))[:, columns], 0)
-                found[1:] = np.quantile(drawn, edges, axis=0)
-            rows += [
-                row | {"measure": measure} | dict(zip(("estimate", "low", "high"), found[:, i], strict=True))
-                for i, measure in enumerate(LAYER_MEASURES)
-            ]
-        return to_table(rows, "layer:str depth:int state:str slots:int measure:str estimate low high")
+def _check(method: str, resamples: int, level: float) -> None:
+    if method not in ("bca", "percentile") or resamples < 1 or not 0 < level < 1:
+        raise ArgumentError(
+            "a bootstrap of shapes",
+            needed='method "bca" or "percentile", resamples >= 1 and 0 < level < 1',
+            got=f"method {method!r}, {resamples} resamples, level {level}",
+            fix="Give values in range.",
+        )
 
-    def _drawn(self, units: np.ndarray) -> np.ndarray:
-        """Measures (resamples, K, M) of resampled units (U, K, 7)."""
-        rng = np.random.default_rng(self.seed)
-        count, flat = len(units), units.reshape(len(units), -1)
-        step = max(1, _CHUNK // count)
-        even = np.full(count, 1 / count)
-        sums = [
-            rng.multinomial(count, even, size=min(step, self.resamples - done)).astype(np.float64) @ flat
-            for done in range(0, self.resamples, step)
-        ]
-        return _measures(np.concatenate(sums).reshape(self.resamples, *units.shape[1:]))
 
-    def _edges(
-        self, units: np.ndarray, estimate: np.ndarray, drawn: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper ends (K, M) of the intervals."""
-        from scipy.special import ndtr, ndtri
+def _drawn(units: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Measures (resamples, K, M) of resampled units (U, K, 7)."""
+    rng = np.random.default_rng(seed)
+    count, flat = len(units), units.reshape(len(units), -1)
+    step = max(1, _CHUNK // count)
+    even = np.full(count, 1 / count)
+    sums = [
+        rng.multinomial(count, even, size=min(step, resamples - done)).astype(np.float64) @ flat
+        for done in range(0, resamples, step)
+    ]
+    return _measures(np.concatenate(sums).reshape(resamples, *units.shape[1:]))
 
-        tails = np.array([(1 - self.level) / 2, (1 + self.level) / 2])
-        probabilities = np.broadcast_to(tails[:, None, None], (2, *estimate.shape)).copy()
-        if self.method == "bca":
-            below = (drawn < estimate).mean(0) + 0.5 * (drawn == estimate).mean(0)
-            bias = ndtri(np.clip(below, 1 / (self.resamples + 1), self.resamples / (self.resamples + 1)))
-            left_out = _measures(units.sum(0) - units)
-            pull = left_out.mean(0) - left_out
-            cubes, squares = (pull**3).sum(0), (pull**2).sum(0)
-            acceleration = cubes / (6 * np.where(squares > 0, squares, 1.0) ** 1.5)
-            shifted = bias + ndtri(tails)[:, None, None]
-            probabilities = ndtr(bias + shifted / (1 - np.clip(acceleration * shifted, None, 0.99)))
-            probabilities[..., _ANGLE] = tails[:, None]
-        ordered = np.sort(drawn, axis=0)
-        place = np.rint(probabilities * (self.resamples - 1)).astype(int)
-        low, high = np.take_along_axis(ordered, place, axis=0)
-        return low, high
+
+def _edges(
+    units: np.ndarray, estimate: np.ndarray, drawn: np.ndarray, method: str, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper ends (K, M) of the intervals."""
+    from scipy.special import ndtr, ndtri
+
+    tails = np.array([(1 - level) / 2, (1 + level) / 2])
+    probabilities = np.broadcast_to(tails[:, None, None], (2, *estimate.shape)).copy()
+    resamples = len(drawn)
+    if method == "bca":
+        below = (drawn < estimate).mean(0) + 0.5 * (drawn == estimate).mean(0)
+        bias = ndtri(np.clip(below, 1 / (resamples + 1), resamples / (resamples + 1)))
+        left_out = _measures(units.sum(0) - units)
+        pull = left_out.mean(0) - left_out
+        cubes, squares = (pull**3).sum(0), (pull**2).sum(0)
+        acceleration = cubes / (6 * np.where(squares > 0, squares, 1.0) ** 1.5)
+        shifted = bias + ndtri(tails)[:, None, None]
+        probabilities = ndtr(bias + shifted / (1 - np.clip(acceleration * shifted, None, 0.99)))
+        probabilities[..., _ANGLE] = tails[:, None]
+    ordered = np.sort(drawn, axis=0)
+    place = np.rint(probabilities * (resamples - 1)).astype(int)
+    low, high = np.take_along_axis(ordered, place, axis=0)
+    return low, high
 
 
 def _units(cloud: PositionCloud, weighted: bool, seed: int) -> np.ndarray:
@@ -168,3 +185,16 @@ def _measures(sums: np.ndarray) -> np.ndarray:
 def _wrapped(difference: np.ndarray) -> np.ndarray:
     """Differences of axes in degrees, in [-90, 90)."""
     return (difference + 90.0) % 180.0 - 90.0
+
+
+class ShapeBootstrap:
+    """The earlier name of `bootstrap_slots` and `bootstrap_layers`, until its callers are moved."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def __call__(self, cloud: PositionCloud) -> pd.DataFrame:
+        return bootstrap_slots(cloud, **self.options)
+
+    def layers(self, clouds: Iterable[PositionCloud]) -> pd.DataFrame:
+        return bootstrap_layers(clouds, **self.options)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,95 +23,95 @@ _SPLITS = 5  # random halvings behind wasserstein_floor
 _ASSIGNED = 256  # points of each cloud that are assigned to each other, at most: the cost grows with the cube
 
 
-@dataclass(frozen=True)
-class CloudComparison:
-    """How to compare. Calling it with two clouds gives one row a slot.
+def compare_clouds(
+    first: PositionCloud,
+    second: PositionCloud,
+    *,
+    paired: bool = False,
+    permutations: int = 500,
+    subsample: int = 300,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Displacements of two clouds, one row a slot. Columns: COLUMNS; lengths in px, definitions in
+    docs/statistics.md.
 
-    Attributes:
+    `shift_y`, `shift_x`: the second centre less the first, on all finite points. `mean_move`: mean distance
+    between the two positions of a shape (paired only). `q`: p adjusted over the slots. `state`: "ok", "equal"
+    (the same points: distances are 0, p is 1) or "too few points" (under 3 finite ones on a side).
+
+    Args:
+        first, second: two layers, or two times of one.
         paired: shape i of one cloud is shape i of the other (two epochs of one run).
         permutations: behind p, the identity among them.
         subsample: shapes of each cloud, at most.
         seed: of both.
+
+    Raises:
+        ShapeError: another number of slots, or of shapes where `paired`.
     """
+    _check(first, second, paired)
+    rng = np.random.default_rng(seed)
+    rows = []
+    for slot in range(len(first.slots)):
+        a, b = (np.asarray(cloud.displacements[:, slot], dtype=np.float64) for cloud in (first, second))
+        row: dict[str, object] = {"layer_a": first.layer, "layer_b": second.layer, "slot": slot}
+        rows.append(row | _compare(a, b, paired, permutations, subsample, rng))
+    return to_table(with_adjusted(rows, ["p"]), COLUMNS)
 
-    paired: bool = False
-    permutations: int = 500
-    subsample: int = 300
-    seed: int = 0
 
-    def __call__(self, first: PositionCloud, second: PositionCloud) -> pd.DataFrame:
-        """Displacements of two clouds, slot by slot. Columns: COLUMNS; lengths in px, definitions in
-        docs/statistics.md.
+def _check(first: PositionCloud, second: PositionCloud, paired: bool) -> None:
+    kinds = [("slots", len(first.slots), len(second.slots))]
+    if paired:
+        kinds.append(("shapes", len(first.points), len(second.points)))
+    for kind, one, other in kinds:
+        if one != other:
+            raise ShapeError(
+                f"comparison of {first.layer} and {second.layer}",
+                needed=f"as many {kind} on both sides",
+                got=f"{one} and {other}",
+                fix="Compare layers of one kernel size" + ("; or leave out paired." if paired else "."),
+            )
 
-        `shift_y`, `shift_x`: the second centre less the first, on all finite points. `mean_move`: mean
-        distance between the two positions of a shape (paired only). `q`: p adjusted over the slots. `state`:
-        "ok", "equal" (the same points: distances are 0, p is 1) or "too few points" (under 3 finite ones on
-        a side).
 
-        Raises:
-            ShapeError: another number of slots, or of shapes where `paired`.
-        """
-        self._check(first, second)
-        rng = np.random.default_rng(self.seed)
-        rows = []
-        for slot in range(len(first.slots)):
-            a, b = (np.asarray(cloud.displacements[:, slot], dtype=np.float64) for cloud in (first, second))
-            row: dict[str, object] = {"layer_a": first.layer, "layer_b": second.layer, "slot": slot}
-            rows.append(row | self._compare(a, b, rng))
-        return to_table(with_adjusted(rows, ["p"]), COLUMNS)
+def _compare(
+    a: np.ndarray, b: np.ndarray, paired: bool, permutations: int, subsample: int, rng: np.random.Generator
+) -> dict[str, object]:
+    good_a, good_b = np.isfinite(a).all(1), np.isfinite(b).all(1)
+    if paired:
+        good_a = good_b = good_a & good_b
+    a, b = a[good_a], b[good_b]
+    row: dict[str, object] = {"points_a": len(a), "points_b": len(b)}
+    if min(len(a), len(b)) < 3:
+        return row | {"state": "too few points"}
+    shift = b.mean(0) - a.mean(0)
+    row |= {"shift_y": shift[0], "shift_x": shift[1]}
+    if paired:
+        row["mean_move"] = np.hypot(*(b - a).T).mean()
+    keep = rng.permutation(len(a))[:subsample]
+    a, b = a[keep], b[keep if paired else rng.permutation(len(b))[:subsample]]
+    pooled = _distances(np.concatenate([a, b]), np.concatenate([a, b]))
+    if pooled.max() == 0:
+        return row | {"state": "equal", "energy": 0, "energy_coefficient": 0, "p": 1.0, "wasserstein": 0}
+    energy, coefficient = energy_distance(a, b)
+    row |= {"state": "ok", "energy": energy, "energy_coefficient": coefficient}
+    row["p"] = _permuted_p(pooled, len(a), paired, permutations, rng)
+    return row | _wasserstein_and_floor(a, b, rng)
 
-    def _check(self, first: PositionCloud, second: PositionCloud) -> None:
-        kinds = [("slots", len(first.slots), len(second.slots))]
-        if self.paired:
-            kinds.append(("shapes", len(first.points), len(second.points)))
-        for kind, one, other in kinds:
-            if one != other:
-                raise ShapeError(
-                    f"comparison of {first.layer} and {second.layer}",
-                    needed=f"as many {kind} on both sides",
-                    got=f"{one} and {other}",
-                    fix="Compare layers of one kernel size"
-                    + ("; or leave out paired." if self.paired else "."),
-                )
 
-    def _compare(self, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> dict[str, object]:
-        good_a, good_b = np.isfinite(a).all(1), np.isfinite(b).all(1)
-        if self.paired:
-            good_a = good_b = good_a & good_b
-        a, b = a[good_a], b[good_b]
-        row: dict[str, object] = {"points_a": len(a), "points_b": len(b)}
-        if min(len(a), len(b)) < 3:
-            return row | {"state": "too few points"}
-        shift = b.mean(0) - a.mean(0)
-        row |= {"shift_y": shift[0], "shift_x": shift[1]}
-        if self.paired:
-            row["mean_move"] = np.hypot(*(b - a).T).mean()
-        a, b = self._fewer(a, b, rng)
-        pooled = _distances(np.concatenate([a, b]), np.concatenate([a, b]))
-        if pooled.max() == 0:
-            return row | {"state": "equal", "energy": 0, "energy_coefficient": 0, "p": 1.0, "wasserstein": 0}
-        energy, coefficient = energy_distance(a, b)
-        row |= {"state": "ok", "energy": energy, "energy_coefficient": coefficient}
-        row["p"] = self._p(pooled, len(a), rng)
-        return row | _wasserstein_and_floor(a, b, rng)
-
-    def _fewer(self, a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        keep = rng.permutation(len(a))[: self.subsample]
-        return a[keep], b[keep if self.paired else rng.permutation(len(b))[: self.subsample]]
-
-    def _p(self, pooled: np.ndarray, count: int, rng: np.random.Generator) -> float:
-        """Share of permutations whose energy is not below the observed one; pooled (N,
-        N)."""
-        total = len(pooled)
-        label = np.where(np.arange(total) < count, 1.0 / count, -1.0 / (total - count))
-        labels = np.tile(label, (self.permutations, 1))  # the first stays as it is
-        if self.paired:
-            swap = rng.choice([-1.0, 1.0], size=(self.permutations - 1, count))
-            labels[1:] *= np.concatenate([swap, swap], axis=1)
-        else:
-            labels[1:] = rng.permuted(labels[1:], axis=1)
-        energies = -np.einsum("bi,bi->b", labels @ pooled, labels)  # 2E|X-Y| - E|X-X'| - E|Y-Y'|
-        return float(np.mean(energies >= energies[0] - 1e-12 * pooled.max()))
+def _permuted_p(
+    pooled: np.ndarray, count: int, paired: bool, permutations: int, rng: np.random.Generator
+) -> float:
+    """Share of permutations whose energy is not below the observed one; pooled (N, N)."""
+    total = len(pooled)
+    label = np.where(np.arange(total) < count, 1.0 / count, -1.0 / (total - count))
+    labels = np.tile(label, (permutations, 1))  # the first stays as it is
+    if paired:
+        swap = rng.choice([-1.0, 1.0], size=(permutations - 1, count))
+        labels[1:] *= np.concatenate([swap, swap], axis=1)
+    else:
+        labels[1:] = rng.permuted(labels[1:], axis=1)
+    energies = -np.einsum("bi,bi->b", labels @ pooled, labels)  # 2E|X-Y| - E|X-X'| - E|Y-Y'|
+    return float(np.mean(energies >= energies[0] - 1e-12 * pooled.max()))
 
 
 def energy_distance(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
@@ -162,3 +163,8 @@ def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     from scipy.spatial.distance import cdist
 
     return cdist(a, b)
+
+
+def CloudComparison(**options: Any) -> Callable[..., pd.DataFrame]:
+    """The earlier name of `compare_clouds`, until its callers are moved."""
+    return partial(compare_clouds, **options)

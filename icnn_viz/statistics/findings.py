@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from icnn_viz.records import PositionCloud
-from icnn_viz.statistics.bootstrap import ShapeBootstrap
-from icnn_viz.statistics.centres import CentreTest
-from icnn_viz.statistics.depth import DepthTrend
+from icnn_viz.statistics.bootstrap import bootstrap_slots
+from icnn_viz.statistics.centres import test_centres
+from icnn_viz.statistics.depth import depth_trends
 from icnn_viz.statistics.gaussian import fit_gaussians, to_shapes
-from icnn_viz.statistics.normality import NormalityTest
+from icnn_viz.statistics.normality import test_normality
 from icnn_viz.statistics.rules import CANNOT_BE_SAID, DOES_NOT_HOLD, HOLDS, ClaimRules
-from icnn_viz.statistics.spreads import SpreadTest, is_outer, radial_spreads
+from icnn_viz.statistics.spreads import is_outer, radial_spreads, test_spreads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,13 +32,13 @@ class Finding(NamedTuple):
 
 def find_gaussian(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
     """Per slot roughly Gaussian."""
-    test = NormalityTest(
+    table = test_normality(
+        clouds,
         seed=rules.seed,
         small_skewness=rules.small_skewness,
         small_kurtosis=rules.small_kurtosis,
         small_gap=rules.small_gap,
     )
-    table = test(clouds)
     share = float((_numbers(table, "roughly_gaussian") == 1).mean())
     tests = ("q_skewness", "q_kurtosis", "q_henze_zirkler", "q_gap")
     rejected = np.any([_numbers(table, test) <= 0.05 for test in tests], axis=0)
@@ -54,7 +54,7 @@ def find_gaussian(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding
 
 def find_close(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
     """Centres close to the regular positions."""
-    table = CentreTest(close=rules.close_spacings)(clouds)
+    table = test_centres(clouds, close=rules.close_spacings)
     close, far = (float((table["closeness"] == word).to_numpy().mean()) for word in ("close", "far"))
     verdict = CANNOT_BE_SAID
     if close >= rules.close_holds:
@@ -73,7 +73,7 @@ def find_close(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
 
 def find_spread(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
     """Variances differ between slots."""
-    table = SpreadTest(permutations=rules.permutations, seed=rules.seed)(clouds)
+    table = test_spreads(clouds, permutations=rules.permutations, seed=rules.seed)
     unit = "share of layers"
     known = int((table["state"] == "ok").to_numpy().sum())
     if not known:
@@ -96,7 +96,7 @@ def find_trend(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
     shapes = [to_shapes(fit_gaussians(cloud))["elongation"].median() for cloud in clouds]
     elongation = pd.array(shapes, dtype="Float64")
     table = pd.DataFrame({"depth": [cloud.depth for cloud in clouds], "elongation": elongation})
-    row = DepthTrend(("elongation",))(table).iloc[0]
+    row = depth_trends(table, ["elongation"]).iloc[0]
     unit = "Kendall's tau"
     if row["state"] == "constant":
         return Finding(CANNOT_BE_SAID, None, unit, "the elongation is the same in all layers")
@@ -120,10 +120,9 @@ def find_trend(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
 def find_strips(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
     """The outer slots of deeper layers are like strips."""
     deeper = clouds[len(clouds) // 2 :]
-    resample = ShapeBootstrap(resamples=rules.resamples, seed=rules.seed)
     above = below = outer = 0
     for cloud in deeper:
-        table = resample(cloud)
+        table = bootstrap_slots(cloud, resamples=rules.resamples, seed=rules.seed)
         elongation = (table["measure"] == "elongation").to_numpy()
         low, high = (_numbers(table, end)[elongation][is_outer(cloud.slots)] for end in ("low", "high"))
         outer += len(low)

@@ -1,8 +1,7 @@
-"""One Gaussian per slot: plain, weighted by |w|, or robust; and its shape in words a reader can use."""
+"""One Gaussian per slot, plain or weighted by |w|; and its shape in words a reader can use."""
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,18 +20,13 @@ NO_SPREAD = 1e-2
 """A slot whose larger standard deviation is below this (px) has no spread; a start shift has less."""
 ON_A_LINE = 1e-4
 """A slot whose smaller standard deviation is below this share of the larger one has no area."""
-STUDENT_DOF = 3.0
-_CUT = -2.0 * np.log(0.025)  # the 97.5 % point of chi² with 2 degrees of freedom
 
 
-def fit_gaussians(cloud: PositionCloud, *, robust: bool = False, weighted: bool = False) -> GaussianFit:
+def fit_gaussians(cloud: PositionCloud, *, weighted: bool = False) -> GaussianFit:
     """Mean and covariance of every slot's points.
 
     Points that are not finite are left out. Plain: the sample mean and the unbiased covariance. `weighted`:
-    each point counts by |w| (reliability weights, unbiased). `robust`: a multivariate Student t with 3
-    degrees of freedom by expectation-maximisation (Lange, Little and Taylor 1989), then the moments of the
-    points inside its 97.5 % ellipse, rescaled so that a Gaussian's covariance is recovered; it stands up to
-    a fifth of outliers.
+    each point counts by |w| (reliability weights, unbiased).
 
     Returns:
         GaussianFit; `state` is "ok", "undeformed", "equal points" (no spread, but away from the slot), "on a
@@ -43,12 +37,7 @@ def fit_gaussians(cloud: PositionCloud, *, robust: bool = False, weighted: bool 
     count = (mass > 0).sum(0)
     mean, covariance = weighted_moments(points, mass)
     mean = np.where(count[:, None] > 0, mean, 0.0)
-    effective = effective_count(mass)
-    state = _states(cloud, effective, mean, covariance)
-    if robust and (state == "ok").any():
-        ok = state == "ok"
-        mean[ok], covariance[ok] = _robust_moments(points[:, ok], mass[:, ok], mean[ok], covariance[ok])
-        state = _states(cloud, effective, mean, covariance)
+    state = _states(cloud, effective_count(mass), mean, covariance)
     mean = mean + cloud.slots
     covariance = np.where((state == "ok")[:, None, None], covariance, 0.0)
     return GaussianFit(cloud.layer, count, mean, covariance, state)
@@ -136,59 +125,3 @@ def _states(
     cases = [few & some_lost, few, flat & moved, flat, line]
     words = ["not finite", "too few points", "equal points", "undeformed", "on a line"]
     return np.select(cases, words, default="ok")
-
-
-def _robust_moments(
-    points: np.ndarray, mass: np.ndarray, mean: np.ndarray, covariance: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance: a Student t fit, then the moments of the points inside its 97.5 % ellipse."""
-    mean, covariance = _student_t(points, mass, mean, covariance)
-    inside = mass * (squared_distances(points, mean, covariance) <= _CUT)
-    if (effective_count(inside) < MIN_POINTS).any():
-        return mean, covariance
-    mean, covariance = weighted_moments(points, inside)
-    # E[u | u <= c] of chi² with 2 degrees of freedom is 2 - c·exp(-c/2)/(1 - exp(-c/2)); untrimmed it is 2
-    kept = -np.expm1(-_CUT / 2)
-    return mean, covariance / (1.0 - 0.5 * _CUT * (1.0 - kept) / kept)
-
-
-def _student_t(
-    points: np.ndarray, mass: np.ndarray, mean: np.ndarray, scatter: np.ndarray, steps: int = 100
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of a Student t fit by expectation-maximisation, started at the given moments."""
-    for _ in range(steps):
-        squared = squared_distances(points, mean, scatter)
-        pull = mass * (STUDENT_DOF + 2) / (STUDENT_DOF + squared)
-        pulled = pull.sum(0)
-        mean = np.einsum("sk,skd->kd", pull, points) / pulled[:, None]
-        centred = points - mean
-        # Dividing by the pull, not the mass: same fixed point, reached sooner (Kent, Tyler and Vardi 1994).
-        new = np.einsum("sk,ski,skj->kij", pull, centred, centred) / pulled[:, None, None]
-        change = np.abs(new - scatter).max((1, 2)) / np.abs(new).max((1, 2))
-        scatter = new
-        if change.max() < 1e-6:
-            break
-    return mean, scatter * _student_scale()
-
-
-def squared_distances(points: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Mahalanobis² (S, K) of points (S, K, 2); every covariance (K, 2, 2) must have an inverse."""
-    dy, dx = np.moveaxis(points - mean, -1, 0)
-    yy, xx, yx = covariance[:, 0, 0], covariance[:, 1, 1], covariance[:, 0, 1]
-    return (xx * dy**2 - 2 * yx * dy * dx + yy * dx**2) / np.maximum(yy * xx - yx**2, np.finfo(float).tiny)
-
-
-@cache
-def _student_scale() -> float:
-    """What a Student t scatter of Gaussian data in the plane must be multiplied with to be the covariance."""
-    from scipy.integrate import quad
-    from scipy.optimize import brentq
-
-    def excess(factor: float) -> float:
-        # squared distances of Gaussian data are chi² with 2 degrees of freedom: density exp(-u/2)/2
-        def integrand(u: float) -> float:
-            return (STUDENT_DOF + 2) * (u * factor) / (STUDENT_DOF + u * factor) * np.exp(-u / 2) / 2
-
-        return quad(integrand, 0, np.inf)[0] - 2.0
-
-    return float(brentq(excess, 1e-3, 1e3))  # type: ignore[arg-type]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,35 +24,30 @@ RADIAL_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class SpreadTest:
-    """How to test. Calling it with clouds gives one row a layer.
+def test_spreads(
+    clouds: Iterable[PositionCloud], *, permutations: int = 1000, subsample: int = 500, seed: int = 0
+) -> pd.DataFrame:
+    """Whether the slots of a layer spread alike, one row a layer. Columns: COLUMNS.
 
-    Attributes:
+    `widest`, `narrowest`: slots; `spread_ratio` of their spreads; `outer_to_centre`: median outer spread over
+    the centre slot's (NA without a centre slot); `box_m` and its chi² p `p_box`; `p`: by permutation,
+    `permuted` shapes; `q`: p adjusted over the layers. `state` is "ok" or "too few slots".
+
+    Args:
+        clouds: one a layer.
         permutations: of the slots within shapes, the identity among them.
         subsample: shapes that are permuted, at most.
         seed: of both.
     """
-
-    permutations: int = 1000
-    subsample: int = 500
-    seed: int = 0
-
-    def __call__(self, clouds: Iterable[PositionCloud]) -> pd.DataFrame:
-        """Columns: COLUMNS. `widest`, `narrowest`: slots; `spread_ratio` of their spreads;
-        `outer_to_centre`: median outer spread over the centre slot's (NA without a centre slot); `box_m` and
-        its chi² p `p_box`; `p`: by permutation, `permuted` shapes; `q`: p adjusted over the layers. `state`
-        is "ok" or "too few slots".
-        """
-        rows = [self._row(cloud) for cloud in sorted(clouds, key=lambda cloud: cloud.depth)]
-        return to_table(with_adjusted(rows, ["p"]), COLUMNS)
-
-    def _row(self, cloud: PositionCloud) -> dict[str, object]:
+    rows = []
+    for cloud in sorted(clouds, key=lambda cloud: cloud.depth):
         fit = fit_gaussians(cloud)
         ok = np.flatnonzero(fit.state == "ok")
         row: dict[str, object] = {"layer": cloud.layer, "depth": cloud.depth, "slots": len(ok)}
+        rows.append(row)
         if len(ok) < 2:
-            return row | {"state": "too few slots"}
+            row["state"] = "too few slots"
+            continue
         spread = np.linalg.det(fit.covariance[ok]) ** 0.25
         row |= {"state": "ok", "widest": ok[spread.argmax()], "narrowest": ok[spread.argmin()]}
         row["spread_ratio"] = spread.max() / spread.min()
@@ -60,28 +55,8 @@ class SpreadTest:
         if outer.any() and not outer.all():
             row["outer_to_centre"] = np.median(spread[outer]) / spread[~outer][0]
         row["box_m"], row["p_box"] = box_m(fit.covariance[ok], fit.count[ok])
-        return row | self._permute(cloud.displacements[:, ok])
-
-    def _permute(self, points: np.ndarray) -> dict[str, object]:
-        """p of Box's M when each shape's slots are shifted cyclically by chance; points (S, K, 2)."""
-        rng = np.random.default_rng(self.seed)
-        points = np.asarray(points, dtype=np.float64)
-        points = points[np.isfinite(points).all((1, 2))]
-        if len(points) > self.subsample:
-            points = points[rng.choice(len(points), self.subsample, replace=False)]
-        if len(points) < 3:
-            return {"permuted": 0}
-        y, x = np.moveaxis(points - points.mean(0), -1, 0)
-        moments = np.stack([y, x, y * y, y * x, x * x], axis=-1)  # (S, K, 5)
-        shapes, slots = y.shape
-        shift = rng.integers(slots, size=(self.permutations, shapes))
-        shift[0] = 0  # the slots as they are
-        sums = np.zeros((self.permutations, slots, 5))
-        for turn in range(slots):
-            turned = (shift == turn).astype(np.float64) @ moments.reshape(shapes, -1)
-            sums += np.roll(turned.reshape(sums.shape), turn, axis=1)
-        m = _box_m_per_shape(sums / shapes)
-        return {"permuted": shapes, "p": float(np.mean(m >= m[0] - 1e-9 * abs(m[0])))}
+        row |= _permute(cloud.displacements[:, ok], permutations, subsample, seed)
+    return to_table(with_adjusted(rows, ["p"]), COLUMNS)
 
 
 def radial_spreads(clouds: Iterable[PositionCloud]) -> pd.DataFrame:
@@ -119,6 +94,28 @@ def box_m(covariances: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
     return m, float(chdtrc(p * (p + 1) * (slots - 1) / 2, max(m * (1 - shrink), 0.0)))
 
 
+def _permute(points: np.ndarray, permutations: int, subsample: int, seed: int) -> dict[str, object]:
+    """p of Box's M when each shape's slots are shifted cyclically by chance; points (S, K, 2)."""
+    rng = np.random.default_rng(seed)
+    points = np.asarray(points, dtype=np.float64)
+    points = points[np.isfinite(points).all((1, 2))]
+    if len(points) > subsample:
+        points = points[rng.choice(len(points), subsample, replace=False)]
+    if len(points) < 3:
+        return {"permuted": 0}
+    y, x = np.moveaxis(points - points.mean(0), -1, 0)
+    moments = np.stack([y, x, y * y, y * x, x * x], axis=-1)  # (S, K, 5)
+    shapes, slots = y.shape
+    shift = rng.integers(slots, size=(permutations, shapes))
+    shift[0] = 0  # the slots as they are
+    sums = np.zeros((permutations, slots, 5))
+    for turn in range(slots):
+        turned = (shift == turn).astype(np.float64) @ moments.reshape(shapes, -1)
+        sums += np.roll(turned.reshape(sums.shape), turn, axis=1)
+    m = _box_m_per_shape(sums / shapes)
+    return {"permuted": shapes, "p": float(np.mean(m >= m[0] - 1e-9 * abs(m[0])))}
+
+
 def _box_m_per_shape(moments: np.ndarray) -> np.ndarray:
     """Box's M over the number of shapes, from mean moments (..., K, 5) of y, x, yy, yx, xx; all slots
     alike."""
@@ -147,3 +144,8 @@ def _radial(fit: GaussianFit, slot: int, place: np.ndarray) -> dict[str, object]
         "radial_to_tangential": radial / tangential,
         "off_radius": float(off),
     }
+
+
+def SpreadTest(**options: Any) -> Callable[..., pd.DataFrame]:
+    """The earlier name of `test_spreads`, until its callers are moved."""
+    return partial(test_spreads, **options)

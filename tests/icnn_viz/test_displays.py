@@ -110,12 +110,8 @@ def test_plotlys_button_that_sends_data_away_is_gone(display: KernelDisplay) -> 
 
 def test_fitting_anew_replaces_the_gaussians(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(channels=200)
-    cloud.positions[0, :5] += 50
     display = KernelDisplay([cloud])
-    plain = display.fits[0].covariance[0, 0, 0]
-    assert display.fit(robust=True) is display
-    assert display.fits[0].covariance[0, 0, 0] < 0.1 * plain
-    display.fit(weighted=True)
+    assert display.fit(weighted=True) is display
     np.testing.assert_array_equal(display.fits[0].mean, fit_gaussians(cloud, weighted=True).mean)
 
 

@@ -6,7 +6,7 @@ from scipy import stats
 
 from icnn_core.errors import ArgumentError
 from icnn_viz.records import PositionCloud
-from icnn_viz.statistics.bootstrap import LAYER_MEASURES, MEASURES, ShapeBootstrap
+from icnn_viz.statistics.bootstrap import LAYER_MEASURES, MEASURES, bootstrap_layers, bootstrap_slots
 from icnn_viz.statistics.gaussian import fit_gaussians, to_shapes
 
 SLOTS = np.array([[0.0, -2.0], [0.0, 2.0]])
@@ -29,7 +29,7 @@ def wide(table):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_estimates_are_the_fit(weighted):
     cloud = cloud_of(draw(37), np.random.default_rng(1).exponential(size=(37, 2)))
-    table = ShapeBootstrap(resamples=50, weighted=weighted)(cloud)
+    table = bootstrap_slots(cloud, resamples=50, weighted=weighted)
     shapes = to_shapes(fit_gaussians(cloud, weighted=weighted))
     for measure in MEASURES:
         found = table[table.measure == measure].estimate.to_numpy(float)
@@ -48,7 +48,7 @@ def test_intervals_agree_with_scipys(method):
     expected = stats.bootstrap(
         (np.arange(40),), elongation, method=method, n_resamples=6000, vectorized=False, rng=rng
     ).confidence_interval
-    table = wide(ShapeBootstrap(resamples=20_000, method=method)(cloud))
+    table = wide(bootstrap_slots(cloud, resamples=20_000, method=method))
     assert table["low"]["elongation"][0] - 1 == pytest.approx(expected.low - 1, rel=0.08)
     assert table["high"]["elongation"][0] - 1 == pytest.approx(expected.high - 1, rel=0.04)
 
@@ -57,7 +57,7 @@ def test_a_bca_interval_covers_the_truth_about_as_often_as_it_says():
     truth = np.sqrt(np.linalg.svd([[1.0, 0.0], [1.6, 0.6]])[1].prod())  # spread
     hits = 0
     for seed in range(120):
-        table = ShapeBootstrap(resamples=300, seed=seed)(cloud_of(draw(100, seed)))
+        table = bootstrap_slots(cloud_of(draw(100, seed)), resamples=300, seed=seed)
         spread = table[table.measure == "spread"]
         hits += int(((spread.low < truth) & (truth < spread.high)).sum())
     assert 0.9 <= hits / 240 <= 0.99
@@ -65,7 +65,7 @@ def test_a_bca_interval_covers_the_truth_about_as_often_as_it_says():
 
 def test_an_orientation_near_the_seam_has_a_narrow_interval():
     points = draw(400, factor=((0.3, 0.0), (0.0, 3.0)))  # along x: 0° = 180°
-    row = wide(ShapeBootstrap(resamples=500)(cloud_of(points))).iloc[0]
+    row = wide(bootstrap_slots(cloud_of(points), resamples=500)).iloc[0]
     low, high = row["low"]["orientation"], row["high"]["orientation"]
     assert high - low < 6
     assert low < row["estimate"]["orientation"] < high
@@ -74,9 +74,9 @@ def test_an_orientation_near_the_seam_has_a_narrow_interval():
 
 def test_bundles_keep_the_width(monkeypatch):
     cloud = cloud_of(draw(600))
-    plain = wide(ShapeBootstrap(resamples=2000)(cloud))
+    plain = wide(bootstrap_slots(cloud, resamples=2000))
     monkeypatch.setattr("icnn_viz.statistics.bootstrap._BUNDLES", 200)
-    bundled = wide(ShapeBootstrap(resamples=2000)(cloud))
+    bundled = wide(bootstrap_slots(cloud, resamples=2000))
     for measure in ("mean_y", "sd_major", "elongation"):
         width, other = (t["high"][measure] - t["low"][measure] for t in (plain, bundled))
         np.testing.assert_allclose(other.to_numpy(float), width.to_numpy(float), rtol=0.15)
@@ -85,7 +85,7 @@ def test_bundles_keep_the_width(monkeypatch):
 def test_layers_have_the_median_over_their_slots():
     cloud = cloud_of(draw(300) * np.array([1.0, 3.0])[None, :, None], depth=1)
     still = cloud_of(np.zeros((5, 2, 2)), depth=0)
-    table = ShapeBootstrap(resamples=300).layers([cloud, still])
+    table = bootstrap_layers([cloud, still], resamples=300)
     assert list(table.layer.unique()) == ["l0", "l1"]
     assert set(table.measure) == set(LAYER_MEASURES)
     assert (table[table.depth == 0].state == "no slot with a covariance").all()
@@ -99,11 +99,11 @@ def test_layers_have_the_median_over_their_slots():
 def test_degenerate_slots_and_seeds():
     points = draw(4)
     points[:, 1] = np.nan
-    table = ShapeBootstrap(resamples=200)(cloud_of(points))
+    table = bootstrap_slots(cloud_of(points), resamples=200)
     assert list(table[table.slot == 1].state.unique()) == ["not finite"]
     assert table[table.slot == 1].low.isna().all()
     assert table[table.slot == 0].high.notna().all()
-    assert ShapeBootstrap(resamples=10)(cloud_of(points[:1])).low.isna().all()
-    assert table.equals(ShapeBootstrap(resamples=200)(cloud_of(points)))
+    assert bootstrap_slots(cloud_of(points[:1]), resamples=10).low.isna().all()
+    assert table.equals(bootstrap_slots(cloud_of(points), resamples=200))
     with pytest.raises(ArgumentError, match="bootstrap-t"):
-        ShapeBootstrap(method="bootstrap-t")
+        bootstrap_slots(cloud_of(points), method="bootstrap-t")

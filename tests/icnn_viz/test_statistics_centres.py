@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from icnn_viz.records import PositionCloud
-from icnn_viz.statistics.centres import CentreTest
+from icnn_viz.statistics import centres
 
 SLOTS = np.array([[-4.0, 0.0], [0.0, 0.0], [4.0, 0.0]])
 
@@ -23,7 +23,7 @@ def draw(count, seed=0):
 
 def test_t2_written_out():
     points = draw(25) + np.array([0.4, 0.1])
-    row = CentreTest()([cloud_of(points)]).iloc[1]
+    row = centres.test_centres([cloud_of(points)]).iloc[1]
     mean, covariance = points[:, 1].mean(0), np.cov(points[:, 1].T)
     t2 = 25 * mean @ np.linalg.inv(covariance) @ mean
     assert row.t2 == pytest.approx(t2)
@@ -37,7 +37,9 @@ def test_p_is_at_the_level_where_the_ellipse_passes_through_the_slot():
     points -= points.mean(0)
     values, vectors = np.linalg.eigh(np.cov(points[:, 1].T))
     edge = np.sqrt(2 * 24 / 23 * stats.f(2, 23).ppf(0.9) / 25)
-    row = CentreTest(level=0.9)([cloud_of(points + vectors[:, 0] * edge * np.sqrt(values[0]))]).iloc[1]
+    row = centres.test_centres(
+        [cloud_of(points + vectors[:, 0] * edge * np.sqrt(values[0]))], level=0.9
+    ).iloc[1]
     assert row.p == pytest.approx(0.1)
     assert row.region_minor == pytest.approx(row.distance)
     assert row.region_major == pytest.approx(edge * np.sqrt(values[1]))
@@ -46,7 +48,7 @@ def test_p_is_at_the_level_where_the_ellipse_passes_through_the_slot():
 
 
 def test_the_ellipse_covers_the_slot_as_often_as_it_says():
-    table = CentreTest()([cloud_of(draw(12, seed), seed) for seed in range(400)])
+    table = centres.test_centres([cloud_of(draw(12, seed), seed) for seed in range(400)])
     assert 0.93 < (table.p > 0.05).mean() < 0.97
     assert (table.q > 0.05).mean() > 0.99
 
@@ -54,12 +56,12 @@ def test_the_ellipse_covers_the_slot_as_often_as_it_says():
 def test_words():
     points = draw(400) * 0.5
     points = points - points.mean(0) + np.array([[0.2, 0.0], [1.02, 0.0], [3.0, 0.0]])
-    table = CentreTest()([cloud_of(points)])  # a quarter of the spacing is 1 px
+    table = centres.test_centres([cloud_of(points)])  # a quarter of the spacing is 1 px
     assert list(table.closeness) == ["close", "unsure", "far"]
     assert list(table.q < 0.001) == [True] * 3
     below = cloud_of(points - np.array([0.04, 0.0]))  # now 0.98 px: within, but its ellipse is not
-    assert CentreTest()([below]).closeness[1] == "unsure"
-    assert list(CentreTest(close=0.8)([cloud_of(points)]).closeness) == ["close"] * 3
+    assert centres.test_centres([below]).closeness[1] == "unsure"
+    assert list(centres.test_centres([cloud_of(points)], close=0.8).closeness) == ["close"] * 3
 
 
 def test_degenerate_slots():
@@ -67,10 +69,10 @@ def test_degenerate_slots():
     points[:, 0] = 0.01
     points[:, 1] = [0.0, 2.0]
     points[:, 2] = np.nan
-    table = CentreTest()([cloud_of(points)])
+    table = centres.test_centres([cloud_of(points)])
     assert list(table.state) == ["undeformed", "equal points", "not finite"]
     assert list(table.closeness) == ["close", "far", "unknown"]
     assert table.p.isna().all()
     assert table.q.isna().all()
     assert table.distance.isna().tolist() == [False, False, True]
-    assert CentreTest()([]).empty
+    assert centres.test_centres([]).empty

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from icnn_core.errors import NameNotFoundError
-from icnn_viz.statistics.depth import DepthTrend
+from icnn_viz.statistics.depth import depth_trends
 
 
 def layers(values, **more):
@@ -14,7 +14,7 @@ def layers(values, **more):
 
 
 def trend(values, **kwargs):
-    return DepthTrend(("elongation",), **kwargs)(layers(values)).iloc[0]
+    return depth_trends(layers(values), ("elongation",), **kwargs).iloc[0]
 
 
 def test_kendall_by_hand():
@@ -36,7 +36,7 @@ def test_intervals_cover_a_known_tau():
     for _ in range(120):
         depth = rng.standard_normal(20)
         value = rho * depth + np.sqrt(1 - rho**2) * rng.standard_normal(20)
-        row = DepthTrend(("v",))(pd.DataFrame({"depth": depth, "v": value})).iloc[0]
+        row = depth_trends(pd.DataFrame({"depth": depth, "v": value}), ("v",)).iloc[0]
         hits += row.kendall_low < truth < row.kendall_high
     assert 0.91 <= hits / 120 <= 0.99
 
@@ -59,7 +59,7 @@ def test_few_constant_and_missing():
     assert trend([1.5] * 7).state == "constant"
     table = layers([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).astype({"elongation": "Float64"})
     table.loc[2, "elongation"] = pd.NA
-    row = DepthTrend(("elongation",))(table).iloc[0]
+    row = depth_trends(table, ("elongation",)).iloc[0]
     assert (row.layers, row.state) == (5, "ok")
     with pytest.raises(NameNotFoundError, match="elongation"):
-        DepthTrend(("elongatoin",))(table)
+        depth_trends(table, ("elongatoin",))

@@ -9,7 +9,7 @@ from scipy import stats
 
 from icnn_core.errors import ShapeError
 from icnn_viz.records import PositionCloud
-from icnn_viz.statistics.distances import CloudComparison, energy_distance, wasserstein_distance
+from icnn_viz.statistics.distances import compare_clouds, energy_distance, wasserstein_distance
 
 SLOTS = np.array([[0.0, -1.0], [0.0, 0.0], [0.0, 1.0]])
 
@@ -52,16 +52,21 @@ def test_wasserstein_against_all_assignments():
 
 def test_p_is_even_without_a_difference():
     for paired in (False, True):
-        compare = CloudComparison(paired=paired, permutations=100)
-        p = np.concatenate([compare(cloud_of(draw(30, s)), cloud_of(draw(30, 500 + s))).p for s in range(60)])
+        options = {"paired": paired, "permutations": 100}
+        p = np.concatenate(
+            [
+                compare_clouds(cloud_of(draw(30, s)), cloud_of(draw(30, 500 + s)), **options).p
+                for s in range(60)
+            ]
+        )
         assert 0.01 < (p <= 0.05).mean() < 0.1, paired
         assert 0.4 < p.mean() < 0.6, paired
 
 
 def test_a_shift_is_measured_slot_by_slot_and_whatever_the_spacing():
     shift = np.array([[0.0, 0.0], [1.5, 0.0], [0.0, -3.0]])
-    table = CloudComparison(permutations=200)(
-        cloud_of(draw(400), spacing=2), cloud_of(draw(900, 1) + shift, spacing=5)
+    table = compare_clouds(
+        cloud_of(draw(400), spacing=2), cloud_of(draw(900, 1) + shift, spacing=5), permutations=200
     )
     assert list(table.state) == ["ok"] * 3
     np.testing.assert_allclose(table[["shift_y", "shift_x"]].to_numpy(float), shift, atol=0.2)
@@ -77,8 +82,8 @@ def test_a_shift_is_measured_slot_by_slot_and_whatever_the_spacing():
 def test_pairing_sees_what_labels_cannot():
     start = draw(200) * 5
     moved = start + np.array([0.3, 0.0]) + 0.1 * draw(200, 3)
-    blind = CloudComparison(permutations=200)(cloud_of(start), cloud_of(moved))
-    paired = CloudComparison(permutations=200, paired=True)(cloud_of(start), cloud_of(moved))
+    blind = compare_clouds(cloud_of(start), cloud_of(moved), permutations=200)
+    paired = compare_clouds(cloud_of(start), cloud_of(moved), permutations=200, paired=True)
     assert (blind.p > 0.05).all()
     assert (paired.p < 0.05).all()
     np.testing.assert_allclose(paired.mean_move, 0.32, atol=0.03)
@@ -89,7 +94,7 @@ def test_degenerate_pairs():
     points = draw(9)
     points[:, 0] = 0
     points[2:, 1] = np.nan
-    table = CloudComparison()(cloud_of(points), cloud_of(points))
+    table = compare_clouds(cloud_of(points), cloud_of(points))
     assert list(table.state) == ["equal", "too few points", "ok"]
     assert table.p.isna().tolist() == [False, True, False]
     assert list(table.p.dropna()) == [1.0, 1.0]
@@ -98,6 +103,6 @@ def test_degenerate_pairs():
         "m", 0, (1, 2), (1, 1), "channel", SLOTS[:2], SLOTS[None, None, :2], np.ones((1, 1, 2))
     )
     with pytest.raises(ShapeError, match="slots on both sides; got 3 and 2"):
-        CloudComparison()(cloud_of(points), other)
+        compare_clouds(cloud_of(points), other)
     with pytest.raises(ShapeError, match="leave out paired"):
-        CloudComparison(paired=True)(cloud_of(points), cloud_of(points[:4]))
+        compare_clouds(cloud_of(points), cloud_of(points[:4]), paired=True)

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from icnn_viz.records import PositionCloud
+from icnn_viz.statistics import normality
 from icnn_viz.statistics.normality import (
-    NormalityTest,
     gap_to_chi2,
     henze_zirkler,
     mahalanobis_squared,
@@ -90,7 +90,7 @@ def test_gap_is_scipys_kolmogorov_distance(power):
 def test_p_values_of_gaussian_points_are_spread_evenly():
     rng = np.random.default_rng(5)
     clouds = [cloud_of(rng.standard_normal((150, 3, 2)) @ [[1, 0], [3, 0.2]], depth) for depth in range(60)]
-    table = NormalityTest(simulations=400)(clouds)
+    table = normality.test_normality(clouds, simulations=400)
     for name in ("p_skewness", "p_kurtosis", "p_henze_zirkler", "p_gap"):
         assert 0.01 < (table[name] < 0.05).mean() < 0.1, name
         assert 0.4 < table[name].mean() < 0.6, name
@@ -104,7 +104,7 @@ def test_effect_sizes_of_known_forms():
         [rng.uniform(size=(40_000, 2)), rng.laplace(size=(40_000, 2)), rng.exponential(size=(40_000, 2))],
         axis=1,
     )
-    table = NormalityTest(simulations=200)([cloud_of(forms)])
+    table = normality.test_normality([cloud_of(forms)], simulations=200)
     assert table.excess_kurtosis[0] == pytest.approx(-2.4, abs=0.05)
     assert table.excess_kurtosis[1] == pytest.approx(6, abs=0.5)
     assert table.skewness[2] == pytest.approx(8, abs=0.6)
@@ -116,10 +116,10 @@ def test_effect_sizes_of_known_forms():
 def test_a_mild_departure_is_significant_but_roughly_gaussian():
     rng = np.random.default_rng(7)
     mild = rng.standard_t(16, size=(20_000, 3, 2))
-    row = NormalityTest(subsample=20_000, simulations=200)([cloud_of(mild[:3000])]).iloc[0]
+    row = normality.test_normality([cloud_of(mild[:3000])], subsample=20_000, simulations=200).iloc[0]
     assert row.roughly_gaussian
     assert row.q_kurtosis < 0.05
-    strict = NormalityTest(simulations=50, small_kurtosis=0.1)([cloud_of(mild[:3000])])
+    strict = normality.test_normality([cloud_of(mild[:3000])], simulations=50, small_kurtosis=0.1)
     assert not strict.roughly_gaussian.any()
 
 
@@ -127,18 +127,18 @@ def test_degenerate_slots_have_a_word_and_no_numbers():
     points = np.random.default_rng(0).standard_normal((8, 3, 2))
     points[:, 1] = 0
     points[:, 2] = np.nan
-    table = NormalityTest(simulations=50)([cloud_of(points)])
+    table = normality.test_normality([cloud_of(points)], simulations=50)
     assert list(table.state) == ["ok", "undeformed", "not finite"]
     assert table.q_gap.isna().tolist() == [False, True, True]
-    three = NormalityTest(simulations=50)([cloud_of(points[:3])])
+    three = normality.test_normality([cloud_of(points[:3])], simulations=50)
     assert three.p_skewness.notna()[0]
-    assert NormalityTest()([]).empty
+    assert normality.test_normality([]).empty
 
 
 def test_nearly_all_points_equal_have_effect_sizes_alone():
     points = np.zeros((900, 3, 2))
     points[:4] = np.random.default_rng(0).standard_normal((4, 3, 2))
-    table = NormalityTest(subsample=20, simulations=50)([cloud_of(points)])
+    table = normality.test_normality([cloud_of(points)], subsample=20, simulations=50)
     assert (table.state == "ok").all()
     assert (table.excess_kurtosis > 50).all()
     assert (table.tested == 0).all()
@@ -147,9 +147,9 @@ def test_nearly_all_points_equal_have_effect_sizes_alone():
 
 def test_same_seed_same_table():
     cloud = cloud_of(np.random.default_rng(0).standard_normal((900, 3, 2)))
-    first, second = (NormalityTest(simulations=50)([cloud]) for _ in range(2))
+    first, second = (normality.test_normality([cloud], simulations=50) for _ in range(2))
     assert first.equals(second)
-    assert not first.p_gap.equals(NormalityTest(simulations=50, seed=1)([cloud]).p_gap)
+    assert not first.p_gap.equals(normality.test_normality([cloud], simulations=50, seed=1).p_gap)
 
 
 def test_adjusted_by_hand():

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from icnn_viz.records import PositionCloud
-from icnn_viz.statistics.spreads import SpreadTest, box_m, radial_spreads
+from icnn_viz.statistics import spreads
+from icnn_viz.statistics.spreads import box_m, radial_spreads
 
 SLOTS = np.stack(np.meshgrid([-2.0, 0.0, 2.0], [-3.0, 0.0, 3.0, 6.0], indexing="ij"), -1).reshape(-1, 2)[:6]
 CENTRE = 5  # (0, 0) comes sixth
@@ -48,9 +49,9 @@ def test_box_m_of_equal_gaussians_has_even_p_values():
 
 
 def test_alike_slots_are_not_told_apart_even_if_not_gaussian_and_not_independent():
-    test = SpreadTest(permutations=100, subsample=80)
+    options = {"permutations": 100, "subsample": 80}
     heavy = [np.random.default_rng(s).standard_t(3, size=(80, 6, 2)) + draw(80, s) for s in range(60)]
-    table = test([cloud_of(points, depth) for depth, points in enumerate(heavy)])
+    table = spreads.test_spreads([cloud_of(points, depth) for depth, points in enumerate(heavy)], **options)
     assert 0.0 <= (table.p <= 0.05).mean() <= 0.12
     assert (table.p_box < 0.05).mean() > 0.5  # why the permutation counts, and Box's chi² does not
 
@@ -59,7 +60,7 @@ def test_one_wider_slot_is_found_and_named():
     points = draw(150)
     points[:, 1] *= 1.6
     points[:, CENTRE] *= 0.5
-    row = SpreadTest(permutations=200)([cloud_of(points)]).iloc[0]
+    row = spreads.test_spreads([cloud_of(points)], permutations=200).iloc[0]
     assert (row.state, row.widest, row.narrowest, row.slots) == ("ok", 1, CENTRE, 6)
     assert row.spread_ratio == pytest.approx(3.2, rel=0.2)
     assert row.outer_to_centre == pytest.approx(2, rel=0.15)
@@ -73,7 +74,7 @@ def test_spread_is_the_geometric_mean_of_the_principal_deviations():
     points[:, :, 0] = np.array([-1, 1, 0, 0])[:, None]
     points[:, :, 1] = np.array([0, 0, -1, 1])[:, None]
     points[:, 2, 1] *= 16  # one axis 16 times as long: the spread is 4 times as large
-    assert SpreadTest(permutations=10)([cloud_of(points)]).spread_ratio[0] == pytest.approx(4)
+    assert spreads.test_spreads([cloud_of(points)], permutations=10).spread_ratio[0] == pytest.approx(4)
 
 
 def test_radial_spreads_of_strips():
@@ -99,8 +100,8 @@ def test_degenerate_layers():
     gone = draw(9)
     gone[:, 2] = np.nan
     gone[1:8, 4, 0] = np.nan
-    table = SpreadTest(permutations=10)(
-        [cloud_of(c, d) for d, c in enumerate([still, one, gone, draw(9)[:1]])]
+    table = spreads.test_spreads(
+        [cloud_of(c, d) for d, c in enumerate([still, one, gone, draw(9)[:1]])], permutations=10
     )
     assert list(table.state) == ["too few slots", "too few slots", "ok", "too few slots"]
     assert list(table.slots) == [0, 1, 4, 0]

@@ -141,7 +141,7 @@ def _write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def _write_parquet(table: pd.DataFrame, path: Path) -> None:
-    mixed = {name: str for name in table.columns if table[name].dtype == object}  # "all" beside numbers
+    mixed = {name: "string" for name in table.columns if table[name].dtype == object}  # "all" beside numbers
     table.astype(mixed).to_parquet(path, index=False)
 
 

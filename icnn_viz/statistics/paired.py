@@ -40,7 +40,8 @@ def compare_pairs(
         table: one row per pixel and network: pixel_id, image, model, the measures, the columns of groups.
         first, second: two values of `model`.
         measures: columns of numbers; a pixel where either is not finite does not count for that measure.
-        groups: columns to split by; strata come in the order of a column's categories, else by name.
+        groups: columns to split by; strata come in the order of a column's categories, else by name; a
+            missing value belongs to none.
         level: of the intervals.
 
     Returns:
@@ -80,8 +81,10 @@ def _strata(table: pd.DataFrame, groups: Sequence[str]) -> list[tuple[str, str, 
     strata = [("all", "all", np.ones(len(table), bool))]
     for group in groups:
         column = table[group]
-        ordered = column.cat.categories if hasattr(column, "cat") else sorted(set(column.astype(str)))
-        values = column.astype(str).to_numpy()
+        ordered = (
+            column.cat.categories if hasattr(column, "cat") else sorted(set(column.dropna().astype(str)))
+        )
+        values = column.astype(str).where(column.notna(), None).to_numpy(object)
         strata += [
             (group, str(value), values == str(value)) for value in ordered if (values == str(value)).any()
         ]

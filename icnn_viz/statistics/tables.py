@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-_DTYPES = {"str": "str", "int": "Int64", "bool": "boolean", "": "Float64"}
+_DTYPES = {"str": "string", "int": "Int64", "bool": "boolean", "": "Float64"}
 
 
 def to_table(rows: Iterable[Mapping[str, object]], columns: str) -> pd.DataFrame:

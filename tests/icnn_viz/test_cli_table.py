@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import pandas as pd
+import pytest
 from pandas.testing import assert_frame_equal
 
-from icnn_viz.cli._table import make_tables
+from icnn_viz.cli._table import make_tables, write_tables
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.gaussian import fit_gaussians
 
@@ -21,3 +24,13 @@ def test_the_same_seed_gives_the_same_tables_and_another_others(
         assert_frame_equal(table, again[name])
     assert not first["tests"].equals(other["tests"])
     assert first["layers"]["mirror_x"].tolist() != other["layers"]["mirror_x"].tolist()
+
+
+def test_a_missing_value_among_words_and_numbers_is_missing_in_parquet(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    table = pd.DataFrame({"slot": [3, "all", None], "p": [0.5, None, 1.0]})
+    (path,) = write_tables({"tests": table}, tmp_path, ["parquet"])
+    assert pd.read_parquet(path).astype(object).where(lambda read: read.notna(), None).to_dict("list") == {
+        "slot": ["3", "all", None],
+        "p": [0.5, None, 1.0],
+    }

@@ -52,6 +52,14 @@ def test_strata_come_in_the_order_of_categories() -> None:
     ]
 
 
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_a_pixel_without_a_group_is_in_no_stratum(missing: object) -> None:
+    table = make_table([1, 5, 2], [0, 7, 1], [0, 1, 2], ["x", "x", "y"])
+    table["label"] = table["label"].astype(object).where(table["label"] != "y", missing)
+    found = compare_pairs(table, "a", "b", ["gain"], ["label"])
+    assert found[["stratum", "pixels"]].to_numpy().tolist() == [["all", 3], ["x", 2]]
+
+
 def test_values_that_are_not_finite_do_not_count() -> None:
     table = make_table([1, np.inf, 3], [0, 1, np.nan], [0, 1, 2], ["x"] * 3)
     (row,) = compare_pairs(table, "a", "b", ["gain"]).to_dict("records")

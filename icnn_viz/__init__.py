@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from icnn_core import __version__ as __version__
+from icnn_core import __version__
 
 if TYPE_CHECKING:
     from icnn_viz.displays import HeatmapDisplay as HeatmapDisplay
@@ -53,6 +53,7 @@ _EXPORTS = {
     "to_heatmap": "icnn_viz.heatmaps",
     "write_figure": "icnn_viz.figures.write",
 }
+__all__ = [*_EXPORTS, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -62,4 +63,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*_EXPORTS, "__version__"])
+    return sorted(__all__)

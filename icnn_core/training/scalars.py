@@ -24,7 +24,9 @@ def scalar_writer(out: str | Path) -> Iterator[Callable[[Progress], None]]:
     try:
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError:
-        _log.info("TensorBoard is not installed: no scalars are written (pip install icnn[tensorboard])")
+        _log.info(
+            'TensorBoard is not installed: no scalars are written (pip install "icnn-viz[tensorboard]")'
+        )
         yield lambda progress: None
         return
     writer: Any = None

@@ -86,7 +86,7 @@ def command(
 ) -> None:
     """Click on a pixel and see what it looks at, irregular beside regular; brush kernels; watch them grow.
 
-    Serves pages on this machine alone until Ctrl-C. Needs the extra "explore": pip install "icnn[explore]". With
+    Serves pages on this machine alone until Ctrl-C. Needs the extra "explore": pip install "icnn-viz[explore]". With
     --export it needs no extra: one page, the heatmaps of a grid of pixels of the first image computed beforehand.
 
     Example: icnn-viz explore runs/irregular/last.pt --regular runs/regular/last.pt --image street.png
@@ -128,7 +128,10 @@ def need_dash() -> None:
 
     if importlib.util.find_spec("dash") is None:
         raise ArgumentError(
-            "explore", needed="Dash", got="an installation without it", fix='Run: pip install "icnn[explore]"'
+            "explore",
+            needed="Dash",
+            got="an installation without it",
+            fix='Run: pip install "icnn-viz[explore]"',
         )
 
 

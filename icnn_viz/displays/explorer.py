@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 INSTALL = (
-    'To click in the picture: pip install "icnn[notebook]", then restart the kernel and reload the page.'
+    'To click in the picture: pip install "icnn-viz[notebook]", then restart the kernel and reload the page.'
 )
 
 

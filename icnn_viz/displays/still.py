@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 AGAIN = "A still picture. To click in it, run the cell again."
 NO_WIDGETS = (
-    'Nothing to click in here: pip install "icnn[notebook]" where JupyterLab itself is installed, '
+    'Nothing to click in here: pip install "icnn-viz[notebook]" where JupyterLab itself is installed, '
     "then reload the page."
 )
 _LOST = "{first} + .jp-OutputArea-child > .jupyter-widgets:not(:has(.widget-box))"

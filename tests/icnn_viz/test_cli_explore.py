@@ -40,7 +40,7 @@ def test_without_dash_it_says_in_one_line_what_to_install(
     ended = run_main(main, "explore", "--no-browser")
     assert ended.code == 1
     assert ended.err.count("\n") == 1
-    assert 'pip install "icnn[explore]"' in ended.err
+    assert 'pip install "icnn-viz[explore]"' in ended.err
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,7 @@ def test_without_widgets_it_is_a_still_comparison_that_says_how_to_install_them(
     bundles = published(explorer)
     assert len(bundles) == 1
     page = bundles[0]["text/html"]
-    assert 'pip install "icnn[notebook]"'.replace('"', "&quot;") in page
+    assert 'pip install "icnn-viz[notebook]"'.replace('"', "&quot;") in page
     first = page[page.index("data:image/png") :]
     explorer.choose(pixel=(5, 30))
     again = explorer._repr_mimebundle_()["text/html"]

@@ -39,7 +39,7 @@ def test_a_cell_shows_the_widget_and_a_still_that_the_living_widget_hides(
     assert explorer.widget is not None
     assert explorer.widget.children[-1].value == f"<style>.{name[1]} {{ display: none; }}</style>"
     assert "application/vnd.jupyter.widget-view+json" in live
-    assert 'pip install "icnn[notebook]"' in live["text/plain"]
+    assert 'pip install "icnn-viz[notebook]"' in live["text/plain"]
 
 
 def test_jupyterlabs_line_about_a_lost_widget_is_hidden_and_the_widget_is_not(

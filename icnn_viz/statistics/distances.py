@@ -87,12 +87,12 @@ def _compare(
     row |= {"shift_y": shift[0], "shift_x": shift[1]}
     if paired:
         row["mean_move"] = np.hypot(*(b - a).T).mean()
+    if np.array_equal(a, b) or not np.ptp(np.concatenate([a, b]), axis=0).any():
+        return row | {"state": "equal", "energy": 0, "energy_coefficient": 0, "p": 1.0, "wasserstein": 0}
     keep = rng.permutation(len(a))[:subsample]
     a, b = a[keep], b[keep if paired else rng.permutation(len(b))[:subsample]]
     pooled = _distances(np.concatenate([a, b]), np.concatenate([a, b]))
-    if pooled.max() == 0:
-        return row | {"state": "equal", "energy": 0, "energy_coefficient": 0, "p": 1.0, "wasserstein": 0}
-    energy, coefficient = energy_distance(a, b)
+    energy, coefficient = energy_distance(a, b, paired=paired)
     row |= {"state": "ok", "energy": energy, "energy_coefficient": coefficient}
     row["p"] = _permuted_p(pooled, len(a), paired, permutations, rng)
     return row | _wasserstein_and_floor(a, b, rng)
@@ -114,14 +114,20 @@ def _permuted_p(
     return float(np.mean(energies >= energies[0] - 1e-12 * pooled.max()))
 
 
-def energy_distance(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """2E|X-Y| - E|X-X'| - E|Y-Y'| of points (n, p) and (m, p) in their unit, and its share of 2E|X-Y| (0 to
-    1).
+def energy_distance(a: np.ndarray, b: np.ndarray, *, paired: bool = False) -> tuple[float, float]:
+    """2E|X-Y| - E|X-X'| - E|Y-Y'| of points (n, p) and (m, p) in their unit, and its share of 2E|X-Y|.
 
-    Székely and Rizzo (2013). The share is 0 where all points are equal.
+    Székely and Rizzo (2013). Means go over pairs of different points, so that samples of one law have an
+    energy of 0 on average, sometimes below, however few they are; clouds apart have a share of 1 at most. The
+    share is 0 where all points are equal.
+
+    Args:
+        a, b: two points or more each.
+        paired: point i of one and point i of the other belong together, and are no pair of X and Y.
     """
-    cross = 2 * _distances(a, b).mean()
-    energy = max(cross - _distances(a, a).mean() - _distances(b, b).mean(), 0.0)
+    between = _distances(a, b)
+    cross = 2 * (_mean_of_others(between) if paired else between.mean())
+    energy = cross - _mean_of_others(_distances(a, a)) - _mean_of_others(_distances(b, b))
     return float(energy), float(energy / cross) if cross > 0 else 0.0
 
 
@@ -157,6 +163,12 @@ def _wasserstein_and_floor(a: np.ndarray, b: np.ndarray, rng: np.random.Generato
         "wasserstein": wasserstein_distance(a[:count], b[:count]),
         "wasserstein_floor": float(np.mean(floor)),
     }
+
+
+def _mean_of_others(distances: np.ndarray) -> float:
+    """The mean of (n, n) distances off the diagonal."""
+    count = len(distances)
+    return float((distances.sum() - np.trace(distances)) / (count * (count - 1)))
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

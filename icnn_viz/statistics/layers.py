@@ -72,13 +72,16 @@ def measure_layers(
 def mirror_score(cloud: PositionCloud, axis: int, seed: int = 0) -> float | None:
     """1 less the mean energy coefficient between each slot's points and its mirror slot's, mirrored.
 
+    Slots of one shape go together: a shape's point is not compared with its own mirror.
+
     Args:
         cloud: a layer.
         axis: 0 swaps top and bottom, 1 left and right.
         seed: of the subsample of at most 256 shapes.
 
     Returns:
-        0 to 1, 1 for perfect symmetry; None if some slot has no finite point.
+        1 on average for a symmetric law, by chance a little above or below; towards 0 the less symmetric it
+        is. None if some slot and its mirror slot have fewer than two shapes where both are finite.
     """
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(cloud.points))[:SUBSAMPLE]
@@ -87,12 +90,11 @@ def mirror_score(cloud: PositionCloud, axis: int, seed: int = 0) -> float | None
     gaps = np.abs(cloud.slots[:, None] * flip - cloud.slots).sum(-1)
     scores = []
     for slot, twin in enumerate(gaps.argmin(1)):
-        here, there = (
-            points[np.isfinite(points).all(1)] for points in (moves[:, slot], moves[:, twin] * flip)
-        )
-        if not (len(here) and len(there)):
+        here, there = moves[:, slot], moves[:, twin] * flip
+        good = np.isfinite(here + there).all(1)
+        if good.sum() < 2:
             return None
-        scores.append(1.0 - energy_distance(here, there)[1])
+        scores.append(1.0 - energy_distance(here[good], there[good], paired=True)[1])
     return float(np.mean(scores))
 
 

@@ -28,17 +28,34 @@ def draw(count, seed=0):
 def test_energy_distance_against_loops():
     a, b = draw(7)[:, 0], draw(5, 1)[:, 0] + 1
 
-    def mean(u, v):
-        return sum(np.linalg.norm(x - y) for x in u for y in v) / (len(u) * len(v))
+    def mean(u, v, others=True):
+        gaps = [
+            np.linalg.norm(x - y) for i, x in enumerate(u) for j, y in enumerate(v) if i != j or not others
+        ]
+        return sum(gaps) / len(gaps)
 
     energy, coefficient = energy_distance(a, b)
-    assert energy == pytest.approx(2 * mean(a, b) - mean(a, a) - mean(b, b))
-    assert coefficient == pytest.approx(energy / (2 * mean(a, b)))
+    cross = mean(a, b, others=False)
+    assert energy == pytest.approx(2 * cross - mean(a, a) - mean(b, b))
+    assert coefficient == pytest.approx(energy / (2 * cross))
+    of_pairs = energy_distance(a[:5], b, paired=True)[0]
+    assert of_pairs == pytest.approx(2 * mean(a[:5], b) - mean(a[:5], a[:5]) - mean(b, b))
 
 
-def test_energy_distance_on_a_line_is_scipys():
+def test_energy_distance_on_a_line_is_scipys_less_its_bias():
     a, b = draw(30)[:, 0, :1], draw(40, 1)[:, 0, :1] * 2
-    assert energy_distance(a, b)[0] == pytest.approx(stats.energy_distance(a[:, 0], b[:, 0]) ** 2)
+    within = [np.abs(points - points.T).sum() / (n * (n - 1) * n) for points, n in ((a, 30), (b, 40))]
+    assert energy_distance(a, b)[0] == pytest.approx(
+        stats.energy_distance(a[:, 0], b[:, 0]) ** 2 - sum(within)
+    )
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_samples_of_one_law_have_no_energy_on_average_however_few(paired):
+    rng = np.random.default_rng(0)
+    pairs = rng.standard_normal((800, 8, 2, 2)) + rng.standard_normal((800, 8, 1, 2)) * paired
+    found = [energy_distance(a, b, paired=paired)[1] for a, b in pairs.swapaxes(1, 2)]
+    assert np.mean(found) == pytest.approx(0, abs=0.01)
 
 
 def test_wasserstein_against_all_assignments():
@@ -95,7 +112,7 @@ def test_degenerate_pairs():
     points[:, 0] = 0
     points[2:, 1] = np.nan
     table = compare_clouds(cloud_of(points), cloud_of(points))
-    assert list(table.state) == ["equal", "too few points", "ok"]
+    assert list(table.state) == ["equal", "too few points", "equal"]
     assert table.p.isna().tolist() == [False, True, False]
     assert list(table.p.dropna()) == [1.0, 1.0]
     assert list(table.energy.dropna()) == [0.0, 0.0]

@@ -54,6 +54,25 @@ class PositionCloud(Facts):
         """(kernels·channels, K): the weights that go with `points`, as magnitudes."""
         return np.abs(self.weights).reshape(-1, self.weights.shape[-1])
 
+    @property
+    def spacing(self) -> np.ndarray:
+        """(2,), grid spacing (y, x) in px: the step between the slots' rows and columns, as the slots lie.
+
+        An axis with one row takes the other's step; slots that are no grid the median distance to the nearest slot on
+        both axes; a single slot the dilation.
+        """
+        if len(self.slots) < 2:
+            return np.array(self.dilation, dtype=float)
+        places = [np.unique(self.slots[:, axis].round(4)) for axis in (0, 1)]
+        if len(places[0]) * len(places[1]) == len(self.slots):
+            steps = [float(np.median(np.diff(place))) if len(place) > 1 else 0.0 for place in places]
+            return np.array([step or max(steps) for step in steps])
+        some = self.slots[:: -(-len(self.slots) // 1000)]
+        gaps = np.linalg.norm(some[:, None] - self.slots, axis=-1)
+        return np.full(
+            2, float(np.median(np.partition(gaps, 1, axis=1)[:, 1]))
+        )  # the nearest is the slot itself
+
     def to_frame(self) -> pd.DataFrame:
         """One row a point: layer, kernel ("all" where shared), channel, slot, slot_y, slot_x, y, x, weight_norm."""
         import pandas as pd

@@ -66,7 +66,7 @@ def _choose_factor(cloud: PositionCloud, fit: GaussianFit) -> float:
         centre_region(int(fit.count[slot])) * float(fit.axes()[0][slot, 0]) for slot in _with_region(fit)
     ]
     longest = max([longest / 0.6, *(region / 0.4 for region in regions)])
-    wanted = min(cloud.dilation) / longest if longest > 1e-6 else 1.0
+    wanted = cloud.spacing.min() / longest if longest > 1e-6 else 1.0
     rounds = [step * 10.0**power for power in range(6) for step in (1, 2, 5)]
     return max([1.0, *(factor for factor in rounds if factor <= wanted)])
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_UNITS = {"spacings": "grid spacings; 1 = the layer's dilation", "pixels": "input pixels"}
+_UNITS = {"spacings": "grid spacings; 1 = from slot to slot", "pixels": "input pixels"}
 
 
 def draw_layers(
@@ -41,7 +41,7 @@ def draw_layers(
 
     Args:
         clouds, fits: of the same layers, in network order.
-        unit: "spacings" divides by each layer's dilation, so that layers compare; "pixels" does not.
+        unit: "spacings" divides by each layer's grid spacing, so that layers compare; "pixels" does not.
         magnify: draw every displacement from its slot so many times longer; the figure says so.
 
     Raises:
@@ -53,7 +53,7 @@ def draw_layers(
             fix="Read a checkpoint with irregular layers.",
         )  # fmt: skip
     fits = [magnified(cloud, fit, magnify)[1] for cloud, fit in zip(clouds, fits, strict=True)]
-    divisors = [np.array(cloud.dilation if unit == "spacings" else (1, 1), dtype=float) for cloud in clouds]
+    divisors = [cloud.spacing if unit == "spacings" else np.ones(2) for cloud in clouds]
     slots = [cloud.slots / divisor for cloud, divisor in zip(clouds, divisors, strict=True)]
     fits = [rescale(fit, divisor) for fit, divisor in zip(fits, divisors, strict=True)]
     half_width, cut = common_half_width(slots, fits)

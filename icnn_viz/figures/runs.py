@@ -43,7 +43,7 @@ def draw_runs(
             got=f"{len(first)} and {len(second)} layers, or other kernels",
             fix="Compare runs of one architecture, or choose layers with --layer.",
         )
-    divisors = [np.array(cloud.dilation, dtype=float) for cloud in clouds]
+    divisors = [cloud.spacing for cloud in clouds]
     slots = [cloud.slots / divisor for cloud, divisor in zip(clouds, divisors, strict=True)]
     pairs = [
         (rescale(a, divisor), rescale(b, divisor))

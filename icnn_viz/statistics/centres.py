@@ -26,15 +26,15 @@ def test_centres(
 ) -> pd.DataFrame:
     """Hotelling's T² of each centre against its slot, one row a slot. Columns: COLUMNS.
 
-    dy, dx, distance and the half axes of the confidence ellipse (region_…) in px, `spacings` = distance in
-    grid spacings, `q` = p adjusted over all slots given. `closeness`: "close" or "far" if the whole ellipse
-    is, else "unsure"; for slots without a covariance by the distance alone, and "unknown" without finite
-    points.
+    dy, dx, distance and the half axes of the confidence ellipse (region_…) in px; `spacings`: the distance
+    in grid spacings, each axis in its own (`PositionCloud.spacing`); `q` = p adjusted over all slots given.
+    `closeness`: "close" or "far" if the whole ellipse is, else "unsure"; for slots without a covariance by
+    the distance alone, and "unknown" without finite points.
 
     Args:
         clouds: one a layer.
         level: of the confidence ellipse of the centre.
-        close: a centre this near to its slot, in grid spacings (the smaller dilation), is close.
+        close: a centre this near to its slot, in grid spacings, is close.
     """
     rows = [
         row for cloud in sorted(clouds, key=lambda cloud: cloud.depth) for row in _rows(cloud, level, close)
@@ -51,24 +51,24 @@ def centre_region(count: int, level: float = 0.95) -> float:
 
 def _rows(cloud: PositionCloud, level: float, close: float) -> list[dict[str, object]]:
     fit = fit_gaussians(cloud)
-    spacing = min(cloud.dilation)
+    spacing = cloud.spacing
     sd, directions = fit.axes()
     moved = fit.mean - cloud.slots
+    widest = np.sqrt(np.linalg.eigvalsh(fit.covariance / np.outer(spacing, spacing))[:, -1])  # in spacings
     rows = []
     for slot, state in enumerate(fit.state):
         row: dict[str, object] = {"layer": cloud.layer, "depth": cloud.depth, "slot": slot, "state": state}
         row |= {"points": fit.count[slot], "closeness": "unknown"}
         if fit.count[slot] > 0:
-            distance = float(np.hypot(*moved[slot]))
-            half = 0.0
+            spacings, half = float(np.hypot(*(moved[slot] / spacing))), 0.0
             if state == "ok":
                 row |= _hotelling(fit, slot, moved[slot])
                 scale = centre_region(int(fit.count[slot]), level)
-                half = scale * sd[slot, 0]
-                row |= {"region_major": half, "region_minor": scale * sd[slot, 1]}
+                half = scale * widest[slot]
+                row |= {"region_major": scale * sd[slot, 0], "region_minor": scale * sd[slot, 1]}
                 row["region_orientation"] = float(orientation(directions[slot, 0]))
-            row |= {"dy": moved[slot, 0], "dx": moved[slot, 1], "distance": distance}
-            row |= {"spacings": distance / spacing, "closeness": _word(distance, half, close * spacing)}
+            row |= {"dy": moved[slot, 0], "dx": moved[slot, 1], "distance": float(np.hypot(*moved[slot]))}
+            row |= {"spacings": spacings, "closeness": _word(spacings, half, close)}
         rows.append(row)
     return rows
 

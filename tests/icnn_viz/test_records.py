@@ -58,3 +58,15 @@ def test_names_cannot_break_the_notebooks_page(make_cloud: MakeCloud, make_gradi
     for record in (make_cloud(evil), fit_gaussians(make_cloud(evil)), gradient, to_heatmap(gradient)):
         assert "<script>" not in record._repr_html_()
         assert "&lt;script&gt;" in record._repr_html_()
+
+
+def test_the_grid_spacing_is_read_off_the_slots(make_cloud: MakeCloud) -> None:
+    assert make_cloud(kernel_size=(3, 2), dilation=(2, 5)).spacing.tolist() == [2, 5]
+    assert make_cloud(kernel_size=(1, 4), dilation=(3, 2)).spacing.tolist() == [
+        2,
+        2,
+    ]  # one row: the columns' step
+    assert make_cloud(kernel_size=(1, 1), dilation=(3, 2)).spacing.tolist() == [3, 2]
+    free = np.array([[0.0, 0.0], [0.3, 2.0], [5.0, 0.3], [5.0, 3.3]])  # nearest: 2.02, 2.02, 3, 3
+    cloud = replace(make_cloud(kernel_size=(2, 2)), slots=free)
+    np.testing.assert_allclose(cloud.spacing, (np.hypot(0.3, 2) + 3) / 2)

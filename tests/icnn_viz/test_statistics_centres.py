@@ -76,3 +76,26 @@ def test_degenerate_slots():
     assert table.q.isna().all()
     assert table.distance.isna().tolist() == [False, False, True]
     assert centres.test_centres([]).empty
+
+
+def row_of_slots(dilation, moved):
+    """A 1×5 kernel with 4 px from slot to slot, all points moved alike."""
+    slots = np.stack([np.zeros(5), 4.0 * np.arange(-2, 3)], 1)
+    points = draw(900)[:, [0, 1, 2, 0, 1]] * 0.01 + moved
+    return PositionCloud(
+        "r", 0, (1, 5), dilation, "channel", slots, (slots + points)[None], np.ones((1, 900, 5))
+    )
+
+
+@pytest.mark.parametrize("dilation", [(1, 4), (1, 1), (4, 4)])
+def test_spacings_come_from_the_slots_not_from_what_was_written_beside_them(dilation):
+    table = centres.test_centres([row_of_slots(dilation, np.array([0.6, 0.0]))])
+    np.testing.assert_allclose(table.spacings, 0.15, atol=0.01)
+    assert set(table.closeness) == {"close"}
+
+
+def test_each_axis_counts_in_its_own_spacing():
+    slots = np.stack(np.meshgrid([-2.0, 0, 2], [-10.0, 0, 10], indexing="ij"), -1).reshape(-1, 2)
+    points = slots + np.array([0.6, 4.0]) + 1e-3 * draw(50)[:, [0, 1, 2] * 3]
+    cloud = PositionCloud("a", 0, (3, 3), (2, 10), "channel", slots, points[None], np.ones((1, 50, 9)))
+    np.testing.assert_allclose(centres.test_centres([cloud]).spacings, 0.5, atol=1e-3)  # 0.3 and 0.4

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Literal, get_args
+import numbers
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.interception import (
+    ConvolutionCall,
+    Interception,
+    copy_module,
+    reason_against,
+    weight_shape,
+)
 from icnn_core.ops.arguments import INTERPOLATIONS
 from icnn_core.ops.backends import BACKENDS
 from icnn_core.ops.geometry import SIGMA_RANGE, regular_slots
@@ -21,8 +32,10 @@ PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 Pair = int | tuple[int, int]
 
+torch.fx.wrap("irregular_conv2d")  # a tracer records the call and does not look inside
 
-class IrregularConv2d(nn.Module):
+
+class IrregularConv2d(nn.modules.conv._ConvNd):
     """A 2-D convolution that learns where its weights lie. Source: arXiv 1706.07966.
 
     Args:
@@ -50,7 +63,8 @@ class IrregularConv2d(nn.Module):
         ArgumentError, NameNotFoundError: an argument is out of range or unknown.
     """
 
-    bias: nn.Parameter | None
+    regular_class: ClassVar[type[nn.Conv2d]] = nn.Conv2d
+    positions: nn.Parameter
     slots: Tensor
     sigma: Tensor | None
 
@@ -75,108 +89,128 @@ class IrregularConv2d(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        _check_choice("sharing", sharing, SHARINGS)
-        _check_choice("interpolation", interpolation, INTERPOLATIONS)
         _check_choice("padding_mode", padding_mode, PADDING_MODES)
-        if backend is not None:
-            _check_choice("backend", backend, tuple(BACKENDS))
-        if not math.isfinite(shift) or shift < 0:
-            raise _refusal("a finite shift of at least 0 pixels", f"shift={shift!r}", "Use e.g. shift=1e-3.")
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise _refusal(
                 "channels divisible by groups",
                 f"{in_channels} to {out_channels} channels, groups={groups}",
                 "Change groups.",
             )
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size, self.stride = _pair(kernel_size, 1), _pair(stride, 1)
-        self.dilation = _pair(dilation, 1)
-        self.padding = _pair_or_word(padding, self.stride)
-        self.sharing: Sharing = sharing
-        self.interpolation, self.padding_mode, self.shift, self.backend = (
-            interpolation,
-            padding_mode,
-            shift,
-            backend,
+        stride = _pair(stride, 1)
+        super().__init__(
+            in_channels,
+            out_channels,
+            _pair(kernel_size, 1),
+            stride,
+            _pair_or_word(padding, stride),
+            _pair(dilation, 1),
+            transposed=False,
+            output_padding=(0, 0),
+            groups=groups,
+            bias=bias,
+            padding_mode=cast(Any, padding_mode),
+            device=device,
+            dtype=dtype,
         )
+        self._add_shapes(sharing, interpolation, sigma, learn_sigma, shift, backend)
 
-        taps = self.kernel_size[0] * self.kernel_size[1]
-        where = {"device": device, "dtype": dtype}
-        self.weight = nn.Parameter(
-            torch.empty(out_channels, in_channels // groups, *self.kernel_size, **where)
-        )
-        self.register_parameter("bias", nn.Parameter(torch.empty(out_channels, **where)) if bias else None)
-        shapes = {"layer": (1,), "channel": (in_channels,), "none": (out_channels, in_channels // groups)}
-        self.positions = nn.Parameter(torch.empty(*shapes[sharing], taps, 2, **where))
-        self.register_buffer("slots", regular_slots(self.kernel_size, self.dilation).to(self.weight))
-        self._add_sigma(sigma, learn_sigma)
-        self.reset_parameters()
-
-    def _add_sigma(self, sigma: float, learnt: bool) -> None:
-        if self.interpolation == "bilinear":
-            if learnt:
-                raise _refusal('interpolation="gaussian" to learn sigma', "bilinear", "Set interpolation.")
-            self.sigma = None
-            return
-        if not SIGMA_RANGE[0] <= sigma <= SIGMA_RANGE[1]:
+    def _add_shapes(
+        self,
+        sharing: Sharing,
+        interpolation: str,
+        sigma: float,
+        learn_sigma: bool,
+        shift: float,
+        backend: str | None,
+    ) -> None:
+        """What makes a convolution irregular: positions, and all that goes with them."""
+        _check_choice("sharing", sharing, SHARINGS)
+        _check_choice("interpolation", interpolation, INTERPOLATIONS)
+        if backend is not None:
+            _check_choice("backend", backend, tuple(BACKENDS))
+        if not math.isfinite(shift) or shift < 0:
+            raise _refusal("a finite shift of at least 0 pixels", f"shift={shift!r}", "Use e.g. shift=1e-3.")
+        if interpolation == "bilinear" and learn_sigma:
+            raise _refusal('interpolation="gaussian" to learn sigma', "bilinear", "Set interpolation.")
+        if interpolation == "gaussian" and not SIGMA_RANGE[0] <= sigma <= SIGMA_RANGE[1]:
             raise _refusal(f"sigma in {list(SIGMA_RANGE)} pixels", f"sigma={sigma!r}", "Use e.g. 0.5.")
-        if learnt:
-            self.sigma = nn.Parameter(torch.full_like(self.positions, sigma))
+        self.sharing: Sharing = sharing
+        self.interpolation, self.shift, self.backend = interpolation, shift, backend
+        self.initial_sigma = sigma
+
+        like = self.weight.detach()
+        taps = self.kernel_size[0] * self.kernel_size[1]
+        shapes = {
+            "layer": (1,),
+            "channel": (self.in_channels,),
+            "none": (self.out_channels, self.in_channels // self.groups),
+        }
+        self.positions = nn.Parameter(like.new_empty(*shapes[sharing], taps, 2))
+        self.register_buffer("slots", like.new_empty(taps, 2))
+        if interpolation == "bilinear":
+            self.sigma = None
+        elif learn_sigma:
+            self.sigma = nn.Parameter(torch.empty_like(self.positions))
         else:
-            self.register_buffer("sigma", self.weight.new_full((), sigma, requires_grad=False))
+            self.register_buffer("sigma", like.new_empty(()))
+        self.reset_positions()
 
     def reset_parameters(self) -> None:
-        """Weights and bias as in `torch.nn.Conv2d`; positions as in `reset_positions`."""
-        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
-        if self.bias is not None:
-            bound = 1 / math.sqrt(self.weight[0].numel()) if self.weight.numel() else 0
-            nn.init.uniform_(self.bias, -bound, bound)
-        self.reset_positions()
+        """Weights and bias as in `torch.nn.Conv2d`; positions, slots and widths as in `reset_positions`."""
+        super().reset_parameters()
+        if hasattr(self, "positions"):  # not yet while the base class is made
+            self.reset_positions()
 
     @torch.no_grad()
     def reset_positions(self, shift: float | None = None) -> None:
-        """Put every position on its slot, plus uniform noise of half-width `shift` (default: the layer's own)."""
+        """Put every position on its slot, plus uniform noise of half-width `shift` (default: the layer's own).
+
+        Slots and Gaussian widths are set anew, too, so that a layer whose memory was only now allocated is whole.
+        """
         shift = self.shift if shift is None else shift
+        self.slots.copy_(regular_slots(_pair(self.kernel_size, 1), _pair(self.dilation, 1)))
         self.positions.copy_(self.slots.expand_as(self.positions))
         if shift:
             self.positions.add_(torch.empty_like(self.positions).uniform_(-shift, shift))
+        if self.sigma is not None:
+            self.sigma.fill_(self.initial_sigma)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out), sizes as conv2d's."""
-        x, padding = self._pad(x)
+        if self.padding_mode == "zeros":
+            padding = self.padding
+        else:
+            x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode), 0
+        return self._convolve(
+            ConvolutionCall(
+                x,
+                self.weight,
+                self.bias,
+                cast(Any, self.stride),
+                cast(Any, padding),
+                cast(Any, self.dilation),
+                self.groups,
+            )
+        )
+
+    def _convolve(self, call: ConvolutionCall) -> Tensor:
+        """The convolution that a call asks for, with this layer's positions."""
+        x, padding = call.input, call.padding
+        if isinstance(padding, str):
+            x, padding = _pad_for_word(x, padding, self._reversed_padding_repeated_twice)
         return irregular_conv2d(
             x,
-            self.weight,
+            call.weight,
             self.positions,
-            self.bias,
-            stride=self.stride,
+            call.bias,
+            stride=call.stride,
             padding=padding,
-            dilation=self.dilation,
-            groups=self.groups,
+            dilation=call.dilation,
+            groups=call.groups,
             interpolation=self.interpolation,
             sigma=self.sigma,
             backend=self.backend,
         )
-
-    def _pad(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Pad what the operator cannot: other modes than zeros, and the odd row that "same" may need."""
-        top, left, bottom, right = self._margins()
-        if self.padding_mode != "zeros":
-            return F.pad(x, (left, right, top, bottom), mode=self.padding_mode), (0, 0)
-        if (top, left) != (bottom, right):
-            x = F.pad(x, (0, right - left, 0, bottom - top))
-        return x, (top, left)
-
-    def _margins(self) -> tuple[int, int, int, int]:
-        """Padding (top, left, bottom, right), as conv2d splits it."""
-        if self.padding == "valid":
-            return 0, 0, 0, 0
-        if self.padding == "same":
-            height, width = (d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True))
-            return height // 2, width // 2, height - height // 2, width - width // 2
-        vertical, horizontal = self.padding
-        return int(vertical), int(horizontal), int(vertical), int(horizontal)
 
     @classmethod
     def from_conv2d(
@@ -190,55 +224,30 @@ class IrregularConv2d(nn.Module):
         shift: float = 1e-3,
         backend: str | None = None,
     ) -> IrregularConv2d:
-        """Make an irregular layer of a convolution: same weights (copied), padding, dtype, device, mode.
+        """Make an irregular layer of a convolution: a copy with its weights, padding, dtype, device, mode and hooks.
 
-        With `shift=0` and bilinear interpolation its output is the convolution's, to rounding.
+        With `shift=0` and bilinear interpolation its output is the convolution's, to rounding. A subclass of `Conv2d`
+        keeps its own forward (padding, a weight that it computes); only the convolution inside becomes irregular.
 
         Raises:
-            ArgumentError: `conv` is not a plain `torch.nn.Conv2d`.
+            ArgumentError: `conv` is no `torch.nn.Conv2d`, or one that cannot be made irregular; the error says why.
         """
-        if type(conv) is not nn.Conv2d:
-            raise _refusal("a torch.nn.Conv2d", type(conv).__name__, "Convert plain 2-D convolutions only.")
-        layer = cls(
-            conv.in_channels,
-            conv.out_channels,
-            _pair(conv.kernel_size, 1),
-            _pair(conv.stride, 1),
-            conv.padding if isinstance(conv.padding, str) else _pair(conv.padding, 0),
-            _pair(conv.dilation, 1),
-            conv.groups,
-            conv.bias is not None,
+        reason = reason_to_stay_regular(conv)
+        if reason:
+            raise _refusal("a torch.nn.Conv2d that can be made irregular", reason, "Convert another layer.")
+        return make_layer_irregular(
+            cast(nn.Conv2d, copy_module(conv)),
             sharing=sharing,
             interpolation=interpolation,
             sigma=sigma,
             learn_sigma=learn_sigma,
-            padding_mode=conv.padding_mode,
             shift=shift,
             backend=backend,
-            device=conv.weight.device,
-            dtype=conv.weight.dtype,
         )
-        _copy_weights(conv, layer)
-        layer.positions.requires_grad_(conv.weight.requires_grad)
-        return layer.train(conv.training)
 
     def to_conv2d(self) -> nn.Conv2d:
-        """The regular convolution with this layer's weights: every position snapped back to its slot."""
-        conv = nn.Conv2d(
-            self.in_channels,
-            self.out_channels,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            self.bias is not None,
-            self.padding_mode,  # pyright: ignore[reportArgumentType]  (checked in __init__)
-            device=self.weight.device,
-            dtype=self.weight.dtype,
-        )
-        _copy_weights(self, conv)
-        return conv.train(self.training)
+        """The regular convolution with this layer's weights, a copy: every position snapped back to its slot."""
+        return make_layer_regular(cast(IrregularConv2d, copy_module(self)))
 
     def extra_repr(self) -> str:
         parts = [
@@ -251,24 +260,113 @@ class IrregularConv2d(nn.Module):
         return ", ".join(parts)
 
 
-@torch.no_grad()
-def _copy_weights(source: nn.Conv2d | IrregularConv2d, target: nn.Conv2d | IrregularConv2d) -> None:
-    target.weight.copy_(source.weight)
-    target.weight.requires_grad_(source.weight.requires_grad)
-    if source.bias is not None and target.bias is not None:
-        target.bias.copy_(source.bias)
-        target.bias.requires_grad_(source.bias.requires_grad)
+def reason_to_stay_regular(conv: nn.Module) -> str:
+    """Why a module cannot be made irregular, or "" if it can."""
+    if isinstance(conv, IrregularConv2d):
+        return "already irregular"
+    if not isinstance(conv, nn.Conv2d):
+        return f"not a Conv2d ({type(conv).__name__})"
+    if isinstance(conv, nn.modules.conv._LazyConvXdMixin):
+        return "lazy: run the network once first"
+    if "forward" in vars(conv):
+        return "its forward was replaced on the module itself"
+    own = type(conv)
+    if own.forward is nn.Conv2d.forward and own._conv_forward is nn.Conv2d._conv_forward:
+        return ""
+    return reason_against(conv)
+
+
+def make_layer_irregular(
+    conv: nn.Conv2d,
+    *,
+    sharing: Sharing = "channel",
+    interpolation: str = "bilinear",
+    sigma: float = 0.5,
+    learn_sigma: bool = False,
+    shift: float = 1e-3,
+    backend: str | None = None,
+) -> IrregularConv2d:
+    """Make a convolution irregular in place: the module itself changes its class, as parametrisations do it.
+
+    So whatever refers to it keeps working: parameters shared with others or held by an optimiser, hooks, pruning
+    masks, other names of the module. Only positions (and slots, widths) are added. Ask `reason_to_stay_regular` first.
+    """
+    regular = type(conv)
+    trained = any(p.requires_grad for name, p in conv.named_parameters() if "bias" not in name)
+    conv.__class__ = _irregular_class(regular, parametrised=parametrize.is_parametrized(conv))
+    layer = cast(IrregularConv2d, conv)
+    try:
+        layer._add_shapes(sharing, interpolation, sigma, learn_sigma, shift, backend)
+    except Exception:
+        layer.__class__ = regular
+        raise
+    layer.positions.requires_grad_(trained)
+    return layer
+
+
+def make_layer_regular(layer: IrregularConv2d) -> nn.Conv2d:
+    """The way back, in place: the convolution that the layer was, with the weights that it has."""
+    if parametrize.is_parametrized(layer, "positions"):
+        parametrize.remove_parametrizations(layer, "positions")
+    for name in ("positions", "slots", "sigma"):
+        if hasattr(layer, name):
+            delattr(layer, name)
+    for name in ("sharing", "interpolation", "shift", "backend", "initial_sigma"):
+        delattr(layer, name)
+    module = cast(nn.Module, layer)
+    module.__class__ = _regular_class(type(layer), parametrised=parametrize.is_parametrized(layer))
+    return cast(nn.Conv2d, module)
+
+
+def _irregular_class(regular: type[Any], *, parametrised: bool) -> type[Any]:
+    if parametrised:
+        return _rebased(regular, _irregular_class(regular.__bases__[0], parametrised=False))
+    return IrregularConv2d if regular is nn.Conv2d else _irregular_subclass(regular)
+
+
+def _regular_class(irregular: type[Any], *, parametrised: bool) -> type[Any]:
+    if parametrised:
+        return _rebased(irregular, _regular_class(irregular.__bases__[0], parametrised=False))
+    return irregular.regular_class
+
+
+def _rebased(parametrised: type[Any], base: type[Any]) -> type[Any]:
+    """The class that `torch.nn.utils.parametrize` made for a module, over another base."""
+    own = {
+        name: value for name, value in vars(parametrised).items() if name not in ("__dict__", "__weakref__")
+    }
+    return type(f"Parametrized{base.__name__}", (base,), own)
+
+
+@functools.lru_cache(maxsize=256)
+def _irregular_subclass(regular: type[nn.Conv2d]) -> type[IrregularConv2d]:
+    """A class with the forward of a subclass of Conv2d, within which its convolution is irregular."""
+
+    def forward(self: IrregularConv2d, *args: Any, **kwargs: Any) -> Any:
+        with Interception(weight_shape(self), self._convolve):
+            return regular.forward(cast(Any, self), *args, **kwargs)
+
+    own = {"forward": forward, "_conv_forward": regular._conv_forward, "regular_class": regular}
+    own |= {"__doc__": regular.__doc__, "__module__": regular.__module__}
+    return type(f"Irregular{regular.__name__}", (IrregularConv2d, regular), own)
+
+
+def _pad_for_word(x: Tensor, word: str, margins: list[int]) -> tuple[Tensor, tuple[int, int]]:
+    """Padding "same" or "valid" in pixels: the odd row that "same" may need is added at the end, as conv2d does."""
+    if word == "valid":
+        return x, (0, 0)
+    left, right, top, bottom = margins
+    if (top, left) != (bottom, right):
+        x = F.pad(x, (0, right - left, 0, bottom - top))
+    return x, (top, left)
 
 
 def _pair(value: int | tuple[int, ...], least: int) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else value
-    if (
-        not isinstance(pair, tuple | list)
-        or len(pair) != 2
-        or not all(type(v) is int and v >= least for v in pair)
-    ):
+    pair = value if isinstance(value, tuple | list) else (value, value)
+    whole = all(isinstance(v, numbers.Integral) and not isinstance(v, bool) and v >= least for v in pair)
+    if len(pair) != 2 or not whole:
         raise _refusal(f"an int or (y, x), each at least {least}", repr(value), "Give whole numbers.")
-    return pair[0], pair[1]
+    return int(pair[0]), int(pair[1])
 
 
 def _pair_or_word(padding: Pair | str, stride: tuple[int, int]) -> tuple[int, int] | str:

@@ -1,4 +1,4 @@
-"""Make a network's convolutions irregular, in place, and say which and why not."""
+"""Make a network's convolutions irregular, in place, and say which, and why not others."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
 from icnn_core.facts import Facts
-from icnn_core.nn import IrregularConv2d, Sharing
+from icnn_core.nn import (
+    IrregularConv2d,
+    Sharing,
+    make_layer_irregular,
+    make_layer_regular,
+    reason_to_stay_regular,
+)
 
 _WHO = "make_irregular"
 
@@ -52,10 +57,14 @@ def make_irregular(
     shift: float = 1e-3,
     backend: str | None = None,
 ) -> Surgery:
-    """Replace k×k convolutions (k > 1) by irregular ones that start with the same weights.
+    """Make k×k convolutions (k > 1) irregular, in place; they start with the weights that they have.
+
+    A convolution stays the same module with the same parameters: what is shared, hooked, pruned, parametrised or held
+    by an optimiser stays so. A subclass of `Conv2d` keeps its own forward, within which the convolution is irregular.
+    An optimiser made before knows nothing of the new positions: make it afterwards, of `parameter_groups`.
 
     Args:
-        model: changed in place. Convolutions used in several places stay shared.
+        model: changed in place.
         start: a module's name; every convolution from it to the network's end, in order of registration.
         names: names or shell patterns of modules ("classifier.*"); every convolution in or below a match. Default,
             with no `start`: the whole network.
@@ -78,15 +87,15 @@ def make_irregular(
             fix="Use IrregularConv2d.from_conv2d(conv), which returns the new layer.",
         )
     selected = _select(model, start, [names] if isinstance(names, str) else names)
-    made: dict[int, IrregularConv2d] = {}
     replaced, skipped = [], {}
+    made: set[int] = set()
     for name in selected:
         module = model.get_submodule(name)
-        reason = _reason_to_skip(module)
+        reason = "" if id(module) in made else _reason_to_skip(module)
         if reason == "":
             if id(module) not in made:
                 assert isinstance(module, nn.Conv2d)
-                made[id(module)] = IrregularConv2d.from_conv2d(
+                make_layer_irregular(
                     module,
                     sharing=sharing,
                     interpolation=interpolation,
@@ -95,7 +104,7 @@ def make_irregular(
                     shift=shift,
                     backend=backend,
                 )
-            model.set_submodule(name, made[id(module)])
+                made.add(id(module))
             replaced.append(name)
         elif reason is not None:
             skipped[name] = reason
@@ -112,10 +121,10 @@ def snap_to_slots(model: nn.Module) -> nn.Module:
 
 
 def make_regular(model: nn.Module) -> tuple[str, ...]:
-    """Replace every irregular layer by the convolution with its weights, in place; the names of those replaced."""
+    """Make every irregular layer the convolution with its weights, in place; the names of those changed."""
     layers = irregular_layers(model)
-    for name, layer in layers.items():
-        model.set_submodule(name, layer.to_conv2d())
+    for layer in layers.values():
+        make_layer_regular(layer)
     return tuple(layers)
 
 
@@ -182,23 +191,14 @@ def _select(model: nn.Module, start: str | None, names: Iterable[str] | None) ->
 
 
 def _reason_to_skip(module: nn.Module) -> str | None:
-    """ "" to replace, a reason to skip, None if it is no convolution at all."""
-    if isinstance(module, IrregularConv2d):
-        return "already irregular"
+    """ "" to make it irregular, a reason to skip it, None if it is no convolution at all."""
     if isinstance(module, nn.modules.conv._ConvTransposeNd):
         return "transposed"
     if isinstance(module, nn.Conv1d | nn.Conv3d):
         return "not 2-D"
-    if isinstance(module, nn.modules.conv._LazyConvXdMixin):
-        return "lazy: run the network once first"
-    if parametrize.is_parametrized(module) and isinstance(module, nn.Conv2d):
-        return "its weight is parametrised (weight or spectral norm)"
-    if not isinstance(module, nn.Conv2d):
+    if not isinstance(module, nn.Conv2d | IrregularConv2d):
         return None
-    if "weight" not in module._parameters and not parametrize.is_parametrized(module):
-        return "its weight is computed from others (weight norm, pruning)"
-    if type(module) is not nn.Conv2d:
-        return f"a subclass of Conv2d ({type(module).__name__})"
-    if max(module.kernel_size) == 1:
+    lazy = isinstance(module, nn.modules.conv._LazyConvXdMixin)
+    if not lazy and not isinstance(module, IrregularConv2d) and max(module.kernel_size) == 1:
         return "1×1"
-    return ""
+    return reason_to_stay_regular(module)

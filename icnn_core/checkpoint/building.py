@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from icnn_core.checkpoint.contents import Checkpoint, IrregularLayer, refuse
 from icnn_core.models.registry import build_architecture
-from icnn_core.nn import IrregularConv2d, Sharing
+from icnn_core.nn import IrregularConv2d, Sharing, make_layer_irregular, reason_to_stay_regular
 
 
 def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None = None) -> nn.Module:
@@ -60,15 +60,13 @@ def _make_layer_irregular(path: Path, model: nn.Module, layer: IrregularLayer, s
         ) from error
     if isinstance(module, IrregularConv2d):
         return
-    if type(module) is not nn.Conv2d:
-        raise refuse(
-            path, f"a Conv2d at {layer.name}", type(module).__name__, "Name the network it was written for."
-        )
-    irregular = IrregularConv2d.from_conv2d(
-        module,
+    reason = reason_to_stay_regular(module)
+    if reason:
+        raise refuse(path, f"a convolution at {layer.name}", reason, "Name the network it was written for.")
+    make_layer_irregular(
+        cast(nn.Conv2d, module),
         sharing=cast(Sharing, layer.sharing),
         interpolation=layer.interpolation,
         learn_sigma=sigma is not None and sigma.ndim > 0,
         shift=0.0,
     )
-    model.set_submodule(layer.name, irregular)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -118,12 +119,41 @@ def test_refusals(error, arguments):
         IrregularConv2d(**({"in_channels": 3, "out_channels": 4, "kernel_size": 3} | arguments))
 
 
-def test_only_plain_convolutions_convert():
-    class Special(nn.Conv2d):
-        pass
+def test_what_is_no_convolution_does_not_convert():
+    for other, reason in ((nn.ConvTranspose2d(2, 3, 3), "not a Conv2d"), (nn.LazyConv2d(3, 3), "lazy")):
+        with pytest.raises(ArgumentError, match=reason):
+            IrregularConv2d.from_conv2d(other)
 
-    with pytest.raises(ArgumentError, match="Special"):
-        IrregularConv2d.from_conv2d(Special(2, 3, 3))
+
+def test_whole_numbers_of_numpy_are_sizes_and_truth_values_are_not():
+    layer = IrregularConv2d(2, 3, np.int64(3), dilation=(np.int32(2), 1))
+    assert (layer.kernel_size, layer.dilation) == ((3, 3), (2, 1))
+    assert {type(v) for v in (*layer.kernel_size, *layer.dilation)} == {int}
+    with pytest.raises(ArgumentError, match="whole numbers"):
+        IrregularConv2d(2, 3, True)
+
+
+def test_libraries_find_conv2ds_attributes():
+    layer, conv = IrregularConv2d(4, 6, (3, 2), padding=1), nn.Conv2d(4, 6, (3, 2), padding=1)
+    assert not layer.transposed
+    assert layer.output_padding == conv.output_padding == (0, 0)
+    assert set(vars(conv)) <= set(vars(layer))
+
+
+@pytest.mark.parametrize("learn_sigma", [False, True])
+def test_memory_that_was_never_set_is_made_whole(learn_sigma):
+    """skip_init and FSDP's contract: `reset_parameters` sets everything, buffers too."""
+    options = {"dilation": (2, 3), "interpolation": "gaussian", "sigma": 0.7, "learn_sigma": learn_sigma}
+    whole = IrregularConv2d(3, 4, (3, 2), shift=0.0, **options)
+    made = IrregularConv2d(3, 4, (3, 2), shift=0.0, device="meta", **options).to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in (*made.parameters(), *made.buffers()):
+            tensor.fill_(float("nan"))
+    made.reset_parameters()
+    for name in ("positions", "slots", "sigma"):
+        assert torch.equal(getattr(made, name), getattr(whole, name)), name
+    assert made.weight.isfinite().all()
+    assert nn.utils.skip_init(IrregularConv2d, 3, 4, 3).positions.shape == (3, 9, 2)
 
 
 def test_gaussian_layers_learn_their_width_or_keep_it():

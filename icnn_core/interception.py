@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 Pair = tuple[int, int]
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def reason_against(conv: nn.Conv2d) -> str:
     return ""
 
 
-def copy_module(module: nn.Module) -> nn.Module:
+def copy_module(module: Module) -> Module:
     """A deep copy, also where tensors were computed by a forward pass (pruning, weight norm by hooks).
 
     PyTorch's own deep copy refuses tensors with a history; their values are copied without it.

@@ -64,6 +64,10 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
     """
 
     regular_class: ClassVar[type[nn.Conv2d]] = nn.Conv2d
+    kernel_size: tuple[int, int]  # pyright: ignore[reportIncompatibleVariableOverride]
+    stride: tuple[int, int]  # pyright: ignore[reportIncompatibleVariableOverride]
+    dilation: tuple[int, int]  # pyright: ignore[reportIncompatibleVariableOverride]
+    padding: str | tuple[int, int]  # pyright: ignore[reportIncompatibleVariableOverride]
     positions: nn.Parameter
     slots: Tensor
     sigma: Tensor | None
@@ -153,27 +157,29 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
             self.sigma = nn.Parameter(torch.empty_like(self.positions))
         else:
             self.register_buffer("sigma", like.new_empty(()))
-        self.reset_positions()
+        self._reset_shapes()
 
     def reset_parameters(self) -> None:
-        """Weights and bias as in `torch.nn.Conv2d`; positions, slots and widths as in `reset_positions`."""
+        """Weights and bias as in `torch.nn.Conv2d`; positions as in `reset_positions`; slots and Gaussian widths."""
         super().reset_parameters()
         if hasattr(self, "positions"):  # not yet while the base class is made
-            self.reset_positions()
+            self._reset_shapes()
+
+    @torch.no_grad()
+    def _reset_shapes(self) -> None:
+        """All that `_add_shapes` adds, buffers too: memory may only now have been allocated for them."""
+        self.slots.copy_(regular_slots(self.kernel_size, self.dilation))
+        if self.sigma is not None:
+            self.sigma.fill_(self.initial_sigma)
+        self.reset_positions()
 
     @torch.no_grad()
     def reset_positions(self, shift: float | None = None) -> None:
-        """Put every position on its slot, plus uniform noise of half-width `shift` (default: the layer's own).
-
-        Slots and Gaussian widths are set anew, too, so that a layer whose memory was only now allocated is whole.
-        """
+        """Put every position on its slot, plus uniform noise of half-width `shift` (default: the layer's own)."""
         shift = self.shift if shift is None else shift
-        self.slots.copy_(regular_slots(_pair(self.kernel_size, 1), _pair(self.dilation, 1)))
         self.positions.copy_(self.slots.expand_as(self.positions))
         if shift:
             self.positions.add_(torch.empty_like(self.positions).uniform_(-shift, shift))
-        if self.sigma is not None:
-            self.sigma.fill_(self.initial_sigma)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out), sizes as conv2d's."""
@@ -186,9 +192,9 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
                 x,
                 self.weight,
                 self.bias,
-                cast(Any, self.stride),
-                cast(Any, padding),
-                cast(Any, self.dilation),
+                self.stride,
+                padding,
+                self.dilation,
                 self.groups,
             )
         )
@@ -236,7 +242,7 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
         if reason:
             raise _refusal("a torch.nn.Conv2d that can be made irregular", reason, "Convert another layer.")
         return make_layer_irregular(
-            cast(nn.Conv2d, copy_module(conv)),
+            copy_module(conv),
             sharing=sharing,
             interpolation=interpolation,
             sigma=sigma,
@@ -247,7 +253,7 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
 
     def to_conv2d(self) -> nn.Conv2d:
         """The regular convolution with this layer's weights, a copy: every position snapped back to its slot."""
-        return make_layer_regular(cast(IrregularConv2d, copy_module(self)))
+        return make_layer_regular(copy_module(self))
 
     def extra_repr(self) -> str:
         parts = [
@@ -313,7 +319,7 @@ def make_layer_regular(layer: IrregularConv2d) -> nn.Conv2d:
             delattr(layer, name)
     for name in ("sharing", "interpolation", "shift", "backend", "initial_sigma"):
         delattr(layer, name)
-    module = cast(nn.Module, layer)
+    module: nn.Module = layer
     module.__class__ = _regular_class(type(layer), parametrised=parametrize.is_parametrized(layer))
     return cast(nn.Conv2d, module)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch._functorch import eager_transforms
 from torch.autograd import forward_ad
+from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 
 from icnn_core.errors import UnsupportedError
 from icnn_core.ops import fused, gathered, sampled
@@ -136,6 +137,8 @@ def _define(name: str, passes: _Passes, devices: tuple[str, ...]) -> Callable[..
     )
     backward_op.register_fake(_fake_backward)
     backward_op.register_autograd(_differentiate_twice, setup_context=_keep_all)
+    register_flop_formula(getattr(torch.ops.icnn, name))(_count_flops)
+    register_flop_formula(getattr(torch.ops.icnn, f"{name}_backward"))(_count_flops_backward)
     return op
 
 
@@ -171,6 +174,17 @@ def _fake_backward(grad_out: Tensor, x: Tensor, weight: Tensor, positions: Tenso
         like.new_empty(shape) if need else x.new_empty(0)
         for (like, shape), need in zip(shaped, rest[-1], strict=True)
     )
+
+
+def _count_flops(x_shape: Any, weight_shape: Any, *rest: Any, out_shape: Any = None, **_: Any) -> int:
+    """As PyTorch counts conv2d: the products alone."""
+    return conv_flop_count(x_shape, weight_shape, out_shape)
+
+
+def _count_flops_backward(grad_shape: Any, x_shape: Any, weight_shape: Any, *rest: Any, **_: Any) -> int:
+    """A product for the samples' gradient (x and positions), and one for the weights'."""
+    needs_x, needs_weight, needs_positions, _bias = rest[-1]
+    return conv_flop_count(x_shape, weight_shape, grad_shape) * ((needs_x or needs_positions) + needs_weight)
 
 
 def _needed(gradients: Sequence[Tensor], needs: Sequence[bool]) -> list[Tensor | None]:

@@ -10,8 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from torch import nn
+from torch.ao.quantization import get_default_qat_qconfig_mapping, quantize_fx
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jvp, vmap
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from icnn_core import IrregularConv2d, irregular_conv2d
 from icnn_core.ops import explain
@@ -344,3 +347,43 @@ def test_explain_says_what_leaves_the_fast_path():
     vmap(look)(x)
     assert seen[0].backend in ("dense", "gathered")
     assert "torch.func" in seen[0].others["sampled"]
+
+
+@pytest.mark.parametrize("learns", ["all", "positions", "weight"])
+def test_products_are_counted_as_conv2ds(learns):
+    layer = IrregularConv2d(12, 8, (3, 2), stride=(2, 1), dilation=(1, 2), groups=2, shift=0.4)
+    x = torch.randn(2, 12, 14, 11, requires_grad=learns == "all")
+    for name, parameter in layer.named_parameters():
+        parameter.requires_grad_(learns in ("all", name))
+    forward = 2 * 2 * (6 * 9) * 8 * (12 // 2) * 6
+    layer.backend = "sampled"
+    with FlopCounterMode(display=False) as counter:
+        out = layer(x)
+    assert counter.get_total_flops() == forward
+    with FlopCounterMode(display=False) as counter:
+        out.sum().backward()
+    assert counter.get_total_flops() == forward * (2 if learns == "all" else 1)
+
+
+def test_symbolic_trace_and_what_builds_on_it():
+    net, x = make_net(), torch.randn(2, 3, 8, 9)
+    torch.testing.assert_close(torch.fx.symbolic_trace(net)(x), net(x))
+    features = create_feature_extractor(net, {"0": "first", "1": "second"})(x)
+    torch.testing.assert_close(features["second"], net[0](x).relu())
+    assert features["first"].shape == net[0](x).shape
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_quantisation_aware_training_leaves_the_layer_in_float():
+    net, x = make_net().train(), torch.randn(2, 3, 8, 9)
+    prepared = quantize_fx.prepare_qat_fx(net, get_default_qat_qconfig_mapping("fbgemm"), (x,))
+    out = prepared(x)
+    torch.testing.assert_close(out, net(x), rtol=0.1, atol=0.1)
+    out.sum().backward()
+    assert prepared.get_parameter("0.positions").grad.abs().sum() > 0
+
+
+def test_script_refuses():
+    """The layer chooses its back end by what its positions are; TorchScript cannot."""
+    with pytest.raises(Exception, match=r"annotation|script"):
+        torch.jit.script(make_net())

@@ -164,6 +164,10 @@ def test_gaussian_layers_learn_their_width_or_keep_it():
     assert learnt.sigma.shape == learnt.positions.shape
     learnt(torch.randn(1, 3, 6, 7)).square().sum().backward()
     assert (learnt.sigma.grad.abs() > 0).all()
+    with torch.no_grad():
+        learnt.sigma.fill_(0.9)
+    learnt.reset_positions(shift=0.0)
+    assert (learnt.sigma == 0.9).all(), "a snapped layer keeps its width"
     with pytest.raises(ArgumentError, match="sigma"):
         IrregularConv2d(3, 4, 3, interpolation="gaussian", sigma=2.0)
     with pytest.raises(ArgumentError, match="gaussian"):

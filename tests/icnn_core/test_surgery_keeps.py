@@ -254,3 +254,12 @@ def test_an_option_out_of_range_leaves_the_convolution():
     assert type(model[0]) is nn.Conv2d
     assert not irregular_layers(model)
     assert list(model.state_dict()) == ["0.weight", "0.bias"]
+
+
+def test_a_subclass_compiles_and_exports():
+    torch.manual_seed(0)
+    model = nn.Sequential(Padded(4, 6, 3), nn.ReLU(), Standardised(6, 5, (3, 2))).eval()
+    make_irregular(model, shift=0.3)
+    out = model(X)
+    torch.testing.assert_close(torch.compile(model, fullgraph=True, backend="aot_eager")(X), out)
+    torch.testing.assert_close(torch.export.export(model, (X,)).module()(X), out, rtol=1e-4, atol=1e-5)

@@ -319,9 +319,9 @@ def make_layer_regular(layer: IrregularConv2d) -> nn.Conv2d:
             delattr(layer, name)
     for name in ("sharing", "interpolation", "shift", "backend", "initial_sigma"):
         delattr(layer, name)
-    module: nn.Module = layer
-    module.__class__ = _regular_class(type(layer), parametrised=parametrize.is_parametrized(layer))
-    return cast(nn.Conv2d, module)
+    regular: Any = _regular_class(type(layer), parametrised=parametrize.is_parametrized(layer))
+    layer.__class__ = regular
+    return cast(nn.Conv2d, cast(nn.Module, layer))
 
 
 def _irregular_class(regular: type[Any], *, parametrised: bool) -> type[Any]:

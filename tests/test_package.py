@@ -42,6 +42,10 @@ def test_what_is_imported_is_declared() -> None:
     assert _imported() - declared == _BROUGHT
 
 
+def test_what_every_installation_brings_is_imported() -> None:
+    assert _names(_PROJECT["dependencies"]) - _imported() == set()
+
+
 def test_the_version_is_said_once_in_code_and_elsewhere_the_same() -> None:
     assert "version" in _PROJECT["dynamic"]
     citation = (_ROOT / "CITATION.cff").read_text(encoding="utf-8")

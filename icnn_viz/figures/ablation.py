@@ -54,12 +54,8 @@ def draw_ablation(
         panels = [
             sheet.add_axes(left, _BELOW, wide, _ROW * len(rows)) for left in (_LEFT, _LEFT + wide + _GAP)
         ]
-        values = {
-            seed: {str(r): float(v) for r, v in zip(some["row"], some["mean_iou"], strict=True)}
-            for seed, some in runs.groupby("seed")
-        }
-        _draw_runs(panels[0], values, summaries, look)
-        _draw_differences(panels[1], values, summaries, against, look)
+        _draw_runs(panels[0], runs, summaries, look)
+        _draw_differences(panels[1], runs, summaries, against, look)
         for ax in panels:
             _set_rows(ax, len(rows))
         panels[0].set_yticks(range(len(rows)), [shorten(row, _LETTERS) for row in rows])
@@ -71,38 +67,37 @@ def draw_ablation(
     return sheet.figure
 
 
-def _draw_runs(
-    ax: Axes, values: dict[Any, dict[str, float]], summaries: Sequence[RowSummary], look: Look
-) -> None:
+def _draw_runs(ax: Axes, runs: pd.DataFrame, summaries: Sequence[RowSummary], look: Look) -> None:
     """Small dots joined by seed, and the rows' means."""
-    rows = [summary.row for summary in summaries]
-    for seed, own in values.items():
-        iou = [100 * own.get(row, np.nan) for row in rows]
-        ax.plot(
-            iou, range(len(rows)), "o-", color=look.muted, linewidth=0.5, markersize=2.4, alpha=0.8,
-            gid=f"seed {seed}", zorder=2,
-        )  # fmt: skip
+    import seaborn as sns
+
+    places = {summary.row: place for place, summary in enumerate(summaries)}
+    shown = runs[runs["row"].isin(list(places))]
+    shown = shown.assign(place=[places[row] for row in shown["row"]], percent=100 * shown["mean_iou"])
+    dots: dict[str, Any] = {"marker": "o", "markersize": 3, "markeredgewidth": 0, "alpha": 0.8}
+    sns.lineplot(
+        shown, x="percent", y="place", units="seed", estimator=None, orient="y", ax=ax, color=look.muted,
+        linewidth=0.5, zorder=2, **dots,
+    )  # fmt: skip
     means = [100 * summary.mean for summary in summaries]
-    ax.plot(means, range(len(rows)), "D", color=look.accent, markersize=4, gid="means", zorder=3)
+    ax.plot(means, range(len(means)), "D", color=look.accent, markersize=4, gid="means", zorder=3)
 
 
 def _draw_differences(
-    ax: Axes,
-    values: dict[Any, dict[str, float]],
-    summaries: Sequence[RowSummary],
-    against: str,
-    look: Look,
+    ax: Axes, runs: pd.DataFrame, summaries: Sequence[RowSummary], against: str, look: Look
 ) -> None:
-    """A dot a seed above the mean and its interval, filled where the interval leaves out 0."""
+    """A dot a seed, none on another, above the mean and its interval, which is filled where it leaves out 0."""
+    import seaborn as sns
+
+    wide = 100 * runs.pivot_table(index="seed", columns="row", values="mean_iou")
     ax.axvline(0, color=look.muted, linewidth=0.8, zorder=1)
     for place, summary in enumerate(summaries):
         if summary.difference is None:
             continue
-        both = [own for own in values.values() if summary.row in own and against in own]
-        points = [100 * (own[summary.row] - own[against]) for own in both]
-        ax.plot(
-            points, np.full(len(points), place - 0.22), "o", color=look.muted, markersize=2.4, alpha=0.8,
-            gid=f"differences of {summary.row}",
+        points = (wide[summary.row] - wide[against]).dropna().to_numpy()
+        sns.swarmplot(
+            x=points, y=np.full(len(points), place - 0.22), orient="h", native_scale=True, ax=ax, color=look.muted,
+            size=3, alpha=0.8, gid=f"differences of {summary.row}", warn_thresh=1,
         )  # fmt: skip
         certain = False
         if summary.low is not None and summary.high is not None:
@@ -120,6 +115,7 @@ def _draw_differences(
 def _set_rows(ax: Axes, count: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
+    ax.set_ylabel("")
     ax.set_ylim(count - 0.5, -0.5)
     ax.margins(x=0.08)
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))

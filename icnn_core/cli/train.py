@@ -151,6 +151,7 @@ def _train(
             device=place,
             resume=resume,
             overwrite=overwrite,
+            sources=prepared.sources,
             on_progress=lambda progress: (show(progress), write(progress)),
         )
     leave_processes()

@@ -10,15 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
 from icnn_core.training.presets import PRESETS
 
 Size = tuple[int, int]
-SAME_RUN = {
-    *("root", "sbd_root", "skip_bad", "weights", "init"),
-    *("workers", "accumulate", "evaluate_every", "checkpoint_every"),
-}
-"""Settings that may differ from those that a run was trained with: it stays the same run."""
 _CHOICES = {
     "optimizer": ("sgd", "adamw"),
     "position_rule": ("adam", "sgd"),
@@ -141,7 +136,7 @@ class TrainConfig:
 
 
 def make_config(preset: str, toml: str | Path | None = None, **overrides: Any) -> TrainConfig:
-    """The preset, changed by the TOML file, changed by the overrides that are not None.
+    """The preset, changed by the TOML file, changed by the overrides; None among them means none, as "none" does.
 
     Raises:
         NameNotFoundError: an unknown preset or key; the nearest names are listed.
@@ -153,17 +148,16 @@ def make_config(preset: str, toml: str | Path | None = None, **overrides: Any) -
             "train", needed="a preset", got=repr(preset), fix=nearest_names(preset, PRESETS)
         )
     values = dict(PRESETS[preset])
-    given = {key: value for key, value in overrides.items() if value is not None}
     if toml is not None:
         values |= _read_toml(Path(toml))
-        if values.get("model") not in (None, "none", given.get("model")):
+        if values.get("model") not in (None, "none", overrides.get("model")):
             raise ArgumentError(
                 str(toml),
                 needed="the network's code named on the command line, for code is not run because a file names it",
-                got=f"model = {values['model']!r} in the file, {given.get('model')!r} there",
+                got=f"model = {values['model']!r} in the file, {overrides.get('model')!r} there",
                 fix="Give it with --model if you trust it.",
             )
-    return config_from(values | given)
+    return config_from(values | overrides)
 
 
 def config_from(values: Mapping[str, Any]) -> TrainConfig:
@@ -174,23 +168,6 @@ def config_from(values: Mapping[str, Any]) -> TrainConfig:
         if key not in hints:
             raise NameNotFoundError("train", needed="a known setting", got=key, fix=nearest_names(key, hints))
     return TrainConfig(**{key: _converted(key, value, hints[key]) for key, value in values.items()})
-
-
-def check_same(path: Path, before: TrainConfig, now: TrainConfig, may_change: set[str]) -> None:
-    """Nothing, if the run in `path` was trained with the settings of now.
-
-    Raises:
-        CheckpointError: it had others, outside of `may_change`: what came of it would be neither run.
-    """
-    old, new = dataclasses.asdict(before), dataclasses.asdict(now)
-    changed = [name for name in new if new[name] != old[name] and name not in may_change]
-    if changed:
-        raise CheckpointError(
-            str(path),
-            needed=f"the settings it was trained with, {changed[0]}={old[changed[0]]!r}",
-            got=f"others for {', '.join(changed)}",
-            fix="Repeat the command of the run, or choose another --out.",
-        )
 
 
 def setting_names() -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from icnn_core.training.processes import Processes
 from icnn_core.training.progress import Progress, Stopwatch, TrainingResult, displacements, mean_displacement
 from icnn_core.training.randomness import random_state, seed_everything, set_random_state
 from icnn_core.training.run_folder import RunFolder, RunState
+from icnn_core.training.same_run import describe_run
 from icnn_core.training.stream import Sample, Transform, read_ahead, share, training_batches
 from icnn_core.training.update import Updater
 
@@ -37,6 +38,7 @@ def train(
     device: torch.device | str = "cpu",
     resume: bool = False,
     overwrite: bool = False,
+    sources: Mapping[str, str | None] | None = None,
     on_progress: Callable[[Progress], object] = lambda progress: None,
 ) -> TrainingResult:
     """Train `model` in place and write `last.pt`, `best.pt` and `config.toml` into the folder `out`.
@@ -51,9 +53,10 @@ def train(
     Args:
         val_samples: pairs of a normalised image and its labels, see `evaluate`.
         transform: of training samples, see `training_batches`.
-        resume: go on from `out/last.pt`, with the same settings; from the start, if the run was killed before it was
-            first written.
+        resume: go on from `out/last.pt`, with the same settings, data and weights to start from (see `describe_run`);
+            from the start, if the run was killed before it was first written.
         overwrite: replace the run that `out` holds.
+        sources: of the model's weights, as `prepare` gives them; None takes them from the config.
 
     Raises:
         TrainingError: the loss, a gradient or a position is no longer finite; there is nothing to train on.
@@ -62,10 +65,12 @@ def train(
     """
     if len(train_set) == 0:
         raise TrainingError("train", needed="training images", got="none", fix="Check the data set's split.")
-    folder = RunFolder(Path(out), config, train_set)
+    processes = Processes(config, device)
+    identity = describe_run(config, train_set, val_samples, sources, processes.count)
+    folder = RunFolder(Path(out), config, train_set, identity)
     if not resume:
         folder.check_free(overwrite=overwrite)
-    run = _Run(model, train_set, val_samples, config, folder, Processes(config, device), on_progress)
+    run = _Run(model, train_set, val_samples, config, folder, processes, on_progress)
     run.begin(resume=resume)
     return run.go_on(transform)
 

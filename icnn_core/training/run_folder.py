@@ -9,12 +9,14 @@ from typing import Any
 
 from torch import nn
 
-from icnn_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint, write_snapshot
+from icnn_core.checkpoint import read_checkpoint, write_checkpoint, write_snapshot
 from icnn_core.datasets.registry import SegmentationDataset
 from icnn_core.errors import CheckpointError
 from icnn_core.evaluation import Evaluation
 from icnn_core.files import write_text
-from icnn_core.training.config import SAME_RUN, TrainConfig, check_same, config_from, to_toml
+from icnn_core.identity import check_identity
+from icnn_core.training.config import TrainConfig, to_toml
+from icnn_core.training.same_run import saved_identity
 from icnn_core.training.update import check_positions
 
 _log = logging.getLogger(__name__)
@@ -39,10 +41,15 @@ class RunFolder:
     """`last.pt` (to go on from), `best.pt`, `config.toml` and `snapshots/` of the positions.
 
     Each file is replaced whole: whenever a run is killed, the last checkpoint written is there.
+
+    Args:
+        identity: what decides its numbers, see `describe_run`; kept in the checkpoints.
     """
 
-    def __init__(self, path: Path, config: TrainConfig, data: SegmentationDataset) -> None:
-        self.path, self.config, self.data = path, config, data
+    def __init__(
+        self, path: Path, config: TrainConfig, data: SegmentationDataset, identity: dict[str, Any]
+    ) -> None:
+        self.path, self.config, self.data, self.identity = path, config, data, identity
 
     @property
     def last(self) -> Path:
@@ -83,7 +90,8 @@ class RunFolder:
         """Fill the network from last.pt; None if the run was killed before the first one was written.
 
         Raises:
-            CheckpointError: there is no run, it cannot be gone on with, or it had other settings.
+            CheckpointError: there is no run, it cannot be gone on with, or it was another: other settings, data, or
+                weights to start from.
         """
         if not self.last.exists() and (self.path / CONFIG).exists():
             return None
@@ -96,7 +104,8 @@ class RunFolder:
                 got="weights alone",
                 fix="Train from the start.",
             )
-        self._check_same_run(checkpoint)
+        before = saved_identity(checkpoint, self.identity)
+        check_identity(checkpoint.path, before, self.identity, CheckpointError)
         try:
             model.load_state_dict(checkpoint.state)
         except RuntimeError as error:
@@ -140,19 +149,18 @@ class RunFolder:
         check_positions(model, done)
         _log.debug("iteration %d: writing %s", done, name)
         config = asdict(self.config)
+        others = {
+            key: value
+            for key, value in self.identity.items()
+            if key not in config or key in ("weights", "init")
+        }
         return write_checkpoint(
             self.path / name,
             model,
             classes=self.data.classes,
             palette=self.data.palette,
             ignore_index=self.data.ignore_index,
-            dataset={"name": self.data.name, "size": config["size"], "config": config},
+            dataset={"name": self.data.name, "size": config["size"], "config": config, "identity": others},
             metrics=(evaluation.to_plain() if evaluation else {}) | {"iteration": done},
             training=training,
         )
-
-    def _check_same_run(self, checkpoint: Checkpoint) -> None:
-        # Statistics that are trained are those of a part.
-        part = {"accumulate"} if self.config.batch_norm == "train" else set()
-        before = config_from(checkpoint.dataset.get("config", {}))
-        check_same(checkpoint.path, before, self.config, (SAME_RUN | {"val_images"}) - part)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from icnn_core import __version__
 from icnn_core.checkpoint import read_checkpoint
 from icnn_core.errors import CheckpointError, IcnnError
 from icnn_core.evaluation import evaluate
 from icnn_core.files import write_text
+from icnn_core.identity import check_identity, digest_weights
 from icnn_core.optim import position_parameters
-from icnn_core.training.config import SAME_RUN, TrainConfig, check_same, config_from
+from icnn_core.training.config import TrainConfig, config_from
 from icnn_core.training.loop import Progress, mean_displacement, train
-from icnn_core.training.setup import Prepared, prepare
+from icnn_core.training.same_run import describe_run, describe_samples, describe_settings
+from icnn_core.training.setup import Prepared, open_data, prepare
 
 _log = logging.getLogger(__name__)
 
@@ -75,13 +78,13 @@ def finish_run(
 
     Args:
         splits: to measure the last network on.
-        build: makes network and data of a config.
+        build: makes the network of a config, on the config's data.
 
     Raises:
-        CheckpointError: the folder holds a run of other settings, or cannot be written.
+        CheckpointError: the folder holds a run of other settings, data or weights to start from, or cannot be written.
         IcnnError: as `prepare` and `train`.
     """
-    known = _read_known(run)
+    known = _read_known(run, splits)
     if not known:
         trained = _train(run, device, build, on_progress)
         if trained is None:
@@ -89,7 +92,7 @@ def finish_run(
         known = trained
     for split in splits:
         if split not in known["splits"]:
-            known["splits"][split] = _measure(run, split, device, build)
+            known["splits"][split] = _measure(run, split, device, build, known)
             _write_known(run, known)
     return [_to_result(run, known, split) for split in splits]
 
@@ -98,9 +101,9 @@ def read_results(run: Run, split: str) -> RunResult | None:
     """What `run` measured on `split`, if it is finished.
 
     Raises:
-        CheckpointError: the folder holds a run of other settings.
+        CheckpointError: the folder holds a run of other settings, data or weights to start from.
     """
-    known = _read_known(run)
+    known = _read_known(run, [split])
     return _to_result(run, known, split) if known and split in known["splits"] else None
 
 
@@ -123,6 +126,7 @@ def _train(
         device=device,
         resume=resume,
         overwrite=not resume,
+        sources=ready.sources,
         on_progress=on_progress,
     )
     if result.interrupted or result.evaluation is None:
@@ -131,6 +135,10 @@ def _train(
     known = {
         "row": run.row,
         "config": asdict(run.config),
+        "version": __version__,
+        "identity": _identity(run.config, ready.train_set, ready.sources),
+        "network": digest_weights(ready.model),
+        "data": {run.config.val_split: describe_samples(ready.val_samples)},
         "seconds": result.seconds,
         "displacement": mean_displacement(ready.model),
         "positions": positions,
@@ -142,11 +150,18 @@ def _train(
 
 
 def _measure(
-    run: Run, split: str, device: torch.device | str, build: Callable[[TrainConfig], Prepared]
+    run: Run,
+    split: str,
+    device: torch.device | str,
+    build: Callable[[TrainConfig], Prepared],
+    known: dict[str, Any],
 ) -> dict[str, Any]:
     """The last network of a finished run on another split."""
     ready = build(replace(run.config, val_split=split))
     ready.model.load_state_dict(read_checkpoint(run.folder / "last.pt").state)
+    trained = {key: known[key] for key in ("network",) if key in known}
+    check_identity(run.folder / "last.pt", trained, {"network": digest_weights(ready.model)}, CheckpointError)
+    known.setdefault("data", {})[split] = describe_samples(ready.val_samples)
     data = ready.train_set
     return evaluate(
         ready.model.to(device),
@@ -162,20 +177,40 @@ def _to_result(run: Run, known: dict[str, Any], split: str) -> RunResult:
     return RunResult(row=run.row, seed=run.config.seed, split=split, **shared, **known["splits"][split])
 
 
-def _read_known(run: Run) -> dict[str, Any]:
-    """What `result.json` says, or {} if the run is not finished."""
+def _read_known(run: Run, splits: Sequence[str]) -> dict[str, Any]:
+    """What `result.json` says, or {} if the run is not finished; compared with the run, and the data of `splits`."""
     path = run.folder / "result.json"
     if not path.exists():
         return {}
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-        before = config_from(known["config"])
+        before = describe_settings(config_from(known["config"])) | dict(known.get("identity", {}))
+        before["version"], measured = known.get("version"), dict(known.get("data", {}))
+        known["splits"] = dict(known["splits"])
     except (OSError, ValueError, KeyError, TypeError, IcnnError) as error:
         raise CheckpointError(
             str(path), needed="the result of a run", got=str(error), fix="Delete its folder to train it anew."
         ) from error
-    check_same(run.folder, before, run.config, SAME_RUN | {"val_split"})
+    train_set, _ = open_data(run.config)
+    now = _identity(run.config, train_set, None)
+    seen = measured.keys() & set(splits)
+    before["measured"] = {split: measured[split] for split in seen}
+    now["measured"] = {
+        split: describe_samples(open_data(replace(run.config, val_split=split))[1]) for split in seen
+    }
+    check_identity(run.folder, _without_val(before), now, CheckpointError)
     return known
+
+
+def _identity(
+    config: TrainConfig, train_set: Any, sources: Mapping[str, str | None] | None
+) -> dict[str, Any]:
+    """What decides a run's weights; what they are measured on is kept by split."""
+    return _without_val(describe_run(config, train_set, (), sources))
+
+
+def _without_val(identity: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in identity.items() if key not in ("val_split", "val_data")}
 
 
 def _write_known(run: Run, known: dict[str, Any]) -> None:

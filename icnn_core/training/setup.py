@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -21,6 +21,7 @@ from icnn_core.models.factory import build_with
 from icnn_core.nn import Sharing
 from icnn_core.surgery import Surgery, irregular_layers, make_irregular
 from icnn_core.training.config import TrainConfig
+from icnn_core.training.same_run import describe_sources
 from icnn_core.training.stream import Sample, Transform
 
 _log = logging.getLogger(__name__)
@@ -55,13 +56,17 @@ class _First(Sequence[Sample]):
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `train` takes, and what the surgery did (None for a regular network)."""
+    """What `train` takes, and what the surgery did (None for a regular network).
+
+    `sources` are digests of what the weights come from, see `describe_sources`.
+    """
 
     model: nn.Module
     train_set: SegmentationDataset
     val_samples: Sequence[Sample]
     transform: Transform
     surgery: Surgery | None
+    sources: Mapping[str, str | None] | None = None
 
 
 def prepare(config: TrainConfig, factory: Factory | None = None) -> Prepared:
@@ -73,8 +78,9 @@ def prepare(config: TrainConfig, factory: Factory | None = None) -> Prepared:
     Raises:
         IcnnError: data, weights, a layer's name or another setting cannot be used; the message says which.
     """
-    train_set, val_set = (_open(config, split) for split in (config.train_split, config.val_split))
+    train_set, val_samples = open_data(config)
     _log.info("%s: %d images in %s", config.dataset, len(train_set), config.train_split)
+    sources = describe_sources(config)  # before they are read: a file overwritten in between is another one
     torch.manual_seed(config.seed)
     model = _build(config, len(train_set.classes), factory)
     surgery = None
@@ -92,11 +98,23 @@ def prepare(config: TrainConfig, factory: Factory | None = None) -> Prepared:
     )
     return Prepared(
         model=model,
-        train_set=_First(train_set, config.train_images),
-        val_samples=Measured(val_set, EvalTransform(size=config.size), config.val_images),
+        train_set=train_set,
+        val_samples=val_samples,
         transform=transform,
         surgery=surgery,
+        sources=sources,
     )
+
+
+def open_data(config: TrainConfig) -> tuple[SegmentationDataset, Measured]:
+    """The images that a config trains on, and those that it measures.
+
+    Raises:
+        IcnnError: as `open_dataset`.
+    """
+    train_set, val_set = (_open(config, split) for split in (config.train_split, config.val_split))
+    measured = Measured(val_set, EvalTransform(size=config.size), config.val_images)
+    return _First(train_set, config.train_images), measured
 
 
 def _open(config: TrainConfig, split: str) -> SegmentationDataset:

@@ -88,7 +88,9 @@ def test_resuming_under_other_settings_is_refused(tmp_path):
     run(tmp_path)
     with pytest.raises(CheckpointError, match=r"irregular='backbone\.layer4'.*others for irregular, lr"):
         run(tmp_path, resume=True, irregular=None, lr=0.5)
-    run(tmp_path, resume=True, val_images=1)
+    with pytest.raises(CheckpointError, match=r"val_data\.number=2"):  # best.pt is chosen on all of them
+        run(tmp_path, resume=True, val_images=1)
+    run(tmp_path, resume=True, evaluate_every=1)
     with pytest.raises(CheckpointError, match="others for accumulate"):  # batch norm is trained on parts
         run(tmp_path, resume=True, accumulate=3)
 
@@ -228,6 +230,9 @@ def test_config_survives_toml_and_refuses_what_it_does_not_know(tmp_path):
     assert make_config("shapes", path, batch_size=3) == TrainConfig(
         **{f: getattr(config, f) for f in config.__dataclass_fields__} | {"batch_size": 3}
     )
+    assert make_config("camvid", weights=None).weights is None
+    with pytest.raises(ArgumentError, match="batch_size"):
+        make_config("camvid", batch_size=None)
     with pytest.raises(NameNotFoundError, match="Did you mean iterations"):
         config_from({"iteratons": 3})
     with pytest.raises(NameNotFoundError, match="camvid"):

@@ -67,7 +67,8 @@ def test_a_config_that_was_written_is_the_one_that_is_read_whatever_the_preset(p
 
 def test_none_takes_back_what_a_preset_sets():
     assert make_config("voc", irregular="none").irregular is None
-    assert make_config("voc", irregular=None).irregular == "res4b11", "None leaves the preset as it is"
+    assert make_config("voc", irregular=None, weights=None).weights is None, "None is none, not unset"
+    assert make_config("voc").irregular == "res4b11"
     assert make_config("voc", sharing="none").sharing == "none", "where none is a value it stays one"
 
 

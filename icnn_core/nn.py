@@ -304,7 +304,7 @@ def make_layer_irregular(
     try:
         layer._add_shapes(sharing, interpolation, sigma, learn_sigma, shift, backend)
     except Exception:
-        layer.__class__ = regular
+        conv.__class__ = regular
         raise
     layer.positions.requires_grad_(trained)
     return layer
@@ -319,9 +319,9 @@ def make_layer_regular(layer: IrregularConv2d) -> nn.Conv2d:
             delattr(layer, name)
     for name in ("sharing", "interpolation", "shift", "backend", "initial_sigma"):
         delattr(layer, name)
-    regular: Any = _regular_class(type(layer), parametrised=parametrize.is_parametrized(layer))
-    layer.__class__ = regular
-    return cast(nn.Conv2d, cast(nn.Module, layer))
+    module: nn.Module = layer
+    module.__class__ = _regular_class(type(layer), parametrised=parametrize.is_parametrized(layer))
+    return cast(nn.Conv2d, module)
 
 
 def _irregular_class(regular: type[Any], *, parametrised: bool) -> type[Any]:

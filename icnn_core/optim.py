@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.hooks import RemovableHandle
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from icnn_core.errors import ArgumentError
 from icnn_core.nn import IrregularConv2d
@@ -45,10 +45,13 @@ class StepBound:
     """Keep every step of a position within the pixel cell in which its gradient was true. Source: equation 7.
 
     After each step of the optimiser, with c = floor(centre + p_old) - centre,
-    p ← clip(p_new, c - margin, c + 1 + margin).
+    p ← clip(p_new, c - margin, c + 1 + margin), whose edges are rounded inwards where they are no numbers of p's type.
+
+    All of the model's positions that the optimiser moves are bounded, whenever they were unfrozen or added to it. The
+    bound stands in the optimiser's parameter groups, so that copies of the optimiser, and of its state, keep it.
 
     Args:
-        optimizer: any torch optimiser; two hooks are registered on it.
+        optimizer: any torch optimiser.
         model: whose irregular layers are bounded.
         margin: how far, in pixels, a position may leave its cell in one step; above 0.
 
@@ -61,37 +64,76 @@ class StepBound:
             raise ArgumentError(
                 "StepBound", needed="a margin above 0 pixels", got=f"margin={margin!r}", fix="Use e.g. 0.1."
             )
-        self.margin = margin
-        self._layers = [
-            m for m in model.modules() if isinstance(m, IrregularConv2d) and m.positions.requires_grad
-        ]
-        self._cells: list[Tensor] = []
-        self._handles: list[RemovableHandle] = [
-            optimizer.register_step_pre_hook(self._remember),
-            optimizer.register_step_post_hook(self._clip),
-        ]
-
-    @torch.no_grad()
-    def _remember(self, *_: Any) -> None:
-        self._cells = [
-            torch.floor(layer.positions + _centre(layer)) - _centre(layer) for layer in self._layers
-        ]
-
-    @torch.no_grad()
-    def _clip(self, *_: Any) -> None:
-        for layer, cell in zip(self._layers, self._cells, strict=True):
-            layer.positions.clamp_(cell - self.margin, cell + 1 + self.margin)
-        self._cells = []
+        self.margin, self.model, self._optimizer = margin, model, optimizer
+        vars(optimizer).setdefault(_BOUNDS, []).append(self)
+        _mark(optimizer)
 
     def remove(self) -> None:
-        """Take the hooks off the optimiser."""
-        for handle in self._handles:
-            handle.remove()
+        """Let the optimiser's steps go as far as they do."""
+        vars(self._optimizer)[_BOUNDS].remove(self)
+        _mark(self._optimizer)
 
 
-def _centre(layer: IrregularConv2d) -> Tensor:
-    """The kernel's centre counted from its first tap: the last slot, by symmetry."""
-    return layer.slots[-1]
+_BOUNDS, _EDGES, _KEY = "_step_bounds", "_step_edges", "step_bound"
+
+
+def _mark(optimizer: torch.optim.Optimizer) -> None:
+    """Write into each parameter group, as it is now, the bounds of its parameters: (margin, centre's y, x) or None."""
+    bounds = {
+        id(layer.positions): (bound.margin, *_centre(layer))
+        for bound in vars(optimizer)[_BOUNDS]
+        for layer in bound.model.modules()
+        if isinstance(layer, IrregularConv2d)
+    }
+    for group in optimizer.param_groups:
+        found = [bounds.get(id(parameter)) for parameter in group["params"]]
+        group.pop(_KEY, None)
+        if any(found):
+            group[_KEY] = found
+
+
+@torch.no_grad()
+def _remember(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    if _BOUNDS in vars(optimizer):  # a copy has none, and goes by what is written
+        _mark(optimizer)
+    vars(optimizer)[_EDGES] = [
+        (parameter, *_edges(parameter, *bound))
+        for group in optimizer.param_groups
+        for parameter, bound in zip(group["params"], group.get(_KEY, ()), strict=False)
+        if bound is not None
+    ]
+
+
+@torch.no_grad()
+def _clip(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    for positions, low, high in vars(optimizer).pop(_EDGES, ()):
+        positions.clamp_(low, high)
+
+
+register_optimizer_step_pre_hook(_remember)  # of all optimisers: a copy loses its own hooks
+register_optimizer_step_post_hook(_clip)
+
+
+def _edges(positions: Tensor, margin: float, *centre: float) -> tuple[Tensor, Tensor]:
+    """Between which a step may leave each position, in their type: rounded inwards, so as not to lie beyond."""
+    exact = positions.float() if positions.dtype in (torch.bfloat16, torch.float16) else positions
+    offset = exact.new_tensor(centre)
+    cell = (exact + offset).floor() - offset
+    low, high = cell - margin, cell + 1 + margin
+    if exact is positions:
+        return low, high
+    near_low, near_high = low.to(positions.dtype), high.to(positions.dtype)
+    infinity = torch.full_like(near_low, torch.inf)
+    return (
+        torch.where(near_low < low, near_low.nextafter(infinity), near_low),
+        torch.where(near_high > high, near_high.nextafter(-infinity), near_high),
+    )
+
+
+def _centre(layer: IrregularConv2d) -> tuple[float, float]:
+    """The kernel's centre (y, x), counted from its first tap."""
+    (height, width), (dy, dx) = layer.kernel_size, layer.dilation
+    return (height - 1) * dy / 2, (width - 1) * dx / 2
 
 
 def poly_schedule(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import math
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -52,6 +56,98 @@ def test_the_bound_can_be_removed():
     assert torch.equal(layer.positions, (layer.slots + 9).expand_as(layer.positions))
     with pytest.raises(ArgumentError, match="margin"):
         StepBound(trained, layer, margin=0.0)
+
+
+def thrown(optimizer: torch.optim.Optimizer, layer: IrregularConv2d, towards: float) -> torch.Tensor:
+    """Positions after one step that leads far beyond any cell."""
+    layer.positions.grad = torch.full_like(layer.positions, -towards)
+    optimizer.step()
+    return layer.positions.detach()
+
+
+def placed(dtype: torch.dtype = torch.float32) -> IrregularConv2d:
+    """One tap of a 3 × 2 kernel, its centre 1 and 0.5 from the first, so that cells begin at whole and half numbers."""
+    layer = IrregularConv2d(1, 1, (3, 2), shift=0.0, dtype=dtype)
+    with torch.no_grad():
+        layer.positions.copy_(torch.tensor([2.25, -3.25]))
+    return layer
+
+
+def test_a_step_ends_at_both_edges_of_its_cell_and_no_further():
+    for towards, edge in ((50.0, (3.1, -2.4)), (-50.0, (1.9, -3.6))):  # the cells are 2 … 3 and −3.5 … −2.5
+        layer = placed()
+        trained = torch.optim.SGD([layer.positions], lr=1.0)
+        StepBound(trained, layer, margin=0.1)
+        moved = thrown(trained, layer, towards)
+        torch.testing.assert_close(moved, torch.tensor(edge).expand_as(moved), rtol=0, atol=1e-6)
+
+
+def test_positions_unfrozen_or_added_later_are_bounded():
+    first, second = placed(), placed()
+    model = nn.Sequential(first, second)
+    first.positions.requires_grad_(False)
+    trained = torch.optim.SGD([first.weight, first.positions], lr=1.0)
+    StepBound(trained, model)
+    first.positions.requires_grad_(True)
+    assert thrown(trained, first, 5e7).amax() < 3.2
+    trained.add_param_group({"params": [second.positions]})
+    assert thrown(trained, second, 5e7).amax() < 3.2
+    third = placed()
+    model.append(third)
+    trained.add_param_group({"params": [third.positions]})
+    assert thrown(trained, third, 5e7).amax() < 3.2
+
+
+@pytest.mark.parametrize("copied", ["with its model", "alone", "by pickle", "by its state"])
+def test_a_copied_optimiser_keeps_the_bound(copied):
+    layer = placed()
+    trained = torch.optim.Adam([{"params": [layer.weight]}, {"params": [layer.positions], "lr": 40.0}])
+    StepBound(trained, layer, margin=0.2)
+    if copied == "with its model":
+        layer, trained = copy.deepcopy((layer, trained))
+    elif copied == "alone":
+        trained = copy.deepcopy(trained)
+    elif copied == "by pickle":
+        layer, trained = pickle.loads(pickle.dumps((layer, trained)))
+    else:
+        state, layer = copy.deepcopy(trained.state_dict()), placed()
+        trained = torch.optim.Adam([{"params": [layer.weight]}, {"params": [layer.positions]}])
+        trained.load_state_dict(state)
+    (positions,) = trained.param_groups[1]["params"]
+    positions.grad = torch.full_like(positions, -1.0)
+    trained.step()
+    torch.testing.assert_close(positions[0, 0].detach(), torch.tensor([3.2, -2.3]))
+
+
+def test_two_models_in_one_optimiser_have_a_bound_each():
+    wide, near = placed(), placed()
+    trained = torch.optim.SGD([wide.positions, near.positions], lr=1.0)
+    StepBound(trained, wide, margin=0.3)
+    bound = StepBound(trained, near, margin=0.1)
+    near.positions.grad = torch.full_like(near.positions, -9.0)
+    assert thrown(trained, wide, 9.0)[0, 0, 0] == pytest.approx(3.3)
+    assert near.positions[0, 0, 0].item() == pytest.approx(3.1)
+    bound.remove()
+    assert thrown(trained, wide, 9.0)[0, 0, 0] == pytest.approx(4.3)
+    assert near.positions[0, 0, 0].item() == pytest.approx(12.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precisions_do_not_round_over_the_edge(dtype):
+    for start in (0.25, 61.0, 130.0, 201.0):  # where bfloat16 is 2⁻⁹, ¼ and 1 apart
+        for towards in (1000.0, -1000.0):
+            layer = placed(dtype)
+            with torch.no_grad():
+                layer.positions.fill_(start)
+            trained = torch.optim.SGD([layer.positions], lr=1.0)
+            StepBound(trained, layer, margin=0.2)
+            moved = thrown(trained, layer, towards).double()
+            for axis, centre in ((0, 1.0), (1, 0.5)):
+                cell = math.floor(start + centre) - centre
+                assert moved[..., axis].min() >= cell - 0.2
+                assert moved[..., axis].max() <= cell + 1.2
+            spacing = torch.finfo(dtype).eps * 2 ** math.floor(math.log2(start + 1.5))
+            assert (moved - start).abs().min() >= 0.2 - spacing, "it moves as far as its type allows"
 
 
 def test_poly_schedule_falls_to_zero_and_rests_while_warming_up():

@@ -28,6 +28,8 @@ class PositionCloud(Facts):
             "layer"; with groups and sharing "none", channels are those of a kernel's own group.
         weights: (kernels, channels, K). The signed weight where sharing is "none"; else the L2 norm of the weights that
             share the position (over the kernels, and over channels too where sharing is "layer").
+        regular: whether the slots are regular positions. DCLS has none: there a slot is the mean of its points, and
+            what compares points with regular positions does not apply.
     """
 
     layer: str
@@ -38,6 +40,7 @@ class PositionCloud(Facts):
     slots: np.ndarray
     positions: np.ndarray
     weights: np.ndarray
+    regular: bool = True
 
     @property
     def points(self) -> np.ndarray:
@@ -74,7 +77,8 @@ class PositionCloud(Facts):
         )  # the nearest is the slot itself
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a point: layer, kernel ("all" where shared), channel, slot, slot_y, slot_x, y, x, weight_norm."""
+        """One row a point: layer, kernel ("all" where shared), channel, slot, slot_y, slot_x, y, x, weight_norm (the
+        magnitude), weight (as in `weights`), kernel_size and dilation ("3x2"), regular."""
         import pandas as pd
 
         kernels, channels, taps, _ = self.positions.shape
@@ -91,6 +95,10 @@ class PositionCloud(Facts):
                 "y": flat[:, 0],
                 "x": flat[:, 1],
                 "weight_norm": np.abs(self.weights).ravel(),
+                "weight": self.weights.ravel(),
+                "kernel_size": "{}x{}".format(*self.kernel_size),
+                "dilation": "{}x{}".format(*self.dilation),
+                "regular": self.regular,
             }
         )
 

@@ -63,6 +63,10 @@ def test_positions_are_a_tidy_table(run_main: Run, checkpoint: Path, tmp_path: P
         "y",
         "x",
         "weight_norm",
+        "weight",
+        "kernel_size",
+        "dilation",
+        "regular",
     ]
     assert len(table) == 3 * 6 + 4 * 5 * 9
     state = torch.load(checkpoint, weights_only=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icnn_core.errors import CheckpointError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError, nearest_names
+from icnn_viz.positions.arrays import to_finite
 from icnn_viz.positions.checkpoints import to_numpy, to_weight_norms
 from icnn_viz.records import PositionCloud
 
@@ -19,33 +20,39 @@ VERSIONS = {"v0": "yx", "v1": "xy", "max": "xy", "gauss": "xy"}
 
 
 def read_dcls(path: str | Path, version: str, kernel_size: int | tuple[int, int]) -> list[PositionCloud]:
-    """The clouds of a state dict with `Dcls2d` layers: those with a weight (C_out, C_in/groups, K) and a P (2, …).
+    """The clouds of a state dict with `Dcls2d` layers: those with a weight (C_out, C_in/groups, K) and a P (2, …); of
+    `Dcls2dK1d` layers, with a P (1, …), where an axis of kernel_size is 1.
 
-    P is in pixels from the index kernel_size // 2 of the box. Where all kernels have the same positions, or all
-    channels too, they are taken as shared. DCLS has no regular positions: a slot is the mean of an element's
-    positions over the layer, so that displacements are deviations from it.
+    Where all kernels have the same positions, or all channels too, they are taken as shared. DCLS has no regular
+    positions: a slot is the mean of an element's positions over the layer, so that displacements are deviations from
+    it.
 
     Args:
         version: "v0", "v1", "max" or "gauss", as the layers were made with; it decides the order of the axes.
         kernel_size: `dilated_kernel_size` of the layers, (y, x) or one number.
 
     Raises:
-        NameNotFoundError: another version. CheckpointError: the file cannot be read or holds no such layer.
+        NameNotFoundError: another version. ArgumentError: a size that cannot be. CheckpointError: the file cannot be
+            read or holds no such layer.
     """
     from icnn_core.checkpoint import read_checkpoint
 
-    if version not in VERSIONS:
-        raise NameNotFoundError(
-            "read_dcls", needed="a version of DCLS", got=repr(version), fix=nearest_names(version, VERSIONS)
+    size = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+    if len(size) != 2 or min(size) < 1:
+        raise ArgumentError(
+            "read_dcls", needed="a size (y, x) of at least 1", got=repr(kernel_size), fix="Give both."
         )
+    _check_version(version)
     state = read_checkpoint(path).state
-    size = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     clouds: list[PositionCloud] = []
     for key, tensor in state.items():
         name, _, last = key.rpartition(".")
         weight = state.get(f"{name}.weight" if name else "weight")
-        if last == "P" and weight is not None and weight.ndim == 3 and tensor.shape == (2, *weight.shape):
-            clouds.append(_to_cloud(name or "layer", len(clouds), version, size, weight, tensor))
+        axes = 1 if 1 in size else 2
+        if last == "P" and weight is not None and weight.ndim == 3 and tensor.shape == (axes, *weight.shape):
+            clouds.append(
+                dcls_to_cloud(name or "layer", len(clouds), version, (size[0], size[1]), weight, tensor)
+            )
     if not clouds:
         raise CheckpointError(
             str(path),
@@ -56,18 +63,28 @@ def read_dcls(path: str | Path, version: str, kernel_size: int | tuple[int, int]
     return clouds
 
 
-def _to_cloud(
-    name: str, depth: int, version: str, size: tuple[int, int], weight: Tensor, places: Tensor
+def dcls_to_cloud(
+    name: str,
+    depth: int,
+    version: str,
+    size: tuple[int, int],
+    weight: Tensor,
+    places: Tensor,
 ) -> PositionCloud:
-    positions = np.moveaxis(to_numpy(places), 0, -1)  # (C_out, C_in/groups, K, 2)
-    if VERSIONS[version] == "xy":
-        positions = positions[..., ::-1]
-    box = np.array(size)
-    positions = positions + box // 2 - (box - 1) / 2  # from the box's middle, half a pixel off in even boxes
+    """The cloud of one layer, by its tensors.
+
+    Args:
+        size: the box (y, x); an axis of 1 has no positions in `places`, (1, …), of a `Dcls2dK1d`.
+
+    Raises:
+        NameNotFoundError: a version that is not known.
+    """
+    _check_version(version)
+    positions = to_finite(_from_middle(to_numpy(places), version, size))
     sharing = "none"
-    if (positions == positions[:1]).all():
+    if np.array_equal(positions, np.broadcast_to(positions[:1], positions.shape), equal_nan=True):
         positions, sharing = positions[:1], "channel"
-        if (positions == positions[:, :1]).all():
+        if np.array_equal(positions, np.broadcast_to(positions[:, :1], positions.shape), equal_nan=True):
             positions, sharing = positions[:, :1], "layer"
     points = positions.reshape(-1, *positions.shape[2:])
     finite = np.isfinite(points)
@@ -81,4 +98,29 @@ def _to_cloud(
         slots=slots,
         positions=positions.copy(),
         weights=to_weight_norms(to_numpy(weight), 1, sharing),
+        regular=False,
     )
+
+
+def _check_version(version: str) -> None:
+    if version not in VERSIONS:
+        raise NameNotFoundError(
+            "read_dcls", needed="a version of DCLS", got=repr(version), fix=nearest_names(version, VERSIONS)
+        )
+
+
+def _from_middle(places: np.ndarray, version: str, size: tuple[int, int]) -> np.ndarray:
+    """P (2, C_out, C_in/groups, K) or (1, …) as (C_out, C_in/groups, K, 2), (y, x) from the middle of the box.
+
+    An element lies at index P + size // 2 of the box. v1, max and gauss hold x before y and yet add the halves in the
+    order (y, x): the half of the other axis.
+    """
+    halves = np.array(size) // 2
+    if len(places) == 1:
+        axis = 0 if size[1] == 1 else 1
+        index = np.zeros((*places.shape[1:], 2))
+        index[..., axis] = places[0] + halves[axis]
+    else:
+        index = np.moveaxis(places, 0, -1) + halves
+        index = index[..., ::-1] if VERSIONS[version] == "xy" else index
+    return index - (np.array(size) - 1) / 2

@@ -45,9 +45,9 @@ def clouds_from_deformable(
 ) -> list[PositionCloud]:
     """The clouds of a network's deformable convolutions (torchvision's and mmcv's) over a set of images.
 
-    Their offsets depend on the image, so a cloud's points are slot plus offset at places drawn at random over all
-    images, output pixels and offset groups: a slot's mean and spread are those of its offset. The network runs in
-    evaluation mode without gradients, and is left as it was.
+    Their offsets depend on the image, so a cloud's points are slot plus offset at places drawn at random, each with the
+    same chance, over all images, output pixels and offset groups: a slot's mean and spread are those of its offset. The
+    network runs in evaluation mode without gradients, and is left as it was.
 
     Args:
         images: what the network takes, one batch (N, C, H, W) at a time, on its device.
@@ -58,29 +58,30 @@ def clouds_from_deformable(
     """
     import torch
 
-    layers = {name: m for name, m in model.named_modules() if type(m).__name__ in _DEFORMABLE}
+    layers: dict[str, Any] = {
+        name: module for name, module in model.named_modules() if type(module).__name__ in _DEFORMABLE
+    }
     if not layers:
         raise _refuse(f"a layer of class {' or '.join(_DEFORMABLE)}", "none")
-    seen: dict[str, list[np.ndarray]] = {name: [] for name in layers}
-    random = np.random.default_rng(seed)
+    drawn = {name: _Draw(samples, np.random.default_rng((seed, n))) for n, name in enumerate(layers)}
     modes = {module: module.training for module in model.modules()}
     with ExitStack() as stack:
         for name, layer in layers.items():
-            handle = _watch(layer, lambda offset, name=name, layer=layer: seen[name].append(
-                _draw(_to_points(offset, _taps(layer)), samples, random)
-            ))  # fmt: skip
+            taps = int(layer.weight.shape[-2] * layer.weight.shape[-1])
+            handle = _watch(
+                layer, lambda offset, name=name, taps=taps: drawn[name].add(_to_pairs(offset, taps))
+            )
             stack.callback(handle.remove)
         stack.callback(lambda: [setattr(module, "training", mode) for module, mode in modes.items()])
         model.eval()
         with torch.no_grad():
             for batch in images:
                 model(batch)
-    reached = [name for name in layers if seen[name]]
+    reached = [name for name in layers if len(drawn[name].kept)]
     if not reached:
         raise _refuse("images that reach a deformable layer", "none that did")
     return [
-        _to_offset_cloud(name, depth, layers[name], _draw(np.concatenate(seen[name]), samples, random))
-        for depth, name in enumerate(reached)
+        _to_offset_cloud(name, depth, layers[name], drawn[name].kept) for depth, name in enumerate(reached)
     ]
 
 
@@ -99,20 +100,25 @@ def _watch(layer: Any, keep: Any) -> Any:
     )
 
 
-def _to_points(offset: Tensor, taps: int) -> np.ndarray:
+def _to_pairs(offset: Tensor, taps: int) -> Tensor:
     """Offsets (N, 2·groups·K, H, W), pairs (dy, dx), as (N·groups·H·W, K, 2)."""
-    pairs = offset.unflatten(1, (-1, taps, 2)).permute(0, 1, 4, 5, 2, 3)
-    return pairs.reshape(-1, taps, 2).double().cpu().numpy()
+    return offset.unflatten(1, (-1, taps, 2)).permute(0, 1, 4, 5, 2, 3).reshape(-1, taps, 2)
 
 
-def _draw(points: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    return (
-        points if len(points) <= count else points[np.sort(random.choice(len(points), count, replace=False))]
-    )
+class _Draw:
+    """At most `count` rows of all that are added, each with the same chance: those with the smallest random numbers."""
 
+    def __init__(self, count: int, random: np.random.Generator) -> None:
+        self.kept = np.empty((0, 0, 2))
+        self._count, self._random, self._numbers = count, random, np.empty(0)
 
-def _taps(layer: Any) -> int:
-    return int(layer.weight.shape[-2] * layer.weight.shape[-1])
+    def add(self, rows: Tensor) -> None:
+        numbers = np.concatenate([self._numbers, self._random.random(len(rows))])
+        chosen = np.sort(np.argsort(numbers)[: self._count])
+        old, new = chosen[chosen < len(self.kept)], chosen[chosen >= len(self.kept)] - len(self.kept)
+        added = rows[new.tolist()].double().cpu().numpy()
+        self.kept = np.concatenate([self.kept[old], added]) if len(self.kept) else added
+        self._numbers = numbers[chosen]
 
 
 def _to_offset_cloud(name: str, depth: int, layer: Any, offsets: np.ndarray) -> PositionCloud:

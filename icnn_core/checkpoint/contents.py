@@ -45,6 +45,8 @@ class Checkpoint(Facts):
         metrics: e.g. {"mean_iou": 0.43}.
         training: what resuming needs; empty in files that are not meant for it.
         package_version: of the writer.
+        ordered: whether the file says in which order the network's layers come; else that of the numbers in their
+            names is taken.
     """
 
     path: Path
@@ -58,6 +60,13 @@ class Checkpoint(Facts):
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     package_version: str = ""
+    ordered: bool = True
+
+    @property
+    def iteration(self) -> int | None:
+        """The iteration of training at which it was written, if it says one."""
+        said = self.metrics.get("iteration")
+        return said if isinstance(said, int) and not isinstance(said, bool) else None
 
     @property
     def non_finite_layers(self) -> tuple[str, ...]:

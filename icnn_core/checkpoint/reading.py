@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from icnn_core.models.registry import Architecture
 
 _log = logging.getLogger(__name__)
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+_ITERATIONS = ("iteration", "global_step", "step", "epoch")  # of other programs: the first that is there
 _PREFIXES = ("module.", "_orig_mod.")
 
 
@@ -40,7 +42,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     state = _find_state(path, content, is_foreign=text is None)
     _log.debug("%s: %d tensors, %s", path, len(state), "described" if text else "a plain state dict")
     if text is None:
-        return Checkpoint(path, state, detect_layers(state))
+        is_ordered = path.suffix != ".safetensors"  # whose names come by the alphabet
+        iterations = [content[key] for key in _ITERATIONS if isinstance(content.get(key), int)]
+        metrics = {"iteration": iterations[0]} if iterations else {}
+        return Checkpoint(path, state, detect_layers(state), metrics=metrics, ordered=is_ordered)
     header = _parse_header(path, text)
     if header.get("axis_order") != "yx":
         raise refuse(path, "positions in the order (y, x)", str(header.get("axis_order")), "Write it again.")
@@ -69,6 +74,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return checkpoint
 
 
+def _by_numbers(name: str) -> list[int | str]:
+    """Sorts names by the numbers in them: features.2 before features.10."""
+    return [int(part) if number % 2 else part for number, part in enumerate(re.split("([0-9]+)", name))]
+
+
 def _load(path: Path) -> tuple[dict[str, Any], str | None]:
     """The file's content as a dictionary, and this package's description in it, if any."""
     try:
@@ -76,7 +86,8 @@ def _load(path: Path) -> tuple[dict[str, Any], str | None]:
             from safetensors import safe_open
 
             with safe_open(path, framework="pt") as file:
-                content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                names = sorted(file.keys(), key=_by_numbers)
+                content = {name: file.get_tensor(name) for name in names}
                 return {"state_dict": content}, (file.metadata() or {}).get("icnn")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on old formats; the error below says it all

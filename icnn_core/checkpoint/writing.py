@@ -45,18 +45,12 @@ def write_checkpoint(
         CheckpointError: the folder cannot be written, the disk is full, or the values are not plain.
     """
     path, model = Path(path), _unwrapped(model)
-    architecture = getattr(model, "architecture", None)
     layers = {
         name: module
         for name, module in model.named_modules(remove_duplicate=False)
         if isinstance(module, IrregularConv2d)
     }
-    header = {
-        "format_version": FORMAT_VERSION,
-        "package_version": __version__,
-        "axis_order": "yx",
-        "architecture": asdict(architecture) if isinstance(architecture, Architecture) else None,
-        "irregular": [asdict(describe_layer(name or BARE, layer)) for name, layer in layers.items()],
+    header = _describe(model, layers) | {
         "classes": list(classes),
         "palette": [list(colour) for colour in palette],
         "ignore_index": ignore_index,
@@ -90,15 +84,16 @@ def write_snapshot(folder: str | Path, model: nn.Module, iteration: int) -> Path
     """Write the irregular layers' shapes alone into `folder`, named by the iteration; None if there are none.
 
     Small enough to keep every one: a state dict of positions, slots, and weights that are summed up by their norm over
-    the kernels that share a shape. `read_checkpoint` reads it.
+    the kernels that share a shape, with the layers' order and the iteration. `read_checkpoint` reads it.
 
     Raises:
         CheckpointError: the folder cannot be written.
     """
     from safetensors.torch import save_file
 
+    layers = irregular_layers(_unwrapped(model))
     state: dict[str, Tensor] = {}
-    for name, layer in irregular_layers(_unwrapped(model)).items():
+    for name, layer in layers.items():
         weight = layer.weight.detach()
         if layer.sharing != "none":
             weight = weight.unflatten(0, (layer.groups, -1)).norm(dim=1)
@@ -106,8 +101,28 @@ def write_snapshot(folder: str | Path, model: nn.Module, iteration: int) -> Path
             state[f"{name or BARE}.{key}"] = tensor.detach().cpu().float().contiguous().clone()
     if not state:
         return None
+    text = json.dumps(_describe(None, layers) | {"metrics": {"iteration": iteration}})
     path = Path(folder) / f"{iteration:08d}.safetensors"
-    return write_atomically(path, lambda temporary: save_file(state, temporary), CheckpointError)
+    return write_atomically(
+        path, lambda temporary: save_file(state, temporary, metadata={"icnn": text}), CheckpointError
+    )
+
+
+def _describe(model: nn.Module | None, layers: Mapping[str, IrregularConv2d]) -> dict[str, Any]:
+    """A file's description, as yet without labels, data set and metrics; of layers alone without a model."""
+    architecture = getattr(model, "architecture", None)
+    return {
+        "format_version": FORMAT_VERSION,
+        "package_version": __version__,
+        "axis_order": "yx",
+        "architecture": asdict(architecture) if isinstance(architecture, Architecture) else None,
+        "irregular": [asdict(describe_layer(name or BARE, layer)) for name, layer in layers.items()],
+        "classes": [],
+        "palette": [],
+        "ignore_index": 255,
+        "dataset": {},
+        "metrics": {},
+    }
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

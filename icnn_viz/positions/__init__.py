@@ -1,10 +1,11 @@
 """Door 1: checkpoints, modules, arrays and other people's layers -> one PositionCloud a layer, in network order."""
 
 from icnn_viz.positions.arrays import read_arrays, to_cloud
-from icnn_viz.positions.checkpoints import read_clouds, read_snapshots
+from icnn_viz.positions.checkpoints import read_clouds
 from icnn_viz.positions.dcls import read_dcls
 from icnn_viz.positions.modules import clouds_from_deformable, clouds_from_model
 from icnn_viz.positions.selection import select_layers
+from icnn_viz.positions.snapshots import read_snapshots
 
 __all__ = [
     "clouds_from_deformable",

@@ -1,16 +1,15 @@
-"""Checkpoints -> one PositionCloud per irregular layer; a folder of snapshots -> one list of them each."""
+"""Checkpoints -> one PositionCloud per irregular layer."""
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from icnn_core.errors import CheckpointError
+from icnn_viz.positions.arrays import read_arrays, to_finite
 from icnn_viz.records import PositionCloud
 
 if TYPE_CHECKING:
@@ -19,59 +18,33 @@ if TYPE_CHECKING:
     from icnn_core.checkpoint import Checkpoint
 
 _LOG = logging.getLogger(__name__)
+TABLES = (".npz", ".csv", ".parquet")
 
 
 def read_clouds(path: str | Path) -> list[PositionCloud]:
-    """The clouds of a checkpoint's irregular layers. A layer with positions that are not finite is logged by name.
+    """The clouds of a checkpoint's irregular layers, or of arrays in a file (see `read_arrays`).
+
+    Positions that are not finite, and an order of layers that the file does not say, are logged.
 
     Raises:
-        CheckpointError: the file cannot be read, or holds no irregular layer.
+        CheckpointError: the file cannot be read, or holds no irregular layer. IcnnError: see `read_arrays`.
     """
+    if Path(path).suffix in TABLES:
+        return read_arrays(path)
     from icnn_core.checkpoint import read_checkpoint
 
-    return _to_clouds(read_checkpoint(path))
+    checkpoint = read_checkpoint(path)
+    if not checkpoint.ordered and len(checkpoint.irregular) > 1:
+        _LOG.warning(
+            "%s does not say in which order its layers come: they are taken in the order of the numbers in their "
+            "names, and so is depth. A checkpoint of this package, or of torch.save, holds the network's order.",
+            path,
+        )
+    return to_clouds(checkpoint)
 
 
-def read_snapshots(
-    source: str | Path | Sequence[str | Path],
-) -> tuple[list[int], list[list[PositionCloud]]]:
-    """The iterations and the clouds of a run's snapshots, in order of iteration.
-
-    Args:
-        source: checkpoints, or a folder of them (.pt, .safetensors). A checkpoint's iteration is what it says itself,
-            else the last number in its file name.
-
-    Raises:
-        CheckpointError: fewer than two checkpoints; one cannot be read; two of the same iteration; other layers.
-    """
-    from icnn_core.checkpoint import read_checkpoint
-
-    paths = [source] if isinstance(source, str | Path) else list(source)
-    if len(paths) == 1 and Path(paths[0]).is_dir():
-        paths = sorted(p for p in Path(paths[0]).iterdir() if _is_snapshot(p))
-    found: dict[int, list[PositionCloud]] = {}
-    for path in paths:
-        checkpoint = read_checkpoint(path)
-        iteration = checkpoint.metrics.get("iteration")
-        if iteration is None:
-            numbers = re.findall(r"\d+", Path(path).stem)
-            iteration = int(numbers[-1]) if numbers else len(found)
-        if int(iteration) in found:
-            raise _refuse(path, "snapshots of different iterations", f"two of iteration {iteration}")
-        found[int(iteration)] = _to_clouds(checkpoint)
-    if len(found) < 2:
-        raise _refuse(str(source), "two or more snapshots", f"{len(found)}")
-    if len({tuple((c.layer, c.positions.shape) for c in clouds) for clouds in found.values()}) > 1:
-        raise _refuse(str(source), "snapshots of one network", "other layers or sizes")
-    return sorted(found), [found[iteration] for iteration in sorted(found)]
-
-
-def _is_snapshot(path: Path) -> bool:
-    """Hidden files are of a writer that was stopped."""
-    return path.suffix in (".pt", ".pth", ".safetensors") and not path.name.startswith(".")
-
-
-def _to_clouds(checkpoint: Checkpoint) -> list[PositionCloud]:
+def to_clouds(checkpoint: Checkpoint) -> list[PositionCloud]:
+    """The clouds of a checkpoint that was read."""
     if not checkpoint.irregular:
         raise CheckpointError(
             str(checkpoint.path),
@@ -86,10 +59,6 @@ def _to_clouds(checkpoint: Checkpoint) -> list[PositionCloud]:
         _warn_if_not_finite(cloud)
         clouds.append(cloud)
     return clouds
-
-
-def _refuse(path: str | Path, needed: str, got: str) -> CheckpointError:
-    return CheckpointError(str(path), needed=needed, got=got, fix="Give the snapshots of one training run.")
 
 
 def to_weight_norms(weight: np.ndarray, groups: int, sharing: str) -> np.ndarray:
@@ -119,7 +88,7 @@ def layer_to_cloud(
     slots: Tensor,
 ) -> PositionCloud:
     """The cloud of one `IrregularConv2d`, by its tensors."""
-    shapes = to_numpy(positions)
+    shapes = to_finite(to_numpy(positions))
     return PositionCloud(
         layer=name,
         depth=depth,

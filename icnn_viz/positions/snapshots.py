@@ -1,0 +1,114 @@
+"""A run's snapshots -> the clouds of each, in the order in which they were made."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from icnn_core.errors import CheckpointError
+from icnn_viz.positions.arrays import read_arrays
+from icnn_viz.positions.checkpoints import TABLES, to_clouds
+from icnn_viz.records import PositionCloud
+
+_LOG = logging.getLogger(__name__)
+_TELLING = 2.0  # seconds between the first and the last file, below which their times say nothing
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+
+
+def read_snapshots(
+    source: str | Path | Sequence[str | Path],
+) -> tuple[list[int], list[list[PositionCloud]]]:
+    """The iterations and the clouds of a run's snapshots, in order of iteration.
+
+    Args:
+        source: checkpoints (or .npz, .csv, .parquet), or a folder of them. A snapshot's iteration is what the file
+            itself says. Where files say none, it is the number in names that are alike but for numbers: the one that
+            rises with the files' time, or the only one that differs. Files that are listed, and of which none of this
+            is known, count in the order given: 1, 2, ….
+
+    Raises:
+        CheckpointError: fewer than two snapshots; one cannot be read; two of the same iteration; other layers, kernels
+            or dilations; the order of a folder's files cannot be known. IcnnError: see `read_clouds`.
+    """
+    paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+    is_folder = len(paths) == 1 and paths[0].is_dir()
+    if is_folder:
+        paths = sorted(path for path in paths[0].iterdir() if _is_snapshot(path))
+    if len(paths) < 2:
+        raise _refuse(str(source), "two or more snapshots", f"{len(paths)}")
+    said, runs = zip(*[_read(path) for path in paths], strict=True)
+    if len({_key(clouds) for clouds in runs}) > 1:
+        raise _refuse(str(source), "snapshots of one network", "other layers, kernels or dilations")
+    if None not in said:
+        steps = [int(step) for step in said]
+    else:
+        steps = _steps_of_names(paths)
+        if steps is None and is_folder:
+            raise CheckpointError(
+                str(source),
+                needed="snapshots that say their iteration, or names whose one number rises with the files' time",
+                got=", ".join(path.name for path in paths[:4]) + (", …" if len(paths) > 4 else ""),
+                fix="List the files in their order instead of the folder.",
+            )
+        steps = steps or list(range(1, len(paths) + 1))
+        _LOG.warning(
+            "%s: not every snapshot says its iteration; taken as %s",
+            paths[0].parent if is_folder else "snapshots",
+            ", ".join(f"{step} ({path.name})" for step, path in sorted(zip(steps, paths, strict=True))[:12]),
+        )
+    for path, step in zip(paths, steps, strict=True):
+        if steps.count(step) > 1:
+            raise _refuse(path, "snapshots of different iterations", f"two of iteration {step}")
+    order = np.argsort(steps)
+    return [steps[number] for number in order], [runs[number] for number in order]
+
+
+def _read(path: Path) -> tuple[int | None, list[PositionCloud]]:
+    """The iteration that a file says, if any, and its clouds."""
+    from icnn_core.checkpoint import read_checkpoint
+
+    if path.suffix in TABLES:
+        return None, read_arrays(path)
+    checkpoint = read_checkpoint(path)
+    return checkpoint.iteration, to_clouds(checkpoint)
+
+
+def _steps_of_names(paths: Sequence[Path]) -> list[int] | None:
+    """The whole number that differs in names of one pattern, if names and times leave one order; else None."""
+    if len({_NUMBER.sub("0", path.name) for path in paths}) > 1:
+        return None
+    columns = np.array([[float(n) for n in _NUMBER.findall(path.stem)] for path in paths]).T
+    differing = [column for column in columns if len(set(column)) == len(column)]
+    times = np.array([path.stat().st_mtime for path in paths])
+    if np.ptp(times) >= _TELLING:
+        differing = [column for column in differing if (np.diff(times[np.argsort(column)]) >= 0).all()]
+    orders = {tuple(np.argsort(column)) for column in differing}
+    whole = [column for column in differing if (column == np.round(column)).all()]
+    return [int(number) for number in whole[0]] if len(orders) == 1 and whole else None
+
+
+def _key(clouds: Sequence[PositionCloud]) -> tuple[object, ...]:
+    return tuple(
+        (
+            c.layer,
+            c.positions.shape,
+            c.kernel_size,
+            c.dilation,
+            c.sharing,
+            c.slots.tobytes() if c.regular else b"",
+        )
+        for c in clouds
+    )
+
+
+def _is_snapshot(path: Path) -> bool:
+    """Hidden files are of a writer that was stopped."""
+    return path.suffix in (".pt", ".pth", ".ckpt", ".safetensors", *TABLES) and not path.name.startswith(".")
+
+
+def _refuse(path: str | Path, needed: str, got: str) -> CheckpointError:
+    return CheckpointError(str(path), needed=needed, got=got, fix="Give the snapshots of one training run.")

@@ -28,7 +28,7 @@ def draw_shape(
 ) -> Figure:
     """Two panels on one scale: the shape before and after. Each weight is a disc with its slot's number.
 
-    Signed weights (sharing "none") get a diverging colour, norms of shared weights a sequential one; the disc's area
+    Signed weights (sharing "none") get a diverging colour, norms of weights a sequential one; the disc's area
     goes with the magnitude, relative to the largest of both panels. Thin lines on the right lead
     back to where a weight lay.
 
@@ -49,7 +49,7 @@ def draw_shape(
         left, right = sheet.add_axes(12, 15, 62, 62), sheet.add_axes(86, 15, 62, 62)
         half_width = _half_width(cloud.slots, old, now)
         scale = float(np.nanmax(np.abs([weights, old_weights]), initial=0.0)) or 1.0
-        signed = cloud.sharing == "none"
+        signed = any((one.weights < 0).any() for one in (cloud, before or cloud))
         for ax, points, values, title in (
             (left, old, old_weights, "before" if before else "on the slots"),
             (right, now, weights, "after" if before else "as learnt"),
@@ -62,7 +62,12 @@ def draw_shape(
         right.tick_params(labelleft=False)
         _draw_moves(right, old, now, look)
         bar = sheet.figure.colorbar(shown, cax=sheet.add_axes(153, 20, 2.4, 52))
-        bar.set_label("weight" if signed else "norm of the weights that share the position")
+        norm = (
+            "magnitude of the weight"
+            if cloud.sharing == "none"
+            else "norm of the weights that share the position"
+        )
+        bar.set_label("weight" if signed else norm)
         bar.outline.set_linewidth(0.4)  # type: ignore[operator]
         sheet.write_heading(cloud.layer, _describe(cloud, channel, kernel))
         lost = int((~np.isfinite(now).all(-1)).sum())

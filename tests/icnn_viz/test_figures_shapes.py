@@ -166,6 +166,15 @@ def test_before_and_after_share_one_scale(make_cloud: MakeCloud) -> None:
     assert "before" in _texts(figure)
 
 
+def test_magnitudes_are_not_called_weights(make_cloud: MakeCloud) -> None:
+    """A table may hold the magnitudes alone of weights that share nothing."""
+    cloud = make_cloud(kernels=4, channels=6, sharing="none")
+    figure = draw_shape(replace(cloud, weights=np.abs(cloud.weights)))
+    assert figure.axes[-1].get_ylabel() == "magnitude of the weight"
+    assert _find(figure, "weights")[0].norm.vmin == 0  # type: ignore[attr-defined]
+    assert draw_shape(cloud).axes[-1].get_ylabel() == "weight"
+
+
 def test_a_shape_that_is_not_there_is_refused(make_cloud: MakeCloud) -> None:
     with pytest.raises(ArgumentError, match="channel 0 to 39"):
         draw_shape(make_cloud(), 40)

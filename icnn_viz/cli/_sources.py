@@ -18,7 +18,7 @@ class Sources:
     Attributes:
         paths: the files.
         clouds: the layers to look at; of snapshots, the last ones.
-        other: the same layers of a second run, or None.
+        other: the layers of a second run, or None.
         steps, snapshots: iterations and clouds of a run's snapshots; empty if there are none.
     """
 
@@ -58,21 +58,19 @@ def read_sources(
     runs = [select_layers(_read(path, dcls, kernel_size), patterns) for path in paths]
     if len(runs) == 1:
         return Sources(tuple(paths), runs[0])
-    second = {cloud.layer: cloud for cloud in runs[1]}
-    common = [cloud for cloud in runs[0] if cloud.layer in second]
-    if not common:
+    if not {cloud.layer for cloud in runs[0]} & {cloud.layer for cloud in runs[1]}:
         raise _refuse("two runs with layers of the same names", "none in common", "Compare one architecture.")
-    return Sources(tuple(paths), common, [second[cloud.layer] for cloud in common])
+    return Sources(tuple(paths), runs[0], runs[1])
 
 
 def _read(path: Path, dcls: str | None, kernel_size: int | None) -> list[PositionCloud]:
-    from icnn_viz.positions import read_arrays, read_clouds, read_dcls
+    from icnn_viz.positions import read_clouds, read_dcls
 
     if dcls is not None:
         if kernel_size is None:
             raise _refuse("--kernel-size with --dcls", "none", "Give the layers' dilated_kernel_size.")
         return read_dcls(path, dcls, kernel_size)
-    return read_arrays(path) if path.suffix in (".npz", ".csv") else read_clouds(path)
+    return read_clouds(path)
 
 
 def _refuse(needed: str, got: str, fix: str) -> Exception:

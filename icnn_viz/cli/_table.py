@@ -82,7 +82,7 @@ def to_claim_words(claims: pd.DataFrame) -> Table | str:
 
 
 def to_comparison_table(comparison: pd.DataFrame) -> Table:
-    """How far two runs are apart, one row a layer: the slot that differs most (`CloudComparison`)."""
+    """How far two runs are apart, one row a layer: the slot that differs most (`compare_runs`)."""
     from rich.table import Table
 
     table = Table(
@@ -103,6 +103,25 @@ def to_comparison_table(comparison: pd.DataFrame) -> Table:
             str(layer), str(row["slot"]), f"{moved:.2f}", *(_number(value, "{:.3f}") for value in values)
         )
     return table
+
+
+def to_comparison_notes(comparison: pd.DataFrame) -> list[str]:
+    """What a reader of the comparison must be told: layers that one run lacks, slots that were not simply the same."""
+    from icnn_viz.statistics.pairing import NUMBERED, REORDERED, RESCALED
+
+    notes = []
+    for side, word in (("a", "first"), ("b", "second")):
+        lone = comparison.loc[comparison["state"] == f"only in the {word}", f"layer_{side}"]
+        notes += [f"Only in the {word}, and not compared: {', '.join(lone)}."] if len(lone) else []
+    told = {
+        REORDERED: "slots stand in another order in the second; they were paired by their places",
+        RESCALED: "slots lie at another spacing in the second; they were paired by row and column, displacements in px",
+        NUMBERED: "no regular positions; slots were paired by number, and positions compared",
+    }
+    for pairing, words in told.items():
+        layers = comparison.loc[comparison["pairing"] == pairing, "layer_a"].unique()
+        notes += [f"{', '.join(layers)}: {words}."] if len(layers) else []
+    return notes
 
 
 def to_records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -94,13 +94,17 @@ def list_trajectories(sources: Sources, theme: str) -> list[Picture]:
 
 
 def list_comparison(sources: Sources, theme: str) -> list[Picture]:
-    """The layers of two runs on one sheet."""
+    """The layers that two runs have in common on one sheet."""
     from icnn_viz.figures.runs import draw_runs
     from icnn_viz.statistics.gaussian import fit_gaussians
+    from icnn_viz.statistics.pairing import pair_layers, to_slots_of
 
-    first, second = ([fit_gaussians(c) for c in clouds] for clouds in (sources.clouds, sources.other or ()))
+    pairs, *_ = pair_layers(sources.clouds, sources.other or ())
+    clouds = [first for first, _ in pairs]
+    first = [fit_gaussians(cloud) for cloud in clouds]
+    second = [fit_gaussians(to_slots_of(cloud, other)) for cloud, other in pairs]
     names = (str(sources.paths[0]), str(sources.paths[1]))
-    return [Picture("runs", partial(draw_runs, sources.clouds, first, second, names=names, theme=theme))]
+    return [Picture("runs", partial(draw_runs, clouds, first, second, names=names, theme=theme))]
 
 
 def write_pictures(pictures: Iterable[Picture], kinds: Sequence[str], folder: Path) -> list[Path]:

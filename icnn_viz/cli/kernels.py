@@ -194,9 +194,9 @@ def _compare(
     import pandas as pd
 
     from icnn_core.errors import ArgumentError
-    from icnn_viz.cli._table import to_comparison_table, to_records, write_tables
+    from icnn_viz.cli._table import to_comparison_notes, to_comparison_table, to_records, write_tables
     from icnn_viz.cli._views import list_comparison, write_pictures
-    from icnn_viz.statistics.distances import CloudComparison
+    from icnn_viz.statistics.distances import compare_runs
     from icnn_viz.statistics.layers import measure_layers
 
     if views:
@@ -204,8 +204,7 @@ def _compare(
             "kernels", needed="one checkpoint with --view", got="two", fix="Leave out --view to compare."
         )
     other = sources.other or []
-    pairs = zip(sources.clouds, other, strict=True)
-    comparison = pd.concat([CloudComparison(seed=options.seed)(a, b) for a, b in pairs], ignore_index=True)
+    comparison = compare_runs(sources.clouds, other, seed=options.seed)
     runs = {str(path): clouds for path, clouds in zip(sources.paths, (sources.clouds, other), strict=True)}
     layers = pd.concat(
         [measure_layers(clouds, seed=options.seed).assign(run=run) for run, clouds in runs.items()],
@@ -216,7 +215,8 @@ def _compare(
         list_comparison(sources, options.theme), kinds, out
     )
     result = {name: to_records(table) for name, table in tables.items()}
-    _report(sources, [to_comparison_table(comparison)], written, out, result if json else None)
+    shown = [to_comparison_table(comparison), *to_comparison_notes(comparison)]
+    _report(sources, shown, written, out, result if json else None)
 
 
 def _report(

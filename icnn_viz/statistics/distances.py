@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from icnn_core.errors import ShapeError
 from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.pairing import NUMBERED, pair_layers, pair_slots
 from icnn_viz.statistics.tables import to_table, with_adjusted
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
-    "layer_a:str layer_b:str slot:int state:str points_a:int points_b:int shift_y shift_x mean_move "
-    "energy energy_coefficient p q wasserstein wasserstein_floor"
+    "layer_a:str layer_b:str slot:int slot_b:int pairing:str state:str points_a:int points_b:int "
+    "shift_y shift_x mean_move energy energy_coefficient p q wasserstein wasserstein_floor"
 )
 _SPLITS = 5  # random halvings behind wasserstein_floor
 _ASSIGNED = 256  # points of each cloud that are assigned to each other, at most: the cost grows with the cube
@@ -35,7 +35,9 @@ def compare_clouds(
     """Displacements of two clouds, one row a slot. Columns: COLUMNS; lengths in px, definitions in
     docs/statistics.md.
 
-    `shift_y`, `shift_x`: the second centre less the first, on all finite points. `mean_move`: mean distance
+    Slots are paired by their places: `slot_b` is the second's, `pairing` how it was found (see `pair_slots`);
+    where there are no regular positions, by number, and positions are compared, not displacements. `shift_y`,
+    `shift_x`: the second centre less the first, on all finite points. `mean_move`: mean distance
     between the two positions of a shape (paired only). `q`: p adjusted over the slots. `state`: "ok", "equal"
     (the same points: distances are 0, p is 1) or "too few points" (under 3 finite ones on a side).
 
@@ -47,30 +49,62 @@ def compare_clouds(
         seed: of both.
 
     Raises:
-        ShapeError: another number of slots, or of shapes where `paired`.
+        ShapeError: other slots, or another number of shapes where `paired`.
     """
-    _check(first, second, paired)
-    rng = np.random.default_rng(seed)
-    rows = []
-    for slot in range(len(first.slots)):
-        a, b = (np.asarray(cloud.displacements[:, slot], dtype=np.float64) for cloud in (first, second))
-        row: dict[str, object] = {"layer_a": first.layer, "layer_b": second.layer, "slot": slot}
-        rows.append(row | _compare(a, b, paired, permutations, subsample, rng))
+    rows = _rows(first, second, paired, permutations, subsample, seed)
     return to_table(with_adjusted(rows, ["p"]), COLUMNS)
 
 
-def _check(first: PositionCloud, second: PositionCloud, paired: bool) -> None:
-    kinds = [("slots", len(first.slots), len(second.slots))]
-    if paired:
-        kinds.append(("shapes", len(first.points), len(second.points)))
-    for kind, one, other in kinds:
-        if one != other:
-            raise ShapeError(
-                f"comparison of {first.layer} and {second.layer}",
-                needed=f"as many {kind} on both sides",
-                got=f"{one} and {other}",
-                fix="Compare layers of one kernel size" + ("; or leave out paired." if paired else "."),
-            )
+def compare_runs(
+    first: Sequence[PositionCloud],
+    second: Sequence[PositionCloud],
+    **options: Any,
+) -> pd.DataFrame:
+    """`compare_clouds` of all layers of one name, with `q` adjusted over all their slots.
+
+    A layer that only one of the two has is a row without numbers; its `state` is "only in the first" or "only in
+    the second".
+
+    Args:
+        first, second: the layers of two networks.
+        options: as of `compare_clouds`.
+
+    Raises:
+        ShapeError: as of `compare_clouds`.
+    """
+    pairs, *alone = pair_layers(first, second)
+    rows = [row for a, b in pairs for row in _rows(a, b, **options)]
+    rows = list(with_adjusted(rows, ["p"]))
+    for side, word, names in zip("ab", ("first", "second"), alone, strict=True):
+        rows += [{f"layer_{side}": name, "state": f"only in the {word}"} for name in names]
+    return to_table(rows, COLUMNS)
+
+
+def _rows(
+    first: PositionCloud,
+    second: PositionCloud,
+    paired: bool = False,
+    permutations: int = 500,
+    subsample: int = 300,
+    seed: int = 0,
+) -> list[dict[str, object]]:
+    if paired and len(first.points) != len(second.points):
+        raise ShapeError(
+            f"comparison of {first.layer} and {second.layer}",
+            needed="as many shapes on both sides",
+            got=f"{len(first.points)} and {len(second.points)}",
+            fix="Compare layers of one size; or leave out paired.",
+        )
+    order, pairing = pair_slots(first, second)
+    places = [cloud.displacements if pairing != NUMBERED else cloud.points for cloud in (first, second)]
+    rng = np.random.default_rng(seed)
+    rows = []
+    for slot, slot_b in enumerate(order):
+        a, b = (np.asarray(of, dtype=np.float64) for of in (places[0][:, slot], places[1][:, slot_b]))
+        row: dict[str, object] = {"layer_a": first.layer, "layer_b": second.layer, "slot": slot}
+        row |= {"slot_b": slot_b, "pairing": pairing}
+        rows.append(row | _compare(a, b, paired, permutations, subsample, rng))
+    return rows
 
 
 def _compare(
@@ -87,15 +121,22 @@ def _compare(
     row |= {"shift_y": shift[0], "shift_x": shift[1]}
     if paired:
         row["mean_move"] = np.hypot(*(b - a).T).mean()
-    if np.array_equal(a, b) or not np.ptp(np.concatenate([a, b]), axis=0).any():
+    if _are_equal(a, b):
         return row | {"state": "equal", "energy": 0, "energy_coefficient": 0, "p": 1.0, "wasserstein": 0}
-    keep = rng.permutation(len(a))[:subsample]
-    a, b = a[keep], b[keep if paired else rng.permutation(len(b))[:subsample]]
+    drawn = rng.permutation(max(len(a), len(b)))  # the same shapes of both, where there are as many
+    a, b = (of[drawn[drawn < len(of)][:subsample]] for of in (a, b))
     pooled = _distances(np.concatenate([a, b]), np.concatenate([a, b]))
     energy, coefficient = energy_distance(a, b, paired=paired)
     row |= {"state": "ok", "energy": energy, "energy_coefficient": coefficient}
     row["p"] = _permuted_p(pooled, len(a), paired, permutations, rng)
     return row | _wasserstein_and_floor(a, b, rng)
+
+
+def _are_equal(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two sets hold the same points, in any order."""
+    if len(a) == len(b):
+        return np.array_equal(a[np.lexsort(a.T)], b[np.lexsort(b.T)])
+    return not np.ptp(np.concatenate([a, b]), axis=0).any()
 
 
 def _permuted_p(
@@ -175,8 +216,3 @@ def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     from scipy.spatial.distance import cdist
 
     return cdist(a, b)
-
-
-def CloudComparison(**options: Any) -> Callable[..., pd.DataFrame]:
-    """The earlier name of `compare_clouds`, until its callers are moved."""
-    return partial(compare_clouds, **options)

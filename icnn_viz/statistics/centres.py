@@ -29,7 +29,7 @@ def test_centres(
     dy, dx, distance and the half axes of the confidence ellipse (region_…) in px; `spacings`: the distance
     in grid spacings, each axis in its own (`PositionCloud.spacing`); `q` = p adjusted over all slots given.
     `closeness`: "close" or "far" if the whole ellipse is, else "unsure"; for slots without a covariance by
-    the distance alone, and "unknown" without finite points.
+    the distance alone, and "unknown" without finite points or regular positions.
 
     Args:
         clouds: one a layer.
@@ -59,7 +59,7 @@ def _rows(cloud: PositionCloud, level: float, close: float) -> list[dict[str, ob
     for slot, state in enumerate(fit.state):
         row: dict[str, object] = {"layer": cloud.layer, "depth": cloud.depth, "slot": slot, "state": state}
         row |= {"points": fit.count[slot], "closeness": "unknown"}
-        if fit.count[slot] > 0:
+        if fit.count[slot] > 0 and cloud.regular:
             spacings, half = float(np.hypot(*(moved[slot] / spacing))), 0.0
             if state == "ok":
                 row |= _hotelling(fit, slot, moved[slot])

@@ -22,6 +22,7 @@ from icnn_viz.statistics.tables import to_table
 if TYPE_CHECKING:
     import pandas as pd
 
+_NEED_SLOTS = (find_close, find_strips)  # claims about regular positions, which DCLS has none of
 COLUMNS = "claim:str verdict:str number unit:str evidence:str rule:str layers:int"
 
 
@@ -48,8 +49,11 @@ def judge_claims(clouds: Iterable[PositionCloud], rules: ClaimRules | None = Non
     )
     rows = []
     for claim, find, rule in claims:
-        finding = find(judged, rules) if judged else _nothing_judged(given, rules)
-        rows.append({"claim": claim, **finding._asdict(), "rule": rule, "layers": len(judged)})
+        about = [cloud for cloud in judged if cloud.regular] if find in _NEED_SLOTS else judged
+        finding = find(about, rules) if about else _nothing_judged(given, rules)
+        if judged and not about:
+            finding = Finding(CANNOT_BE_SAID, None, "", "the layers have no regular positions")
+        rows.append({"claim": claim, **finding._asdict(), "rule": rule, "layers": len(about)})
     return to_table(rows, COLUMNS)
 
 

@@ -63,7 +63,7 @@ def measure_layers(
     rows = []
     for cloud in sorted(clouds, key=lambda cloud: cloud.depth):
         row = summarise(cloud) | _shapes(cloud) | _reach(cloud, feature_size) | _weights(cloud)
-        if row["state"] != "not finite":
+        if row["state"] != "not finite" and cloud.regular:
             row |= {f"mirror_{name}": mirror_score(cloud, axis, seed) for axis, name in enumerate("yx")}
         rows.append(row)
     return to_table(rows, COLUMNS)

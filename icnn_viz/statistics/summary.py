@@ -53,7 +53,7 @@ def summarise(cloud: PositionCloud) -> dict[str, object]:
         "median_displacement": float(np.median(length)) if some else None,
         "largest_displacement": float(length.max()) if some else None,
         "share_moved": float((length > MOVED).mean()) if some else None,
-        "share_outside": float(outside.mean()) if some else None,
+        "share_outside": float(outside.mean()) if some and cloud.regular else None,
     }
 
 

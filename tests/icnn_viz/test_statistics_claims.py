@@ -1,14 +1,16 @@
 """The paper's claims, each on clouds built so that the verdict is known; and the page with the rules."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from icnn_viz.records import PositionCloud
+from icnn_viz.statistics import centres
 from icnn_viz.statistics.claims import judge_claims
 from icnn_viz.statistics.findings import find_spread, find_trend
+from icnn_viz.statistics.layers import measure_layers
 from icnn_viz.statistics.rules import ClaimRules
 
 SLOTS = np.stack(np.meshgrid([-2.0, 0.0, 2.0], [-3.0, 0.0, 3.0], indexing="ij"), -1).reshape(-1, 2)
@@ -169,3 +171,18 @@ def test_the_page_states_every_threshold():
     assert (rules.moved, rules.close_spacings) == (0.5, 0.25)
     for name, sentence in stated.items():
         assert sentence in page, name
+
+
+def test_without_regular_positions_nothing_is_said_about_them():
+    """DCLS: slots are the means of their points, so that every centre would lie close to its slot."""
+    free = [replace(cloud, regular=False) for cloud in network([1.0, 1.2, 1.4, 1.6, 1.8, 2.0])]
+    claims = judge_claims(free, RULES)
+    assert list(claims.verdict)[CLOSE] == list(claims.verdict)[STRIPS] == UNSURE
+    assert claims.evidence[CLOSE] == "the layers have no regular positions"
+    assert claims.layers[CLOSE] == 0
+    assert claims.verdict[GAUSSIAN] == HOLDS
+    assert set(centres.test_centres(free).closeness) == {"unknown"}
+    layers = measure_layers(free)
+    assert layers[["share_outside", "mirror_x", "mirror_y"]].isna().to_numpy().all()
+    mixed = judge_claims([*free[:5], network([3.0])[0]], RULES)
+    assert mixed.layers[CLOSE] == 1

@@ -88,9 +88,7 @@ def to_difference_table(summary: pd.DataFrame, first: str, second: str) -> Table
     from icnn_viz.figures.survey import SHOWN
     from icnn_viz.heatmaps import MEASURES
 
-    table = Table(
-        caption="95 % intervals by a bootstrap over images; by class and stratum in differences.csv"
-    )
+    table = Table(caption="95 % intervals over images; by class and stratum in differences.csv")
     table.add_column("measure")
     for title in (first, second, "difference", "interval", f"higher in {first}"):
         table.add_column(title, justify="right")

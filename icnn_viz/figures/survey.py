@@ -154,7 +154,7 @@ def _write_texts(figure: Figure, height: float, first: str, second: str, title: 
     figure.text(MARGIN / WIDTH, 1 - 1.6 / height, heading, va="top", fontsize=9)
     figure.text(MARGIN / WIDTH, 1 - 6.2 / height, title, va="top", color=look.muted)
     note = (
-        "Mean paired differences at the same pixels, with 95 % intervals from a bootstrap over images; coloured and "
+        "Mean paired differences at the same pixels, with 95 % intervals over images; coloured and "
         "filled where the interval leaves out 0 (not adjusted for the number of rows). In brackets: pixels."
     )
     lines = textwrap.wrap(note, int((WIDTH - 2 * MARGIN) / (CHARACTER * 6 / 7)))

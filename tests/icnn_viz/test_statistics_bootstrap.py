@@ -63,6 +63,23 @@ def test_a_bca_interval_covers_the_truth_about_as_often_as_it_says():
     assert 0.9 <= hits / 240 <= 0.99
 
 
+def test_the_acceleration_is_the_jackknifes():
+    """A mean of few skewed values, whose interval leans: by scipy, and by Efron's formula written out."""
+    points = np.random.default_rng(3).exponential(size=(15, 2, 2)) ** 2
+    row = wide(bootstrap_slots(cloud_of(points), resamples=40_000)).loc[0]
+    y = points[:, 0, 0]
+    pull = (y - y.mean()) / 14  # of the mean's jackknife
+    acceleration = (pull**3).sum() / (6 * (pull**2).sum() ** 1.5)
+    assert acceleration > 0.05
+    drawn = np.sort(np.random.default_rng(9).choice(y, (40_000, 15)).mean(1))
+    bias = stats.norm.ppf((drawn < y.mean()).mean())
+    for end, z in (("low", -1.959964), ("high", 1.959964)):
+        place = stats.norm.cdf(bias + (bias + z) / (1 - acceleration * (bias + z)))
+        assert row[end]["mean_y"] == pytest.approx(np.quantile(drawn, place), rel=0.03)
+    expected = stats.bootstrap((y,), np.mean, n_resamples=20_000, rng=np.random.default_rng(4))
+    assert row["high"]["mean_y"] == pytest.approx(expected.confidence_interval.high, rel=0.03)
+
+
 def test_an_orientation_near_the_seam_has_a_narrow_interval():
     points = draw(400, factor=((0.3, 0.0), (0.0, 3.0)))  # along x: 0° = 180°
     row = wide(bootstrap_slots(cloud_of(points), resamples=500)).iloc[0]

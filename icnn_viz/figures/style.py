@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,13 @@ COLUMN = 80 * MM
 """Width in inches of a journal's column: figures are made at this size, so that their text is read at this size."""
 PAGE = 170 * MM
 DPI = 300
-PLAIN_TEXT: dict[Any, Any] = {"text.parse_math": False, "text.usetex": False}
-"""matplotlib settings under which names of layers and classes are text, whatever they hold."""
 
 # Eight colours for the eight directions, clockwise from the upper left. Found by annealing in OKLab: pairwise at
 # least 0.19 apart in normal vision, 0.10 with protanopia and deuteranopia, 0.087 with tritanopia (Machado et al.
 # 2009), the grey of the centre included; neighbours farther; luminance 0.10 to 0.42, so that white and near-black
 # grounds both do.
 _DIRECTIONS = ("#20bbef", "#89388c", "#f48ea4", "#067f04", "#e102cc", "#b0ae14", "#7c72fd", "#f20241")
+_CLOCKWISE = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
 _CENTRE = "#808080"
 
 
@@ -107,31 +107,10 @@ def to_rc(look: Look) -> dict[Any, Any]:
         "legend.fontsize": 6.5,
         "legend.labelcolor": look.text,
         "font.size": 7,
-        "font.family": ["DejaVu Sans", *_fallback_fonts()],
-        **PLAIN_TEXT,
+        "font.family": "DejaVu Sans",
         "svg.fonttype": "path",
         "image.cmap": look.sequential,
     }
-
-
-# For letters that DejaVu Sans lacks, where they are installed. Users' own settings come first.
-_OTHER_SCRIPTS = (
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans", "WenQuanYi Micro Hei"),
-    *("WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Microsoft YaHei"),
-    *("Yu Gothic", "Malgun Gothic", "Nirmala UI", "Segoe UI", "Leelawadee UI", "Arial Unicode MS"),
-    *("Noto Sans Devanagari", "Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Thai", "Noto Sans Arabic"),
-    *("Noto Sans Hebrew", "Noto Sans Ethiopic", "Noto Sans", "Noto Emoji", "Unifont"),
-)
-
-
-def _fallback_fonts() -> list[str]:
-    """Installed fonts that draw what DejaVu Sans cannot: those that the user's settings name, then known ones."""
-    import matplotlib as mpl
-    from matplotlib.font_manager import fontManager
-
-    installed = set(fontManager.get_font_names())
-    wanted = (*mpl.rcParams["font.family"], *mpl.rcParams["font.sans-serif"], *_OTHER_SCRIPTS)
-    return [name for name in dict.fromkeys(wanted) if name in installed and name != "DejaVu Sans"]
 
 
 def to_plotly_layout(look: Look) -> dict[str, object]:
@@ -149,20 +128,57 @@ def to_plotly_layout(look: Look) -> dict[str, object]:
 def slot_colours(slots: np.ndarray) -> list[str]:
     """One colour (hex) per slot (K, 2), the same in every figure and theme: hue says the direction, grey the centre.
 
-    Kernels up to 3×3 take the eight colour-blind safe ones. Larger ones take hues round the circle, light and dark
-    in turn like a chessboard, paler towards the centre; no 25 colours can be told apart by all, so figures carry
-    a key of the slots.
+    Kernels up to 3×3 take the eight colour-blind safe ones. Larger ones, and slots of which two lie in one direction,
+    take hues round the circle (a single row or column: along it), light and dark in turn like a chessboard, paler
+    towards the centre; each moves as far as it must to keep its distance from all others: 0.045 in OKLab up to
+    11×11 slots, 0.018 up to 31×31. No 25 colours can be told apart by all, so figures carry a key of the slots;
+    beyond 1,024 slots near ones are alike.
     """
-    extent = np.abs(slots).max(0)
+    return list(_choose_colours(slots.shape[0], np.ascontiguousarray(slots, dtype=float).tobytes()))
+
+
+@lru_cache(maxsize=32)
+def _choose_colours(count: int, data: bytes) -> tuple[str, ...]:
+    slots = np.frombuffer(data).reshape(count, 2)
+    extent = np.abs(slots).max(0, initial=0.0)
     unit = slots / np.where(extent > 0, extent, 1.0)
-    rows, columns = (np.unique(slots[:, axis]) for axis in (0, 1))
-    if max(len(rows), len(columns)) <= 3:
-        return [_direction_colour(y, x) for y, x in np.sign(unit)]
-    parity = (np.searchsorted(rows, slots[:, 0]) + np.searchsorted(columns, slots[:, 1])) % 2
-    ring = np.abs(unit).max(1)
-    hue = np.arctan2(unit[:, 0], unit[:, 1])
-    colours = _from_oklch(np.where(parity, 0.52, 0.72), 0.07 + 0.09 * ring, hue)
-    return [_CENTRE if r < 1e-9 else colour for r, colour in zip(ring, colours, strict=True)]
+    signs = [(int(y), int(x)) for y, x in np.sign(unit)]
+    if len(set(signs)) == count:
+        return tuple(_CENTRE if sign == (0, 0) else _DIRECTIONS[_CLOCKWISE.index(sign)] for sign in signs)
+    rows, columns = (np.unique(slots[:, axis], return_inverse=True)[1].ravel() for axis in (0, 1))
+    ring, hue = np.abs(unit).max(1), np.arctan2(unit[:, 0], unit[:, 1])
+    if rows.max() == 0 or columns.max() == 0:
+        hue = 2 * np.pi * (rows + columns) / count
+    lightness = np.where((rows + columns) % 2, 0.52, 0.72)
+    chroma = 0.07 + 0.09 * ring
+    ideal = np.stack([lightness, chroma * np.cos(hue), chroma * np.sin(hue)], axis=1)
+    centre = ring < 1e-9
+    colours = _from_oklab(ideal if count > 1024 else _kept_apart(ideal, centre))
+    return tuple(_CENTRE if grey else colour for grey, colour in zip(centre, colours, strict=True))
+
+
+def _kept_apart(ideal: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Colours (K, 3) in OKLab near the ideal ones, of the same lightness within 0.07, with a least distance between
+    any two: the largest of a list that can be kept. What is fixed becomes the centre's grey.
+    """
+    grid = np.stack(np.meshgrid(np.arange(0.45, 0.8, 0.014), *[np.arange(-0.24, 0.25, 0.012)] * 2), -1)
+    grid = grid.reshape(-1, 3)
+    linear = _to_linear(grid)
+    grid = grid[((linear > 0) & (linear < 1)).all(1)]
+    grey = np.array([0.6, 0.0, 0.0])
+    for least in (0.05, 0.04, 0.03, 0.02, 0.015, 0.01)[0 if len(ideal) <= 121 else 3 :]:
+        chosen, free = ideal.copy(), np.linalg.norm(grid - grey, axis=1) >= least
+        for number in np.flatnonzero(~fixed):
+            there = free & (np.abs(grid[:, 0] - ideal[number, 0]) < 0.07)
+            if not there.any():
+                break
+            far = ((grid - ideal[number]) ** 2).sum(1)
+            far[~there] = np.inf
+            chosen[number] = grid[far.argmin()]
+            free &= ((grid - chosen[number]) ** 2).sum(1) >= least**2
+        else:
+            return chosen
+    return ideal
 
 
 def text_on(colour: str) -> str:
@@ -185,19 +201,13 @@ def shorten(name: str, limit: int) -> str:
     return f"{name[:head]}…{name[len(name) - (limit - 1 - head) :]}"
 
 
-def _direction_colour(y: float, x: float) -> str:
-    clockwise = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
-    return _CENTRE if (y, x) == (0, 0) else _DIRECTIONS[clockwise.index((int(y), int(x)))]
-
-
-def _from_oklch(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) -> list[str]:
-    """Hex colours of OKLCh coordinates (B. Ottosson, 2020), clipped to sRGB."""
-    a, b = chroma * np.cos(hue), chroma * np.sin(hue)
-    cones = np.stack(
+def _to_linear(lab: np.ndarray) -> np.ndarray:
+    """Linear sRGB (…, 3) of OKLab colours (B. Ottosson, 2020); outside 0 to 1 where sRGB has no such colour."""
+    to_cones = np.array(
         [
-            lightness + 0.3963377774 * a + 0.2158037573 * b,
-            lightness - 0.1055613458 * a - 0.0638541728 * b,
-            lightness - 0.0894841775 * a - 1.2914855480 * b,
+            [1.0, 0.3963377774, 0.2158037573],
+            [1.0, -0.1055613458, -0.0638541728],
+            [1.0, -0.0894841775, -1.2914855480],
         ]
     )
     mix = np.array(
@@ -207,6 +217,11 @@ def _from_oklch(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) -> l
             [-0.0041960863, -0.7034186147, 1.7076147010],
         ]
     )
-    linear = np.clip(mix @ cones**3, 0, 1)
+    return (lab @ to_cones.T) ** 3 @ mix.T
+
+
+def _from_oklab(lab: np.ndarray) -> list[str]:
+    """Hex colours of OKLab coordinates (K, 3), clipped to sRGB."""
+    linear = np.clip(_to_linear(lab), 0, 1)
     srgb = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return ["#{:02x}{:02x}{:02x}".format(*colour) for colour in np.rint(srgb.T * 255).astype(int)]
+    return ["#{:02x}{:02x}{:02x}".format(*colour) for colour in np.rint(srgb * 255).astype(int)]

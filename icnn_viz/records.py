@@ -126,7 +126,7 @@ class GaussianFit(Facts):
         count: (K,), finite points used.
         mean: (K, 2), (y, x).
         covariance: (K, 2, 2), axes in the order (y, x).
-        state: (K,) of str: "ok", or why there is no Gaussian: "undeformed" (no spread: never trained),
+        state: (K,) of str: "ok", or why there is no Gaussian: "undeformed" (no spread, at the slot),
             "equal points" (no spread, away from the slot), "on a line", "too few points", "not finite". Where it is
             not "ok" the covariance is zero, never NaN.
     """

@@ -65,8 +65,8 @@ FIGURES = {
         "Every slot of every layer",
         "One row a layer, one column a slot; colour and number are the elongation of that slot's cloud, 1 being "
         "round.",
-        "Look for rows or columns that stand out; hatched cells have no cloud to measure, because nothing moved "
-        "there.",
+        "Look for rows or columns that stand out; hatched cells have no cloud to measure: its points did not "
+        "spread, or too few shapes serve the layer.",
     ),
     "trajectory": Words(
         "How the positions moved during training",

@@ -27,7 +27,8 @@ def depth_trends(
     """Whether measures rise with depth, one row a measure. Columns: COLUMNS.
 
     `slope`: Theil and Sen's, units of the measure a layer; `rise`: slope times the range of depth. `state`:
-    "ok", "too few layers" (under 5 with the measure; under 3 nothing is measured) or "constant".
+    "ok", "constant", or under 5 layers with the measure (under 3 nothing is computed) "too few layers", or
+    "too few layers measured" if the table has 5 or more, e.g. where layers have too few shapes.
 
     Args:
         layers: a table of layers, as of `measure_layers`.
@@ -48,7 +49,10 @@ def depth_trends(
             )
         kept = layers.dropna(subset=[measure])
         depth, value = kept["depth"].to_numpy(dtype=float), kept[measure].to_numpy(dtype=float)
-        rows.append({"measure": measure, "layers": len(value)} | _trend(depth, value, level))
+        row = {"measure": measure, "layers": len(value)} | _trend(depth, value, level)
+        if row["state"] == "too few layers" and len(layers) >= MIN_LAYERS:
+            row["state"] = "too few layers measured"
+        rows.append(row)
     return to_table(rows, COLUMNS)
 
 

@@ -17,7 +17,8 @@ MIN_POINTS = 3
 MOVED = 0.1
 """A point has moved when it lies farther than this from its slot (px); a start shift (eq. 5) stays below."""
 NO_SPREAD = 1e-2
-"""A slot whose larger standard deviation is below this (px) has no spread; a start shift has less."""
+"""A slot whose larger standard deviation is below this (px) has no spread, and one whose centre lies no farther from
+its place has not moved: a start shift has less."""
 ON_A_LINE = 1e-4
 """A slot whose smaller standard deviation is below this share of the larger one has no area."""
 
@@ -47,11 +48,11 @@ def to_shapes(fit: GaussianFit) -> pd.DataFrame:
     """The fits as a table, one row a slot: layer, slot, state, points, mean_y, mean_x, sd_major, sd_minor,
     elongation, orientation, area, spread, var_y, var_x, cov_yx.
 
-    Lengths in px. `elongation` = sd_major / sd_minor >= 1. `orientation` is the major axis as atan2(dy, dx)
-    in degrees, mod 180, with y downwards: 0 lies along a row of the image, 90 along a column, 45 runs to the
-    lower right (the angle matplotlib's Ellipse takes). `area` is the 1-sigma ellipse's,
-    pi·sd_major·sd_minor, in px²; `spread` is sqrt(sd_major·sd_minor). Where the state is not "ok" the shape
-    columns are missing values (pandas NA), never NaN.
+    Lengths in px, variances and the covariance in px². `elongation` = sd_major / sd_minor >= 1.
+    `orientation` is the major axis as atan2(dy, dx) in degrees, mod 180, with y downwards: 0 lies along a row
+    of the image, 90 along a column, 45 runs to the lower right (the angle matplotlib's Ellipse takes). `area`
+    is the 1-sigma ellipse's, pi·sd_major·sd_minor, in px²; `spread` is sqrt(sd_major·sd_minor). Where the
+    state is not "ok" the shape columns are missing values (pandas NA), never NaN.
     """
     sd, directions = fit.axes()
     ok = fit.state == "ok"
@@ -118,7 +119,7 @@ def _states(
     """A word (K,) for each slot; mean and covariance are those of the displacements."""
     sd = np.sqrt(np.clip(np.linalg.eigvalsh(covariance), 0, None))  # ascending
     some_lost = ~np.isfinite(cloud.points).all((0, 2))
-    moved = np.hypot(mean[:, 0], mean[:, 1]) > MOVED
+    moved = np.hypot(mean[:, 0], mean[:, 1]) > NO_SPREAD
     few = effective < MIN_POINTS - 1e-9
     flat = sd[:, 1] < NO_SPREAD
     line = sd[:, 0] < ON_A_LINE * sd[:, 1]

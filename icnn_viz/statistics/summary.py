@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icnn_viz.records import PositionCloud
-from icnn_viz.statistics.gaussian import MIN_POINTS, MOVED
+from icnn_viz.statistics.gaussian import MIN_POINTS, MOVED, NO_SPREAD
 from icnn_viz.statistics.tables import to_table
 
 if TYPE_CHECKING:
@@ -24,10 +24,11 @@ COLUMNS = (
 def summarise(cloud: PositionCloud) -> dict[str, object]:
     """One layer in a row. Lengths in px; a measure that cannot be taken is None.
 
-    `state`: "ok"; "undeformed" (no point farther than 0.1 px from its slot); "too few points" (under 3
-    shapes); "not finite" (no finite point). `shapes` are the rows of `cloud.points`. `share_moved`: finite
-    points farther than 0.1 px from their slot. `share_outside`: finite points more than 0.1 px outside the
-    regular square, the bounding box of the slots (the margin keeps a start shift out of the count).
+    `state`: "ok"; "undeformed" (no point farther than 0.01 px from its slot); "hardly moved" (none farther
+    than 0.1 px); "too few points" (under 3 shapes); "not finite" (no finite point). `shapes` are the rows of
+    `cloud.points`. `share_moved`: finite points farther than 0.1 px from their slot. `share_outside`: finite
+    points more than 0.1 px outside the regular square, the bounding box of the slots (the margin keeps a
+    start shift out of the count).
     """
     points = np.asarray(cloud.points, dtype=np.float64)
     shapes, taps = points.shape[:2]
@@ -66,5 +67,5 @@ def _state(shapes: int, length: np.ndarray) -> str:
     if length.size == 0:
         return "not finite"
     if length.max() <= MOVED:
-        return "undeformed"
+        return "undeformed" if length.max() <= NO_SPREAD else "hardly moved"
     return "ok" if shapes >= MIN_POINTS else "too few points"

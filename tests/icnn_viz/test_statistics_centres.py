@@ -66,7 +66,7 @@ def test_words():
 
 def test_degenerate_slots():
     points = draw(9)
-    points[:, 0] = 0.01
+    points[:, 0] = 0.005
     points[:, 1] = [0.0, 2.0]
     points[:, 2] = np.nan
     table = centres.test_centres([cloud_of(points)])

@@ -57,6 +57,7 @@ def test_few_constant_and_missing():
     assert few.kendall == pytest.approx(1)
     assert pd.isna(few.kendall_low)
     assert trend([1.5] * 7).state == "constant"
+    assert trend([1.0, 2.0, np.nan, 3.0, np.nan, np.nan]).state == "too few layers measured"
     table = layers([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).astype({"elongation": "Float64"})
     table.loc[2, "elongation"] = pd.NA
     row = depth_trends(table, ("elongation",)).iloc[0]

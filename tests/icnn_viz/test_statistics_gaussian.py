@@ -103,6 +103,15 @@ def test_summary_counts_by_hand():
     assert row["share_outside"] == pytest.approx(1 / 23)
 
 
+def test_what_moved_a_tenth_of_a_pixel_is_not_undeformed():
+    moved = np.full((40, 6, 2), 0.05) + 0.004 * draw(np.eye(2), 40)  # 0.07 px, all alike
+    assert summarise(cloud_of(moved))["state"] == "hardly moved"
+    assert set(fit_gaussians(cloud_of(moved)).state) == {"equal points"}
+    start = np.random.default_rng(0).uniform(-1e-3, 1e-3, (40, 6, 2))
+    assert summarise(cloud_of(start))["state"] == "undeformed"
+    assert set(fit_gaussians(cloud_of(start)).state) == {"undeformed"}
+
+
 def test_summary_of_layers_in_order_with_words():
     still, lost = 1e-3 * draw(np.eye(2), 4), np.full((4, 6, 2), np.nan)
     table = summarise_clouds(

@@ -71,7 +71,6 @@ def _read_runs(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     from icnn_core.errors import DataError
-    from icnn_core.files import explain
 
     try:
         runs = pd.read_csv(path, dtype={"row": str})
@@ -80,7 +79,7 @@ def _read_runs(path: Path) -> pd.DataFrame:
             what = f"none of {', '.join(missing)}" if missing else "no runs, or values out of range"
             raise ValueError(what)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        reason = explain(error)[0]
+        reason = " ".join(str(error).split())
         raise DataError(
             str(path),
             needed="runs.csv of icnn ablate: row, seed, mean_iou in [0, 1]",

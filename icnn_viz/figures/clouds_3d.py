@@ -58,7 +58,8 @@ def draw_cloud_3d(
         if height == "channel":
             _set_counting(ax, len(cloud.points))
         sheet.write_heading(cloud.layer, describe(cloud) + describe_factor(magnify))
-        sheet.write_notes(count_hidden(cloud, half_width))
+        limit = None if height == "density" else MAX_POINTS  # a surface is made of all points
+        sheet.write_notes(count_hidden(cloud, half_width, limit))
     return sheet.figure
 
 

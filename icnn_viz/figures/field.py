@@ -44,7 +44,7 @@ def draw_field(
         left.set_title("slot, centre, points", loc="left")
         right.set_title(f"slot to centre, ×{factor:g}", loc="left")
         set_view(left, half_width)
-        set_view(right, 1.5 * float(np.abs(cloud.slots).max(initial=0.5)))
+        set_view(right, _arrows_reach(cloud, fit, factor))
         draw_key(sheet.add_axes(154, 69, 12, 9), cloud.slots, look)
         sheet.write_heading(cloud.layer, describe(cloud))
         notes = ["numbers: distance from slot to centre in px"]
@@ -69,6 +69,12 @@ def _choose_factor(cloud: PositionCloud, fit: GaussianFit) -> float:
     wanted = cloud.spacing.min() / longest if longest > 1e-6 else 1.0
     rounds = [step * 10.0**power for power in range(6) for step in (1, 2, 5)]
     return max([1.0, *(factor for factor in rounds if factor <= wanted)])
+
+
+def _arrows_reach(cloud: PositionCloud, fit: GaussianFit, factor: float) -> float:
+    """Half the side of a square view that holds the grid and the tip of every arrow."""
+    tips = (cloud.slots + factor * (fit.mean - cloud.slots))[fit.count > 0]
+    return max(1.5 * float(np.abs(cloud.slots).max(initial=0.5)), 1.1 * float(np.abs(tips).max(initial=0.0)))
 
 
 def _draw_rays(ax: Axes, cloud: PositionCloud, fit: GaussianFit, look: Look) -> None:

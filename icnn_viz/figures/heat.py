@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_UNITS = {"elongation": "1 = round", "area": "px²", "orientation": "degrees"}
+_UNITS = {"elongation": "1 = round", "orientation": "degrees", "points": "number"} | dict.fromkeys(
+    ("area", "var_y", "var_x", "cov_yx"), "px²"
+)
 _CELL_HEIGHT, _CELL_WIDTH = 4.0, 6.4
 
 

@@ -28,7 +28,8 @@ def to_heights(cloud: PositionCloud, height: str) -> tuple[np.ndarray, str]:
 def to_density(cloud: PositionCloud, half_width: float, cells: int = 64) -> tuple[np.ndarray, np.ndarray]:
     """Places (cells,) along either axis and the density (cells, cells), rows y: points per px² and shape.
 
-    A Gaussian kernel density of all slots' points, Scott's bandwidth of the median slot's spread, at least 0.7 cells.
+    A Gaussian kernel density of all slots' points; along either axis Scott's bandwidth of the median slot's standard
+    deviation there, at least 0.7 cells.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -39,10 +40,10 @@ def to_density(cloud: PositionCloud, half_width: float, cells: int = 64) -> tupl
     moves = cloud.displacements
     finite = np.asarray(np.isfinite(moves).all(-1))
     spreads = [
-        moves[finite[:, slot], slot].std() for slot in range(moves.shape[1]) if finite[:, slot].sum() > 1
+        moves[finite[:, slot], slot].std(0) for slot in range(moves.shape[1]) if finite[:, slot].sum() > 1
     ]
-    width = float(np.median(spreads)) * len(moves) ** (-1 / 6) if spreads else 0.0
-    smooth = gaussian_filter(counts, max(width / cell, 0.7), mode="constant")
+    widths = np.median(spreads, axis=0) * len(moves) ** (-1 / 6) if spreads else np.zeros(2)
+    smooth = gaussian_filter(counts, np.maximum(widths / cell, 0.7), mode="constant")
     return (edges[:-1] + edges[1:]) / 2, smooth / (cell**2 * len(moves))
 
 

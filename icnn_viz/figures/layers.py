@@ -12,7 +12,7 @@ from icnn_viz.figures.marks import (
     describe_factor,
     draw_centres,
     draw_ellipses,
-    draw_key,
+    draw_keys,
     draw_slots,
     ellipse_reach,
     magnified,
@@ -58,7 +58,7 @@ def draw_layers(
     fits = [rescale(fit, divisor) for fit, divisor in zip(fits, divisors, strict=True)]
     half_width, cut = common_half_width(slots, fits)
     with use_theme(theme) as look:
-        sheet, axes = lay_out(clouds, half_width, unit, look)
+        sheet, axes, clear = lay_out(clouds, half_width, unit, look)
         for ax, places, fit in zip(axes, slots, fits, strict=True):
             colours = slot_colours(places)
             draw_ellipses(ax, fit, colours, look, width=0.7, halo=False)
@@ -66,15 +66,16 @@ def draw_layers(
             draw_centres(ax, fit, colours, look, size=4)
             _name_state(ax, fit, look.muted)
         words = f"in network order; solid 1σ, dashed 2σ{describe_factor(magnify)}"
-        sheet.write_heading("Shapes of all layers", words, left=11, right=16)
+        sheet.write_heading("Shapes of all layers", words, left=11, right=clear)
         sheet.write_notes(describe_cut(clouds, cut), top=5)
     return sheet.figure
 
 
 def lay_out(
     clouds: Sequence[PositionCloud], half_width: float, unit: str, look: Look
-) -> tuple[Sheet, list[Axes]]:
-    """A sheet with a square panel for each layer, named, all with the same axes in `unit`, and a key of the slots."""
+) -> tuple[Sheet, list[Axes], float]:
+    """A sheet with a square panel for each layer, named, all with the same axes in `unit`, and a key of the slots for
+    each kind of kernel; and the mm that the keys take of the heading."""
     columns = choose_columns(len(clouds))
     width = 80.0 if columns == 1 else 170.0
     size = min((width - 14 - 3 * (columns - 1)) / columns, 60)
@@ -87,12 +88,11 @@ def lay_out(
         ax.set_title(shorten(name, int(size / 1.05)), fontsize=5, pad=2, loc="left")
         left, below = number % columns == 0, number + columns >= len(clouds)
         ax.tick_params(labelsize=5.5, labelleft=left, labelbottom=below)
-    largest = max(clouds, key=lambda cloud: len(cloud.slots))
-    draw_key(sheet.add_axes(width - 14, sheet.height - 13, 12, 9), largest.slots, look)
+    clear = draw_keys(sheet, clouds, look)
     middle = 15 + rows * (size + 4.5) / 2
     sheet.write(width / 2, 8.2, f"x ({_UNITS[unit]})", ha="center", va="center")
     sheet.write(2.4, middle, f"y ({_UNITS[unit]})", ha="center", va="center", rotation=90)
-    return sheet, axes
+    return sheet, axes, clear
 
 
 def describe_cut(clouds: Sequence[PositionCloud], cut: Sequence[int]) -> list[str]:

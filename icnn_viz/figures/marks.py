@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icnn_core.errors import ArgumentError
+from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import Look, slot_colours, text_on
 from icnn_viz.records import GaussianFit, PositionCloud
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MOST_KEYS = 4
+"""Kinds of kernels on one sheet that get a key of their slots."""
 X_LABEL = "x (input pixels from the kernel's centre)"
 Y_LABEL = "y (input pixels from the kernel's centre)"
 
@@ -158,6 +161,23 @@ def draw_key(ax: Axes, slots: np.ndarray, look: Look, *, title: str = "slot") ->
             style = {"ha": "center", "va": "center", "fontsize": 5.5, "color": text_on(colour)}
             ax.text(column, row + 0.04, str(number), **style)  # type: ignore[arg-type]
     ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5), aspect="equal")
+
+
+def draw_keys(sheet: Sheet, clouds: Sequence[PositionCloud], look: Look) -> float:
+    """A key for each kind of kernel among the layers, in the sheet's upper right corner, the largest at the edge.
+
+    Kernels of one size and shape of grid share a key. Returns the mm to keep clear there. The first four kinds get
+    one; their titles say which they are.
+    """
+    kinds: dict[tuple[str, ...], PositionCloud] = {}
+    for cloud in clouds:
+        kinds.setdefault(tuple(slot_colours(cloud.slots)), cloud)
+    chosen = sorted(kinds.values(), key=lambda cloud: -len(cloud.slots))[:MOST_KEYS]
+    for place, cloud in enumerate(chosen):
+        title = "slot" if len(kinds) == 1 else "slot of {}×{}".format(*cloud.kernel_size)
+        box = sheet.width - 14 - 15 * place, sheet.height - 13, 12, 9
+        draw_key(sheet.add_axes(*box), cloud.slots, look, title=title)
+    return 16 + 15 * (len(chosen) - 1)
 
 
 def choose_slots(fit: GaussianFit, slots: Sequence[int]) -> GaussianFit:

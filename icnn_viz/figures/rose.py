@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icnn_viz.figures.marks import draw_key, robust_top
+from icnn_viz.figures.marks import draw_keys, robust_top
 from icnn_viz.figures.sheet import Sheet, choose_columns, distinct_names
 from icnn_viz.figures.style import Look, shorten, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
@@ -41,9 +41,8 @@ def draw_rose(
             _draw_rings(ax, rim, look)
             _draw_spokes(ax, cloud, fit, values, rim, look)
             ax.set_title(shorten(name, int(size / 1.05)), fontsize=5, pad=2)
-        largest = max(clouds, key=lambda cloud: len(cloud.slots))
-        draw_key(sheet.add_axes(width - 14, sheet.height - 13, 12, 9), largest.slots, look)
-        sheet.write_heading("Orientation of the clouds", "length of a spoke: elongation", left=4)
+        clear = draw_keys(sheet, clouds, look)
+        sheet.write_heading("Orientation of the clouds", "length of a spoke: elongation", left=4, right=clear)
         notes = ["spoke: a slot's major axis; ring 1: round", "dot on the rim: the slot's direction"]
         long = int((every > rim).sum())
         sheet.write_notes(notes + [f"spokes that end at the rim are longer ({long})"] * bool(long), top=7)

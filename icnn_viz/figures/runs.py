@@ -51,13 +51,13 @@ def draw_runs(
     ]
     half_width, cut = common_half_width(slots + slots, [a for a, _ in pairs] + [b for _, b in pairs])
     with use_theme(theme) as look:
-        sheet, axes = lay_out(clouds, half_width, "spacings", look)
+        sheet, axes, clear = lay_out(clouds, half_width, "spacings", look)
         for ax, places, pair in zip(axes, slots, pairs, strict=True):
             draw_slots(ax, places, look, size=5, width=0.5)
             _draw_pair(ax, *pair, slot_colours(places), look)
         room = 12 if len(clouds) == 1 else 30
         subtitle = f"1σ; solid: {shorten(names[0], room)}, dashed: {shorten(names[1], room)}"
-        sheet.write_heading("Two runs", subtitle, left=11, right=16)
+        sheet.write_heading("Two runs", subtitle, left=11, right=clear)
         sheet.write_notes(describe_cut(clouds, sorted({number % len(clouds) for number in cut})), top=5)
     return sheet.figure
 

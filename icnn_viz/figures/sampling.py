@@ -108,7 +108,7 @@ def _table_rows(heatmaps: Sequence[Heatmap], densities: Sequence[np.ndarray]) ->
             rows.setdefault(f"{name} centre from the pixel, x, y (pixels)", []).append(
                 f"{format_value(round(offset[1], 1))}, {format_value(round(offset[0], 1))}"
             )
-            rows.setdefault(f"{name} standard deviations (pixels)", []).append(
+            rows.setdefault(f"{name} sd, major and minor axis (pixels)", []).append(
                 f"{format_value(spread[1])}, {format_value(spread[0])}"
             )
         rows.setdefault("overlap of the two maps (Bhattacharyya)", []).append(

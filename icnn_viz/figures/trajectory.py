@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_core.errors import ArgumentError
-from icnn_viz.figures.clouds import count_hidden, describe, draw_cloud
+from icnn_viz.figures.clouds import describe, draw_cloud
 from icnn_viz.figures.marks import draw_key, draw_slots, emphasise, set_view, view_half_width
 from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import Look, get_look, slot_colours, to_plotly_layout, use_theme
@@ -28,7 +28,8 @@ PAGE_BYTES = 1_150_000
 
 
 def draw_trajectory(clouds: Sequence[PositionCloud], steps: Sequence[int], *, theme: str = "light") -> Figure:
-    """Comets: the path of a position from first to last snapshot, thin and pale at first; the head is where it is.
+    """Comets: the path of a position from first to last snapshot, thin and pale at first; the head is where it is. A
+    path is broken where its position was not finite; a centre is that of the finite positions of its snapshot.
 
     Args:
         clouds: snapshots of one layer, in order. steps: their iterations.
@@ -56,7 +57,7 @@ def draw_trajectory(clouds: Sequence[PositionCloud], steps: Sequence[int], *, th
         notes = ["bold line: path of the slot's centre"]
         if len(chosen) < len(last.points):
             notes.append(f"{len(chosen):,} of {len(last.points):,} shapes drawn")
-        sheet.write_notes(notes + count_hidden(last, half_width, limit=None), top=7)
+        sheet.write_notes(notes + _count_unseen(paths, half_width), top=7)
     return sheet.figure
 
 
@@ -116,32 +117,46 @@ def _check(clouds: Sequence[PositionCloud], steps: Sequence[int]) -> None:
         )  # fmt: skip
 
 
+def _count_unseen(paths: np.ndarray, half_width: float) -> list[str]:
+    """What of the paths (snapshots, shapes, K, 2) a view does not show, in any snapshot, in words."""
+    finite = np.isfinite(paths).all(-1)
+    outside = (np.abs(paths) > half_width).any(-1) & finite
+    notes, total = [], f"{finite[0].size:,}"
+    if left := int(outside.any(0).sum()):
+        notes.append(f"{left:,} of {total} paths leave the view")
+    if broken := int((~finite).any(0).sum()):
+        notes.append(f"{broken:,} of {total} paths are not finite in some snapshot and broken there")
+    return notes
+
+
 def _draw_comets(ax: Axes, paths: np.ndarray, colour: str, slot: int) -> None:
     """Paths (snapshots, shapes, 2) of one slot, growing in width and opacity."""
     from matplotlib.collections import LineCollection
     from matplotlib.colors import to_rgba
 
-    paths = paths[:, np.isfinite(paths).all((0, 2))][..., ::-1]
-    if not paths.size:
-        return
-    age = np.linspace(0, 1, len(paths) - 1)
+    paths = paths[..., ::-1]
+    age = np.arange(1, len(paths)) / (len(paths) - 1)  # the last segment is drawn in full, be it the only one
     segments = np.stack([paths[:-1], paths[1:]], 2)  # (snapshots - 1, shapes, 2, 2)
-    count = segments.shape[1]
-    colours = np.array([to_rgba(colour, 0.1 + 0.6 * part) for part in age])
+    known = np.isfinite(segments).all((2, 3))
+    old = np.broadcast_to(age[:, None], known.shape)[known]
+    colours = np.array([to_rgba(colour, 0.1 + 0.6 * part) for part in old]).reshape(-1, 4)
     lines = LineCollection(
-        list(segments.reshape(-1, 2, 2)), colors=np.repeat(colours, count, 0),
-        linewidths=np.repeat(0.2 + 0.5 * age, count), gid=f"comets {slot}", rasterized=True,
-    )  # fmt: skip
-    ax.add_collection(lines, autolim=False)
-    ax.scatter(
-        *paths[-1].T, s=2.0, color=colour, linewidths=0, zorder=3, gid=f"heads {slot}", rasterized=True
+        list(segments[known]),
+        colors=colours,
+        linewidths=0.2 + 0.5 * old,
+        gid=f"comets {slot}",
+        rasterized=True,
     )
+    ax.add_collection(lines, autolim=False)
+    heads = paths[-1][np.isfinite(paths[-1]).all(-1)]
+    ax.scatter(*heads.T, s=2.0, color=colour, linewidths=0, zorder=3, gid=f"heads {slot}", rasterized=True)
 
 
 def _draw_centre_path(ax: Axes, paths: np.ndarray, colour: str, look: Look, slot: int) -> None:
-    paths = paths[:, np.isfinite(paths).all((0, 2))]
-    if paths.size:
-        y, x = paths.mean(1).T
+    finite = np.isfinite(paths).all(-1, keepdims=True)
+    count = finite.sum(1)
+    if (count > 0).any():
+        y, x = (np.where(finite, paths, 0.0).sum(1) / np.where(count > 0, count, np.nan)).T
         ax.plot(x, y, color=look.background, linewidth=2.0, zorder=5)
         ax.plot(x, y, color=colour, linewidth=1.1, zorder=6, gid=f"centre {slot}")
 
@@ -183,7 +198,9 @@ def _to_page(clouds: Sequence[PositionCloud], steps: Sequence[int], shown: int, 
     axis = {"gridcolor": look.grid, "zerolinecolor": look.grid, "linecolor": look.muted}
     across = axis | {"range": [-half_width, half_width], "title": {"text": "x (px from centre)"}}
     down = axis | {"range": [half_width, -half_width], "title": {"text": "y (px from centre)"}}
-    thinned = f"; {shown:,} of {len(last.points):,} shapes shown" if shown < len(last.points) else ""
+    notes = [f"{shown:,} of {len(last.points):,} shapes shown"] if shown < len(last.points) else []
+    notes += _count_unseen(np.stack([cloud.points for cloud in clouds]), half_width)
+    said = "".join(f"; {note}" for note in notes)
     go_on = {"frame": {"duration": 120, "redraw": False}, "transition": {"duration": 0}, "fromcurrent": True}
     jump = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 0}}
     marks = [{"label": f"{step:,}", "method": "animate", "args": [[f"{step:,}"], jump]} for step in steps]
@@ -192,7 +209,7 @@ def _to_page(clouds: Sequence[PositionCloud], steps: Sequence[int], shown: int, 
         {"label": "pause", "method": "animate", "args": [[None], jump]},
     ]
     return {
-        "title": {"text": f"<b>{html.escape(last.layer)}</b><br><sub>{describe(last)}{thinned}</sub>"},
+        "title": {"text": f"<b>{html.escape(last.layer)}</b><br><sub>{describe(last)}{said}</sub>"},
         "xaxis": across | {"constrain": "domain"},
         "yaxis": down | {"scaleanchor": "x", "constrain": "domain"},
         "margin": {"l": 70, "r": 20, "t": 90, "b": 40},

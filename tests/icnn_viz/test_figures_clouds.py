@@ -227,6 +227,28 @@ def test_the_density_counts_every_point_where_it_lies(make_cloud: MakeCloud) -> 
     assert np.isfinite(to_density(undeformed, 5.0)[1]).all()
 
 
+def test_the_densitys_bandwidth_does_not_know_where_the_cloud_lies(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=500, kernel_size=(1, 1), spread=0.3)
+    near = to_density(cloud, 6.0, cells=120)[1]
+    moved = replace(cloud, positions=cloud.positions + np.array([2.0, -2.0]))
+    far = to_density(moved, 6.0, cells=120)[1]  # 20 cells down, 20 to the left
+    np.testing.assert_allclose(far[20:, :-20], near[:-20, 20:], atol=1e-9)
+    # along either axis: the variance of the points and that of a kernel of Scott's width
+    places, density = to_density(make_cloud(channels=4000, kernel_size=(1, 1), spread=0.3), 2.0, cells=200)
+    for axis, sd in ((1, 0.3), (0, 0.15)):
+        weight = density.sum(axis) / density.sum()
+        mean = weight @ places
+        assert np.sqrt(weight @ (places - mean) ** 2) == pytest.approx(
+            sd * np.sqrt(1 + 4000 ** (-1 / 3)), rel=0.05
+        )
+
+
+def test_a_density_is_of_all_points_and_says_no_other_number(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=10_000)
+    assert "60,000 of 90,000 drawn" in _texts(draw_cloud_3d(cloud))
+    assert "drawn" not in _texts(draw_cloud_3d(cloud, height="density"))
+
+
 def test_the_third_axis_may_be_the_density(make_cloud: MakeCloud) -> None:
     cloud = make_cloud()
     assert _find(draw_cloud_3d(cloud, height="density"), "density")

@@ -123,6 +123,7 @@ def test_sampling_shows_density_over_measured_map(make_columns: Make, assert_tid
     assert one.angle % 180 == pytest.approx(25, abs=0.01)
     texts = [t.get_text() for t in figure.texts]
     assert texts.count("11, 5") == 2
+    assert "predicted sd, major and minor axis (pixels)" in texts  # 11 lies along x here, and is no "x"
     assert_tidy(figure)
 
 

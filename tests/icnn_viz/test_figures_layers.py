@@ -72,6 +72,21 @@ def test_a_layer_that_ran_away_does_not_flatten_the_others(make_cloud: MakeCloud
     assert "reach out of the panel: runaway" in _texts(figure)
 
 
+def test_kernels_of_each_size_have_a_key_of_their_own(make_cloud: MakeCloud) -> None:
+    sizes = [(3, 3), (5, 4), (3, 3), (1, 7)]
+    clouds = [make_cloud(f"net.{n}", kernel_size=size, depth=n, channels=20) for n, size in enumerate(sizes)]
+    fits = [fit_gaussians(cloud) for cloud in clouds]
+    for figure in (draw_layers(clouds, fits), draw_rose(clouds, fits), draw_runs(clouds, fits, fits)):
+        titles = [ax.get_title() for ax in figure.axes]
+        assert [title for title in titles if title.startswith("slot")] == [
+            "slot of 5×4",
+            "slot of 3×3",
+            "slot of 1×7",
+        ]
+    alike = draw_layers(clouds[::2], fits[::2])
+    assert [ax.get_title() for ax in alike.axes].count("slot") == 1
+
+
 @pytest.mark.parametrize("count", [1, 2, 5, 17])
 def test_any_number_of_layers_fits_a_page(make_cloud: MakeCloud, count: int) -> None:
     clouds = [make_cloud(f"backbone.layer{i}.conv2", depth=i, channels=8) for i in range(count)]
@@ -211,6 +226,8 @@ def test_heat_puts_each_value_in_its_cell_and_hatches_gaps(clouds: list[Position
     assert len(_find(figure, "missing")) == 3 + 9
     assert [text.get_text() for text in ax.get_yticklabels()] == ["a.conv", "b.conv", "c"]
     assert figure.axes[1].get_xlabel() == "sd major (px)"
+    for measure in ("var_y", "var_x", "cov_yx", "area"):
+        assert draw_heat(shapes, measure).axes[1].get_xlabel().endswith("(px²)")
 
 
 def test_a_value_that_ran_away_does_not_flatten_the_colours(clouds: list[PositionCloud]) -> None:

@@ -102,6 +102,16 @@ def test_thinned_and_lost_shapes_are_counted_in_the_field(make_cloud: MakeCloud)
     assert not _find(draw_field(gone, fit_gaussians(gone)), "arrow")
 
 
+def test_no_arrow_is_dropped_however_far_it_points(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=20, kernel_size=(2, 4), dilation=(1, 1), spread=0.05)
+    far = replace(cloud, positions=cloud.positions + 4.0 * cloud.slots)
+    figure = draw_field(far, fit_gaussians(far))
+    low, high = sorted(figure.axes[1].get_ylim())
+    for slot in range(8):
+        (arrow,) = _find(figure, f"arrow {slot}")
+        assert all(low < value < high for value in arrow.xy)  # type: ignore[attr-defined]
+
+
 # QQ plot
 
 
@@ -217,6 +227,43 @@ def test_comets_follow_every_position(run: tuple[list[PositionCloud], list[int]]
     (centre,) = _find(figure, "centre 2")
     np.testing.assert_allclose(centre.get_ydata(), [cloud.points[:, 2, 0].mean() for cloud in clouds])  # type: ignore[attr-defined]
     assert "iterations 0 to 400, 4 snapshots" in _texts(figure)
+
+
+def test_a_path_is_broken_where_it_is_not_finite_and_it_is_said(
+    run: tuple[list[PositionCloud], list[int]],
+) -> None:
+    clouds, steps = run
+    clouds[1].positions[0, 3, 2] = np.nan
+    figure = draw_trajectory(clouds, steps)
+    (comets,) = _find(figure, "comets 2")
+    assert len(comets.get_segments()) == 3 * 5 - 2  # type: ignore[attr-defined]
+    (heads,) = _find(figure, "heads 2")
+    assert len(heads.get_offsets()) == 5  # type: ignore[attr-defined]
+    (centre,) = _find(figure, "centre 2")
+    np.testing.assert_allclose(  # all that is finite counts, in each snapshot
+        centre.get_xdata(),
+        [np.nanmean(cloud.points[:, 2, 1]) for cloud in clouds],  # type: ignore[attr-defined]
+    )
+    words = "1 of 45 paths are not finite in some snapshot and broken there"
+    assert words in _texts(figure)
+    assert words in draw_trajectory_interactive(clouds, steps).layout.title.text
+
+
+def test_paths_that_leave_the_view_between_first_and_last_snapshot_are_counted(
+    run: tuple[list[PositionCloud], list[int]],
+) -> None:
+    clouds, steps = run
+    assert "leave the view" not in _texts(draw_trajectory(clouds, steps))
+    clouds[2].positions[0, :2, 4] = 500.0
+    assert "2 of 45 paths leave the view" in _texts(draw_trajectory(clouds, steps))
+
+
+def test_the_paths_of_two_snapshots_can_be_seen(run: tuple[list[PositionCloud], list[int]]) -> None:
+    clouds, steps = run
+    (many,) = _find(draw_trajectory(clouds, steps), "comets 2")
+    (few,) = _find(draw_trajectory([clouds[0], clouds[-1]], [0, 400]), "comets 2")
+    assert min(few.get_linewidths()) == max(many.get_linewidths()) > 0.6  # type: ignore[attr-defined]
+    assert few.get_edgecolors()[:, 3].min() > 0.6  # type: ignore[attr-defined]
 
 
 def test_many_comets_are_thinned_and_it_is_said(make_cloud: MakeCloud) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import uuid
 from collections.abc import Callable
@@ -28,18 +29,53 @@ def write_atomically(path: str | Path, write: Callable[[str], Any], error: type[
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except (OSError, RuntimeError) as cause:  # torch's writer raises RuntimeError on a full disk
-        reason = " ".join(str(cause).split())[:200]
+    except (OSError, RuntimeError) as cause:
+        if isinstance(cause, RuntimeError) and "PytorchStreamWriter" not in str(cause):
+            raise  # torch's writer alone says so that a disk is full
+        reason, fix = _REASONS[errno.ENOSPC] if isinstance(cause, RuntimeError) else explain(cause)
         raise error(
-            str(path),
-            needed="a folder that can be written, with room",
-            got=reason,
-            fix="Free some room or choose another.",
+            str(path), needed="a folder that can be written, with room", got=reason, fix=fix
         ) from cause
     finally:
-        if temporary.exists():
+        if os.path.lexists(temporary):
             temporary.unlink()
     return path
+
+
+_REASONS = {
+    errno.ENOENT: ("nothing there", "Check the path."),
+    errno.EACCES: ("no permission", "Choose a place that you may use, or change its permissions."),
+    errno.EPERM: ("no permission", "Choose a place that you may use, or change its permissions."),
+    errno.EROFS: ("a disk that can only be read", "Choose another place."),
+    errno.ENOSPC: ("a full disk", "Free some room or choose another place."),
+    errno.EDQUOT: ("a quota that is used up", "Free some room or choose another place."),
+    errno.EFBIG: ("a file too large for this disk", "Choose another place."),
+    errno.EISDIR: ("a folder", "Name a file."),
+    errno.ENOTDIR: ("a file where a folder should be", "Choose another path."),
+    errno.EEXIST: ("a file where a folder should be", "Choose another path, or move it away."),
+    errno.ENOTEMPTY: ("a folder with something in it", "Choose another path, or move it away."),
+    errno.ENAMETOOLONG: ("a name that is too long for this disk", "Choose a shorter one."),
+    errno.EINVAL: ("a name that this disk does not take", "Choose another one."),
+    errno.ELOOP: ("links that lead round in a circle", "Choose another path."),
+    errno.EMFILE: ("too many open files", "Close some, or raise the limit (ulimit -n)."),
+    errno.ENFILE: ("too many open files", "Close some programs."),
+    errno.EIO: ("a disk that fails", "Check the disk, or choose another place."),
+    errno.ESTALE: ("a network disk that was lost", "Try again, or choose another place."),
+    errno.EBUSY: ("a file that is in use", "Close the program that holds it."),
+    errno.EADDRINUSE: ("a port that is in use", "Choose another port."),
+    errno.EADDRNOTAVAIL: ("an address that is not this machine's", "Choose another host."),
+}
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """What an error of the operating system means, and what to do about it: the last two parts of an `IcnnError`.
+
+    Of any other error its own words, on one line.
+    """
+    if isinstance(error, OSError) and error.errno in _REASONS:
+        return _REASONS[error.errno]
+    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(words.split())[:300], "Choose another place."
 
 
 def write_text(path: str | Path, text: str, error: type[IcnnError]) -> Path:

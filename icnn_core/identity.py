@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from icnn_core import __version__
 from icnn_core.errors import IcnnError
-from icnn_core.files import write_text
+from icnn_core.files import explain, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -131,7 +131,7 @@ def read_identity(path: Path, error: type[IcnnError]) -> dict[str, Any]:
         raise error(
             str(path),
             needed="what its folder was made with, in JSON",
-            got=str(cause),
+            got=explain(cause)[0],
             fix="Remove the folder.",
         ) from cause
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from icnn_core.errors import DataError
 from icnn_core.files import write_text
+from icnn_core.text import to_cell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +39,7 @@ def write_csv(path: Path, evaluation: Evaluation) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(to_rows(evaluation)[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(to_rows(evaluation))
+    writer.writerows({key: to_cell(value) for key, value in row.items()} for row in to_rows(evaluation))
     write_text(path, text.getvalue(), DataError)
 
 

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from icnn_core.errors import IcnnError
+from icnn_core.text import to_visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,10 +83,13 @@ def run(app: typer.Typer) -> NoReturn:
     An exception that is not an IcnnError is a bug and keeps its traceback.
     """
     name = str(app.info.name)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what an old console cannot show is written as an escape
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(prog_name=name)
     except IcnnError as error:
-        print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{name}: error: {to_visible(' '.join(str(error).split()))}", file=sys.stderr)
         sys.exit(1)
     finally:
         _flush_stdout()
@@ -96,24 +101,38 @@ def make_console(*, json: bool = False) -> Console:
 
     Colour and movement only where the stream is a terminal, whatever the environment asks for.
     """
-    from rich.console import Console
-
     stream = sys.stderr if json else sys.stdout
     terminal = stream.isatty()
-    width = None if terminal else max(100, int(os.environ.get("COLUMNS") or 0))
+    columns = os.environ.get("COLUMNS", "")
+    width = None if terminal else max(100, int(columns) if columns.isdecimal() else 0)
     style = {"force_terminal": terminal, "width": width, "highlight": False, "emoji": False}
-    console = Console(file=stream, quiet=is_quiet(), markup=False, **style)  # names may hold [brackets]
+    console = _make_safe_console(
+        file=stream, quiet=is_quiet(), markup=False, **style
+    )  # names may hold [brackets]
     console.soft_wrap = not terminal  # a path in a log must stay on one line
     return console
 
 
+def _make_safe_console(**options: Any) -> Console:
+    """A console on which no name that is printed can move the cursor, set the title or hide what stands beside it."""
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class SafeConsole(Console):
+        def render(self, *args: Any, **kwargs: Any) -> Iterator[Segment]:
+            for segment in super().render(*args, **kwargs):
+                text = segment.text if segment.control else to_visible(segment.text)
+                yield segment if text == segment.text else Segment(text, segment.style)
+
+    return SafeConsole(**options)
+
+
 def make_progress() -> Progress:
     """A progress bar on stderr, shown only where that is a terminal and -q was not given."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     terminal = sys.stderr.isatty()
-    console = Console(file=sys.stderr, force_terminal=terminal)
+    console = _make_safe_console(file=sys.stderr, force_terminal=terminal)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=is_quiet() or not terminal)
 
@@ -140,13 +159,21 @@ def _to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+class _VisibleFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return to_visible(super().format(record))
+
+
 def _set_level(level: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(name)s: %(levelname)s: %(message)s"))
+    handler.setFormatter(_VisibleFormatter("%(name)s: %(levelname)s: %(message)s"))
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.setLevel(level)
         logger.handlers[:] = [handler]
+    logging.getLogger("matplotlib.font_manager").setLevel(
+        logging.ERROR
+    )  # a letter without a bold face is no news
 
 
 def _flush_stdout() -> None:

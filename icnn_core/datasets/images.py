@@ -9,6 +9,7 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from icnn_core.errors import DataError
+from icnn_core.files import explain
 
 _KINDS = {"L": "a grey image", "LA": "a grey image with alpha", "RGBA": "an image with alpha (RGBA)"}
 _KINDS |= {"P": "a palette image", "CMYK": "a CMYK image", "1": "a black and white image"}
@@ -82,7 +83,7 @@ def _open(path: Path) -> Image.Image:
     except FileNotFoundError as error:
         raise DataError(f"file {path}", needed="the file", got="none", fix="Put it there.") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "no image" if isinstance(error, UnidentifiedImageError) else str(error)
+        reason = "no image" if isinstance(error, UnidentifiedImageError) else explain(error)[0]
         raise _unreadable(path, reason) from error
 
 
@@ -90,7 +91,7 @@ def _decode(picture: Image.Image, path: Path) -> np.ndarray:
     try:
         return np.array(picture)
     except (OSError, SyntaxError, ValueError) as error:
-        raise _unreadable(path, str(error)) from error
+        raise _unreadable(path, explain(error)[0]) from error
 
 
 def _unreadable(path: Path, reason: str) -> UnreadableError:

@@ -143,7 +143,7 @@ BACKENDS: dict[str, Backend] = {
             _dense_reasons,
             _dense_cost,
             lambda x, w, p, b, sigma, request: dense.forward(
-                x, w, p, b, request.geometry, _known(request.box), sigma
+                x, w, p, b, request.geometry, _box_now(p, request, sigma), sigma
             ),
         ),
         Backend(
@@ -172,7 +172,14 @@ def _reference_reasons(request: Request) -> list[str]:
     )
 
 
-def _known(box: Box | None) -> Box:
+def _box_now(positions: Tensor, request: Request, sigma: Tensor | None) -> Box:
+    """The reach to compute with: the one kept may be older than what is written through `.data`, uncounted.
+
+    While a CUDA graph is captured nothing can be read.
+    """
+    box = request.box
+    if _is_kept(positions) and not (positions.is_cuda and torch.cuda.is_current_stream_capturing()):
+        box = _try_reach(positions, request.geometry, sigma)
     assert box is not None
     return box
 
@@ -181,11 +188,11 @@ def read_box(positions: Tensor, geometry: Geometry, sigma: Tensor | None) -> Box
     """The reach of the positions, or None where their values cannot be read.
 
     On a GPU the answer is kept with the tensor until its storage or version changes, so that one look per optimiser
-    step suffices.
+    step suffices to choose a back end.
     """
     if torch.compiler.is_compiling() or positions.is_meta:
         return None
-    if positions.device.type == "cpu" or positions.is_inference():
+    if not _is_kept(positions):
         return _try_reach(positions, geometry, sigma)
     key = (positions.data_ptr(), positions._version, geometry, sigma is None)
     cached = getattr(positions, "_icnn_reach", None)
@@ -193,6 +200,10 @@ def read_box(positions: Tensor, geometry: Geometry, sigma: Tensor | None) -> Box
         cached = (key, _try_reach(positions, geometry, sigma))
         positions._icnn_reach = cached  # pyright: ignore[reportAttributeAccessIssue]
     return cached[1]
+
+
+def _is_kept(positions: Tensor) -> bool:
+    return positions.device.type != "cpu" and not positions.is_inference()
 
 
 def _try_reach(positions: Tensor, geometry: Geometry, sigma: Tensor | None) -> Box | None:

@@ -68,14 +68,11 @@ def plan_runs(
         rows.insert(1, CONTINUED)
     runs = []
     for seed in seeds:
-        start = str(_folder(out, NONE, seed) / "last.pt") if from_regular else config.init
+        start = str(_folder(out, NONE, seed) / "last.pt")
         for row in rows:
-            own = replace(
-                config,
-                seed=seed,
-                irregular=None if row in (NONE, CONTINUED) else row,
-                init=config.init if row == NONE else start,
-            )
+            own = replace(config, seed=seed, irregular=None if row in (NONE, CONTINUED) else row)
+            if row != NONE and from_regular:
+                own = replace(own, init=start, weights=None)
             runs.append(Run(row, own, _folder(out, row, seed)))
     return runs
 

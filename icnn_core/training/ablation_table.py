@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
+from icnn_core.text import to_cell
+
 FEWEST = 3
 """Seeds below which no interval is given: with two, Student's factor is 12.7 and says nothing."""
 
@@ -130,7 +132,7 @@ def to_csv(rows: Sequence[Any]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
+    writer.writerows({key: to_cell(value) for key, value in asdict(row).items()} for row in rows)
     return text.getvalue()
 
 

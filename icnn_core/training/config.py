@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.files import explain
 from icnn_core.training.presets import PRESETS
+from icnn_core.training.used import settle_network
 
 Size = tuple[int, int]
 _CHOICES = {
@@ -41,7 +43,8 @@ class TrainConfig:
         init: a checkpoint to start all weights from, e.g. the trained regular network.
         model: "package.module:factory" of a network of the user's own, in place of the backbone's. A record: it is
             imported only when it is named on the command line, see `make_config` and `prepare`.
-        classifier_dilation, dropout: of the classifier `fc1`.
+        classifier_dilation, dropout: of the classifier `fc1`. They, `backbone` and `weights` are those of the network
+            that `init` holds, and None where `model` builds it.
         irregular: make irregular from this module to the end; None trains the regular network.
         sharing, shift: see `IrregularConv2d`.
         iterations, batch_size, seed: as they say. A batch is what one step sees, over all processes.
@@ -76,12 +79,12 @@ class TrainConfig:
     crop: Size | None = None
     scale: tuple[float, float] = (1.0, 1.0)
     mirror: bool = True
-    backbone: str = "tiny"
+    backbone: str | None = "tiny"
     weights: str | None = None
     init: str | None = None
     model: str | None = None
-    classifier_dilation: int = 12
-    dropout: float = 0.0
+    classifier_dilation: int | None = 12
+    dropout: float | None = 0.0
     irregular: str | None = None
     sharing: str = "channel"
     shift: float = 1e-3
@@ -140,24 +143,26 @@ def make_config(preset: str, toml: str | Path | None = None, **overrides: Any) -
 
     Raises:
         NameNotFoundError: an unknown preset or key; the nearest names are listed.
-        ArgumentError: a value of the wrong type or out of range, a file that is not TOML, or one that names a network
-            of the user's own which the overrides do not: no code is imported because a file names it.
+        ArgumentError: a value of the wrong type or out of range, a setting that `init` or `model` would pass over, a
+            file that is not TOML, or one that names a network of the user's own which the overrides do not: no code
+            is imported because a file names it.
+        CheckpointError: `init` cannot be read.
     """
     if preset not in PRESETS:
         raise NameNotFoundError(
             "train", needed="a preset", got=repr(preset), fix=nearest_names(preset, PRESETS)
         )
-    values = dict(PRESETS[preset])
-    if toml is not None:
-        values |= _read_toml(Path(toml))
-        if values.get("model") not in (None, "none", overrides.get("model")):
-            raise ArgumentError(
-                str(toml),
-                needed="the network's code named on the command line, for code is not run because a file names it",
-                got=f"model = {values['model']!r} in the file, {overrides.get('model')!r} there",
-                fix="Give it with --model if you trust it.",
-            )
-    return config_from(values | overrides)
+    written = {} if toml is None else _read_toml(Path(toml))
+    if written.get("model") not in (None, "none", overrides.get("model")):
+        raise ArgumentError(
+            str(toml),
+            needed="the network's code named on the command line, for code is not run because a file names it",
+            got=f"model = {written['model']!r} in the file, {overrides.get('model')!r} there",
+            fix="Give it with --model if you trust it.",
+        )
+    return settle_network(
+        config_from(PRESETS[preset] | written | overrides), overrides.keys() | written.keys()
+    )
 
 
 def config_from(values: Mapping[str, Any]) -> TrainConfig:
@@ -209,7 +214,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ArgumentError(str(path), needed="a TOML file", got=str(error), fix="Mend it.") from error
+        raise ArgumentError(str(path), needed="a TOML file", got=explain(error)[0], fix="Mend it.") from error
 
 
 def _converted(key: str, value: Any, hint: Any) -> Any:

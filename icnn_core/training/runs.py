@@ -15,7 +15,7 @@ from icnn_core import __version__
 from icnn_core.checkpoint import read_checkpoint
 from icnn_core.errors import CheckpointError, IcnnError
 from icnn_core.evaluation import evaluate
-from icnn_core.files import write_text
+from icnn_core.files import explain, write_text
 from icnn_core.identity import check_identity, digest_weights
 from icnn_core.optim import position_parameters
 from icnn_core.training.config import TrainConfig, config_from
@@ -189,7 +189,10 @@ def _read_known(run: Run, splits: Sequence[str]) -> dict[str, Any]:
         known["splits"] = dict(known["splits"])
     except (OSError, ValueError, KeyError, TypeError, IcnnError) as error:
         raise CheckpointError(
-            str(path), needed="the result of a run", got=str(error), fix="Delete its folder to train it anew."
+            str(path),
+            needed="the result of a run",
+            got=explain(error)[0],
+            fix="Delete its folder to train it anew.",
         ) from error
     train_set, _ = open_data(run.config)
     now = _identity(run.config, train_set, None)

@@ -46,9 +46,11 @@ def describe_settings(config: TrainConfig, processes: int = 1) -> dict[str, Any]
 
     How a batch is divided is one of them where its parts depend on it: their statistics, their dropout.
     """
-    divided = config.batch_norm != "frozen" or config.dropout > 0 or config.model is not None
+    divided = config.batch_norm != "frozen" or config.dropout != 0
     values = asdict(config) | {"processes": processes}
     told = _TOLD_BY_DATA | _TOLD_BY_DIGESTS | _FREE | (set() if divided else {"accumulate", "processes"})
+    if config.init is not None or config.model is not None:
+        told |= {"backbone", "classifier_dilation", "dropout"}
     return {name: value for name, value in values.items() if name not in told}
 
 

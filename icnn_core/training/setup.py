@@ -143,13 +143,9 @@ def _build(config: TrainConfig, num_classes: int, factory: Factory | None) -> nn
         return _build_from(config, config.init, num_classes, factory)
     if factory is not None:
         return build_with(factory, num_classes)
-    return deeplab_largefov(
-        config.backbone,
-        num_classes,
-        weights=config.weights,
-        classifier_dilation=config.classifier_dilation,
-        dropout=config.dropout,
-    )
+    given = {"classifier_dilation": config.classifier_dilation, "dropout": config.dropout}
+    known = {name: value for name, value in given.items() if value is not None}
+    return deeplab_largefov(str(config.backbone), num_classes, weights=config.weights, **known)
 
 
 def _build_from(config: TrainConfig, init: str, num_classes: int, factory: Factory | None) -> nn.Module:

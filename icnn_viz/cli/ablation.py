@@ -71,6 +71,7 @@ def _read_runs(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     from icnn_core.errors import DataError
+    from icnn_core.files import explain
 
     try:
         runs = pd.read_csv(path, dtype={"row": str})
@@ -79,7 +80,7 @@ def _read_runs(path: Path) -> pd.DataFrame:
             what = f"none of {', '.join(missing)}" if missing else "no runs, or values out of range"
             raise ValueError(what)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        reason = " ".join(str(error).split())
+        reason = explain(error)[0]
         raise DataError(
             str(path),
             needed="runs.csv of icnn ablate: row, seed, mean_iou in [0, 1]",

@@ -11,6 +11,7 @@ from dash import Dash, Input, Output, State, dcc, html
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from icnn_core.errors import DataError
+from icnn_core.files import explain
 from icnn_viz.explorer.guards import guard
 from icnn_viz.explorer.pages import heatmaps, kernels, runs
 from icnn_viz.explorer.pages.parts import client
@@ -67,7 +68,7 @@ def bind(app: Dash, host: str, port: int) -> BaseWSGIServer:
         raise DataError(
             f"explore on {host}:{port}",
             needed="an address of this machine and a free port",
-            got=str(error.strerror or error),
+            got=explain(error)[0],
             fix="Choose another port: --port 0 takes a free one.",
         ) from error
     with listening:  # the server duplicates the handle

@@ -17,6 +17,8 @@ COLUMN = 80 * MM
 """Width in inches of a journal's column: figures are made at this size, so that their text is read at this size."""
 PAGE = 170 * MM
 DPI = 300
+PLAIN_TEXT: dict[Any, Any] = {"text.parse_math": False, "text.usetex": False}
+"""matplotlib settings under which names of layers and classes are text, whatever they hold."""
 
 # Eight colours for the eight directions, clockwise from the upper left. Found by annealing in OKLab: pairwise at
 # least 0.19 apart in normal vision, 0.10 with protanopia and deuteranopia, 0.087 with tritanopia (Machado et al.
@@ -107,10 +109,31 @@ def to_rc(look: Look) -> dict[Any, Any]:
         "legend.fontsize": 6.5,
         "legend.labelcolor": look.text,
         "font.size": 7,
-        "font.family": "DejaVu Sans",
+        "font.family": ["DejaVu Sans", *_fallback_fonts()],
+        **PLAIN_TEXT,
         "svg.fonttype": "path",
         "image.cmap": look.sequential,
     }
+
+
+# For letters that DejaVu Sans lacks, where they are installed. Users' own settings come first.
+_OTHER_SCRIPTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans", "WenQuanYi Micro Hei"),
+    *("WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Microsoft YaHei"),
+    *("Yu Gothic", "Malgun Gothic", "Nirmala UI", "Segoe UI", "Leelawadee UI", "Arial Unicode MS"),
+    *("Noto Sans Devanagari", "Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Thai", "Noto Sans Arabic"),
+    *("Noto Sans Hebrew", "Noto Sans Ethiopic", "Noto Sans", "Noto Emoji", "Unifont"),
+)
+
+
+def _fallback_fonts() -> list[str]:
+    """Installed fonts that draw what DejaVu Sans cannot: those that the user's settings name, then known ones."""
+    import matplotlib as mpl
+    from matplotlib.font_manager import fontManager
+
+    installed = set(fontManager.get_font_names())
+    wanted = (*mpl.rcParams["font.family"], *mpl.rcParams["font.sans-serif"], *_OTHER_SCRIPTS)
+    return [name for name in dict.fromkeys(wanted) if name in installed and name != "DejaVu Sans"]
 
 
 def to_plotly_layout(look: Look) -> dict[str, object]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from icnn_core import files
 from icnn_core.errors import ArgumentError, DataError
-from icnn_viz.figures.style import DPI
+from icnn_viz.figures.style import DPI, PLAIN_TEXT
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -86,18 +86,20 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
 def _save(figure: Figure, path: Path, kind: str, dpi: int) -> None:
     import matplotlib as mpl
 
-    with mpl.rc_context({"svg.hashsalt": "icnn"}):
+    with mpl.rc_context({"svg.hashsalt": "icnn", **PLAIN_TEXT}):  # ticks are made only now
         figure.savefig(path, format=kind, dpi=dpi, metadata=_NO_DATE[kind], facecolor=figure.get_facecolor())
 
 
 def _to_image(figure: Figure, dpi: int) -> Image.Image:
     """The figure as an RGB image with even sides, as video codecs want them."""
+    import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with mpl.rc_context(PLAIN_TEXT):
+        canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     return image.crop((0, 0, image.width // 2 * 2, image.height // 2 * 2))
 

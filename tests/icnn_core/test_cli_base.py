@@ -149,3 +149,20 @@ def test_a_piped_table_is_not_squeezed_into_80_columns(monkeypatch: pytest.Monke
     assert make_console().width >= 100
     monkeypatch.setenv("COLUMNS", "170")
     assert make_console().width == 170
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_an_old_console_gets_escapes_instead_of_an_error(script: list[str], encoding: str) -> None:
+    source = Path(script[1])
+    source.write_text(_APP.replace("a table of blocks", "a table τ of 道 blocks"), encoding="utf-8")
+    result = _run(script, "say", "known", PYTHONIOENCODING=encoding)
+    assert result.returncode == 1
+    result = _run(script, "say", "hello", PYTHONIOENCODING=encoding)
+    assert result.returncode == 0, result.stderr
+    assert r"\u03c4 of \u9053 blocks" in result.stdout
+
+
+def test_a_width_that_is_no_number_is_passed_over(script: list[str]) -> None:
+    result = _run(script, "say", "hello", COLUMNS="abc")
+    assert result.returncode == 0, result.stderr
+    assert "a table" in result.stdout

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from scipy.spatial.distance import pdist
 
 from icnn_core.errors import NameNotFoundError
+from icnn_viz.figures.clouds import draw_cloud
 from icnn_viz.figures.style import THEMES, get_look, luminance, shorten, slot_colours, text_on, use_theme
+from icnn_viz.figures.write import write_figure
+from icnn_viz.statistics.gaussian import fit_gaussians
 
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 _VISIONS = {
@@ -135,3 +140,25 @@ def test_long_names_keep_their_end(limit: int) -> None:
     assert shorten(name, 24) == name
     assert len(shorten(name, limit)) == limit
     assert shorten(name, limit).endswith("conv2")
+
+
+@pytest.mark.parametrize("name", ["$$ (cash)", "$x_{$", "US$ and A$ notes", r"\frac{1}{", "a_{b}^c"])
+def test_names_are_drawn_as_they_are(make_cloud, tmp_path: Path, name: str) -> None:
+    cloud = make_cloud(name)
+    with mpl.rc_context({"text.usetex": True}):  # a user's setting that asks for LaTeX
+        figure = draw_cloud(cloud, fit_gaussians(cloud))
+        write_figure(figure, tmp_path / "cloud.png", dpi=40)
+    texts = [text for text in figure.findobj(Text) if name in text.get_text()]
+    assert texts
+    assert not any(text.get_parse_math() or text.get_usetex() for text in texts)
+    assert not any(text.get_usetex() for text in figure.findobj(Text)), "nor its ticks"
+
+
+def test_a_users_font_draws_what_ours_cannot() -> None:
+    with mpl.rc_context({"font.family": ["DejaVu Serif"]}), use_theme("light"):
+        assert mpl.rcParams["font.family"][:2] == ["DejaVu Sans", "DejaVu Serif"]
+    with (
+        mpl.rc_context({"font.family": ["sans-serif"], "font.sans-serif": ["cmr10", "nowhere"]}),
+        use_theme("dark"),
+    ):
+        assert mpl.rcParams["font.family"][:2] == ["DejaVu Sans", "cmr10"]

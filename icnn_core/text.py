@@ -1,0 +1,28 @@
+"""Strangers' words on their way out: to a terminal, and into tables that a spreadsheet opens."""
+
+from __future__ import annotations
+
+import re
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'=", "'+", "'-", "'@", "'\t", "'\r", "''")
+
+
+def to_visible(text: str) -> str:
+    r"""Control characters, and those that turn the direction of writing, as escapes: `\x1b` cannot act on a terminal.
+
+    New lines and tabs stay.
+    """
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def to_cell(value: object) -> object:
+    """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def from_cell(value: object) -> object:
+    """The value that `to_cell` was given."""
+    if isinstance(value, str) and value.startswith("'") and value[1:].startswith(_FORMULA):
+        return value[1:]
+    return value

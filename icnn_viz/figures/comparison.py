@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,20 +16,10 @@ from icnn_viz.figures.maps import (
     name_of,
     unit_of,
 )
-from icnn_viz.figures.measure_table import table_height, write_table, write_text
-from icnn_viz.figures.panels import (
-    AXIS_LEFT,
-    CHARACTER,
-    LINE,
-    MARGIN,
-    WIDTH,
-    Page,
-    add_colour_bar,
-    add_panel,
-    fit_page,
-    format_value,
-)
-from icnn_viz.figures.style import MM, PAGE, Look, shorten, use_theme
+from icnn_viz.figures.measure_table import table_height, write_table
+from icnn_viz.figures.panels import AXIS_LEFT, LINE, PanelSheet, format_value
+from icnn_viz.figures.sheet import MARGIN, Sheet
+from icnn_viz.figures.style import shorten, use_theme
 from icnn_viz.heatmaps import MEASURES, measure_heatmap
 from icnn_viz.records import Heatmap, PixelGradient
 
@@ -74,40 +63,36 @@ def draw_comparison(
     Raises:
         ArgumentError: fewer than two maps, or maps of different sizes, pixels, classes, methods or reductions.
     """
-    from matplotlib.figure import Figure
-
     check_comparable(gradients, heatmaps)
     measures = measures or [measure_heatmap(heatmap) for heatmap in heatmaps]
     rows = _table_rows(gradients, measures)
     shape = heatmaps[0].values.shape
     count = len(heatmaps) + 1 + photo
     models = [h.model for h in heatmaps]
-    page = fit_page(count, (shape[0], shape[1]), table_height(rows, models) + _NOTES * LINE)
+    below = table_height(rows, models) + _NOTES * LINE
     scale = fit_scale([h.values for h in heatmaps], gamma=gamma, unit=unit_of(gradients[0].method))
     difference = heatmaps[0].values - heatmaps[1].values
     signed = fit_scale([difference], gamma=gamma, unit=scale.unit)
     with use_theme(theme) as look:
-        figure = Figure(figsize=(PAGE, page.height * MM))
-        write_heading(figure, page, gradients, label, look)
+        sheet = PanelSheet(count, shape, below, look)
+        write_heading(sheet, gradients, label)
         if photo:
-            ax = add_panel(figure, page, 0, count, shape, "image")
+            ax = sheet.add_panel("image")
             draw_photo(ax, gradients[0].image)
             draw_cross(ax, heatmaps[0].pixel, look)
-        for number, heatmap in enumerate(heatmaps):
-            ax = add_panel(figure, page, number + photo, count, shape, heatmap.model)
+        for heatmap in heatmaps:
+            ax = sheet.add_panel(heatmap.model)
             draw_map(ax, heatmap.values, scale.norm(), look.sequential)
             draw_contours(ax, heatmap, "#ffffff", "#000000")
             draw_cross(ax, heatmap.pixel, look)
-        name = name_of(gradients[0].method)
-        add_colour_bar(figure, page.bar(0), scale.norm(), look.sequential, scale, name, look)
-        title = f"{heatmaps[0].model} − {heatmaps[1].model}"
-        ax = add_panel(figure, page, count - 1, count, shape, title)
+        sheet.add_colour_bar(scale.norm(), look.sequential, scale, name_of(gradients[0].method))
+        ax = sheet.add_panel(f"{heatmaps[0].model} − {heatmaps[1].model}")
         draw_map(ax, difference, signed.signed_norm(), look.diverging)
         draw_cross(ax, heatmaps[0].pixel, look)
-        add_colour_bar(figure, page.bar(1), signed.signed_norm(), look.diverging, signed, "difference", look)
-        write_table(figure, page, rows, models, look)
-        _write_notes(figure, page, gradients, heatmaps, gamma, look)
-    return figure
+        sheet.add_colour_bar(signed.signed_norm(), look.diverging, signed, "difference")
+        write_table(sheet, rows, models)
+        sheet.write_footnote(_describe_maps(gradients, heatmaps, gamma), left=AXIS_LEFT, most=_NOTES)
+    return sheet.figure
 
 
 def describe_target(gradient: PixelGradient) -> str:
@@ -157,40 +142,23 @@ def _table_rows(
     return rows
 
 
-def write_heading(
-    figure: Figure, page: Page, gradients: Sequence[PixelGradient], label: str, look: Look
-) -> None:
-    """Two lines at the top of a page: what was differentiated, and how."""
-    first = f"What {describe_target(gradients[0])} depends on"
+def write_heading(sheet: Sheet, gradients: Sequence[PixelGradient], label: str) -> None:
+    """Two lines at the top of a sheet: what was differentiated, and how."""
     second = f"method: {gradients[0].method}"
     if label:
         second = f"true class: {label} · {second}"
-    for line, size, colour, top in ((first, 9, look.text, 1.6), (second, 7, look.muted, 6.2)):
-        room = int((WIDTH - 2 * MARGIN) / (CHARACTER * size / 7))
-        write_text(figure, page, MARGIN, top, shorten(line, room), fontsize=size, color=colour)
+    sheet.write_heading(f"What {describe_target(gradients[0])} depends on", second, left=MARGIN)
 
 
-def _write_notes(
-    figure: Figure,
-    page: Page,
-    gradients: Sequence[PixelGradient],
-    heatmaps: Sequence[Heatmap],
-    gamma: float,
-    look: Look,
-) -> None:
+def _describe_maps(gradients: Sequence[PixelGradient], heatmaps: Sequence[Heatmap], gamma: float) -> str:
+    """How the maps were made and coloured."""
     blur = contour_smoothing(heatmaps[0].values.shape)
     notes = [
         f"Colour channels reduced by {_REDUCTIONS[heatmaps[0].reduction]}; one scale for all maps"
         + ("" if gamma == 1 else f", colours by value to the power {gamma:g}"),
-        f"contours of 50 % (solid) and 90 % (dashed) of the energy of maps blurred by σ = {format_value(blur)} pixels",
+        f"contours of 50 % (solid) and 90 % (dashed) of the energy of maps blurred by σ = {format_value(blur)} pixels",
         *dict.fromkeys(note for heatmap in heatmaps for note in heatmap.notes),
     ]
     if gradients[0].method in ("deconvnet", "guided"):
         notes.append(f"“{gradients[0].method}” is partly an edge detector")
-    room = int((WIDTH - AXIS_LEFT - MARGIN) / (CHARACTER * 6 / 7))
-    lines = textwrap.wrap("; ".join(notes) + ".", room)
-    if len(lines) > _NOTES:
-        lines = [*lines[: _NOTES - 1], shorten(" ".join(lines[_NOTES - 1 :]), room)]
-    top = page.height - _NOTES * LINE
-    for number, line in enumerate(lines):
-        write_text(figure, page, AXIS_LEFT, top + number * (LINE - 0.8), line, fontsize=6, color=look.muted)
+    return "; ".join(notes) + "."

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.comparison import check_comparable
 from icnn_viz.figures.maps import draw_contours, draw_cross, draw_map, draw_photo, fit_scale, unit_of
-from icnn_viz.figures.panels import CHARACTER, WIDTH, format_value
-from icnn_viz.figures.style import MM, PAGE, Look, shorten, use_theme
+from icnn_viz.figures.panels import format_value
+from icnn_viz.figures.sheet import CHARACTER, MARGIN, WIDTH, Sheet
+from icnn_viz.figures.style import shorten, use_theme
 from icnn_viz.records import Heatmap, PixelGradient
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ def draw_grid(
         ArgumentError: no pixel or more than 8, or maps of one column that cannot be compared.
     """
     from matplotlib.cm import ScalarMappable
-    from matplotlib.figure import Figure
 
     if not 0 < len(heatmaps) <= MOST_COLUMNS or len({len(column) for column in heatmaps}) != 1:
         raise ArgumentError(
@@ -64,22 +63,22 @@ def draw_grid(
     height = _HEADING + _TITLE + rows * row + _BAR + _NOTE
     left = _LEFT + (WIDTH - _LEFT - _RIGHT - columns * width - (columns - 1) * _GAP) / 2
 
-    def box(column: int, top: float, tall: float) -> tuple[float, float, float, float]:
-        x = left + column * (width + _GAP)
-        return (x / WIDTH, 1 - (top + tall) / height, width / WIDTH, tall / height)
-
     with use_theme(theme) as look:
-        figure = Figure(figsize=(PAGE, height * MM))
+        sheet = Sheet(WIDTH, height, look)
+        sheet.write_heading(
+            "What pixels look at",
+            f"method: {gradients[0][0].method} · columns: pixels, with the class whose logit was differentiated",
+            left=MARGIN,
+        )
         for number, (column_gradients, column) in enumerate(zip(gradients, heatmaps, strict=True)):
             scale = fit_scale(
                 [h.values for h in column], gamma=gamma, unit=unit_of(column_gradients[0].method)
             )
             tall = width * ratios[number]
+            x, top = left + number * (width + _GAP), height - _HEADING - _TITLE
             names = (["image"] if photo else []) + [h.model for h in column]
             for place, name in enumerate(names):
-                ax = figure.add_axes(
-                    box(number, _HEADING + _TITLE + place * row + (row - _ROW_GAP - tall) / 2, tall)
-                )
+                ax = sheet.add_axes(x, top - place * row - (row - _ROW_GAP + tall) / 2, width, tall)
                 _strip(ax, column[0].values.shape)
                 if photo and place == 0:
                     draw_photo(ax, column_gradients[0].image)
@@ -94,9 +93,9 @@ def draw_grid(
                     )
                 if number == 0:
                     ax.set_ylabel(shorten(name, max(6, int(tall / CHARACTER))), labelpad=2)
-            bar = figure.colorbar(
+            bar = sheet.figure.colorbar(
                 ScalarMappable(scale.norm(), look.sequential),
-                cax=figure.add_axes(box(number, _HEADING + _TITLE + rows * row + 1.0, 1.8)),
+                cax=sheet.add_axes(x, top - rows * row - 2.8, width, 1.8),
                 orientation="horizontal",
                 extend="max" if scale.beyond else "neither",
             )
@@ -105,8 +104,8 @@ def draw_grid(
             bar.ax.get_xticklabels()[0].set_horizontalalignment("left")
             bar.ax.get_xticklabels()[1].set_horizontalalignment("right")
             bar.outline.set_visible(False)  # type: ignore[operator]
-        _write_texts(figure, gradients[0][0], height, gamma, look)
-    return figure
+        sheet.write_footnote(_describe_scales(gradients[0][0], gamma))
+    return sheet.figure
 
 
 def _strip(ax: Axes, shape: tuple[int, ...]) -> None:
@@ -121,14 +120,9 @@ def _column_title(gradients: Sequence[PixelGradient], width: float) -> str:
     return "\n".join([shorten(f"“{gradients[0].class_name}”", room), f"x={x}, y={y}"])
 
 
-def _write_texts(figure: Figure, first: PixelGradient, height: float, gamma: float, look: Look) -> None:
-    figure.text(3 / WIDTH, 1 - 1.6 / height, "What pixels look at", va="top", fontsize=9)
-    second = f"method: {first.method} · columns: pixels, with the class whose logit was differentiated"
-    figure.text(3 / WIDTH, 1 - 6.2 / height, second, va="top", color=look.muted)
+def _describe_scales(first: PixelGradient, gamma: float) -> str:
     power = "" if gamma == 1 else f", colours by value to the power {gamma:g}"
-    note = (
+    return (
         f"Under each column its scale, in {unit_of(first.method)}{power}: maps of one column may be compared. "
         "Contours: 50\u00a0% (solid) and 90\u00a0% (dashed) of the energy of the blurred map."
     )
-    lines = textwrap.wrap(note, int((WIDTH - 6) / (CHARACTER * 6 / 7)))
-    figure.text(3 / WIDTH, 1.2 / height, "\n".join(lines), va="bottom", fontsize=6, color=look.muted)

@@ -1,16 +1,13 @@
-"""A small table of measures at the foot of a page of panels: a row per measure, a column per network."""
+"""A small table of measures at the foot of a sheet of panels: a row per measure, a column per network."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from icnn_viz.figures.panels import AXIS_LEFT, BAR, CHARACTER, LINE, MARGIN, WIDTH, Page
-from icnn_viz.figures.style import Look, shorten
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from icnn_viz.figures.panels import AXIS_LEFT, LINE, PanelSheet
+from icnn_viz.figures.sheet import CHARACTER, MARGIN, WIDTH
+from icnn_viz.figures.style import shorten
 
 _NAMES = 58.0  # mm of the first column
 _MOST = 49.0
@@ -23,30 +20,21 @@ def table_height(rows: Sequence[Sequence[str]], models: Sequence[str]) -> float:
     return (len(rows) + 0.8 + max(len(header) for header in _headers(models))) * LINE
 
 
-def write_table(
-    figure: Figure, page: Page, rows: Sequence[Sequence[str]], models: Sequence[str], look: Look
-) -> None:
+def write_table(sheet: PanelSheet, rows: Sequence[Sequence[str]], models: Sequence[str]) -> None:
     """Write it below the colour bars: each row a name and one value per network, the networks' names above."""
-    top = page.bars_top + BAR
-    step = _step(models)
+    top, step = sheet.below_bars, _step(models)
     rights = [AXIS_LEFT + _NAMES + step * (i + 1) for i in range(len(models))]
     headers = _headers(models)
     deep = max(len(header) for header in headers)
     for right, header in zip(rights, headers, strict=True):
         for number, line in enumerate(header, deep - len(header)):
-            write_text(figure, page, right, top + number * (LINE - 0.5), line, ha="right", fontweight="bold")
+            sheet.write(right, top - number * (LINE - 0.5), line, va="top", ha="right", fontweight="bold")
     for number, row in enumerate(rows):
-        y = top + (deep + number) * LINE
-        _rule(figure, page, AXIS_LEFT, rights[-1], y - 0.35, look)
-        write_text(figure, page, AXIS_LEFT, y, row[0])
+        y = top - (deep + number) * LINE
+        sheet.rule(AXIS_LEFT, rights[-1], y + 0.35)
+        sheet.write(AXIS_LEFT, y, row[0], va="top")
         for right, text in zip(rights, row[1:], strict=True):
-            write_text(figure, page, right, y, text, ha="right")
-
-
-def write_text(figure: Figure, page: Page, left: float, top: float, text: str, **style: object) -> None:
-    """Text whose upper left corner (or right, with `ha`) lies so many mm from the page's."""
-    x, y, _, _ = page.box(left, top, 0, 0)
-    figure.text(x, y, text, va="top", **style)  # type: ignore[arg-type]
+            sheet.write(right, y, text, va="top", ha="right")
 
 
 def _step(models: Sequence[str]) -> float:
@@ -63,10 +51,3 @@ def _headers(models: Sequence[str]) -> list[list[str]]:
             lines = textwrap.wrap(shorten(model, _HEADER_LINES * room - 3), room)[:_HEADER_LINES]
         headers.append(lines)
     return headers
-
-
-def _rule(figure: Figure, page: Page, left: float, right: float, top: float, look: Look) -> None:
-    from matplotlib.lines import Line2D
-
-    start, end = page.box(left, top, 0, 0), page.box(right, top, 0, 0)
-    figure.add_artist(Line2D([start[0], end[0]], [start[1], end[1]], color=look.grid, linewidth=0.5))

@@ -9,8 +9,8 @@ import numpy as np
 
 from icnn_viz.figures.comparison import check_comparable, write_heading
 from icnn_viz.figures.maps import draw_contours, draw_cross, draw_map, draw_photo, fit_scale, name_of, unit_of
-from icnn_viz.figures.panels import add_colour_bar, add_panel, fit_page
-from icnn_viz.figures.style import MM, PAGE, use_theme
+from icnn_viz.figures.panels import PanelSheet
+from icnn_viz.figures.style import use_theme
 from icnn_viz.records import Heatmap, PixelGradient
 
 if TYPE_CHECKING:
@@ -32,25 +32,22 @@ def draw_overlay(
 
     Arguments and errors: as of `draw_comparison`.
     """
-    from matplotlib.figure import Figure
-
     check_comparable(gradients, heatmaps)
     shape = heatmaps[0].values.shape
-    page = fit_page(len(heatmaps), (shape[0], shape[1]), 1.0)
     scale = fit_scale([h.values for h in heatmaps], gamma=gamma, unit=unit_of(gradients[0].method))
     grey = to_grey(gradients[0].image)
     with use_theme(theme) as look:
-        figure = Figure(figsize=(PAGE, page.height * MM))
-        write_heading(figure, page, gradients, label, look)
-        for number, heatmap in enumerate(heatmaps):
-            ax = add_panel(figure, page, number, len(heatmaps), shape, heatmap.model)
+        sheet = PanelSheet(len(heatmaps), shape, 1.0, look)
+        write_heading(sheet, gradients, label)
+        for heatmap in heatmaps:
+            ax = sheet.add_panel(heatmap.model)
             draw_photo(ax, grey)
             shown = draw_map(ax, heatmap.values, scale.norm(), _COLOURS)
             shown.set_alpha(_MOST_OPAQUE * np.asarray(scale.norm()(heatmap.values)))
             draw_contours(ax, heatmap, "#ffffff", "#000000")
             draw_cross(ax, heatmap.pixel, look)
-        add_colour_bar(figure, page.bar(0), scale.norm(), _COLOURS, scale, name_of(gradients[0].method), look)
-    return figure
+        sheet.add_colour_bar(scale.norm(), _COLOURS, scale, name_of(gradients[0].method))
+    return sheet.figure
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:

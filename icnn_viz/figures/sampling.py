@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,18 +11,8 @@ from icnn_core.errors import ArgumentError
 from icnn_viz.figures.comparison import check_comparable, write_heading
 from icnn_viz.figures.maps import draw_cross, draw_map, fit_scale, name_of, unit_of
 from icnn_viz.figures.measure_table import table_height, write_table
-from icnn_viz.figures.panels import (
-    AXIS_LEFT,
-    CHARACTER,
-    LINE,
-    MARGIN,
-    WIDTH,
-    add_colour_bar,
-    add_panel,
-    fit_page,
-    format_value,
-)
-from icnn_viz.figures.style import MM, PAGE, Look, use_theme
+from icnn_viz.figures.panels import AXIS_LEFT, LINE, PanelSheet, format_value
+from icnn_viz.figures.style import use_theme
 from icnn_viz.heatmaps import fit_gaussian, overlap
 from icnn_viz.records import Heatmap, PixelGradient
 
@@ -56,8 +45,6 @@ def draw_sampling(
     Raises:
         ArgumentError: maps that cannot be compared, or densities that do not go with them.
     """
-    from matplotlib.figure import Figure
-
     check_comparable(gradients, heatmaps)
     shape, count = heatmaps[0].values.shape, len(heatmaps)
     if [d.shape for d in densities] != [shape] * count:
@@ -69,28 +56,26 @@ def draw_sampling(
         )
     rows = _table_rows(heatmaps, densities)
     models = [h.model for h in heatmaps]
-    page = fit_page(2 * count, (shape[0], shape[1]), table_height(rows, models) + 3 * LINE, columns=count)
+    below = table_height(rows, models) + 3 * LINE
     scale = fit_scale([h.values for h in heatmaps], gamma=gamma, unit=unit_of(gradients[0].method))
     traced = fit_scale([1e6 * d for d in densities], gamma=gamma, unit="per million, per pixel")
     with use_theme(theme) as look:
-        figure = Figure(figsize=(PAGE, page.height * MM))
-        write_heading(figure, page, gradients, label, look)
-        for number, (heatmap, density) in enumerate(zip(heatmaps, densities, strict=True)):
-            title = f"{heatmap.model}: where it samples"
-            ax = add_panel(figure, page, number, 2 * count, shape, title)
+        sheet = PanelSheet(2 * count, shape, below, look, columns=count)
+        write_heading(sheet, gradients, label)
+        for heatmap, density in zip(heatmaps, densities, strict=True):
+            ax = sheet.add_panel(f"{heatmap.model}: where it samples")
             draw_map(ax, 1e6 * density, traced.norm(), look.sequential)
             draw_cross(ax, heatmap.pixel, look)
-            ax = add_panel(figure, page, count + number, 2 * count, shape, f"{heatmap.model}: measured")
+        for heatmap, density in zip(heatmaps, densities, strict=True):
+            ax = sheet.add_panel(f"{heatmap.model}: measured")
             draw_map(ax, heatmap.values, scale.norm(), look.sequential)
             _draw_gaussian(ax, density)
             draw_cross(ax, heatmap.pixel, look)
-        add_colour_bar(figure, page.bar(0), traced.norm(), look.sequential, traced, "sampling density", look)
-        add_colour_bar(
-            figure, page.bar(1), scale.norm(), look.sequential, scale, name_of(gradients[0].method), look
-        )
-        write_table(figure, page, rows, models, look)
-        _write_note(figure, page.height, look)
-    return figure
+        sheet.add_colour_bar(traced.norm(), look.sequential, traced, "sampling density")
+        sheet.add_colour_bar(scale.norm(), look.sequential, scale, name_of(gradients[0].method))
+        write_table(sheet, rows, models)
+        sheet.write_footnote(_NOTE, left=AXIS_LEFT)
+    return sheet.figure
 
 
 def _table_rows(heatmaps: Sequence[Heatmap], densities: Sequence[np.ndarray]) -> list[list[str]]:
@@ -140,16 +125,3 @@ def _draw_gaussian(ax: Axes, density: np.ndarray) -> None:
         )
         ellipse.set_path_effects([withStroke(linewidth=2.2, foreground="#000000", alpha=0.6)])
         ax.add_patch(ellipse)
-
-
-def _write_note(figure: Figure, height: float, look: Look) -> None:
-    lines = textwrap.wrap(_NOTE, int((WIDTH - AXIS_LEFT - MARGIN) / (CHARACTER * 6 / 7)))
-    figure.text(
-        AXIS_LEFT / WIDTH,
-        1.2 / height,
-        "\n".join(lines),
-        va="bottom",
-        fontsize=6,
-        color=look.muted,
-        linespacing=1.3,
-    )

@@ -6,12 +6,15 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from icnn_viz.figures.style import MM, Look, shorten
+from icnn_viz.figures.style import MM, PAGE, Look, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LETTER = 1.5  # mm, the mean width of a letter of a 6 pt note, rounded up
+WIDTH = PAGE / MM
+MARGIN = 3.0
+CHARACTER = 1.42  # mm, the mean width of a letter of 7 pt, rounded up
+_LETTER = 1.5  # of a 6 pt note that is centred
 _BOLD_LETTER = 1.92  # of a 7.5 pt title
 
 
@@ -42,8 +45,24 @@ class Sheet:
         self.write(left, top, shorten(title, room), fontsize=7.5, weight="bold", va="center")
         self.write(left, top - 3.6, subtitle, fontsize=6.5, color=self.look.muted, va="center")
 
+    def rule(self, left: float, right: float, y: float) -> None:
+        """A thin line across, for tables."""
+        from matplotlib.lines import Line2D
+
+        xs, ys = [left / self.width, right / self.width], [y / self.height] * 2
+        self.figure.add_artist(Line2D(xs, ys, color=self.look.grid, linewidth=0.5))
+
+    def write_footnote(self, text: str, *, left: float = MARGIN, most: int = 4) -> None:
+        """Small muted lines from `left` on, above the lower edge; at most so many, the last then cut in its middle."""
+        room = int((self.width - left - MARGIN) / (CHARACTER * 6 / 7))
+        lines = textwrap.wrap(text, room)
+        if len(lines) > most:
+            lines = [*lines[: most - 1], shorten(" ".join(lines[most - 1 :]), room)]
+        style = {"fontsize": 6, "color": self.look.muted, "va": "bottom", "linespacing": 1.3}
+        self.write(left, 1.2, "\n".join(lines), **style)
+
     def write_notes(self, notes: Sequence[str], *, top: float = 5.9) -> None:
-        """Small muted lines below the figure, the first at `top`."""
+        """Small muted lines below the figure, centred, the first at `top`."""
         lines = textwrap.fill("; ".join(notes), int(self.width / _LETTER) + 10)
         style = {"fontsize": 6, "color": self.look.muted, "ha": "center", "va": "top", "linespacing": 1.3}
         self.write(self.width / 2, top, lines, **style)

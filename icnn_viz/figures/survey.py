@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_core.errors import ArgumentError
-from icnn_viz.figures.panels import CHARACTER, MARGIN, WIDTH
-from icnn_viz.figures.style import MM, PAGE, Look, shorten, use_theme
+from icnn_viz.figures.sheet import CHARACTER, MARGIN, WIDTH, Sheet
+from icnn_viz.figures.style import Look, shorten, use_theme
 from icnn_viz.heatmaps import MEASURES
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ _NAMES = 46.0  # mm of the names of strata
 _ROW, _TITLE, _BELOW, _GAP = 3.6, 9.0, 9.0, 5.0
 _HEADING, _NOTE = 11.0, 8.0
 _FEWEST = 5
+_NOTES = (
+    "Mean paired differences at the same pixels, with 95 % intervals over images; coloured and "
+    "filled where the interval leaves out 0 (not adjusted for the number of rows). In brackets: pixels."
+)
 
 
 def draw_survey(
@@ -54,8 +58,6 @@ def draw_survey(
     Raises:
         ArgumentError: nothing to show.
     """
-    from matplotlib.figure import Figure
-
     kept = summary.loc[(summary["low"].notna() & (summary["images"] >= _FEWEST)).to_numpy(bool)]
     shown = [m for m in measures if m in set(kept["measure"])]
     if not shown:
@@ -71,17 +73,18 @@ def draw_survey(
     height = _HEADING + rows * (_TITLE + tall + _BELOW) + _NOTE
     wide = (WIDTH - _NAMES - MARGIN - (_COLUMNS - 1) * _GAP) / _COLUMNS
     with use_theme(theme) as look:
-        figure = Figure(figsize=(PAGE, height * MM))
+        sheet = Sheet(WIDTH, height, look)
+        sheet.write_heading(f"What pixels look at: {first} minus {second}", title, left=MARGIN)
         for number, measure in enumerate(shown):
             row, column = divmod(number, _COLUMNS)
             top = _HEADING + _TITLE + row * (_TITLE + tall + _BELOW)
             left = _NAMES + column * (wide + _GAP)
-            ax = figure.add_axes((left / WIDTH, 1 - (top + tall) / height, wide / WIDTH, tall / height))
+            ax = sheet.add_axes(left, height - top - tall, wide, tall)
             _draw_panel(
                 ax, kept.loc[kept["measure"] == measure], strata, measure, wide, look, names=column == 0
             )
-        _write_texts(figure, height, first, second, title, look)
-    return figure
+        sheet.write_footnote(_NOTES)
+    return sheet.figure
 
 
 def _spaces(strata: Sequence[tuple[str, str]]) -> float:
@@ -146,16 +149,3 @@ def _name(key: tuple[str, str], row: Any) -> str:
     stratum = "all pixels" if key[0] == "all" else key[1]
     count = f" ({row['pixels']})" if row is not None else ""
     return shorten(stratum, int((_NAMES - 2) / CHARACTER) - len(count)) + count
-
-
-def _write_texts(figure: Figure, height: float, first: str, second: str, title: str, look: Look) -> None:
-    room = int((WIDTH - 2 * MARGIN) / (CHARACTER * 9 / 7))
-    heading = shorten(f"What pixels look at: {first} minus {second}", room)
-    figure.text(MARGIN / WIDTH, 1 - 1.6 / height, heading, va="top", fontsize=9)
-    figure.text(MARGIN / WIDTH, 1 - 6.2 / height, title, va="top", color=look.muted)
-    note = (
-        "Mean paired differences at the same pixels, with 95 % intervals over images; coloured and "
-        "filled where the interval leaves out 0 (not adjusted for the number of rows). In brackets: pixels."
-    )
-    lines = textwrap.wrap(note, int((WIDTH - 2 * MARGIN) / (CHARACTER * 6 / 7)))
-    figure.text(MARGIN / WIDTH, 1.2 / height, "\n".join(lines), va="bottom", fontsize=6, color=look.muted)

@@ -113,7 +113,7 @@ def test_sampling_shows_density_over_measured_map(make_columns: Make, assert_tid
     density = np.exp(-0.5 * ((along / 11) ** 2 + (across / 5) ** 2))
     density /= density.sum()
     figure = draw_sampling(gradients[0], heatmaps[0], [density, density])
-    top, measured, *_ = images_of(figure)
+    top, _, measured, _ = images_of(figure)
     np.testing.assert_allclose(top.get_array(), 1e6 * density)
     np.testing.assert_array_equal(measured.get_array(), heatmaps[0][0].values)
     one, two = (patch for patch in measured.axes.patches if isinstance(patch, Ellipse))

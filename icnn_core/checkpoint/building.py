@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from icnn_core.checkpoint.contents import Checkpoint, IrregularLayer, refuse
+from icnn_core.checkpoint.effective import is_source
+from icnn_core.errors import IcnnError
 from icnn_core.models.registry import build_architecture
 from icnn_core.nn import IrregularConv2d, Sharing, make_layer_irregular, reason_to_stay_regular
+from icnn_core.weights import shared_prefix
 
 
 def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None = None) -> nn.Module:
@@ -34,30 +39,87 @@ def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None 
             "weights alone",
             "Name a function that builds it: --model package.module:factory.",
         )
-    if factory is not None:
-        model = factory()
-    else:
-        assert checkpoint.architecture is not None
-        model = build_architecture(checkpoint.architecture.name, checkpoint.architecture.arguments)
-    for layer in checkpoint.irregular:
-        _make_layer_irregular(path, model, layer, checkpoint.state.get(f"{layer.name}.sigma"))
+    model = _build_architecture(checkpoint) if factory is None else factory()
+    state, layers = _fit_names(checkpoint, model)
+    for layer in layers:
+        _make_layer_irregular(path, model, layer, state)
+    own = model.state_dict()
+    for name in [name for name in checkpoint.effective if name in own]:  # the network computes it no more
+        state = {key: value for key, value in state.items() if not is_source(key, name)}
+        state[name] = checkpoint.effective[name]
     try:
-        model.load_state_dict(checkpoint.state)
+        model.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
-        raise refuse(
-            path, f"weights of {type(model).__name__}", reason, "Name the network it was written for."
-        ) from error
+        raise refuse(path, f"weights of {type(model).__name__}", reason, _other_network(state)) from error
     return model.eval()
 
 
-def _make_layer_irregular(path: Path, model: nn.Module, layer: IrregularLayer, sigma: Tensor | None) -> None:
+def _other_network(state: Mapping[str, Tensor]) -> str:
+    """What to do where a network has other names."""
+    prefix = shared_prefix(state)
+    told = f" All names in the file begin with {prefix[:80]}" if prefix else ""
+    return f"Name the network it was written for.{told}"
+
+
+def _build_architecture(checkpoint: Checkpoint) -> nn.Module:
+    """The network that the file describes, if its weights are the file's: so nothing is allocated that is not there."""
+    path, told = checkpoint.path, checkpoint.architecture
+    assert told is not None
+    try:
+        with torch.device("meta"):
+            shapes = {
+                name: tensor.shape
+                for name, tensor in build_architecture(told.name, told.arguments).state_dict().items()
+            }
+    except IcnnError:
+        raise
+    except Exception as error:  # whatever arguments of another type provoke
+        raise refuse(
+            path, f"arguments of {told.name}", f"{type(error).__name__}: {error}"[:200], "Write it again."
+        ) from error
+    for name, shape in shapes.items():
+        found = checkpoint.tensor(name)
+        if found is None or found.shape != shape:
+            got = "none" if found is None else str(tuple(found.shape))
+            raise refuse(
+                path,
+                f"{name} of shape {tuple(shape)}",
+                f"{got}: size mismatch",
+                "Name the network it was written for.",
+            )
+    return build_architecture(told.name, told.arguments)
+
+
+def _fit_names(checkpoint: Checkpoint, model: nn.Module) -> tuple[dict[str, Tensor], list[IrregularLayer]]:
+    """The file's names as this network has them: with what was stripped, or without a prefix that all share."""
+    own = {name for name, _ in model.named_parameters()}
+    state, layers = checkpoint.state, list(checkpoint.irregular)
+    if not own or own <= set(state) or checkpoint.architecture is not None:
+        return dict(state), layers
+    parts = checkpoint.stripped.split(".")[:-1]
+    added = ["".join(f"{part}." for part in parts[number:]) for number in range(len(parts))]
+    shared = shared_prefix(state).split(".")[:-1]
+    removed = ["".join(f"{part}." for part in shared[: number + 1]) for number in range(len(shared))]
+    renamings = [lambda name, p=p: p + name for p in added] + [
+        lambda name, p=p: name.removeprefix(p) for p in removed
+    ]
+    for rename in renamings:
+        if own <= {rename(name) for name in state}:
+            return {rename(name): tensor for name, tensor in state.items()}, [
+                replace(layer, name=rename(layer.name)) for layer in layers
+            ]
+    return dict(state), layers
+
+
+def _make_layer_irregular(
+    path: Path, model: nn.Module, layer: IrregularLayer, state: Mapping[str, Tensor]
+) -> None:
+    sigma = state.get(f"{layer.name}.sigma")
     try:
         module = model.get_submodule(layer.name)
     except AttributeError as error:
-        raise refuse(
-            path, f"a network with a layer {layer.name}", "none", "Name the network it was written for."
-        ) from error
+        raise refuse(path, f"a network with a layer {layer.name}", "none", _other_network(state)) from error
     if isinstance(module, IrregularConv2d):
         return
     reason = reason_to_stay_regular(module)

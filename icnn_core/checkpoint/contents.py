@@ -47,6 +47,9 @@ class Checkpoint(Facts):
         package_version: of the writer.
         ordered: whether the file says in which order the network's layers come; else that of the numbers in their
             names is taken.
+        effective: weights that are computed from others in `state` (pruned, parametrised), by the names that they would
+            have there.
+        stripped: what wrappers had put before every name.
     """
 
     path: Path
@@ -61,18 +64,25 @@ class Checkpoint(Facts):
     training: dict[str, Any] = field(default_factory=dict)
     package_version: str = ""
     ordered: bool = True
+    effective: dict[str, Tensor] = field(default_factory=dict)
+    stripped: str = ""
+
+    def tensor(self, name: str) -> Tensor | None:
+        """A tensor as the network computes with it, or None."""
+        return self.effective.get(name, self.state.get(name))
 
     @property
     def iteration(self) -> int | None:
         """The iteration of training at which it was written, if it says one."""
         said = self.metrics.get("iteration")
-        return said if isinstance(said, int) and not isinstance(said, bool) else None
+        return said if type(said) is int and abs(said) < 1 << 53 else None
 
     @property
     def non_finite_layers(self) -> tuple[str, ...]:
         """Irregular layers with NaN or infinite positions."""
         names = (layer.name for layer in self.irregular)
-        return tuple(name for name in names if not bool(self.state[f"{name}.positions"].isfinite().all()))
+        given = {name: self.tensor(f"{name}.positions") for name in names}
+        return tuple(name for name, t in given.items() if t is None or not bool(t.isfinite().all()))
 
     def _facts(self) -> dict[str, str]:
         facts = {

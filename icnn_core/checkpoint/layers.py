@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from icnn_core.checkpoint.contents import IrregularLayer
-from icnn_core.nn import SHARINGS, IrregularConv2d
+from icnn_core.checkpoint.contents import IrregularLayer, refuse
+from icnn_core.nn import IrregularConv2d
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_FARTHEST = 2.0**24  # px: no slot lies there
 
 
 def describe_layer(name: str, layer: IrregularConv2d) -> IrregularLayer:
@@ -25,29 +29,20 @@ def describe_layer(name: str, layer: IrregularConv2d) -> IrregularLayer:
     )
 
 
-def layer_from(entry: dict[str, Any]) -> IrregularLayer:
-    """The layer of an entry of a file's description.
-
-    Raises:
-        KeyError, TypeError, ValueError: the entry is broken.
-    """
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
-    }
-    if values["sharing"] not in SHARINGS:
-        raise ValueError(f"sharing {values['sharing']!r}")
-    return IrregularLayer(**values)
-
-
-def agree(layer: IrregularLayer, found: IrregularLayer) -> bool:
+def agree(layer: IrregularLayer, found: IrregularLayer, weight: Tensor) -> bool:
     """Whether a description fits the tensors. A single channel's own shape may be called the layer's."""
     same_sharing = layer.sharing == found.sharing or (layer.sharing, found.sharing) == ("channel", "layer")
-    same_groups = layer.groups == found.groups or layer.sharing != "channel" or found.sharing == "layer"
-    return layer.kernel_size == found.kernel_size and same_sharing and same_groups
+    same_groups = found.sharing != "channel" or layer.groups == found.groups
+    divisible = weight.shape[0] % layer.groups == 0
+    return layer.kernel_size == found.kernel_size and same_sharing and same_groups and divisible
 
 
-def detect_layers(state: Mapping[str, Tensor]) -> tuple[IrregularLayer, ...]:
-    """Irregular layers by their tensors alone: positions, slots and a weight that agree."""
+def detect_layers(path: Path, state: Mapping[str, Tensor]) -> tuple[IrregularLayer, ...]:
+    """Irregular layers by their tensors alone: positions, slots and a weight that agree.
+
+    Raises:
+        CheckpointError: such a layer's tensors are of a type that cannot be, or its slots are not finite.
+    """
     layers = []
     for key, positions in state.items():
         name, _, last = key.rpartition(".")
@@ -57,8 +52,19 @@ def detect_layers(state: Mapping[str, Tensor]) -> tuple[IrregularLayer, ...]:
         taps = weight.shape[2] * weight.shape[3]
         if slots.shape != (taps, 2) or positions.shape[-2:] != (taps, 2) or positions.ndim not in (3, 4):
             continue
+        _check(path, name, {"positions": positions, "slots": slots, "weight": weight})
         sharing = "none" if positions.ndim == 4 else "layer" if positions.shape[0] == 1 else "channel"
-        groups = 1 if positions.ndim == 4 else max(1, positions.shape[0] // weight.shape[1])
+        groups = positions.shape[0] // weight.shape[1] if sharing == "channel" else 1
+        fits = positions.shape[:2] == weight.shape[:2] if sharing == "none" else True
+        if sharing == "channel":
+            fits = (
+                positions.shape[0] == groups * weight.shape[1]
+                and groups > 0
+                and weight.shape[0] % groups == 0
+            )
+        if not fits:
+            shapes = f"positions {tuple(positions.shape)} and a weight {tuple(weight.shape)}"
+            raise refuse(path, f"a shape for each channel of {name}", shapes, "Write it again.")
         kernel = (weight.shape[2], weight.shape[3])
         interpolation = "gaussian" if f"{name}.sigma" in state else "bilinear"
         dilation = _dilation(slots, kernel)
@@ -66,7 +72,22 @@ def detect_layers(state: Mapping[str, Tensor]) -> tuple[IrregularLayer, ...]:
     return tuple(layers)
 
 
+def _check(path: Path, name: str, tensors: Mapping[str, Tensor]) -> None:
+    for key, tensor in tensors.items():
+        if tensor.dtype not in _FLOATS:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise refuse(path, f"{key} of {name} in floating point", kind, "Save the layer as float32.")
+        if tensor.numel() == 0:
+            shape = "×".join(map(str, tensor.shape))
+            raise refuse(path, f"at least one channel and tap in {name}", f"{key} {shape}", "Write it again.")
+    slots = tensors["slots"].double()
+    if not bool((slots.abs() <= _FARTHEST).all()):
+        raise refuse(
+            path, f"finite slots of {name}", "NaN, infinity or larger than any kernel", "Write it again."
+        )
+
+
 def _dilation(slots: Tensor, kernel_size: tuple[int, int]) -> tuple[int, int]:
     extent = (slots.amax(0) - slots.amin(0)).tolist()
     dy, dx = (round(length / (k - 1)) if k > 1 else 1 for length, k in zip(extent, kernel_size, strict=True))
-    return dy, dx
+    return max(dy, 1), max(dx, 1)

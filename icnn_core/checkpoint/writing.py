@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,12 +14,15 @@ from torch import Tensor, nn
 
 from icnn_core import __version__
 from icnn_core.checkpoint.contents import BARE, FORMAT_VERSION, refuse
+from icnn_core.checkpoint.effective import EFFECTIVE, effective_tensors
 from icnn_core.checkpoint.layers import describe_layer
 from icnn_core.errors import CheckpointError
 from icnn_core.files import write_atomically
 from icnn_core.models.registry import Architecture
 from icnn_core.nn import IrregularConv2d
 from icnn_core.surgery import irregular_layers
+
+_log = logging.getLogger(__name__)
 
 
 def write_checkpoint(
@@ -34,6 +38,9 @@ def write_checkpoint(
     dtype: torch.dtype | None = None,
 ) -> Path:
     """Write a network to `path` (.pt, or .safetensors by its suffix), under a temporary name that is then renamed.
+
+    Weights that are computed from others (pruned, parametrised) are stored beside those, as the network computes them.
+    The same network gives the same bytes.
 
     Args:
         model: its `architecture` (see `icnn_core.models.registry`) is written if it has one.
@@ -58,7 +65,13 @@ def write_checkpoint(
         "metrics": dict(metrics or {}),
     }
     prefix = f"{BARE}." if isinstance(model, IrregularConv2d) else ""
-    state = {prefix + name: _stored(name, tensor, dtype) for name, tensor in model.state_dict().items()}
+    computed = effective_tensors(model)
+    state, effective = (
+        {prefix + name: _stored(name, tensor, dtype) for name, tensor in tensors.items()}
+        for tensors in (_tensors_alone(model), computed)
+    )
+    if effective:
+        _log.info("%s: %s beside what they are computed from", path, ", ".join(effective))
     try:
         text = json.dumps(header)
     except (TypeError, ValueError) as error:
@@ -70,13 +83,19 @@ def write_checkpoint(
             raise refuse(path, "a .pt file for what resuming needs", ".safetensors", "Use the suffix .pt.")
         from safetensors.torch import save_file
 
+        state |= {EFFECTIVE + name: tensor for name, tensor in effective.items()}
         state = {name: tensor.clone() for name, tensor in state.items()}  # shared tensors are refused
         write_atomically(
             path, lambda temporary: save_file(state, temporary, metadata={"icnn": text}), CheckpointError
         )
     else:
-        content = {"icnn": text, "state_dict": state, "training": dict(training or {})}
-        write_atomically(path, lambda temporary: torch.save(content, temporary), CheckpointError)
+        content = {
+            "icnn": text,
+            "state_dict": state,
+            "training": dict(training or {}),
+            "effective": effective,
+        }
+        write_atomically(path, lambda temporary: _save(content, temporary), CheckpointError)
     return path
 
 
@@ -94,10 +113,11 @@ def write_snapshot(folder: str | Path, model: nn.Module, iteration: int) -> Path
     layers = irregular_layers(_unwrapped(model))
     state: dict[str, Tensor] = {}
     for name, layer in layers.items():
-        weight = layer.weight.detach()
+        now = effective_tensors(layer)
+        weight, positions = (now.get(key, getattr(layer, key)).detach() for key in ("weight", "positions"))
         if layer.sharing != "none":
             weight = weight.unflatten(0, (layer.groups, -1)).norm(dim=1)
-        for key, tensor in (("weight", weight), ("positions", layer.positions), ("slots", layer.slots)):
+        for key, tensor in (("weight", weight), ("positions", positions), ("slots", layer.slots)):
             state[f"{name or BARE}.{key}"] = tensor.detach().cpu().float().contiguous().clone()
     if not state:
         return None
@@ -131,6 +151,17 @@ def _unwrapped(model: nn.Module) -> nn.Module:
         model = model.module
     inner = getattr(model, "_orig_mod", None)
     return _unwrapped(inner) if isinstance(inner, nn.Module) else model
+
+
+def _tensors_alone(model: nn.Module) -> dict[str, Tensor]:
+    """A state dict without what some modules add that is no tensor (`get_extra_state`)."""
+    return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+
+
+def _save(content: dict[str, Any], path: str) -> None:
+    """By a file object: given a name, torch would write that into the file, and it is a temporary one."""
+    with open(path, "wb") as file:
+        torch.save(content, file)
 
 
 def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

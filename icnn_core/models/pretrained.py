@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import torchvision.models
 from torch import nn
 
 from icnn_core.errors import CheckpointError
-from icnn_core.files import nearest_files
+from icnn_core.weights import describe_names, find_state_dict, load_file, strip_prefixes
 
 _CLASSIFIER = ("fc.", "classifier.", "AuxLogits.")  # what an ImageNet file holds beyond the backbone
 _WHO = "backbone weights"
@@ -57,40 +56,19 @@ def read_state_dict(path: str | Path) -> Mapping[str, torch.Tensor]:
     """Tensors by name from `.safetensors` or torch's format, on the CPU, never running code from the file.
 
     Raises:
-        CheckpointError: no such file, unreadable, or not a mapping of names to tensors.
+        CheckpointError: no such file, unreadable, or without tensors by name.
     """
-    path = Path(path)
-    if not path.is_file():
+    who = f"{_WHO} {path}"
+    content, _ = load_file(Path(path), who)
+    state = strip_prefixes(find_state_dict(content, who)).tensors
+    if not state:
         raise CheckpointError(
-            f"{_WHO} {path}", needed="an existing file", got="none", fix=nearest_files(path)
+            who,
+            needed="tensors by name",
+            got=f"none: {describe_names(content)}",
+            fix="Save `model.state_dict()` alone.",
         )
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(path)
-        else:
-            with warnings.catch_warnings(action="ignore"):  # torch's on foreign pickles: the error says it
-                state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a broken or hostile file provokes
-        raise CheckpointError(
-            f"{_WHO} {path}",
-            needed="a state dict written by torch.save or safetensors",
-            got="a file that is broken, cut off, or would run code when loaded",
-            fix="Nothing of it was run. Save `model.state_dict()` alone.",
-        ) from error
-    return _checked(state, path)
-
-
-def _checked(state: object, path: Path) -> Mapping[str, torch.Tensor]:
-    if isinstance(state, Mapping) and state and all(isinstance(v, torch.Tensor) for v in state.values()):
-        return state
-    raise CheckpointError(
-        f"{_WHO} {path}",
-        needed="a mapping of names to tensors",
-        got=type(state).__name__ if not isinstance(state, Mapping) else "another mapping, or an empty one",
-        fix="Save `model.state_dict()` alone.",
-    )
+    return state
 
 
 def _download(name: str) -> Mapping[str, torch.Tensor]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,19 +47,48 @@ def read_clouds(path: str | Path) -> list[PositionCloud]:
 def to_clouds(checkpoint: Checkpoint) -> list[PositionCloud]:
     """The clouds of a checkpoint that was read."""
     if not checkpoint.irregular:
-        raise CheckpointError(
-            str(checkpoint.path),
-            needed="at least one irregular layer",
-            got="a network with regular convolutions only",
-            fix="Give the irregular network of the pair, or train one with `icnn train`.",
-        )
+        raise _refuse_regular(checkpoint)
     clouds = []
     for depth, layer in enumerate(checkpoint.irregular):
-        entry = {key: checkpoint.state[f"{layer.name}.{key}"] for key in ("weight", "positions", "slots")}
+        given = {key: checkpoint.tensor(f"{layer.name}.{key}") for key in ("weight", "positions", "slots")}
+        entry: dict[str, Any] = given
         cloud = layer_to_cloud(layer.name, depth, layer.dilation, layer.groups, layer.sharing, **entry)
         _warn_if_not_finite(cloud)
         clouds.append(cloud)
     return clouds
+
+
+def _refuse_regular(checkpoint: Checkpoint) -> CheckpointError:
+    """What the file holds instead, and what to give."""
+    from icnn_core.weights import describe_names
+
+    if dcls := dcls_names(checkpoint.state):
+        return CheckpointError(
+            str(checkpoint.path),
+            needed="what a file does not say of DCLS's layers: their version, and their dilated_kernel_size",
+            got=f"{len(dcls)} of them, {', '.join(dcls[:3])}{', …' if len(dcls) > 3 else ''}",
+            fix="Give --dcls v1 --kernel-size 7, with theirs; in Python use read_dcls.",
+        )
+    return CheckpointError(
+        str(checkpoint.path),
+        needed="at least one irregular layer",
+        got=f"a network with regular convolutions only: {describe_names(checkpoint.state)}",
+        fix="Give the irregular network of the pair, or train one with `icnn train`.",
+    )
+
+
+def dcls_names(state: Mapping[str, Tensor]) -> list[str]:
+    """Layers of DCLS in a state dict: those with a weight (C_out, C_in/groups, K) and a P (1 or 2, …)."""
+    names = [key.rpartition(".")[0] for key in state if key.rpartition(".")[2] == "P"]
+    weights = {name: state.get(f"{name}.weight" if name else "weight") for name in names}
+    places = {name: state[f"{name}.P" if name else "P"] for name in names}
+    return [
+        name
+        for name, weight in weights.items()
+        if weight is not None
+        and weight.ndim == 3
+        and places[name].shape in ((1, *weight.shape), (2, *weight.shape))
+    ]
 
 
 def to_weight_norms(weight: np.ndarray, groups: int, sharing: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError, nearest_names
 from icnn_viz.positions.arrays import to_finite
-from icnn_viz.positions.checkpoints import to_numpy, to_weight_norms
+from icnn_viz.positions.checkpoints import dcls_names, to_numpy, to_weight_norms
 from icnn_viz.records import PositionCloud
 
 if TYPE_CHECKING:
@@ -44,15 +44,13 @@ def read_dcls(path: str | Path, version: str, kernel_size: int | tuple[int, int]
         )
     _check_version(version)
     state = read_checkpoint(path).state
-    clouds: list[PositionCloud] = []
-    for key, tensor in state.items():
-        name, _, last = key.rpartition(".")
-        weight = state.get(f"{name}.weight" if name else "weight")
-        axes = 1 if 1 in size else 2
-        if last == "P" and weight is not None and weight.ndim == 3 and tensor.shape == (axes, *weight.shape):
-            clouds.append(
-                dcls_to_cloud(name or "layer", len(clouds), version, (size[0], size[1]), weight, tensor)
-            )
+    axes = 1 if 1 in size else 2
+    tensors = {n: [state[f"{n}.{key}" if n else key] for key in ("weight", "P")] for n in dcls_names(state)}
+    chosen = [(name, pair) for name, pair in tensors.items() if len(pair[1]) == axes]
+    clouds = [
+        dcls_to_cloud(name or "layer", depth, version, (size[0], size[1]), weight, places)
+        for depth, (name, (weight, places)) in enumerate(chosen)
+    ]
     if not clouds:
         raise CheckpointError(
             str(path),

@@ -1,4 +1,4 @@
-"""Modules -> PositionCloud: irregular layers as they are, deformable layers as they act on images."""
+"""Modules -> PositionCloud: irregular layers and those of DCLS as they are, deformable layers as they act on images."""
 
 from __future__ import annotations
 
@@ -11,33 +11,41 @@ import numpy as np
 from icnn_core.errors import ArgumentError
 from icnn_viz.positions.arrays import to_cloud
 from icnn_viz.positions.checkpoints import layer_to_cloud
+from icnn_viz.positions.dcls import dcls_to_cloud
 from icnn_viz.records import PositionCloud
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+_DCLS = ("Dcls2d", "Dcls2dK1d")
 _DEFORMABLE = ("DeformConv2d", "ModulatedDeformConv2d", "DeformConv2dPack", "ModulatedDeformConv2dPack")
 SAMPLES = 4096
 """Places that a deformable layer's cloud holds, at most."""
 
 
 def clouds_from_model(model: nn.Module) -> list[PositionCloud]:
-    """The clouds of a network's irregular layers; an empty list if it has none."""
-    from icnn_core.surgery import irregular_layers
+    """The clouds of a network's irregular layers and layers of DCLS, in its order; an empty list if it has none."""
+    from icnn_core.nn import IrregularConv2d
 
-    return [
-        layer_to_cloud(
-            name or "layer",  # as the checkpoint reader calls a network that is a single layer
-            depth,
-            layer.dilation,
-            layer.groups,
-            layer.sharing,
-            layer.weight,
-            layer.positions,
-            layer.slots,
-        )
-        for depth, (name, layer) in enumerate(irregular_layers(model).items())
-    ]
+    clouds: list[PositionCloud] = []
+    for name, layer in model.named_modules():
+        named = (
+            name or "layer",
+            len(clouds),
+        )  # as the checkpoint reader calls a network that is a single layer
+        if isinstance(layer, IrregularConv2d):
+            tensors = (layer.weight, layer.positions, layer.slots)
+            clouds.append(layer_to_cloud(*named, layer.dilation, layer.groups, layer.sharing, *tensors))
+        elif type(layer).__name__ in _DCLS:
+            clouds.append(_to_dcls_cloud(*named, layer))
+    return clouds
+
+
+def _to_dcls_cloud(name: str, depth: int, layer: Any) -> PositionCloud:
+    size = tuple(int(length) for length in layer.dilated_kernel_size)
+    if len(size) == 1:  # one axis has positions, the other none
+        size = (size[0], 1) if layer.flat_dim == 0 else (1, size[0])
+    return dcls_to_cloud(name, depth, layer.version, (size[0], size[1]), layer.weight, layer.P)
 
 
 def clouds_from_deformable(

@@ -1,0 +1,175 @@
+"""One file -> what it holds, if that is tensors and plain values, and no more of them than the file itself can hold."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import pickletools
+import stat
+import struct
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from icnn_core.errors import CheckpointError
+from icnn_core.files import nearest_files
+
+LARGEST_TEXT = 1 << 24
+"""Bytes of a description or a header, at most."""
+_MOST_TENSORS = 100_000
+_MOST_STEPS = 3_000_000  # of unpickling: some seconds
+_MOST_UNPACKED = 1 << 26  # bytes that a compressed archive may unpack to, whatever its own size
+_MOST_REPEATED = 1 << 20  # elements of a tensor that are more than its memory holds (expanded ones)
+_PLAIN = (argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath)  # beyond torch's own list: data alone
+
+
+def load_file(path: Path, who: str = "") -> tuple[dict[str, Any], Mapping[str, str]]:
+    """The content of a `.safetensors` file, or one of torch's, and a `.safetensors` file's metadata.
+
+    Args:
+        who: refuses, in errors; by default the path.
+
+    Raises:
+        CheckpointError: no regular file, empty, broken, no dictionary; it would run code; it declares more tensors,
+            elements or steps than such a file may; tensors that are no plain numbers in memory.
+    """
+    who = who or str(path)
+    size = _size_of(path, who)
+    if size == 0:
+        raise _refuse(who, "a checkpoint", "an empty file", "It was probably cut off: write it again.")
+    try:
+        if path.suffix == ".safetensors":
+            content, metadata = _load_safetensors(path, size)
+        else:
+            content, metadata = _load_torch(path, size), {}
+        _check_tensors(content, size)
+    except _TooMuch as error:
+        needed = "plain numbers, and no more of them than such a file may hold"
+        raise _refuse(who, needed, str(error), "Write it again.") from error
+    except Exception as error:  # whatever a hostile or broken file provokes
+        raise _refuse(
+            who,
+            "tensors and plain values, written by torch.save or safetensors",
+            "a file that is broken, cut off, or would run code when loaded",
+            "Nothing of it was run. Save the state dict alone: torch.save(model.state_dict(), …).",
+        ) from error
+    if not isinstance(content, dict):
+        raise _refuse(who, "a state dict", type(content).__name__, "Save model.state_dict().")
+    return content, metadata
+
+
+class _TooMuch(Exception):
+    """A file that declares more than it may; the text says what."""
+
+
+def _size_of(path: Path, who: str) -> int:
+    try:
+        status = path.stat()
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        got = "nothing there" if missing else (error.strerror or str(error)).lower()
+        raise _refuse(who, "a file", got, nearest_files(path) if missing else "Check the path.") from error
+    except ValueError as error:  # a zero byte in a path
+        raise _refuse(who, "a file", str(error), "Check the path.") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise _refuse(who, "a file", "a folder", "Name a file in it, e.g. last.pt.")
+    if not stat.S_ISREG(status.st_mode):
+        raise _refuse(who, "a file", "a pipe or device", "Write it to a file first.")
+    return status.st_size
+
+
+def _load_safetensors(path: Path, size: int) -> tuple[dict[str, Any], Mapping[str, str]]:
+    from safetensors import safe_open
+
+    from icnn_core.weights.names import by_numbers
+
+    with path.open("rb") as file:
+        (header,) = struct.unpack("<Q", file.read(8))
+    if header > size:
+        raise ValueError("cut off")
+    if header > LARGEST_TEXT:
+        raise _TooMuch(f"a header of {header:,} bytes")
+    with safe_open(path, framework="pt") as file:
+        names = sorted(file.keys(), key=by_numbers)
+        if len(names) > _MOST_TENSORS:
+            raise _TooMuch(f"{len(names):,} tensors")
+        return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+
+
+def _load_torch(path: Path, size: int) -> Any:
+    with path.open("rb") as file:
+        if zipfile.is_zipfile(file):
+            file.seek(0)
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+                unpacked = sum(member.file_size for member in members)
+                if unpacked > max(size, _MOST_UNPACKED):
+                    raise _TooMuch(f"{unpacked:,} bytes packed into {size:,}")
+                if len(members) > _MOST_TENSORS:
+                    raise _TooMuch(f"{len(members):,} tensors")
+                for member in members:
+                    if member.filename.rpartition("/")[2] == "data.pkl":
+                        with archive.open(member) as stream:
+                            _check_steps(stream, 1)
+        else:
+            file.seek(0)
+            _check_steps(file, 5)  # magic number, protocol, system, content, keys of the tensors
+    with warnings.catch_warnings(), torch.serialization.safe_globals([*_PLAIN, *_numpy_scalars()]):
+        warnings.simplefilter("ignore")  # on old formats; the error says it all
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _check_steps(stream: Any, pickles: int) -> None:
+    """Count what unpickling would do, without doing it."""
+    steps = 0
+    for _ in range(pickles):
+        for _ in pickletools.genops(stream):
+            steps += 1
+            if steps > _MOST_STEPS:
+                raise _TooMuch(f"more than {_MOST_STEPS:,} values")
+
+
+def _numpy_scalars() -> list[Any]:
+    """What a number of numpy's needs, such as programs keep beside their weights."""
+    import numpy as np
+
+    kinds = [type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "?")]
+    return [np.dtype, np.float64(0).__reduce__()[0], *kinds]
+
+
+def _check_tensors(content: Any, size: int) -> None:
+    """Refuse what is no plain numbers in memory, or more of them than the file has bytes for."""
+    seen: dict[int, int] = {}
+    for name, tensor in _tensors_in(content):
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            kind = "quantised" if tensor.is_quantized else f"{tensor.layout} on {tensor.device.type}"
+            raise _TooMuch(f"{name or 'a tensor'} that is no plain numbers ({kind})")
+        held = tensor.untyped_storage().nbytes()
+        if tensor.numel() > _MOST_REPEATED and tensor.numel() * tensor.element_size() > held:
+            raise _TooMuch(f"{name or 'a tensor'} of {tensor.numel():,} elements in {held:,} bytes")
+        seen[tensor.untyped_storage().data_ptr()] = held
+    if sum(seen.values()) > max(size, _MOST_UNPACKED):
+        raise _TooMuch(f"{sum(seen.values()):,} bytes of tensors in a file of {size:,}")
+
+
+def _tensors_in(content: Any) -> Iterator[tuple[str, Tensor]]:
+    """All tensors, however deep, with the last name on the way."""
+    stack: list[tuple[str, Any]] = [("", content)]
+    visited: set[int] = set()
+    while stack:
+        name, value = stack.pop()
+        if isinstance(value, Tensor):
+            yield name, value
+        elif isinstance(value, dict | list | tuple) and id(value) not in visited:
+            visited.add(id(value))
+            items = value.items() if isinstance(value, dict) else ((name, item) for item in value)
+            stack.extend((str(key)[:200], item) for key, item in items)
+
+
+def _refuse(who: str, needed: str, got: str, fix: str) -> CheckpointError:
+    return CheckpointError(who, needed=needed, got=got, fix=fix)

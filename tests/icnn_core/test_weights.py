@@ -1,0 +1,175 @@
+"""Weights as other programs write them: under any key, behind any prefix, in folders and several files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from icnn_core.checkpoint import build_model, read_checkpoint
+from icnn_core.errors import CheckpointError
+from icnn_core.models.pretrained import read_state_dict
+from icnn_core.nn import IrregularConv2d
+from icnn_core.surgery import make_irregular
+
+
+def _make() -> nn.Sequential:
+    return nn.Sequential(OrderedDict(stem=nn.Conv2d(3, 4, 3), head=nn.Conv2d(4, 2, (3, 2), dilation=(1, 2))))
+
+
+@pytest.fixture
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    network = _make()
+    make_irregular(network, names="head", shift=0.3)
+    return network.eval()
+
+
+def _assert_read(path: Path, network: nn.Module) -> None:
+    """What is read is the network, and builds it."""
+    checkpoint = read_checkpoint(path)
+    assert [layer.name for layer in checkpoint.irregular] == ["head"]
+    x = torch.randn(1, 3, 9, 8)
+    torch.testing.assert_close(build_model(checkpoint, _make)(x), network(x))
+
+
+WRAPPERS: list[tuple[str, Any]] = [
+    ("plain", lambda state: state),
+    *((key, lambda state, key=key: {key: state, "epoch": 3, "note": "ours"}) for key in (
+        "state_dict", "model", "model_state_dict", "net", "network", "ema", "params_ema", "shadow", "generator",
+    )),
+    ("model within", lambda state: {"model": {"state_dict": state}, "optimizer": {"state": {}, "param_groups": []}}),
+    ("average with numbers", lambda state: {"ema": {"decay": 0.99, "num_updates": 7, "shadow": state}}),
+    ("a key nobody knows", lambda state: {"weights_of_mine": state, "epoch": torch.tensor(3)}),
+    ("lightning", lambda state: {
+        "state_dict": state, "epoch": 1, "global_step": 20, "pytorch-lightning_version": "2.5.0",
+        "hyper_parameters": {"args": argparse.Namespace(lr=0.1, sizes=[3, 4]), "best": np.float64(0.5)},
+        "loops": {"fit_loop": {"state_dict": {}}}, "callbacks": {}, "optimizer_states": [{"state": {}}],
+    }),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrap", [wrap for _, wrap in WRAPPERS], ids=[name for name, _ in WRAPPERS])
+def test_a_state_dict_is_found_wherever_it_lies(tmp_path: Path, network: nn.Module, wrap: Any) -> None:
+    torch.save(wrap(network.state_dict()), tmp_path / "net.ckpt")
+    _assert_read(tmp_path / "net.ckpt", network)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "module.",
+        "_orig_mod.",
+        "model.",
+        "net.",
+        "ema.",
+        "_orig_mod.module.",
+        "module._orig_mod.",
+        "model.net.module.",
+    ],
+)
+def test_any_chain_of_wrappers_is_taken_off(tmp_path: Path, network: nn.Module, prefix: str) -> None:
+    state = {prefix + name: tensor for name, tensor in network.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "net.pt")
+    _assert_read(tmp_path / "net.pt", network)
+
+
+def test_an_average_of_models_is_a_model(tmp_path: Path, network: nn.Module) -> None:
+    average = AveragedModel(nn.DataParallel(network))
+    average.update_parameters(average.module)
+    torch.save(average.state_dict(), tmp_path / "swa.pt")
+    assert "n_averaged" in average.state_dict()
+    _assert_read(tmp_path / "swa.pt", network)
+
+
+def test_names_that_the_network_itself_has_stay(tmp_path: Path, network: nn.Module) -> None:
+    """A network whose own child is called model; one in a child that nobody knows."""
+    torch.save(nn.ModuleDict({"model": network}).state_dict(), tmp_path / "own.pt")
+    built = build_model(read_checkpoint(tmp_path / "own.pt"), lambda: nn.ModuleDict({"model": _make()}))
+    assert isinstance(built["model"].head, IrregularConv2d)
+    torch.save(nn.ModuleDict({"student": network}).state_dict(), tmp_path / "child.pt")
+    _assert_read_as(tmp_path / "child.pt", network)
+    with pytest.raises(CheckpointError, match=r"All names in the file begin with student\."):
+        build_model(read_checkpoint(tmp_path / "child.pt"), lambda: nn.Sequential(nn.Conv2d(3, 3, 3)))
+
+
+def _assert_read_as(path: Path, network: nn.Module) -> None:
+    x = torch.randn(1, 3, 9, 8)
+    torch.testing.assert_close(build_model(read_checkpoint(path), _make)(x), network(x))
+
+
+def test_of_several_networks_the_first_is_read_and_told(
+    tmp_path: Path, network: nn.Module, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = {name: tensor + 1 for name, tensor in network.state_dict().items()}
+    torch.save({"params_ema": other, "params": network.state_dict()}, tmp_path / "net.pth")
+    _assert_read(tmp_path / "net.pth", network)
+    assert "several networks: params, params_ema. Read is params." in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+@pytest.mark.parametrize("shards", [1, 2])
+def test_folders_of_transformers_and_accelerate(
+    tmp_path: Path, network: nn.Module, suffix: str, shards: int
+) -> None:
+    state = network.state_dict()
+    stem = "model" if suffix == ".safetensors" else "pytorch_model"
+    parts = [dict(list(state.items())[number::shards]) for number in range(shards)]
+    weight_map = {}
+    for number, part in enumerate(parts):
+        name = f"{stem}{suffix}" if shards == 1 else f"{stem}-{number + 1:05d}-of-{shards:05d}{suffix}"
+        save_file(part, tmp_path / name) if suffix == ".safetensors" else torch.save(part, tmp_path / name)
+        weight_map |= dict.fromkeys(part, name)
+    (tmp_path / "config.json").write_text("{}")
+    if shards > 1:
+        index = tmp_path / f"{stem}{suffix}.index.json"
+        index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+        _assert_read(index, network)
+    _assert_read(tmp_path, network)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "a broken one"),
+        ("[" * 100_000, "a broken one"),
+        ('{"weight_map": {"a": "../other.safetensors"}}', "a broken one"),
+        ('{"weight_map": {"a": 3}}', "a broken one"),
+        ('{"weight_map": {"a": "gone.safetensors"}}', "nothing there"),
+        ('{"weight_map": {"a": "part.safetensors"}}', r"a in part\.safetensors; got none"),
+    ],
+)
+def test_a_broken_index_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    save_file({"b": torch.zeros(2)}, tmp_path / "part.safetensors")
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(CheckpointError, match=words):
+        read_checkpoint(tmp_path)
+
+
+def test_backbone_weights_are_found_as_networks_are(tmp_path: Path, network: nn.Module) -> None:
+    state = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save({"model": state, "epoch": 3}, tmp_path / "net.pth")
+    assert list(read_state_dict(tmp_path / "net.pth")) == list(network.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"epoch": 3, "loss": [0.5, 0.4]}, r"got none: epoch \(int\), loss \(list of 2\)"),
+        ({}, "got none: nothing"),
+        ([1, 2], "got list"),
+    ],
+)
+def test_what_holds_no_weights_says_what_it_holds(tmp_path: Path, content: Any, words: str) -> None:
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match=words):
+        read_checkpoint(tmp_path / "other.pt")

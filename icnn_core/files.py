@@ -19,9 +19,19 @@ def write_atomically(path: str | Path, write: Callable[[str], Any], error: type[
     Folders are made; permissions follow the umask.
 
     Raises:
-        error: the folder cannot be written, or the disk is full; `path` is as it was.
+        error: the folder cannot be written, or the disk is full, or a folder, pipe or device is there; `path` is as it
+            was.
     """
     path = Path(path)
+    if os.path.exists(path) and not os.path.isfile(
+        path
+    ):  # a rename would put a file in the place of /dev/null
+        raise error(
+            str(path),
+            needed="a file, or a free name",
+            got="a folder, pipe or device",
+            fix="Choose another name.",
+        )
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")  # the suffix stays: writers go by it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import pathlib
 import pickletools
 import stat
@@ -22,7 +23,8 @@ from icnn_core.files import nearest_files
 LARGEST_TEXT = 1 << 24
 """Bytes of a description or a header, at most."""
 _MOST_TENSORS = 100_000
-_MOST_STEPS = 3_000_000  # of unpickling: some seconds
+_MOST_STEPS = 1_000_000  # of unpickling, some 30 a tensor: a second or two
+_LARGEST_PICKLE = 1 << 25  # bytes
 _MOST_UNPACKED = 1 << 26  # bytes that a compressed archive may unpack to, whatever its own size
 _MOST_REPEATED = 1 << 20  # elements of a tensor that are more than its memory holds (expanded ones)
 _PLAIN = (argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath)  # beyond torch's own list: data alone
@@ -114,8 +116,9 @@ def _load_torch(path: Path, size: int) -> Any:
                     raise _TooMuch(f"{len(members):,} tensors")
                 for member in members:
                     if member.filename.rpartition("/")[2] == "data.pkl":
-                        with archive.open(member) as stream:
-                            _check_steps(stream, 1)
+                        if member.file_size > _LARGEST_PICKLE:
+                            raise _TooMuch(f"{member.file_size:,} bytes beside its tensors")
+                        _check_steps(io.BytesIO(archive.read(member)), 1)
         else:
             file.seek(0)
             _check_steps(file, 5)  # magic number, protocol, system, content, keys of the tensors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import stat
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ _LOG = logging.getLogger(__name__)
 FARTHEST = 2.0**24
 """Positions farther than this (px) from the kernel's centre count as not finite: float32 has no fractions there."""
 _FAR_CLOSER = 0.5  # of the way to the slots: another assignment that saves as much is told
+_NEEDED = "positions in a .npz or .csv file, or .parquet"
 _MOST_BYTES = 1 << 28  # that the arrays of a file may hold unpacked, whatever its own size
 
 
@@ -101,6 +103,7 @@ def read_arrays(path: str | Path, *, order: Sequence[int] | str | None = None) -
             not fit together.
     """
     path = Path(path)
+    _need_regular_file(path)
     try:
         if path.suffix in (".csv", ".parquet"):
             from icnn_viz.positions.tables import read_table
@@ -113,13 +116,8 @@ def read_arrays(path: str | Path, *, order: Sequence[int] | str | None = None) -
         OSError, ValueError, TypeError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError, ImportError,
         zipfile.BadZipFile, zlib.error,
     ) as error:  # fmt: skip
-        fix = nearest_files(path) if isinstance(error, FileNotFoundError) else "Write it again."
-        raise DataError(
-            str(path),
-            needed="positions in a .npz or .csv file, or .parquet",
-            got=f"{' '.join(str(error).split())[:200] or type(error).__name__}",
-            fix=fix,
-        ) from error
+        got = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(str(path), needed=_NEEDED, got=got, fix="Write it again.") from error
     if "positions" not in arrays:
         raise DataError(
             str(path),
@@ -148,6 +146,20 @@ def grid_of(slots: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
     dy, dx = (round(float(np.diff(v).mean())) if len(v) > 1 else 1 for v in (rows, columns))
     size = (len(rows), len(columns)) if len(rows) * len(columns) == len(slots) else (1, len(slots))
     return size, (max(dy, 1), max(dx, 1))
+
+
+def _need_regular_file(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        got = "nothing there" if missing else getattr(error, "strerror", None) or str(error)
+        fix = nearest_files(path) if missing else "Check the path."
+        raise DataError(str(path), needed=_NEEDED, got=got, fix=fix) from error
+    if not stat.S_ISREG(mode):
+        raise DataError(
+            str(path), needed=_NEEDED, got="a folder, pipe or device", fix="Write it to a file first."
+        )
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from icnn_core.errors import ArgumentError, DataError, ShapeError
+from icnn_core.errors import ArgumentError, DataError, IcnnError, ShapeError
 from icnn_viz.positions import (
     read_arrays,
     to_cloud,
@@ -135,3 +137,90 @@ def test_broken_files_are_refused(make_cloud: MakeCloud, tmp_path: Path) -> None
     ):
         with pytest.raises(DataError, match=words):
             read_arrays(tmp_path / name)
+
+
+def _save_bytes_of_an_array(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.zeros((5, 9, 2)))
+
+
+def _flip_a_packed_bit(path: Path) -> None:
+    np.savez_compressed(path, positions=np.random.default_rng(0).normal(size=(5, 9, 2)))
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def _pack_zeros(path: Path) -> None:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("positions.npy", "w") as member,
+    ):
+        np.lib.format.write_array_header_1_0(
+            member, {"descr": "<f8", "fortran_order": False, "shape": (1 << 22, 9, 2)}
+        )
+        for _ in range(36):
+            member.write(bytes(1 << 24))
+
+
+def _promise(path: Path) -> None:
+    """A header of eight terabytes, and nothing behind it."""
+    with zipfile.ZipFile(path, "w") as archive, archive.open("positions.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(
+            member, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}
+        )
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (_save_bytes_of_an_array, "not a zip file"),
+        (
+            lambda path: zipfile.ZipFile(path, "w").writestr("positions.npy", b"no header"),
+            "no arrays: positions",
+        ),
+        (_flip_a_packed_bit, "(CRC|decompress)"),
+        (_pack_zeros, "603,979,904 bytes"),
+        (_promise, "positions in a .npz"),
+        (lambda path: np.savez(path, positions=np.array([{}])), "pickle"),
+        (lambda path: path.mkdir(), "positions in a .npz"),
+    ],
+)
+def test_archives_that_hold_something_else_are_refused(
+    tmp_path: Path, write: Callable[[Path], object], words: str
+) -> None:
+    write(tmp_path / "odd.npz")
+    with pytest.raises(DataError, match=words) as caught:
+        read_arrays(tmp_path / "odd.npz")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"positions": np.zeros((5, 9, 2), bool)},
+        {"positions": np.array(["a"])},
+        {"positions": np.zeros((0, 9, 2))},
+        {"positions": np.zeros((9, 2)), "kernel_size": np.array([3.0, 3.0])},
+        {"positions": np.zeros((9, 2)), "kernel_size": np.array(9)},
+        {"positions": np.zeros((9, 2)), "kernel_size": np.array([10**9, 10**9])},
+        {"positions": np.zeros((9, 2)), "slots": np.full((9, 2), np.nan)},
+        {"positions": np.zeros((9, 2)), "order": np.zeros(9, int)},
+        {"positions": np.zeros((9, 2)), "order": np.array("far")},
+    ],
+)
+def test_arrays_of_other_types_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    np.savez(tmp_path / "odd.npz", **arrays)
+    with pytest.raises(IcnnError, match="needs"):
+        read_arrays(tmp_path / "odd.npz")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("suffix", [".npz", ".csv", ".parquet"])
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"pipe{suffix}"
+    os.mkfifo(path)
+    with pytest.raises(DataError, match="pipe"):
+        read_arrays(path)
+    with pytest.raises(DataError, match="long"):
+        read_arrays(tmp_path / ("x" * 300 + suffix))

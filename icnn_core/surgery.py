@@ -114,7 +114,7 @@ def make_irregular(
 @torch.no_grad()
 def snap_to_slots(model: nn.Module) -> nn.Module:
     """Put all positions of a network back on their slots, in place: the same weights in regular shapes."""
-    for module in model.modules():
+    for module in nn.Module.modules(model):
         if isinstance(module, IrregularConv2d):
             module.reset_positions(shift=0.0)
     return model

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
 
 from icnn_core.errors import NameNotFoundError, UnsupportedError, nearest_names
 from icnn_core.ops.arguments import WHO, autocasts, check_positions, check_tensors, to_geometry, to_width
@@ -59,6 +60,11 @@ def irregular_conv2d(
         ShapeError, DtypeError, DeviceError, ArgumentError: an argument does not fit.
         UnsupportedError: the forced back end cannot serve this call.
     """
+    if has_torch_function((x, weight, positions)):  # a subclass, or a mode that follows calls, as for torch's own
+        given = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        given |= {"interpolation": interpolation, "sigma": sigma, "backend": backend}
+        every = (x, weight, positions, bias)
+        return handle_torch_function(irregular_conv2d, every[:3], *every, **given)
     if not torch.jit.is_tracing():
         check_tensors(x, weight, positions, bias)
     geometry = to_geometry(x, weight, stride, padding, dilation, groups)

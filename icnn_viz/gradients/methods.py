@@ -29,9 +29,13 @@ def backward(logits: torch.Tensor, leaf: torch.Tensor, plan: Plan) -> Maps:
     for number in range(rounds):
         now = [targets[number] for targets in plan if len(targets) > number]
         total = torch.stack([target.scalar(logits) for target in now]).sum()
-        (gradient,) = torch.autograd.grad(total, leaf, retain_graph=number < rounds - 1)
+        # Not autograd.grad, which checkpointed activations may refuse; all else is frozen.
+        leaf.grad = None
+        torch.autograd.backward(total, retain_graph=number < rounds - 1)
+        gradient = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
         for target in now:
             maps[target.image].append(gradient[target.image])
+    leaf.grad = None
     return maps
 
 

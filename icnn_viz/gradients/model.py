@@ -106,7 +106,7 @@ def reference_tensor(model: nn.Module, device: str | torch.device | None) -> tor
     Raises:
         DeviceError: `device` is given and the network lies elsewhere.
     """
-    weights = [t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()]
+    weights = [t for t in (*parameters_of(model), *nn.Module.buffers(model)) if t.is_floating_point()]
     home = weights[0].new_empty(0) if weights else torch.empty(0)
     if any(t.is_inference() for t in weights):
         raise ArgumentError(
@@ -130,11 +130,14 @@ def reference_tensor(model: nn.Module, device: str | torch.device | None) -> tor
 
 @contextmanager
 def left_as_found(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and frozen parameters inside; afterwards, also after an exception, everything as
-    before.
+    """Evaluation mode and frozen parameters inside; afterwards, also after an exception, everything as before: also the
+    weights that hooks compute (weight norm, pruning), which the forward pass computes anew.
     """
-    training = [(m, m.training) for m in model.modules()]
-    learnt = [p for p in model.parameters() if p.requires_grad]
+    modules = list(nn.Module.modules(model))  # the network may have an attribute of this name
+    training = [(m, m.training) for m in modules]
+    computed = [(m, {k: v for k, v in vars(m).items() if isinstance(v, torch.Tensor)}) for m in modules]
+    loose = [t for _, tensors in computed for t in tensors.values() if t.is_leaf]
+    learnt = [t for t in (*parameters_of(model), *loose) if t.requires_grad]
     try:
         model.eval()
         for p in learnt:
@@ -143,8 +146,15 @@ def left_as_found(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in training:
             module.training = mode
+        for module, tensors in computed:
+            vars(module).update(tensors)
         for p in learnt:
             p.requires_grad_(True)
+
+
+def parameters_of(model: nn.Module) -> Iterator[nn.Parameter]:
+    """Its parameters, also where an attribute of the network is called `parameters` or `modules`."""
+    return nn.Module.parameters(model)
 
 
 def _logits(output: object, batch: int) -> torch.Tensor:

@@ -1,46 +1,31 @@
 """Where a network samples: its structure traced back from one pixel, whatever the image.
 
-A copy of the network is made linear and positive: activations pass everything, max pools average, weights become
-their magnitudes. The gradient of such a network adds up all ways from the pixel back to the image, each way with the
-product of its weights: the composed positions of its kernels, as a density.
+The network's arithmetic is followed in a second network that is linear and positive (`structure.Structure`). Its
+gradient adds up all ways from the pixel back to the image, each way with the product of its magnitudes: the composed
+positions of its kernels, as a density.
 """
 
 from __future__ import annotations
 
-import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from icnn_core.errors import UnsupportedError
-from icnn_viz.gradients.model import Preparation, forward, reference_tensor
-from icnn_viz.gradients.relu import ACTIVATIONS, call_of, is_relu_clamp
+from icnn_core.errors import ArgumentError
+from icnn_core.ops.irregular_conv import irregular_conv2d
+from icnn_viz.gradients.controls import PLACES
+from icnn_viz.gradients.model import Preparation, forward, left_as_found, reference_tensor
+from icnn_viz.gradients.structure import Structure
 from icnn_viz.gradients.targets import Box, Target, resolve
 
-_NORMS = {"group_norm", "layer_norm", "instance_norm", "local_response_norm", "normalize"}
-
-
-class _Linear(TorchFunctionMode):
-    """While active, what is not linear passes its input on, and max pools average."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        name, _, x = call_of(func, args, kwargs)
-        if not (isinstance(x, torch.Tensor) and x.requires_grad):
-            return func(*args, **kwargs)
-        if name in ACTIVATIONS | _NORMS | {"relu"} or is_relu_clamp(name, args, kwargs):
-            return x
-        if name == "maximum":
-            return args[0] + args[1]
-        if "adaptive_max_pool" in name:
-            return F.adaptive_avg_pool2d(x, args[1] if len(args) > 1 else kwargs["output_size"])
-        if "max_pool" in name:
-            return _average(*args, **kwargs)
-        return func(*args, **kwargs)
+_SCALES = (1.0, 1e-280, 1e280)
 
 
 def sampling_density(
@@ -54,8 +39,11 @@ def sampling_density(
 ) -> np.ndarray:
     """Where in the image the kernels on all ways to one output pixel sample, by |w|: a density, (H, W) float64.
 
-    It depends on positions and weights alone, not on an image. Batch normalisation counts with its scale; other
-    normalisations and activations are passed over. The sum is 1; what falls outside the image is left out.
+    It depends on positions and weights alone, not on an image. Every way counts with the product of its magnitudes: of
+    effective weights, and of what resizes. Where values of the image decide, all candidates count alike: max pools,
+    softmax and matrix products of two values average, activations and gates pass everything on. A norm scales and,
+    where it has no running statistics, passes on three ways: the element itself, the mean, and the deviation. The sum
+    is 1; what falls outside the image is left out.
 
     Args:
         shape: (height, width) of the image.
@@ -64,12 +52,22 @@ def sampling_density(
         size, crop: as in `batch_gradients`.
 
     Raises:
-        UnsupportedError: a max pool with dilation.
-        ArgumentError, NameNotFoundError: pixel outside the image, no such class.
+        UnsupportedError: an operation that cannot be followed; it is named.
+        ArgumentError, NameNotFoundError: pixel outside the image, no such class, no way to the image, or weights that
+            are not finite.
     """
-    traced = _trace(_positive(model, torch.abs), shape, Target(pixel, class_id), size, crop)
-    total = traced.sum()
-    return traced / total if total else traced
+    total = 0.0
+    for scale in _SCALES:  # the products of many layers' weights may exceed what a number holds
+        traced = _trace("sampling_density", model, shape, Target(pixel, class_id), size, crop, scale)
+        total = float(traced.sum())
+        if np.isfinite(total) and total:
+            return traced / total
+    raise ArgumentError(
+        "sampling_density",
+        needed="ways from the image to the pixel, through finite weights that are not all 0",
+        got="none" if not total else f"a sum of {total}",
+        fix="Look for weights that are 0, infinite or not a number; or use receptive_field.",
+    )
 
 
 def receptive_field(
@@ -82,61 +80,79 @@ def receptive_field(
 ) -> np.ndarray:
     """The theoretical receptive field of one output pixel, (H, W) bool: what could reach it with any weights.
 
-    Learnt positions bound it as they stand. (For regular ones: Araujo et al., Computing receptive fields of
-    convolutional neural networks, Distill 2019.) Arguments and errors: as of `sampling_density`.
+    Gates, attention and norms' statistics included. Learnt positions bound it as they stand, and so do masks that are
+    no parameters. (For regular convolutions: Araujo et al., Computing receptive fields of convolutional neural
+    networks, Distill 2019.) Arguments and errors: as of `sampling_density`.
     """
-    traced = _trace(_positive(model, _even), shape, Target(pixel), size, crop)
-    return traced > 0
-
-
-def _positive(model: nn.Module, change: Any) -> nn.Module:
-    """A float64 copy whose weights are changed; positions, biases and statistics are kept."""
-    reference_tensor(model, None)
-    positive = copy.deepcopy(model).eval().requires_grad_(False).double()
-    with torch.no_grad():
-        for module in positive.modules():
-            for name, parameter in module.named_parameters(recurse=False):
-                if name.endswith("weight"):
-                    parameter.copy_(change(parameter))
-    return positive
-
-
-def _even(weight: torch.Tensor) -> torch.Tensor:
-    return torch.full_like(weight, 1 / max(1, weight[0].numel()))
+    return _trace("receptive_field", model, shape, Target(pixel), size, crop) > 0
 
 
 def _trace(
-    model: nn.Module, shape: tuple[int, int], target: Target, size: tuple[int, int] | None, crop: Box | None
+    who: str,
+    model: nn.Module,
+    shape: tuple[int, int],
+    target: Target,
+    size: tuple[int, int] | None,
+    crop: Box | None,
+    scale: float = 1.0,
 ) -> np.ndarray:
     preparation = Preparation(size=size, crop=crop)
     window = preparation.window(*shape)
-    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0, dtype=torch.float64))
-    with torch.inference_mode(False), torch.enable_grad(), _Linear():
-        leaf = torch.ones(1, 3, *shape, dtype=torch.float64, device=like.device, requires_grad=True)
-        logits, _ = forward(model, leaf, preparation, like)
-        nothing = np.zeros(window[2:], np.int64)
-        found = resolve(target, 0, window, nothing, logits.shape[1])
-        scores = logits[0] if target.class_id is None else logits[0, found.class_id]
-        (gradient,) = torch.autograd.grad(scores[(..., *found.at)].sum(), leaf)
+    like = reference_tensor(model, None)
+    weighted = who == "sampling_density"
+    image = torch.zeros(1, 3, *shape, device=like.device)
+    structure = Structure(who, weighted=weighted, instead=None if weighted else _any_weights(model))
+    with torch.inference_mode(False), torch.no_grad(), left_as_found(model), _plainly():
+        leaf = structure.follow(image)
+        with _MagnitudesOfTaps(), structure:
+            logits, _ = forward(model, image, preparation, like)
+        found = resolve(target, 0, window, np.zeros(window[2:], np.int64), logits.shape[1], who)
+        shadow = structure.of(logits)
+        if shadow is None:
+            raise ArgumentError(
+                who,
+                needed="an output that depends on the image",
+                got="one that does not",
+                fix="Do not leave PyTorch (for NumPy, say) within the network's forward.",
+            )
+        with torch.enable_grad():
+            scores = shadow[0] if target.class_id is None else shadow[0, found.class_id]
+            (gradient,) = torch.autograd.grad(scores[(..., *found.at)].sum() * scale, leaf)
     return gradient[0].sum(0).cpu().numpy()
 
 
-def _average(
-    x: torch.Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> torch.Tensor:
-    if return_indices or any(
-        d != 1 for d in (dilation if isinstance(dilation, tuple | list) else (dilation,))
-    ):
-        raise UnsupportedError(
-            "sampling_density",
-            needed="max pools without dilation and without indices",
-            got="another one",
-            fix="Use the gradient instead.",
-        )
-    return F.avg_pool2d(x, kernel_size, stride, padding, ceil_mode)
+def _any_weights(model: nn.Module) -> dict[Tensor, Tensor]:
+    """For every learnt weight another, drawn so that no sum of them is 0 by chance; places stay."""
+    generator = torch.Generator().manual_seed(0)
+    return {
+        parameter: (torch.rand(parameter.shape, generator=generator) + 0.5).to(parameter)
+        for name, parameter in nn.Module.named_parameters(model)
+        if name.rpartition(".")[2] not in PLACES
+    }
+
+
+class _MagnitudesOfTaps(TorchFunctionMode):
+    """Irregular layers compute with |w|: taps that share a pixel do not cancel, whichever back end adds them up."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is irregular_conv2d:
+            x, weight, *others = args
+            args = (x, weight.abs(), *others)
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Every module by its operations: no compiled graphs, no fused shortcuts for inference."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with (
+            sdpa_kernel(SDPBackend.MATH),
+            torch.compiler.set_stance("force_eager"),
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("ignore", "None of the inputs have requires_grad")  # of checkpoints
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)

@@ -61,7 +61,12 @@ class ResolvedTarget:
 
 
 def resolve(
-    target: Target, image: int, window: Box, prediction: np.ndarray, class_count: int
+    target: Target,
+    image: int,
+    window: Box,
+    prediction: np.ndarray,
+    class_count: int,
+    who: str = "pixel_gradient",
 ) -> ResolvedTarget:
     """Fill in the predicted class, the region's mask and the place in the window.
 
@@ -70,6 +75,7 @@ def resolve(
         window: (top, left, height, width) of the part of the image that the network sees.
         prediction: (h, w) class ids over the window.
         class_count: how many classes the network has.
+        who: the caller, for errors.
 
     Raises:
         ArgumentError: the pixel lies outside the window, or the region is empty there.
@@ -77,13 +83,13 @@ def resolve(
         ShapeError: a mask of another size than the image.
     """
     y, x = (int(v) for v in target.pixel)
-    check_pixel((y, x), window, "pixel_gradient")
+    check_pixel((y, x), window, who)
     at = (y - window[0], x - window[1])
     class_id = int(prediction[at]) if target.class_id is None else target.class_id
     for number in (class_id, target.against):
         if number is not None and not 0 <= number < class_count:
             raise NameNotFoundError(
-                "pixel_gradient",
+                who,
                 needed=f"a class id from 0 to {class_count - 1}",
                 got=str(number),
                 fix=f"The network has {class_count} classes.",

@@ -152,5 +152,5 @@ def test_what_is_refused() -> None:
         sampling_density(net, (20, 30), (20, 0))
     with pytest.raises(NameNotFoundError, match="from 0 to 1"):
         sampling_density(net, (20, 30), (2, 0), class_id=2)
-    with pytest.raises(UnsupportedError, match="dilation"):
-        sampling_density(nn.Sequential(net, nn.MaxPool2d(2, dilation=2)), (20, 30), (2, 0))
+    with pytest.raises(UnsupportedError, match=r"sampling_density: .*fractional_max_pool2d"):
+        sampling_density(nn.Sequential(net, nn.FractionalMaxPool2d(2, (9, 14))), (20, 30), (2, 0))

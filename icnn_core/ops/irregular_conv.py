@@ -60,7 +60,7 @@ def irregular_conv2d(
         ShapeError, DtypeError, DeviceError, ArgumentError: an argument does not fit.
         UnsupportedError: the forced back end cannot serve this call.
     """
-    if has_torch_function((x, weight, positions)):  # a subclass, or a mode that follows calls, as for torch's own
+    if has_torch_function((x, weight, positions)):  # a subclass, or a mode that follows calls
         given = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         given |= {"interpolation": interpolation, "sigma": sigma, "backend": backend}
         every = (x, weight, positions, bias)

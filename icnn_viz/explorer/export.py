@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from icnn_core.errors import ArgumentError
-from icnn_viz.explorer.heat_figure import shrink, to_data_url
+from icnn_viz.explorer.heat_figure import shrink
 from icnn_viz.explorer.session import Answer, Question, Session
 from icnn_viz.figures.comparison import SHOWN, describe_target
 from icnn_viz.figures.maps import fit_scale, name_of, unit_of
 from icnn_viz.figures.overlay import to_grey
 from icnn_viz.figures.panels import format_value
+from icnn_viz.figures.screen import to_colour_stops, to_data_url
 from icnn_viz.figures.style import THEMES, get_look
 from icnn_viz.figures.write import write_atomically
 from icnn_viz.heatmaps import MEASURES
@@ -179,12 +180,6 @@ def _rows(answer: Answer) -> list[str]:
 
 def _colours(theme: str) -> dict[str, list[str]]:
     """256 colours by byte for maps, and for differences from the most negative to the most positive."""
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
     look = get_look(theme)
-    parts = np.linspace(0, 1, _LEVELS + 1).tolist()
-    return {
-        "map": [to_hex(colormaps[look.sequential](p)) for p in parts],
-        "signed": [to_hex(colormaps[look.diverging](p)) for p in parts],
-    }
+    maps = {"map": look.sequential, "signed": look.diverging}
+    return {name: [colour for _, colour in to_colour_stops(c, steps=_LEVELS)] for name, c in maps.items()}

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import html
-from functools import cache
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from icnn_viz.explorer.session import Answer
-from icnn_viz.figures.maps import HeatScale, fit_scale, name_of, unit_of
+from icnn_viz.figures.maps import SQRT, HeatScale, fit_scale, name_of, unit_of
 from icnn_viz.figures.overlay import to_grey
 from icnn_viz.figures.panels import format_value
+from icnn_viz.figures.screen import to_colour_stops, to_cross, to_data_url
 from icnn_viz.figures.style import Look, get_look, shorten, to_plotly_layout
 
 if TYPE_CHECKING:
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 400_000
 """Pixels of a map that a browser is sent; larger ones are shown by the largest value of each block."""
-_STOPS = 65
 _COLUMNS, _ROWS = ([0.0, 0.475], [0.525, 1.0]), ([0.54, 1.0], [0.0, 0.46])
 _CELLS = {0: ("x", "y"), 1: ("x2", "y2"), 2: ("x3", "y3"), 3: ("x4", "y4")}
 
@@ -50,7 +47,8 @@ def draw_answer(answer: Answer, *, opacity: float = 1.0, theme: str = "light") -
         _to_map(first - second, signed, 2, "coloraxis2", "difference", opacity),
         _to_map(second, scale, 3, "coloraxis", names[1], opacity),
     ]
-    data += [mark for cell in range(4) for mark in _to_cross(answer.gradients[0].pixel, cell, look)]
+    for x, y in _CELLS.values():
+        data += [mark | {"xaxis": x, "yaxis": y} for mark in to_cross(answer.gradients[0].pixel, look)]
     grey = to_data_url(to_grey(answer.picture.image))
     layout = to_plotly_layout(look) | _to_axes(first.shape, look)
     layout |= {
@@ -67,15 +65,6 @@ def draw_answer(answer: Answer, *, opacity: float = 1.0, theme: str = "light") -
     return go.Figure({"data": data, "layout": layout})
 
 
-def to_data_url(image: np.ndarray) -> str:
-    """(H, W, 3) uint8 as a JPEG in a data URL."""
-    from PIL import Image
-
-    buffer = BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=92, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
 def shrink(values: np.ndarray, most: int = MOST_SHOWN) -> tuple[np.ndarray, int]:
     """A map of at most `most` pixels, and the side of the blocks of which each is the value of largest magnitude."""
     side = int(np.ceil(np.sqrt(values.size / most)))
@@ -87,18 +76,6 @@ def shrink(values: np.ndarray, most: int = MOST_SHOWN) -> tuple[np.ndarray, int]
     blocks = padded.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(rows, columns, -1)
     largest = np.abs(blocks).argmax(-1)[..., None]
     return np.take_along_axis(blocks, largest, -1)[..., 0], side
-
-
-@cache
-def to_colorscale(name: str, *, signed: bool) -> list[list[Any]]:
-    """A matplotlib colour map as plotly's stops, so that colours go with the square root of the value."""
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
-    parts = np.linspace(-1 if signed else 0, 1, 2 * _STOPS - 1 if signed else _STOPS)
-    values = np.sign(parts) * parts**2
-    places, shades = ((values + 1) / 2, (parts + 1) / 2) if signed else (values, parts)
-    return [[float(p), to_hex(colormaps[name](float(s)))] for p, s in zip(places, shades, strict=True)]
 
 
 def _to_map(
@@ -134,7 +111,9 @@ def _to_scale(scale: HeatScale, look: Look, name: str, *, left: float, signed: b
     return {
         "cmin": -scale.top if signed else 0,
         "cmax": scale.top,
-        "colorscale": to_colorscale(look.diverging if signed else look.sequential, signed=signed),
+        "colorscale": to_colour_stops(
+            look.diverging if signed else look.sequential, gamma=SQRT, signed=signed
+        ),
         "colorbar": bar,
     }
 
@@ -149,24 +128,6 @@ def _to_background(source: str, cell: int, shape: tuple[int, ...]) -> dict[str, 
     x, y = _CELLS[cell]
     place = {"xref": x, "yref": y, "x": -0.5, "y": -0.5, "sizex": shape[1], "sizey": shape[0]}
     return place | {"source": source, "sizing": "stretch", "layer": "below", "yanchor": "top"}
-
-
-def _to_cross(pixel: tuple[int, int], cell: int, look: Look) -> list[dict[str, Any]]:
-    """A red cross with a white and a dark rim, so that it is seen on anything, by anyone."""
-    x, y = _CELLS[cell]
-    place = {
-        "x": [pixel[1]],
-        "y": [pixel[0]],
-        "xaxis": x,
-        "yaxis": y,
-        "hoverinfo": "skip",
-        "cliponaxis": False,
-    }
-    return [
-        {"type": "scatter", "mode": "markers", **place}
-        | {"marker": {"symbol": "x-thin", "size": size, "line": {"width": rim, "color": colour}}}
-        for colour, rim, size in (("#000000", 6, 15), ("#ffffff", 4, 14), (look.cross, 2, 13))
-    ]
 
 
 def _to_axes(shape: tuple[int, ...], look: Look) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from icnn_viz.explorer.views import parse_brush
 from icnn_viz.figures.cloud_pages import draw_cloud_interactive
 from icnn_viz.figures.heights import to_heights
 from icnn_viz.figures.marks import X_LABEL, Y_LABEL, view_half_width
+from icnn_viz.figures.screen import choose_evenly, to_colour_stops
 from icnn_viz.figures.style import Look, get_look, slot_colours, to_plotly_layout
 from icnn_viz.records import PositionCloud
 
@@ -44,7 +45,7 @@ def draw_plane(cloud: PositionCloud, slot: int | None, brush: str, *, theme: str
     import plotly.graph_objects as go
 
     look = get_look(theme)
-    shapes = _thin(len(cloud.points), MOST_POINTS // len(cloud.slots))
+    shapes = choose_evenly(len(cloud.points), MOST_POINTS // len(cloud.slots))
     figure = go.Figure(layout=to_plotly_layout(look))
     for number, colour in enumerate(slot_colours(cloud.slots)):
         points = cloud.points[shapes, number]
@@ -98,7 +99,7 @@ def draw_space(
     if brush:
         chosen = select(cloud, brush, slot)
         shape, taps = np.nonzero(chosen)
-        kept = _thin(len(shape), MOST_POINTS)
+        kept = choose_evenly(len(shape), MOST_POINTS)
         shape, taps = shape[kept], taps[kept]
         points = cloud.points[shape, taps]
         heights, _ = to_heights(cloud, height)
@@ -156,7 +157,7 @@ def draw_one(cloud: PositionCloud, channel: int, kernel: int, *, theme: str = "l
         marker={
             "size": 7 + 17 * np.sqrt(np.abs(np.nan_to_num(weights)) / top),
             "color": weights,
-            "colorscale": _colorscale(look.diverging if signed else look.sequential),
+            "colorscale": to_colour_stops(look.diverging if signed else look.sequential, steps=32),
             "cmin": -top if signed else 0,
             "cmax": top,
             "line": {"width": 1, "color": look.text},
@@ -207,17 +208,6 @@ def _to_selections(brush: str) -> list[dict[str, Any]]:
         return [{"type": "rect", "x0": x0, "y0": y0, "x1": x1, "y1": y1, "xref": "x", "yref": "y"}]
     path = "M" + "L".join(f"{x},{y}" for x, y in corners) + "Z"
     return [{"type": "path", "path": path, "xref": "x", "yref": "y"}]
-
-
-def _colorscale(name: str) -> list[list[Any]]:
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
-    return [[part, to_hex(colormaps[name](part))] for part in np.linspace(0, 1, 33).tolist()]
-
-
-def _thin(count: int, most: int) -> np.ndarray:
-    return np.linspace(0, count - 1, min(count, max(most, 1))).round().astype(int)
 
 
 def _name(cloud: PositionCloud, slot: int) -> str:

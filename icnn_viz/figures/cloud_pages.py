@@ -12,6 +12,7 @@ from icnn_core.errors import ArgumentError
 from icnn_viz.figures.clouds import count_hidden, describe
 from icnn_viz.figures.heights import check_height, to_density, to_heights
 from icnn_viz.figures.marks import view_half_width
+from icnn_viz.figures.screen import choose_evenly
 from icnn_viz.figures.style import Look, get_look, shorten, slot_colours, to_plotly_layout
 from icnn_viz.records import PositionCloud
 
@@ -107,7 +108,7 @@ def _to_traces(cloud: PositionCloud, share: int, height: str) -> list[go.Scatter
     import plotly.graph_objects as go
 
     heights, word = to_heights(cloud, height)
-    shown = np.linspace(0, len(heights) - 1, share).round().astype(int)
+    shown = choose_evenly(len(heights), share)
     named = height == "weight" or cloud.sharing == "none"
     who = {"layer": "shape", "channel": "channel %{customdata[1]}"}
     what = (

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +12,13 @@ import numpy as np
 from icnn_viz.figures.comparison import check_comparable, describe_target
 from icnn_viz.figures.maps import fit_scale, name_of, unit_of
 from icnn_viz.figures.panels import format_value
+from icnn_viz.figures.screen import to_colour_stops, to_cross, to_data_url
 from icnn_viz.figures.style import Look, get_look, to_plotly_layout
 from icnn_viz.records import Heatmap, PixelGradient
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_STEPS = 48
 _WIDTH = 420  # of a panel, in CSS pixels
 _TOP, _BELOW, _GAP = 100, 90, 70
 
@@ -152,24 +150,12 @@ def _to_traces(number: int, parts: PageParts, image: np.ndarray, look: Look) -> 
     """A panel's: the photo and something to click on, or a map; and on both the cross."""
     import plotly.graph_objects as go
 
-    y, x = parts.pixel
-    crosses = [
-        go.Scatter(
-            x=[x],
-            y=[y],
-            mode="markers",
-            marker={"symbol": "x-thin", "size": 13, "line": {"width": wide, "color": colour}},
-            hoverinfo="skip",
-            cliponaxis=False,  # whole at the image's border, too
-            name="cross",
-        )
-        for colour, wide in (("#000000", 5.5), ("#ffffff", 4), (look.cross, 2))
-    ]
+    crosses = to_cross(parts.pixel, look)
     if number == 0:
         cover = np.zeros(image.shape[:2], np.int8)
         where = "x %{x}, y %{y}<extra></extra>"
         click = go.Heatmap(z=cover, opacity=0, showscale=False, name="click", hovertemplate=where)
-        return [go.Image(source=_to_png(image), hoverinfo="skip"), click, *crosses]
+        return [go.Image(source=to_data_url(image), hoverinfo="skip"), click, *crosses]
     shown = go.Heatmap(
         z=parts.maps[number - 1].astype(np.float32),
         coloraxis="coloraxis2" if number == len(parts.maps) else "coloraxis",
@@ -185,33 +171,8 @@ def _to_axis(parts: PageParts, number: int, cmap: str, gamma: float) -> dict[str
     bar = {"orientation": "h", "x": (0.24, 0.76)[number], "len": 0.44, "thickness": 10}
     bar |= {"yref": "container", "y": 0.02, "yanchor": "bottom", "exponentformat": "power", "nticks": 5}
     bar["title"] = {"text": parts.bars[number], "side": "bottom"}
-    scale = _to_colorscale(cmap, gamma, signed=signed)
+    scale = to_colour_stops(cmap, gamma=gamma, signed=signed)
     return {"colorscale": scale, "cmin": -top if signed else 0, "cmax": top, "colorbar": bar}
-
-
-def _to_colorscale(cmap: str, gamma: float, *, signed: bool) -> list[tuple[float, str]]:
-    """plotly's linear steps through a matplotlib map, closer where `gamma` spreads the colours."""
-    import matplotlib as mpl
-    from matplotlib.colors import to_hex
-
-    colours = np.linspace(0, 1, _STEPS + 1)
-    if signed:
-        centred = 2 * colours - 1
-        values = (1 + np.sign(centred) * np.abs(centred) ** (1 / gamma)) / 2
-    else:
-        values = colours ** (1 / gamma)
-    return [
-        (float(value), to_hex(mpl.colormaps[cmap](colour)))
-        for value, colour in zip(values, colours, strict=True)
-    ]
-
-
-def _to_png(image: np.ndarray) -> str:
-    from PIL import Image
-
-    buffer = BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _predicted(gradient: PixelGradient) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icnn_viz.figures.clouds import count_hidden, describe
-from icnn_viz.figures.marks import draw_key, draw_slots, emphasise, set_view, view_half_width
+from icnn_viz.figures.marks import draw_key, draw_slots, emphasise, make_ellipse, set_view, view_half_width
 from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import Look, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
@@ -93,7 +93,6 @@ def _draw_rays(ax: Axes, cloud: PositionCloud, fit: GaussianFit, look: Look) -> 
 
 
 def _draw_arrows(ax: Axes, cloud: PositionCloud, fit: GaussianFit, factor: float, look: Look) -> None:
-    from matplotlib.patches import Ellipse
     from matplotlib.patheffects import withStroke
 
     ax.scatter(cloud.slots[:, 1], cloud.slots[:, 0], s=5, color=look.muted, linewidths=0, gid="slots")
@@ -108,10 +107,14 @@ def _draw_arrows(ax: Axes, cloud: PositionCloud, fit: GaussianFit, factor: float
         tone = emphasise(colour, look)
         if slot in with_region:
             half = factor * centre_region(int(fit.count[slot])) * spread[slot]
-            angle = np.degrees(np.arctan2(*directions[slot, 0]))
-            region = Ellipse((x + dx, y + dy), 2 * half[0], 2 * half[1], angle=angle, color=colour, alpha=0.3)
-            region.set(linewidth=0, gid=f"region {slot}")
-            ax.add_patch(region)
+            filled = {
+                "fill": True,
+                "facecolor": colour,
+                "alpha": 0.3,
+                "linewidth": 0,
+                "gid": f"region {slot}",
+            }
+            ax.add_patch(make_ellipse(cloud.slots[slot] + factor * move, half, directions[slot, 0], **filled))
         arrow = {"arrowstyle": "-|>,head_length=0.25,head_width=0.12", "color": tone, "linewidth": 1.1}
         ax.annotate(
             "", (x + dx, y + dy), (x, y), arrowprops=arrow | {"shrinkA": 0, "shrinkB": 0}, gid=f"arrow {slot}"

@@ -61,7 +61,7 @@ def draw_layers(
         sheet, axes, clear = lay_out(clouds, half_width, unit, look)
         for ax, places, fit in zip(axes, slots, fits, strict=True):
             colours = slot_colours(places)
-            draw_ellipses(ax, fit, colours, look, width=0.7, halo=False)
+            draw_ellipses(ax, fit, colours, look, width=0.7)
             draw_slots(ax, places, look, size=5, width=0.5)
             draw_centres(ax, fit, colours, look, size=4)
             _name_state(ax, fit, look.muted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from icnn_viz.records import GaussianFit, PositionCloud
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.patches import Ellipse
 
 MOST_KEYS = 4
 """Kinds of kernels on one sheet that get a key of their slots."""
@@ -92,6 +93,28 @@ def draw_slots(ax: Axes, slots: np.ndarray, look: Look, *, size: float = 18, wid
     ax.scatter(slots[:, 1], slots[:, 0], color=look.text, linewidths=width, gid="slots", **style)  # type: ignore[arg-type]
 
 
+def make_ellipse(
+    mean: np.ndarray, half_axes: np.ndarray, major: np.ndarray, look: Look | None = None, **style: Any
+) -> Ellipse:
+    """An ellipse about `mean` (y, x) with half axes (major, minor) in pixels, `major` being the direction (y, x).
+
+    Args:
+        look: with one, an outline is set off from what lies under it.
+        style: as of matplotlib's patches; without a fill unless it gives one.
+    """
+    from matplotlib.patches import Ellipse
+    from matplotlib.patheffects import withStroke
+
+    angle = float(np.degrees(np.arctan2(major[0], major[1])))
+    ellipse = Ellipse(
+        (mean[1], mean[0]), 2 * half_axes[0], 2 * half_axes[1], angle=angle, **{"fill": False} | style
+    )
+    if look is not None:
+        rim = {"linewidth": ellipse.get_linewidth() + 1.0, "foreground": look.background, "alpha": 0.7}
+        ellipse.set_path_effects([withStroke(**rim)])
+    return ellipse
+
+
 def draw_ellipses(
     ax: Axes,
     fit: GaussianFit,
@@ -100,30 +123,21 @@ def draw_ellipses(
     *,
     sigmas: Sequence[int] = (1, 2),
     width: float = 0.9,
-    halo: bool = True,
 ) -> None:
     """The Gaussian ellipses of every slot whose fit is "ok": 1 sigma solid, 2 sigma dashed."""
-    from matplotlib.patches import Ellipse
-    from matplotlib.patheffects import withStroke
-
     spread, directions = fit.axes()
     for slot in np.flatnonzero(fit.state == "ok").tolist():
-        y, x = directions[slot, 0]
         for sigma in sigmas:
-            ellipse = Ellipse(
-                (fit.mean[slot, 1], fit.mean[slot, 0]),
-                2 * sigma * spread[slot, 0],
-                2 * sigma * spread[slot, 1],
-                angle=np.degrees(np.arctan2(y, x)),
-                fill=False,
+            ellipse = make_ellipse(
+                fit.mean[slot],
+                sigma * spread[slot],
+                directions[slot, 0],
+                look,
                 edgecolor=emphasise(colours[slot], look),
                 linewidth=width,
                 linestyle="-" if sigma == 1 else (0, (4, 2)),
                 zorder=5,
                 gid=f"slot {slot}, {sigma} sigma",
-            )
-            ellipse.set_path_effects(
-                [withStroke(linewidth=width + 1.0, foreground=look.background, alpha=0.7)]
             )
             ax.add_patch(ellipse)
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.layers import common_half_width, describe_cut, lay_out, rescale
-from icnn_viz.figures.marks import draw_slots, emphasise
+from icnn_viz.figures.marks import draw_slots, emphasise, make_ellipse
 from icnn_viz.figures.style import Look, shorten, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
 
@@ -63,20 +61,17 @@ def draw_runs(
 
 
 def _draw_pair(ax: Axes, first: GaussianFit, second: GaussianFit, colours: Sequence[str], look: Look) -> None:
-    from matplotlib.patches import Ellipse
-
     for slot, colour in enumerate(colours):
         tone = emphasise(colour, look)
         for run, (fit, style) in enumerate(((first, "-"), (second, (0, (3, 1.5))))):
             if fit.state[slot] == "ok":
                 spread, directions = (part[slot] for part in fit.axes())
-                angle = float(np.degrees(np.arctan2(*directions[0])))
-                place, lengths = fit.mean[slot, ::-1], 2 * spread
-                ellipse = Ellipse(
-                    (place[0], place[1]), lengths[0], lengths[1], angle=angle, fill=False, edgecolor=tone
+                outline = {"edgecolor": tone, "linewidth": 0.8, "linestyle": style}
+                ax.add_patch(
+                    make_ellipse(
+                        fit.mean[slot], spread, directions[0], gid=f"run {run} slot {slot}", **outline
+                    )
                 )
-                ellipse.set(linewidth=0.8, linestyle=style, gid=f"run {run} slot {slot}")
-                ax.add_patch(ellipse)
         if first.count[slot] and second.count[slot]:
             (y0, x0), (y1, x1) = first.mean[slot], second.mean[slot]
             ax.plot([x0, x1], [y0, y1], color=tone, linewidth=0.6, gid=f"move {slot}")

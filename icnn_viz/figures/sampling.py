@@ -10,9 +10,10 @@ import numpy as np
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.comparison import check_comparable, write_heading
 from icnn_viz.figures.maps import draw_cross, draw_map, fit_scale, name_of, unit_of
+from icnn_viz.figures.marks import make_ellipse
 from icnn_viz.figures.measure_table import table_height, write_table
 from icnn_viz.figures.panels import AXIS_LEFT, LINE, PanelSheet, format_value
-from icnn_viz.figures.style import use_theme
+from icnn_viz.figures.style import Look, get_look, use_theme
 from icnn_viz.heatmaps import fit_gaussian, overlap
 from icnn_viz.records import Heatmap, PixelGradient
 
@@ -69,7 +70,7 @@ def draw_sampling(
         for heatmap, density in zip(heatmaps, densities, strict=True):
             ax = sheet.add_panel(f"{heatmap.model}: measured")
             draw_map(ax, heatmap.values, scale.norm(), look.sequential)
-            _draw_gaussian(ax, density)
+            _draw_gaussian(ax, density, get_look("dark"))
             draw_cross(ax, heatmap.pixel, look)
         sheet.add_colour_bar(traced.norm(), look.sequential, traced, "sampling density")
         sheet.add_colour_bar(scale.norm(), look.sequential, scale, name_of(gradients[0].method))
@@ -102,26 +103,12 @@ def _table_rows(heatmaps: Sequence[Heatmap], densities: Sequence[np.ndarray]) ->
     return [[name, *values] for name, values in rows.items()]
 
 
-def _draw_gaussian(ax: Axes, density: np.ndarray) -> None:
-    from matplotlib.patches import Ellipse
-    from matplotlib.patheffects import withStroke
-
+def _draw_gaussian(ax: Axes, density: np.ndarray, look: Look) -> None:
     mean, covariance = fit_gaussian(density)
     if not np.isfinite(covariance).all():
         return
     values, vectors = np.linalg.eigh(covariance)
-    minor, major = np.sqrt(np.clip(values, 0, None))
-    y, x = vectors[:, 1]
+    half_axes = np.sqrt(np.clip(values[::-1], 0, None))
     for sigmas, line in ((1, "-"), (2, (0, (4, 2)))):
-        ellipse = Ellipse(
-            (mean[1], mean[0]),
-            2 * sigmas * major,
-            2 * sigmas * minor,
-            angle=float(np.degrees(np.arctan2(y, x))),
-            fill=False,
-            edgecolor="#ffffff",
-            linewidth=1.0,
-            linestyle=line,
-        )
-        ellipse.set_path_effects([withStroke(linewidth=2.2, foreground="#000000", alpha=0.6)])
-        ax.add_patch(ellipse)
+        style = {"edgecolor": "#ffffff", "linewidth": 1.0, "linestyle": line}
+        ax.add_patch(make_ellipse(mean, sigmas * half_axes, vectors[:, 1], look, **style))

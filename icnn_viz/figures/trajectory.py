@@ -11,6 +11,7 @@ import numpy as np
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.clouds import describe, draw_cloud
 from icnn_viz.figures.marks import draw_key, draw_slots, emphasise, set_view, view_half_width
+from icnn_viz.figures.screen import choose_evenly
 from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import Look, get_look, slot_colours, to_plotly_layout, use_theme
 from icnn_viz.records import PositionCloud
@@ -90,7 +91,7 @@ def draw_trajectory_interactive(
     look, last = get_look(theme), clouds[-1]
     taps = len(last.slots)
     most = max(PAGE_BYTES // (11 * taps * len(clouds)), 1)
-    shapes = np.linspace(0, len(last.points) - 1, min(most, len(last.points))).round().astype(int)
+    shapes = choose_evenly(len(last.points), most)
     frames = [
         go.Frame(data=[go.Scatter(**_to_place(cloud, shapes))], traces=[0], name=f"{step:,}")
         for cloud, step in zip(clouds, steps, strict=True)
@@ -119,8 +120,8 @@ def _check(clouds: Sequence[PositionCloud], steps: Sequence[int]) -> None:
 
 def _count_unseen(paths: np.ndarray, half_width: float) -> list[str]:
     """What of the paths (snapshots, shapes, K, 2) a view does not show, in any snapshot, in words."""
-    finite = np.isfinite(paths).all(-1)
-    outside = (np.abs(paths) > half_width).any(-1) & finite
+    finite: np.ndarray = np.isfinite(paths).all(-1)
+    outside: np.ndarray = (np.abs(paths) > half_width).any(-1) & finite
     notes, total = [], f"{finite[0].size:,}"
     if left := int(outside.any(0).sum()):
         notes.append(f"{left:,} of {total} paths leave the view")

@@ -15,12 +15,13 @@ import pytest
 from PIL import Image
 
 from icnn_core.errors import ArgumentError, DataError, NameNotFoundError
-from icnn_viz.explorer.heat_figure import draw_answer, shrink, to_colorscale
+from icnn_viz.explorer.heat_figure import draw_answer, shrink
 from icnn_viz.explorer.kernel_figures import draw_plane, draw_space, select
 from icnn_viz.explorer.memory import StaleError, Turns
 from icnn_viz.explorer.pictures import MOST_BYTES, Shelf, Source, decode_upload
 from icnn_viz.explorer.session import Question, Session
 from icnn_viz.explorer.views import HeatmapView, KernelView, brush_of, parse_brush
+from icnn_viz.figures.screen import to_colour_stops
 from icnn_viz.records import PositionCloud
 
 MakeSession = Callable[..., Session]
@@ -232,9 +233,9 @@ def test_colours_go_with_the_square_root() -> None:
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    stops = dict(map(tuple, to_colorscale("viridis", signed=False)))
+    stops = dict(to_colour_stops("viridis", gamma=0.5))
     assert stops[0.25] == to_hex(colormaps["viridis"](0.5))
-    signed = dict(map(tuple, to_colorscale("PuOr", signed=True)))
+    signed = dict(to_colour_stops("PuOr", gamma=0.5, signed=True))
     assert signed[0.5] == to_hex(colormaps["PuOr"](0.5))
     assert signed[0.625] == to_hex(colormaps["PuOr"](0.75))  # a quarter of the top
 

@@ -1,0 +1,55 @@
+"""What figures for a screen have in common: colour maps as stops, images as data, the cross on a pixel."""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+from icnn_viz.figures.style import Look
+
+
+@cache
+def to_colour_stops(
+    cmap: str, *, gamma: float = 1.0, signed: bool = False, steps: int = 64
+) -> tuple[tuple[float, str], ...]:
+    """A matplotlib colour map as plotly's stops: (place in [0, 1], hex), so that colours go with value ** gamma.
+
+    Args:
+        signed: the middle of the map stands for 0, and colours go with the magnitude on either side of it.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    shades = np.linspace(0, 1, steps + 1)
+    centred = 2 * shades - 1
+    mirrored = (1 + np.sign(centred) * np.abs(centred) ** (1 / gamma)) / 2
+    places = mirrored if signed else shades ** (1 / gamma)
+    return tuple((float(p), to_hex(colormaps[cmap](float(s)))) for p, s in zip(places, shades, strict=True))
+
+
+def to_data_url(image: np.ndarray) -> str:
+    """(H, W, 3) uint8 as a JPEG in a data URL."""
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=92, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def to_cross(pixel: tuple[int, int], look: Look) -> list[dict[str, Any]]:
+    """Traces of a red cross with a white and a dark rim, seen on anything, by anyone; whole at the border, too."""
+    common = {"type": "scatter", "mode": "markers", "x": [pixel[1]], "y": [pixel[0]], "name": "cross"}
+    common |= {"hoverinfo": "skip", "cliponaxis": False}
+    return [
+        common | {"marker": {"symbol": "x-thin", "size": size, "line": {"width": rim, "color": colour}}}
+        for colour, rim, size in (("#000000", 6, 15), ("#ffffff", 4, 14), (look.cross, 2, 13))
+    ]
+
+
+def choose_evenly(count: int, most: int) -> np.ndarray:
+    """Numbers of at most `most` of `count` things, evenly spread, the first and the last among them."""
+    return np.linspace(0, count - 1, min(count, max(most, 1))).round().astype(int)

@@ -9,6 +9,10 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from icnn_core.errors import ArgumentError, DtypeError
 
 IGNORE_INDEX = 255
 Colour = tuple[int, int, int]
@@ -55,6 +59,33 @@ class LabelSet:
         for number, label in self.ids.items():
             table[number] = label
         return table
+
+
+def to_class_ids(labels: Tensor | np.ndarray, classes: int, ignore_index: int | None, who: str) -> Tensor:
+    """Labels of any integer type as int64, in which their products with numbers of classes have room.
+
+    Args:
+        ignore_index: the label of void; None if there is none.
+        who: asks, for errors.
+
+    Raises:
+        DtypeError: they are no integers.
+        ArgumentError: one of them is neither a class nor void.
+    """
+    labels = torch.as_tensor(labels)
+    if labels.is_floating_point() or labels.is_complex():
+        raise DtypeError(who, needed="integer class ids", got=str(labels.dtype), fix="Cast the labels to int.")
+    ids = labels.long()
+    outside = (ids < 0) | (ids >= classes)
+    wrong = ids[outside if ignore_index is None else outside & (ids != ignore_index)]
+    if len(wrong):
+        raise ArgumentError(
+            who,
+            needed=f"class ids from 0 to {classes - 1}" + ("" if ignore_index is None else f", or {ignore_index} for void"),
+            got=f"{', '.join(map(str, wrong.unique()[:3].tolist()))}",
+            fix="Give the labels of these classes; what means no class is void.",
+        )
+    return ids
 
 
 def read_label_data(name: str) -> dict[str, Any]:

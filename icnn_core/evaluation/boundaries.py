@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from icnn_core.datasets.labels import to_class_ids
 from icnn_core.errors import ArgumentError
 
 DILATION_RATIO = 0.02
@@ -53,9 +54,10 @@ def count_boundaries(
     prediction alike, so that what is predicted there cannot count.
 
     Args:
-        labels, predictions: (H, W) class ids.
+        labels, predictions: (H, W) class ids of any integer types. What is predicted in void may be anything.
 
     Raises:
+        DtypeError, ArgumentError: labels, or predictions where they count, that are no class ids.
         ArgumentError: a ratio outside (0, 1].
     """
     if not 0 < ratio <= 1:
@@ -64,9 +66,11 @@ def count_boundaries(
         )
     width = max(1, round(ratio * math.hypot(*labels.shape)))
     void = labels == ignore_index
-    bands = [
-        _band(np.where(void, _NOTHING, image).astype(np.int32), width) for image in (labels, predictions)
-    ]
+    bands = []
+    for image in (labels, predictions):
+        ids = np.full(image.shape, _NOTHING, np.int64)
+        ids[~void] = to_class_ids(image[~void], classes, None, "boundary IoU").numpy()
+        bands.append(_band(ids, width))
     both = bands[0][(bands[0] == bands[1]) & (bands[0] != _NOTHING)]
     intersection, *sizes = (
         np.bincount(each[each != _NOTHING], minlength=classes).astype(np.int64) for each in (both, *bands)

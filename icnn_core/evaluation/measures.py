@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from icnn_core.datasets.labels import to_class_ids
 from icnn_core.errors import NameNotFoundError, nearest_names
 from icnn_core.evaluation.boundaries import BoundaryCounts
 from icnn_core.facts import Facts
@@ -91,9 +92,18 @@ class Evaluation(Facts):
 
 
 def confusion_matrix(labels: Tensor, predictions: Tensor, classes: int, ignore_index: int) -> Tensor:
-    """(classes, classes) int64 counts; labels equal to `ignore_index` do not count."""
+    """(classes, classes) int64 counts; labels equal to `ignore_index` do not count.
+
+    Args:
+        labels, predictions: of one shape and any integer types. What is predicted in void may be anything.
+
+    Raises:
+        DtypeError, ArgumentError: labels, or predictions where they count, that are no class ids.
+    """
+    labels = to_class_ids(labels, classes, ignore_index, "confusion_matrix")
     counted = labels != ignore_index
-    pairs = labels[counted] * classes + predictions[counted]
+    predicted = to_class_ids(predictions[counted], classes, None, "confusion_matrix")
+    pairs = labels[counted] * classes + predicted
     return torch.bincount(pairs.flatten(), minlength=classes * classes).reshape(classes, classes)
 
 

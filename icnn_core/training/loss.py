@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from icnn_core.datasets.labels import to_class_ids
 from icnn_core.datasets.registry import SegmentationDataset
 from icnn_core.evaluation import to_logits
 
@@ -41,6 +42,7 @@ def segmentation_loss(
     Args:
         total: what the sum is divided by, if these are part of a batch: the weight of all of its labelled pixels.
     """
+    masks = masks.long()
     counted = _pixel_weights(masks, weights, ignore_index)
     losses = F.cross_entropy(logits, masks, ignore_index=ignore_index, reduction="none")
     total = counted.sum() if total is None else total
@@ -59,7 +61,7 @@ def class_weights(data: SegmentationDataset, balance: float) -> Tensor:
         return torch.ones(count)
     pixels = torch.zeros(count, dtype=torch.float64)
     for index in range(len(data)):
-        mask = data[index][1]
+        mask = to_class_ids(data[index][1], count, data.ignore_index, "class_weights")
         pixels += torch.bincount(mask[mask != data.ignore_index], minlength=count)
     seen = pixels > 0
     weights = torch.ones(count, dtype=torch.float64)
@@ -69,4 +71,4 @@ def class_weights(data: SegmentationDataset, balance: float) -> Tensor:
 
 def _pixel_weights(masks: Tensor, weights: Tensor, ignore_index: int) -> Tensor:
     labelled = masks != ignore_index
-    return weights[masks.where(labelled, 0)] * labelled
+    return weights[masks.long().where(labelled, 0)] * labelled

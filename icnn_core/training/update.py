@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from icnn_core.datasets.labels import to_class_ids
 from icnn_core.errors import TrainingError
 from icnn_core.surgery import irregular_layers
 from icnn_core.training.config import TrainConfig
@@ -68,6 +69,7 @@ class Updater:
 
     def _placed(self, images: Tensor, masks: Tensor) -> Sample:
         device = self.processes.device
+        masks = to_class_ids(masks, len(self._weights), self._ignore_index, "train")
         images = images.to(device, non_blocking=True).contiguous(memory_format=_LAYOUT)
         return images, masks.to(device, non_blocking=True)
 

@@ -123,6 +123,7 @@ def _objects(labels: np.ndarray, ignore_index: int) -> Iterator[tuple[int, np.nd
     """Label, rows and columns of every connected part that is large enough."""
     from scipy import ndimage
 
+    labels = labels.astype(np.int64)
     for label, box in enumerate(ndimage.find_objects(np.maximum(labels, -1) + 1)):
         if box is None or label == ignore_index:
             continue

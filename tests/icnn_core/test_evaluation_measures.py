@@ -13,7 +13,7 @@ from torch import nn
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from icnn_core.datasets.registry import open_dataset
-from icnn_core.errors import ArgumentError, DataError, NameNotFoundError
+from icnn_core.errors import ArgumentError, DataError, DtypeError, NameNotFoundError
 from icnn_core.evaluation import Evaluation, choose_classes, confusion_matrix, evaluate
 from icnn_core.evaluation.boundaries import count_boundaries, no_boundaries
 from icnn_core.evaluation.pictures import write_palette_png
@@ -204,3 +204,33 @@ def test_palette_pictures_keep_ids_and_show_colours(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="can be written"):
         write_palette_png(tmp_path / "file" / "a.png", ids, [(0, 0, 0)])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.int32])
+def test_labels_of_every_integer_type_count_alike(dtype):
+    """21 classes: 20 · 21 + 20 has no room in 8 bits."""
+    labels = blobs((63, 55), 21, 4)
+    wrong = np.where(labels == 3, 20, labels)
+    for prediction, iou in ((labels, 1.0), (wrong, 0.0)):
+        arrays = labels.astype(dtype), prediction.astype(dtype)
+        counts = confusion_matrix(*map(torch.from_numpy, arrays), 21, VOID)
+        result = Evaluation(counts.numpy(), tuple(map(str, range(21))), count_boundaries(*arrays, 21, VOID))
+        assert result.iou["3"] == result.boundary_iou["3"] == iou
+        assert result.pixel_accuracy == np.mean(labels == prediction)
+    assert counts.dtype == torch.int64
+
+
+def test_what_is_no_class_is_refused_with_its_value():
+    labels = np.array([[0, 1, 255], [2, 1, 0]])
+    for wrong, said in ((3, "got 3"), (-1, "got -1")):
+        spoilt = np.where(labels == 2, wrong, labels)
+        for arrays in ((spoilt, labels), (np.where(labels == VOID, 0, labels), spoilt)):
+            with pytest.raises(ArgumentError, match=said):
+                confusion_matrix(*map(torch.from_numpy, arrays), 3, VOID)
+            with pytest.raises(ArgumentError, match=said):
+                count_boundaries(*arrays, 3, VOID)
+    beside = np.where(labels == VOID, 77, labels)  # in void, where nothing counts
+    assert confusion_matrix(*map(torch.from_numpy, (labels, beside)), 3, VOID).trace() == 5
+    assert count_boundaries(labels, beside, 3, VOID).intersection.sum() == 5
+    with pytest.raises(DtypeError, match="float64"):
+        confusion_matrix(torch.from_numpy(labels / 1), torch.from_numpy(labels), 3, VOID)

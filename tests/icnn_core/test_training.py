@@ -220,6 +220,7 @@ def test_loss_and_class_weights_worked_by_hand():
     ours = segmentation_loss(logits, masks, weights, 9)
     torch.testing.assert_close(ours, nn.functional.cross_entropy(logits, masks, weights, ignore_index=9))
     assert segmentation_loss(logits, torch.full_like(masks, 9), weights, 9) == 0
+    assert segmentation_loss(logits, masks.to(torch.uint8), weights, 9) == ours
 
 
 def test_config_survives_toml_and_refuses_what_it_does_not_know(tmp_path):

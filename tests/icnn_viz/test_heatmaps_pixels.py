@@ -94,3 +94,8 @@ def test_what_is_refused() -> None:
         choose_pixels([], 2)
     with pytest.raises(ArgumentError, match="count 0"):
         choose_pixels(pool({0: 5}), 0)
+
+
+def test_labels_of_8_bits_give_the_same_pixels():
+    labels = make_labels()
+    assert find_pixels(3, labels.astype(np.uint8), 255) == find_pixels(3, labels, 255)

@@ -74,14 +74,17 @@ def to_class_ids(labels: Tensor | np.ndarray, classes: int, ignore_index: int | 
     """
     labels = torch.as_tensor(labels)
     if labels.is_floating_point() or labels.is_complex():
-        raise DtypeError(who, needed="integer class ids", got=str(labels.dtype), fix="Cast the labels to int.")
+        raise DtypeError(
+            who, needed="integer class ids", got=str(labels.dtype), fix="Cast the labels to int."
+        )
     ids = labels.long()
     outside = (ids < 0) | (ids >= classes)
     wrong = ids[outside if ignore_index is None else outside & (ids != ignore_index)]
     if len(wrong):
         raise ArgumentError(
             who,
-            needed=f"class ids from 0 to {classes - 1}" + ("" if ignore_index is None else f", or {ignore_index} for void"),
+            needed=f"class ids from 0 to {classes - 1}"
+            + ("" if ignore_index is None else f", or {ignore_index} for void"),
             got=f"{', '.join(map(str, wrong.unique()[:3].tolist()))}",
             fix="Give the labels of these classes; what means no class is void.",
         )

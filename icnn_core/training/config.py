@@ -53,8 +53,8 @@ class TrainConfig:
         optimizer: of the weights: "sgd" (with momentum, the paper's) or "adamw".
         lr, momentum, weight_decay, power: of the weights, with the poly policy.
         classifier_lr_factor: multiplies the rate of the classifier, which starts from nothing.
-        balance: exponent of the class weights in the loss, (median frequency / frequency) ** balance, from the training
-            labels: 0 counts every pixel alike, 1 is median frequency balancing (arXiv 1411.4734).
+        balance: exponent of the class weights in the loss, see `class_weights`: 0 counts every pixel alike, 1 every
+            class.
         position_rule: "adam": position_lr is in pixels a step; "sgd": the paper's.
         position_lr: rate of the positions; 0 freezes them.
         position_warmup: share of the iterations in which positions rest.

@@ -55,7 +55,12 @@ def labelled_weight(masks: Tensor, weights: Tensor, ignore_index: int) -> Tensor
 
 
 def class_weights(data: SegmentationDataset, balance: float) -> Tensor:
-    """(C,) weights (median frequency / frequency) ** balance over the labels; 1 for classes that never occur."""
+    """(C,) weights (median count / count) ** balance of the classes' pixels; 1 for classes that never occur.
+
+    That is inverse frequency over all labels together, scaled by the median class (of an even number the rarer of the
+    middle two). Median frequency balancing (arXiv 1411.4734) is another: it divides a class's pixels by those of the
+    images that hold it, so that a class in few images weighs less than here.
+    """
     count = len(data.classes)
     if balance == 0:
         return torch.ones(count)

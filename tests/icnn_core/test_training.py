@@ -208,7 +208,7 @@ def test_loss_and_class_weights_worked_by_hand():
         def __getitem__(self, index):
             return None, torch.tensor([[0, 0, 0, 0, 9], [1, 1, 1, 1, 2]]) if index else torch.full((2, 5), 0)
 
-    # 14, 4 and 1 pixels: the median is 4.
+    # 14, 4 and 1 pixels, whichever image they are in: the median is 4.
     assert class_weights(Labels(), 1.0).tolist() == pytest.approx([4 / 14, 1.0, 4.0, 1.0])
     assert class_weights(Labels(), 0.5).tolist() == pytest.approx([(4 / 14) ** 0.5, 1.0, 2.0, 1.0])
     assert class_weights(Labels(), 0.0).tolist() == [1.0] * 4

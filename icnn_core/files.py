@@ -5,12 +5,21 @@ from __future__ import annotations
 import difflib
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from icnn_core.errors import IcnnError
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
 
 
 def write_atomically(path: str | Path, write: Callable[[str], Any], error: type[IcnnError]) -> Path:
@@ -91,6 +100,25 @@ def explain(error: Exception) -> tuple[str, str]:
 def write_text(path: str | Path, text: str, error: type[IcnnError]) -> Path:
     """`text` as UTF-8, as `write_atomically` does."""
     return write_atomically(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"), error)
+
+
+def need_regular_file(path: str | Path, who: str, error: type[IcnnError]) -> Path:
+    """The path, if a regular file is there: a pipe would wait for ever, and a device never end.
+
+    Raises:
+        error: nothing is there, or something else.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as cause:  # ValueError: a null byte in the name
+        got, fix = explain(cause)
+        fix = nearest_files(path) if isinstance(cause, FileNotFoundError) else fix
+        raise error(who, needed="a file that can be read", got=got, fix=fix) from cause
+    if not stat.S_ISREG(mode):
+        kind = next((kind for test, kind in _KINDS if test(mode)), "something else")
+        raise error(who, needed="a regular file", got=kind, fix="Copy what it gives into a file.")
+    return path
 
 
 def nearest_files(path: str | Path) -> str:

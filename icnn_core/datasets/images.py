@@ -1,110 +1,205 @@
-"""Images and masks from files, checked: what a network cannot use is an error that names the file and the fix."""
+"""Images and masks from files: one reader for training, evaluation and heatmaps; what it cannot give truly it refuses.
+
+Pictures come as viewers show them: turned as their EXIF says. Masks keep the numbers that the file stores.
+"""
 
 from __future__ import annotations
 
+import logging
+import re
+import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from icnn_core.errors import DataError
-from icnn_core.files import explain
+from icnn_core.errors import DataError, IcnnError
+from icnn_core.files import explain, need_regular_file
 
-_KINDS = {"L": "a grey image", "LA": "a grey image with alpha", "RGBA": "an image with alpha (RGBA)"}
-_KINDS |= {"P": "a palette image", "CMYK": "a CMYK image", "1": "a black and white image"}
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
+"""Pillow's names of what is read; no other decoder is ever tried."""
 _SINGLE_CHANNEL = ("L", "P", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
+_TO_8_BITS = "np.uint8(255 * np.clip((values - black) / (white - black), 0, 1))"
+_log = logging.getLogger(__name__)
+_said: set[str] = set()  # what need not be said again of the next image
 
 
 class UnreadableError(DataError):
     """A file that cannot be decoded: the one fault of an image for which `skip_bad` leaves it out."""
 
 
-def read_image(path: Path) -> torch.Tensor:
-    """An RGB image of 8 bits, (3, H, W) uint8.
+def read_image(path: Path, max_size: int | None = None) -> torch.Tensor:
+    """A picture as viewers show it, RGB of 8 bits, (3, H, W) uint8: see `to_rgb`.
+
+    Args:
+        max_size: pixels allowed along the longer side; checked before they are decoded.
 
     Raises:
         UnreadableError: the file cannot be decoded (damaged, cut off, or no image).
-        DataError: it is not RGB of 8 bits a channel.
+        DataError: no such file, no regular one, too large, or of values that no rule brings to 8 bits.
     """
-    with _open(path) as picture:
-        bits = "16-bit" if _is_16_bit(picture) else ""
-        if picture.mode != "RGB" or bits:
-            kind = _KINDS.get(picture.mode, f"mode {picture.mode}")
-            raise DataError(
-                f"image {path}",
-                needed="RGB of 8 bits a channel",
-                got=f"a {bits} image ({picture.mode})" if bits else kind,
-                fix="Convert it, e.g. with Pillow: Image.open(…).convert('RGB').",
-            )
-        return torch.from_numpy(_decode(picture, path)).permute(2, 0, 1).contiguous()
+    with open_picture(path, f"image {path}", max_size) as picture:
+        return torch.from_numpy(to_rgb(picture, f"image {path}")).permute(2, 0, 1).contiguous()
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """The numbers in a mask file, (H, W): grey values, or indices into the file's palette.
+def read_mask(path: Path, max_size: int | None = None) -> np.ndarray:
+    """The numbers in a mask file, (H, W): stored grey values, or indices into the file's palette.
 
     Raises:
         UnreadableError: the file cannot be decoded.
-        DataError: it has several channels.
+        DataError: it has several channels, or is a JPEG, which does not keep numbers.
     """
-    with _open(path) as picture:
-        if picture.mode not in _SINGLE_CHANNEL:
+    with open_picture(path, f"mask {path}", max_size) as picture:
+        if picture.mode not in _SINGLE_CHANNEL or picture.format in ("JPEG", "MPO"):
+            kind = "a JPEG, which blurs them" if picture.mode in _SINGLE_CHANNEL else f"mode {picture.mode}"
             raise DataError(
                 f"mask {path}",
                 needed="one channel of class ids (grey or palette)",
-                got=f"mode {picture.mode}",
-                fix="Replace its colours by class ids.",
+                got=kind,
+                fix="Replace its colours by class ids, in a PNG.",
             )
-        numbers = _decode(picture, path)
-    return numbers.astype(np.uint8) if numbers.dtype == bool else numbers
+        raw = _raw_mode(picture)
+        numbers = np.array(_decoded(picture, f"mask {path}"))
+    return _stored(numbers, raw)
+
+
+def open_picture(
+    source: Path | BytesIO, who: str, max_size: int | None = None, formats: tuple[str, ...] = FORMATS
+) -> Image.Image:
+    """A picture of which the header alone is read.
+
+    Args:
+        who: names it, for errors.
+        max_size: pixels allowed along the longer side.
+
+    Raises:
+        UnreadableError, DataError: as `read_image`.
+    """
+    if not isinstance(source, BytesIO):
+        need_regular_file(source, who, DataError)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(source, formats=formats)
+    except Exception as error:  # whatever a broken or hostile file provokes in a decoder
+        if max_size is not None and isinstance(error, Image.DecompressionBombError):
+            raise _too_large(who, max_size, "many more", "") from error
+        reason = "no image" if isinstance(error, UnidentifiedImageError) else explain(error)[0]
+        raise _unreadable(who, reason) from error
+    if max_size is not None and max(picture.size) > max_size:
+        picture.close()
+        raise _too_large(who, max_size, f"{picture.width} × {picture.height}", f" {max(picture.size)}")
+    return picture
+
+
+def to_rgb(picture: Image.Image, who: str) -> np.ndarray:
+    """(H, W, 3) uint8, turned as its EXIF says.
+
+    Grey, palette, CMYK and the like become RGB as viewers show them; 16 unsigned bits are scaled by their range, 65535
+    to 255, which is logged once. What has no such rule is refused: signed and 32-bit integers, floats, transparency.
+
+    Raises:
+        UnreadableError, DataError: as `read_image`.
+    """
+    raw = _raw_mode(picture)
+    is_16_bit = picture.mode.startswith("I;16") or (
+        "16" in raw and "16S" not in raw and picture.mode in ("I", "RGB", "RGBA", "L", "LA", "CMYK")
+    )
+    if picture.mode == "F" or (picture.mode.startswith("I") and not is_16_bit):
+        kind = "32-bit floats" if picture.mode == "F" else "signed or 32-bit integers"
+        raise DataError(
+            who,
+            needed="8 or 16 unsigned bits a channel, whose black and white are known",
+            got=f"{kind} (mode {picture.mode})",
+            fix=f"Choose which values are black and white, and write 8 bits: {_TO_8_BITS}.",
+        )
+    upright = _decoded(picture, who)
+    if picture.mode.startswith("I"):
+        grey = (np.array(upright).astype(np.uint32) * 255 + 32767) // 65535
+        upright = Image.fromarray(grey.astype(np.uint8))
+    if is_16_bit and "16" not in _said:
+        _said.add("16")
+        _log.warning("%s has 16 bits a channel: scaled to 8 by their range (65535 is white)", who)
+    if upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info:
+        upright = upright.convert("RGBA")
+        if upright.getchannel("A").getextrema()[0] < 255:
+            raise DataError(
+                who,
+                needed="an opaque image",
+                got="one with transparent pixels, whose colours nobody sees",
+                fix="Lay it on a ground: Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image).",
+            )
+    return np.array(upright.convert("RGB"))
 
 
 def read_size(path: Path) -> tuple[int, int] | None:
-    """(height, width) from an image's header, or None where even that cannot be read."""
+    """(height, width) of an image as viewers show it, or None where its header cannot be read."""
     try:
-        with Image.open(path) as picture:
-            return picture.height, picture.width
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        with open_picture(path, str(path)) as picture:
+            turned = _orientation(picture) in (5, 6, 7, 8)
+            return (picture.width, picture.height) if turned else (picture.height, picture.width)
+    except IcnnError:
         return None
 
 
 def is_stored_turned(path: Path) -> bool:
-    """Whether an image asks its viewers to turn or mirror it (EXIF): cameras do, and annotation tools obey."""
+    """Whether an image asks its viewers to turn or mirror it (EXIF), as cameras do."""
     try:
-        with Image.open(path) as picture:
-            return picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
-    except (OSError, SyntaxError, ValueError):
+        with open_picture(path, str(path)) as picture:
+            return _orientation(picture) != 1
+    except IcnnError:
         return False
 
 
-def _open(path: Path) -> Image.Image:
+def _orientation(picture: Image.Image) -> int:
     try:
-        return Image.open(path)
-    except FileNotFoundError as error:
-        raise DataError(f"file {path}", needed="the file", got="none", fix="Put it there.") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "no image" if isinstance(error, UnidentifiedImageError) else explain(error)[0]
-        raise _unreadable(path, reason) from error
+        return picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a PNG is decoded for it
+        return 1
 
 
-def _decode(picture: Image.Image, path: Path) -> np.ndarray:
+def _decoded(picture: Image.Image, who: str) -> Image.Image:
     try:
-        return np.array(picture)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _unreadable(path, explain(error)[0]) from error
+        picture.load()
+        return ImageOps.exif_transpose(picture)
+    except Exception as error:
+        raise _unreadable(who, explain(error)[0]) from error
 
 
-def _unreadable(path: Path, reason: str) -> UnreadableError:
-    return UnreadableError(
-        f"file {path}",
-        needed="a whole image file",
-        got=f"one that cannot be decoded ({' '.join(reason.split())[:120]})",
-        fix="Replace it, or skip such files (--skip-bad).",
+def _too_large(who: str, max_size: int, got: str, wanted: str) -> DataError:
+    needed = f"at most {max_size} pixels along each side"
+    return DataError(
+        who, needed=needed, got=got, fix=f"Scale it down, or raise the limit: --max-size{wanted}."
     )
 
 
-def _is_16_bit(picture: Image.Image) -> bool:
-    """Pillow opens RGB of 16 bits as RGB of 8; the raw mode, with which it decodes, tells."""
-    raw = [tile[3] for tile in getattr(picture, "tile", [])]
-    names = [r if isinstance(r, str) else r[0] if isinstance(r, tuple) and r else "" for r in raw]
-    return picture.mode.startswith("I") or any(isinstance(n, str) and "16" in n for n in names)
+def _unreadable(who: str, reason: str) -> UnreadableError:
+    return UnreadableError(
+        who,
+        needed="a whole image file",
+        got=f"one that cannot be decoded ({' '.join(reason.split())[:120]})",
+        fix="Replace it.",
+    )
+
+
+def _raw_mode(picture: Image.Image) -> str:
+    """How the file stores its pixels: Pillow opens RGB of 16 bits as RGB of 8, and stretches grey of 4 bits to 8."""
+    for tile in getattr(picture, "tile", []):
+        raw = tile[3][0] if isinstance(tile[3], tuple) and tile[3] else tile[3]
+        if isinstance(raw, str):
+            return raw
+    return ""
+
+
+def _stored(numbers: np.ndarray, raw: str) -> np.ndarray:
+    """Numbers as the file has them: not stretched from 2 or 4 bits to 8, nor inverted where 0 is called white."""
+    bits = re.fullmatch(r"[1L](?:;([124])?(I)?R?)?", raw)
+    numbers = numbers.astype(np.uint8) if numbers.dtype == bool else numbers
+    if bits is None or numbers.dtype != np.uint8:
+        return numbers
+    one_bit = raw.startswith("1")
+    if bits[2]:
+        numbers = (1 if one_bit else 255) - numbers
+    return numbers if one_bit or bits[1] is None else numbers // (255 // (2 ** int(bits[1]) - 1))

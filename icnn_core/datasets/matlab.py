@@ -8,6 +8,7 @@ import numpy as np
 
 from icnn_core.datasets.images import UnreadableError
 from icnn_core.errors import DataError
+from icnn_core.files import need_regular_file
 
 
 def read_mat_mask(path: Path, variable: str, field: str | None = None) -> np.ndarray:
@@ -19,16 +20,15 @@ def read_mat_mask(path: Path, variable: str, field: str | None = None) -> np.nda
     """
     from scipy.io import loadmat
 
+    need_regular_file(path, f"file {path}", DataError)
     try:
         content = loadmat(path, variable_names=[variable])
-    except FileNotFoundError as error:
-        raise DataError(f"file {path}", needed="the file", got="none", fix="Put it there.") from error
     except Exception as error:  # scipy's reader lets anything through that a broken file provokes
         raise UnreadableError(
             f"file {path}",
             needed="a MATLAB file (version 5 to 7.2)",
             got="one that cannot be decoded",
-            fix="Replace it, or skip such files (--skip-bad).",
+            fix="Replace it.",
         ) from error
     value = content.get(variable)
     if field is not None and value is not None and value.size and field in (value.dtype.names or ()):

@@ -61,9 +61,10 @@ class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         pair = self.pairs[index]
         try:
             image, numbers = read_image(pair.image), self._read_numbers(pair.mask)
-        except UnreadableError:
+        except UnreadableError as error:
             if not self.skip_bad:
-                raise
+                fix = f"{error.fix.rstrip('.')}, or skip such files (--skip-bad)."
+                raise UnreadableError(error.who, needed=error.needed, got=error.got, fix=fix) from error
             self._bad[index] = True
             return _void(read_size(pair.image) or read_size(pair.mask) or (64, 64))
         if tuple(image.shape[1:]) != numbers.shape:
@@ -93,7 +94,8 @@ def _other_size(pair: Pair, image: tuple[int, int], mask: tuple[int, ...]) -> Da
     fix = "Make the mask anew from this image, or resize it without interpolation."
     if mask == image[::-1] and is_stored_turned(pair.image):
         fix = (
-            "The image is stored turned (EXIF): save it upright, e.g. with Pillow's ImageOps.exif_transpose."
+            "The image is turned by its EXIF, which the mask does not follow: turn the mask likewise "
+            "(Image.transpose), or remove the entry from the image if it lies as wanted."
         )
     return DataError(
         f"mask {pair.mask}",

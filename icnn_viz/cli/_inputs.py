@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from icnn_core.errors import ArgumentError, CheckpointError, DataError, NameNotFoundError, nearest_names
-from icnn_core.files import nearest_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,18 +76,10 @@ def find_class(text: str, classes: Sequence[str]) -> int:
 
 
 def read_image(path: Path, max_size: int) -> np.ndarray:
-    """An image file as (H, W, 3) uint8 RGB, turned the way it is meant to be seen.
+    """An image file as (H, W, 3) uint8, by the reader that training has. Raises: DataError, as there."""
+    from icnn_core.datasets.images import read_image
 
-    Args:
-        max_size: pixels allowed along the longer side; checked before the pixels are read.
-
-    Raises:
-        DataError: missing, unreadable, or larger than `max_size`.
-    """
-    import numpy as np
-    from PIL import ImageOps
-
-    return np.array(ImageOps.exif_transpose(_opened(path, "--image", max_size)).convert("RGB"))
+    return read_image(path, max_size).permute(1, 2, 0).numpy()
 
 
 def read_labels(path: Path, shape: tuple[int, int], max_size: int) -> np.ndarray:
@@ -100,14 +90,9 @@ def read_labels(path: Path, shape: tuple[int, int], max_size: int) -> np.ndarray
     """
     import numpy as np
 
-    labels = np.array(_opened(path, "--labels", max_size))
-    if labels.ndim != 2:
-        raise DataError(
-            "--labels",
-            needed="one number per pixel: a grey or palette image",
-            got=f"{path} with {labels.shape[-1]} channels",
-            fix="Give the file with class ids, not the coloured one.",
-        )
+    from icnn_core.datasets.images import read_mask
+
+    labels = read_mask(path, max_size)
     if labels.shape != shape:
         raise DataError(
             "--labels",
@@ -116,32 +101,3 @@ def read_labels(path: Path, shape: tuple[int, int], max_size: int) -> np.ndarray
             fix="Give the labels of this image.",
         )
     return labels.astype(np.int64)
-
-
-def _opened(path: Path, who: str, max_size: int) -> Any:
-    """A picture in memory, its size checked before its pixels are read."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(path)
-        with picture:
-            width, height = picture.size
-            if max(width, height) <= max_size:
-                picture.load()
-                return picture.copy()
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
-        got, fix = (
-            f"{type(error).__name__}: {error}".replace(str(path), path.name),
-            "Give a PNG or JPEG file.",
-        )
-        if isinstance(error, FileNotFoundError):
-            got, fix = "nothing there", nearest_files(path)
-        raise DataError(who, needed="an image that can be read", got=f"{path}: {got}", fix=fix) from error
-    raise DataError(
-        who,
-        needed=f"at most {max_size} pixels along each side",
-        got=f"{path} with {width} × {height}",
-        fix=f"Scale it down, or raise the limit: --max-size {max(width, height)}.",
-    )

@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from io import BytesIO
 
 import numpy as np
 
-from icnn_core.errors import DataError, IcnnError, NameNotFoundError
+from icnn_core.errors import DataError, NameNotFoundError
 
 KINDS = ("JPEG", "PNG", "WEBP", "BMP")
 """Formats (Pillow's names) that may be dropped in; no other decoder is ever tried."""
 MOST_BYTES = 12 * 2**20
 """Of a file dropped in."""
+_WHO = "your image"
 _KEPT = 8  # images dropped in, and images read
 
 
@@ -117,23 +117,13 @@ def decode_upload(contents: str, max_size: int) -> np.ndarray:
     Raises:
         DataError: too many bytes or pixels, not base64, of another kind, or damaged.
     """
-    from PIL import Image, ImageOps
+    from icnn_core.datasets.images import UnreadableError, open_picture, to_rgb
 
-    data = _to_bytes(contents)
+    data = BytesIO(_to_bytes(contents))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # bombs are refused below, by a smaller limit
-            with Image.open(BytesIO(data), formats=KINDS) as picture:
-                width, height = picture.size
-                if max(width, height) > max_size:
-                    raise _refuse_size(max_size, f"{width} × {height}")
-                picture.load()
-                return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
-    except IcnnError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise _refuse_size(max_size, "many more") from error
-    except Exception as error:  # whatever a hostile or broken file provokes in a decoder
+        with open_picture(data, _WHO, max_size, formats=KINDS) as picture:
+            return to_rgb(picture, _WHO)
+    except UnreadableError as error:
         raise _refuse(f"an image file: {', '.join(KINDS)}", "another file, or a damaged one") from error
 
 
@@ -149,13 +139,8 @@ def _to_bytes(contents: str) -> bytes:
         raise _refuse("a file in base64", "something else") from error
 
 
-def _refuse_size(max_size: int, got: str) -> DataError:
-    fix = "Scale it down, or start with a larger --max-size."
-    return _refuse(f"at most {max_size} pixels along each side", got, fix)
-
-
 def _refuse(needed: str, got: str, fix: str = "Choose another file.") -> DataError:
-    return DataError("your image", needed=needed, got=got, fix=fix)
+    return DataError(_WHO, needed=needed, got=got, fix=fix)
 
 
 def _keep(kept: OrderedDict[str, Picture], picture: Picture) -> None:

@@ -249,7 +249,7 @@ def test_a_network_of_ones_own(run: Run, tmp_path: Path) -> None:
             ["irregular.safetensors", "-p", "3,3", "--max-size", "50"],
             ["at most 50 pixels", "56 × 41", "--max-size 56"],
         ),
-        (["irregular.safetensors", "-p", "3,3", "--labels", "image.png"], ["3 channels"]),
+        (["irregular.safetensors", "-p", "3,3", "--labels", "image.png"], ["one channel", "mode RGB"]),
     ],
 )
 def test_known_errors_are_one_line(
@@ -265,7 +265,7 @@ def test_known_errors_are_one_line(
 
 @pytest.mark.parametrize(
     ("content", "fragment"),
-    [(None, "nothing there"), (b"", "cannot identify"), (b"\x89PNG\r\n\x1a\n broken", "cannot identify")],
+    [(None, "nothing there"), (b"", "no image"), (b"\x89PNG\r\n\x1a\n broken", "no image")],
 )
 def test_unreadable_images(run: Run, tmp_path: Path, content: bytes | None, fragment: str) -> None:
     path = tmp_path / "bad.png"

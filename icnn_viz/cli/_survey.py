@@ -106,6 +106,10 @@ def look_over(
     rows, labels = finished_rows(folder, len(networks)), [network.label for network in networks]
     summary, written = write_summary(rows, labels, dataset.classes, survey, folder, formats, theme)
     console.print(to_difference_table(summary, *labels[:2]))
+    if blank := rows.loc[rows["energy"] == 0, KEY].nunique():
+        console.print(
+            f"At {blank} of {progress.total} pixels a map is zero everywhere: left out of its measures but energy."
+        )
     if progress.seconds > 1:
         share = progress.seconds_in_networks / progress.seconds
         console.print(f"{progress.seconds:.0f} s, {share:.0%} of it in the networks.")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from icnn_core.datasets.labels import IGNORE_INDEX
 from icnn_viz.heatmaps import connected_part, measure_heatmap, to_heatmap
 from icnn_viz.records import Heatmap, PixelGradient
 
@@ -120,8 +121,11 @@ def measure(
     """A heatmap's measures; with true labels those of masks too, with a receptive field `reach` what lies beyond it."""
     if labels is None:
         return measure_heatmap(heatmap, field=reach)
+    numbers = labels[labels != IGNORE_INDEX]
+    known = classes or tuple(str(n) for n in range(int(numbers.max(initial=-1)) + 1))
+    if not 0 <= labels[heatmap.pixel] < len(known):  # void is no object
+        return measure_heatmap(heatmap, labels=labels, classes=known, field=reach)
     here = labels == labels[heatmap.pixel]
-    known = classes or tuple(str(n) for n in range(int(labels.max()) + 1))
     return measure_heatmap(
         heatmap,
         object_mask=connected_part(here, heatmap.pixel),

@@ -121,14 +121,32 @@ def batch_gradients(
     preparation = Preparation(mean, std, size, crop)
     like = reference_tensor(model, device)
     rule = relu_rule(model, method) if method in RULES else nullcontext()
+    if len(images) > 1 and any(_mixes_images(m) for m in nn.Module.modules(model)):
+        options = {
+            "method": method,
+            "label": label,
+            "classes": classes,
+            "mean": mean,
+            "std": std,
+            "seed": seed,
+        }
+        options |= {"size": size, "crop": crop, "device": device}
+        pairs = zip(np.asarray(images), targets, strict=True)
+        return [batch_gradients(model, image[None], [of_it], **options)[0] for image, of_it in pairs]
     with torch.inference_mode(False), torch.enable_grad(), left_as_found(model), rule:
         leaf = to_input(images, preparation, like).requires_grad_()
         window = preparation.window(*leaf.shape[-2:])
         logits, note = forward(model, leaf, preparation, like)
         _check_differentiable(logits)
         prediction = logits.detach().max(1).indices.cpu().numpy()  # argmax, 5 times as fast on a CPU
+        shape = (leaf.shape[2], leaf.shape[3])
         plan = [
-            [resolve(target, i, window, prediction[i], logits.shape[1]) for target in of_image]
+            [
+                resolve(
+                    target, i, window, prediction[i], logits.shape[1], shape=(leaf.shape[2], leaf.shape[3])
+                )
+                for target in of_image
+            ]
             for i, of_image in enumerate(targets)
         ]
         values = [[target.scalar(logits.detach()).item() for target in of_image] for of_image in plan]
@@ -157,6 +175,11 @@ def batch_gradients(
         ]
         for i in range(len(leaf))
     ]
+
+
+def _mixes_images(module: nn.Module) -> bool:
+    """Batch norm without running statistics: images of a batch would depend on one another."""
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
 
 
 def _check_differentiable(logits: torch.Tensor) -> None:

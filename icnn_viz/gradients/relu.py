@@ -21,9 +21,25 @@ RULES = ("deconvnet", "guided")
 _CLAMPS = {"clamp", "clamp_min", "clip"}
 ACTIVATIONS = {
     *("celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "prelu", "relu6"),
-    *("rrelu", "selu", "silu", "softplus", "threshold", "_threshold"),
+    *("rrelu", "selu", "silu", "softplus", "threshold"),
 }
 """Other activations, by the names of the functions that compute them. (Sigmoid and tanh serve as gates too.)"""
+_SELECTIONS = {
+    *(
+        "maximum",
+        "minimum",
+        "fmax",
+        "fmin",
+        "where",
+        "masked_fill",
+        "clamp_max",
+        "abs",
+        "absolute",
+        "heaviside",
+    ),
+    *("sign", "sgn", "gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal", "copysign"),
+}
+"""What a ReLU, or something like it, may be spelt with."""
 
 
 class _RuledRelu(torch.autograd.Function):
@@ -53,16 +69,17 @@ class _ReluMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name, inplace, x = call_of(func, args, kwargs)
-        if not (isinstance(x, torch.Tensor) and x.requires_grad):
+        tensors = [t for t in (*args, *kwargs.values()) if isinstance(t, torch.Tensor)]
+        if not any(t.requires_grad for t in tensors):
             return func(*args, **kwargs)
         if name == "relu" or is_relu_clamp(name, args, kwargs):
             self.seen += 1
             inplace = inplace or kwargs.get("inplace", False) or (name == "relu" and True in args[1:])
             return _RuledRelu.apply(x, self.rule, inplace)
-        if name in ACTIVATIONS | {"glu", "maximum"}:
-            raise _refusal(
-                self.rule, f"the network calls {name.strip('_')}, for which the rule is not defined"
-            )
+        # max and min of one tensor are pools; of two they select, as clamps do.
+        selects = name in _CLAMPS or (name in ("max", "min") and len(tensors) > 1)
+        if selects or name in ACTIVATIONS | _SELECTIONS | {"glu"}:
+            raise _refusal(self.rule, f"the network calls {name}, for which the rule is not defined")
         return func(*args, **kwargs)
 
 
@@ -78,10 +95,10 @@ def relu_rule(model: nn.Module, rule: str) -> Iterator[None]:
 
     Raises:
         UnsupportedError: scripted or compiled parts, activations other than ReLU, or no ReLU at all: the rule
-            would then be silently left out. (A ReLU spelt `x * (x > 0)` cannot be told from other arithmetic
-            and keeps its gradient.)
+            would then be silently left out. So is what may stand for a ReLU: comparisons, `where`, clamps, the
+            larger of two.
     """
-    for name, module in model.named_modules():
+    for name, module in nn.Module.named_modules(model):
         if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod"):
             raise _refusal(rule, f"{name or 'the network'} is scripted or compiled, which hides its ReLUs")
     mode = _ReluMode(rule)
@@ -94,7 +111,11 @@ def relu_rule(model: nn.Module, rule: str) -> Iterator[None]:
 def call_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, bool, Any]:
     """A caught call's name without its trailing underscore, whether it had one, and its first argument."""
     called = getattr(func, "__name__", "").split(".")[0]
-    return called.rstrip("_"), called.endswith("_"), args[0] if args else kwargs.get("input")
+    return (
+        called.strip("_"),
+        called.endswith("_") and not called.startswith("__"),
+        args[0] if args else kwargs.get("input"),
+    )
 
 
 def is_relu_clamp(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

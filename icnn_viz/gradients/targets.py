@@ -67,6 +67,7 @@ def resolve(
     prediction: np.ndarray,
     class_count: int,
     who: str = "pixel_gradient",
+    shape: tuple[int, int] | None = None,
 ) -> ResolvedTarget:
     """Fill in the predicted class, the region's mask and the place in the window.
 
@@ -76,13 +77,14 @@ def resolve(
         prediction: (h, w) class ids over the window.
         class_count: how many classes the network has.
         who: the caller, for errors.
+        shape: (height, width) of the image, which a mask must have.
 
     Raises:
         ArgumentError: the pixel lies outside the window, or the region is empty there.
         NameNotFoundError: no such class.
         ShapeError: a mask of another size than the image.
     """
-    y, x = (int(v) for v in target.pixel)
+    y, x = _whole(target.pixel, who)
     check_pixel((y, x), window, who)
     at = (y - window[0], x - window[1])
     class_id = int(prediction[at]) if target.class_id is None else target.class_id
@@ -94,7 +96,7 @@ def resolve(
                 got=str(number),
                 fix=f"The network has {class_count} classes.",
             )
-    mask = None if target.region is None else _mask(target.region, window, prediction, at)
+    mask = None if target.region is None else _mask(target.region, window, prediction, at, shape)
     text = "" if target.class_id is None else "class given"
     if target.against is not None:
         text = f"minus class {target.against}"
@@ -102,6 +104,14 @@ def resolve(
         text = f"{text}, sum over {int(mask.sum())} pixels".lstrip(", ")
     tensor = None if mask is None else torch.from_numpy(mask)
     return ResolvedTarget(image, (y, x), at, class_id, target.against, tensor, text)
+
+
+def _whole(pixel: tuple[float, float], who: str) -> tuple[int, int]:
+    if len(pixel) != 2 or not all(float(v).is_integer() for v in pixel):
+        raise ArgumentError(
+            who, needed="a pixel (y, x) of two whole numbers", got=str(tuple(pixel)), fix="Round it first."
+        )
+    return int(pixel[0]), int(pixel[1])
 
 
 def check_pixel(pixel: tuple[int, int], window: Box, who: str) -> None:
@@ -118,7 +128,11 @@ def check_pixel(pixel: tuple[int, int], window: Box, who: str) -> None:
 
 
 def _mask(
-    region: np.ndarray | Box | str, window: Box, prediction: np.ndarray, at: tuple[int, int]
+    region: np.ndarray | Box | str,
+    window: Box,
+    prediction: np.ndarray,
+    at: tuple[int, int],
+    shape: tuple[int, int] | None,
 ) -> np.ndarray:
     top, left, height, width = window
     if isinstance(region, str):
@@ -140,11 +154,11 @@ def _mask(
         mask[max(up - top, 0) : max(down - top, 0), max(west - left, 0) : max(east - left, 0)] = True
     else:
         mask = np.asarray(region, bool)
-        if mask.ndim != 2 or mask.shape[0] < top + height or mask.shape[1] < left + width:
+        if mask.ndim != 2 or mask.shape != (shape or (top + height, left + width)):
             raise ShapeError(
                 "Target",
                 needed="a mask of the image's size",
-                got=f"{mask.shape} for a window of {window}",
+                got=f"{mask.shape} for an image of {shape}",
                 fix="Give one bool per pixel of the image.",
             )
         mask = mask[top : top + height, left : left + width]

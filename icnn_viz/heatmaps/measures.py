@@ -80,14 +80,17 @@ def measure_heatmap(
         "extent_minor": float(minor),
         "elongation": elongation(heatmap),
         # Of the major axis, from x towards y (down), as an axis: 0 to 180.
-        "orientation": float(np.degrees(np.arctan2(*directions[0]))) % 180,
+        # A point, or what is as wide every way, has none.
+        "orientation": float(np.degrees(np.arctan2(*directions[0]))) % 180
+        if major - minor > 1e-9 * major
+        else float("nan"),
         "gini": gini(heatmap, falling),
         "entropy": entropy(heatmap),
     }
     if object_mask is not None:
         found["energy_in_object"] = energy_in_mask(heatmap, object_mask)
         found["object_used"] = mask_used(heatmap, object_mask, 0.9, falling)
-        found["pointing_game"] = float(pointing_game(heatmap, object_mask))
+        found["pointing_game"] = pointing_game(heatmap, object_mask)
         found["rank_accuracy"] = relevance_rank_accuracy(heatmap, object_mask, falling)
     if class_mask is not None:
         found["energy_in_class"] = energy_in_mask(heatmap, class_mask)

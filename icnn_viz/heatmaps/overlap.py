@@ -34,21 +34,25 @@ def share_beyond(heatmap: Heatmap, field: np.ndarray) -> float:
     return _share(heatmap.values[~_checked(field, heatmap).astype(bool)].sum(), heatmap)
 
 
-def pointing_game(heatmap: Heatmap, mask: np.ndarray, tolerance: float = 0.0) -> bool:
-    """Whether the map's maximum lies in `mask` or at most `tolerance` pixels from it; of equal maxima the first.
+def pointing_game(heatmap: Heatmap, mask: np.ndarray, tolerance: float = 0.0) -> float:
+    """1 if the map's maximum lies in `mask` or at most `tolerance` pixels from it, else 0; of equal maxima the first.
+
+    NaN for a map that is zero everywhere.
 
     Source: Zhang et al., Top-down neural attention by excitation backprop, IJCV 2018, who allow 15 pixels.
     """
     mask = _checked(mask, heatmap).astype(bool)
+    if not heatmap.values.any():
+        return float("nan")
     y, x = np.unravel_index(int(heatmap.values.argmax()), heatmap.values.shape)
     if not tolerance:
-        return bool(mask[y, x])
+        return float(mask[y, x])
     rows, columns = np.nonzero(mask)
-    return bool(((rows - y) ** 2 + (columns - x) ** 2 <= tolerance**2).any())
+    return float(((rows - y) ** 2 + (columns - x) ** 2 <= tolerance**2).any())
 
 
 def relevance_rank_accuracy(heatmap: Heatmap, mask: np.ndarray, falling: np.ndarray | None = None) -> float:
-    """Share of the K largest values that lie in `mask`, K being the mask's size; NaN for an empty mask.
+    """Share of the K largest values that lie in `mask`, K being the mask's size; NaN for an empty mask or map.
 
     Of values equal to the K-th as many count as have room, in the mask and outside it in proportion. Source: Arras et
     al., CLEVR-XAI, Information Fusion 2022.
@@ -58,7 +62,7 @@ def relevance_rank_accuracy(heatmap: Heatmap, mask: np.ndarray, falling: np.ndar
     """
     size = int(np.count_nonzero(mask))
     falling = sort_values(heatmap) if falling is None else falling
-    return count_among_largest(heatmap, mask, size, falling) / size if size else float("nan")
+    return count_among_largest(heatmap, mask, size, falling) / size if size and falling[0] else float("nan")
 
 
 def count_among_largest(heatmap: Heatmap, mask: np.ndarray, count: int, falling: np.ndarray) -> float:

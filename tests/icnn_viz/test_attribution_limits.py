@@ -1,0 +1,113 @@
+"""Attribution where it has no answer, or another than it seems."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from icnn_core.errors import ArgumentError, ShapeError, UnsupportedError
+from icnn_viz.displays.looks import measure
+from icnn_viz.gradients import Target, batch_gradients, pixel_gradient
+from icnn_viz.heatmaps import measure_heatmap, pointing_game, relevance_rank_accuracy
+from icnn_viz.records import Heatmap
+
+SHAPE = (6, 9)
+
+
+class Spelt(nn.Module):
+    """A known ReLU, then another spelling."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv, self.function = nn.Conv2d(3, 2, 3, padding=1), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.conv(x.relu()))
+
+
+SPELLINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "max": lambda x: torch.max(x, torch.zeros_like(x)),
+    "where": lambda x: torch.where(x.detach() > 0, x, torch.zeros_like(x)),
+    "clamp": lambda x: x.clamp(0, 6),
+    "clamp_min": lambda x: x.clamp_min(torch.zeros_like(x)),
+    "fmax": lambda x: torch.fmax(torch.zeros_like(x), x),
+    "masked_fill": lambda x: x.masked_fill(x.detach() < 0, 0),
+    "gt": lambda x: x * (x > 0),
+    "abs": lambda x: x + x.abs(),
+}
+
+
+@pytest.mark.parametrize("method", ["guided", "deconvnet"])
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_another_spelling_of_relu_is_refused_by_name(name: str, method: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"the network calls {name},"):
+        pixel_gradient(Spelt(SPELLINGS[name]), np.zeros((*SHAPE, 3), np.uint8), (2, 4), method=method)
+
+
+def test_a_maximum_over_channels_is_a_pool() -> None:
+    net = Spelt(lambda x: torch.cat([x.max(1, keepdim=True).values, F.max_pool2d(x, 1)], 1))
+    pixel_gradient(net, np.full((*SHAPE, 3), 200, np.uint8), (2, 4), method="guided")
+
+
+def test_batch_norm_without_running_statistics_sees_one_image_at_a_time() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.BatchNorm2d(2, track_running_stats=False))
+    images = np.random.default_rng(0).integers(0, 256, (2, *SHAPE, 3), np.uint8)
+    both = batch_gradients(net, images, [[Target((1, 2), 0)], [Target((4, 7), 1)]])
+    for image, pixel, class_id, found in zip(images, [(1, 2), (4, 7)], [0, 1], both, strict=True):
+        alone = pixel_gradient(net, image, pixel, class_id=class_id)
+        np.testing.assert_allclose(found[0].gradient, alone.gradient, atol=1e-6)
+        assert found[0].logit == pytest.approx(alone.logit, abs=1e-5)
+
+
+def test_pixels_between_pixels_and_masks_of_another_size_are_refused() -> None:
+    net, image = nn.Conv2d(3, 2, 1), np.zeros((*SHAPE, 3), np.uint8)
+    with pytest.raises(ArgumentError, match=r"two whole numbers; got \(3.7, 4.2\)"):
+        pixel_gradient(net, image, (3.7, 4.2))
+    for shape in ((7, 9), (6, 10), (60, 90)):
+        with pytest.raises(ShapeError, match="mask of the image's size"):
+            pixel_gradient(net, image, (3, 4), region=np.ones(shape, bool))
+    mask = np.zeros(SHAPE, bool)
+    mask[3, 5] = True
+    found = pixel_gradient(net, image, (3, 4), region=mask, crop=(1, 2, 4, 6), class_id=1)
+    assert found.gradient[:, mask].any()
+
+
+def test_a_map_of_zeros_has_no_measures() -> None:
+    mask = np.zeros(SHAPE, bool)
+    mask[:2, :3] = True
+    nothing = Heatmap(np.zeros(SHAPE), (0, 1), "net")
+    assert math.isnan(pointing_game(nothing, mask))
+    assert math.isnan(relevance_rank_accuracy(nothing, mask))
+    found = measure_heatmap(nothing, object_mask=mask, class_mask=mask, field=mask)
+    assert {name for name, value in found.items() if not math.isnan(value)} == {"energy", "peak"}
+
+
+def test_a_point_and_what_is_round_have_no_orientation() -> None:
+    values = np.zeros(SHAPE)
+    values[2, 4] = 3
+    assert math.isnan(measure_heatmap(Heatmap(values, (2, 4), "net"))["orientation"])
+    values[[1, 3, 2, 2], [4, 4, 3, 5]] = 1
+    assert math.isnan(measure_heatmap(Heatmap(values, (2, 4), "net"))["orientation"])
+    values[2, 7] = 1
+    assert measure_heatmap(Heatmap(values, (2, 4), "net"))["orientation"] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("classes", [(), ("a", "b")])
+def test_void_is_no_object_and_no_class(classes: tuple[str, ...]) -> None:
+    labels = np.zeros(SHAPE, np.int64)
+    labels[:, 4:], labels[:, 7:] = 1, 255
+    heatmap = Heatmap(np.ones(SHAPE), (2, 8), "net")
+    found = measure(heatmap, labels, classes)
+    assert "energy_in_object" not in found
+    assert "energy_in_class" not in found
+    shares = {name: value for name, value in found.items() if name.startswith("energy_on")}
+    assert list(shares) == [f"energy_on {name}" for name in classes or ("0", "1")]
+    assert sum(shares.values()) == pytest.approx(7 / 9)
+    assert "energy_in_object" in measure(Heatmap(np.ones(SHAPE), (2, 5), "net"), labels, classes)

@@ -141,12 +141,7 @@ def batch_gradients(
         prediction = logits.detach().max(1).indices.cpu().numpy()  # argmax, 5 times as fast on a CPU
         shape = (leaf.shape[2], leaf.shape[3])
         plan = [
-            [
-                resolve(
-                    target, i, window, prediction[i], logits.shape[1], shape=(leaf.shape[2], leaf.shape[3])
-                )
-                for target in of_image
-            ]
+            [resolve(target, i, window, prediction[i], logits.shape[1], shape=shape) for target in of_image]
             for i, of_image in enumerate(targets)
         ]
         values = [[target.scalar(logits.detach()).item() for target in of_image] for of_image in plan]

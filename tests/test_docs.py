@@ -49,4 +49,4 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_every_page_is_in_the_sites_menu() -> None:
     menu = (_ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
     pages = {page.relative_to(_DOCS).as_posix() for page in _DOCS.rglob("*.md")}
-    assert pages - set(re.findall(r": (\S+\.md)", menu)) == set()
+    assert pages == set(re.findall(r": (\S+\.md)", menu))

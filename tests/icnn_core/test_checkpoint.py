@@ -230,7 +230,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, network, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(CheckpointError, match="No space left"):
+    with pytest.raises(CheckpointError, match="full disk"):
         write_checkpoint(path, network)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["net.pt"]

@@ -157,7 +157,7 @@ def _structure(network: nn.Module) -> Any:
             type(module).__name__,
             {key: value for key, value in vars(module).items() if _is_setting(key, value)},
         ]
-        for name, module in network.named_modules()
+        for name, module in nn.Module.named_modules(network)
     ]
 
 

@@ -81,7 +81,7 @@ def copy_module(module: Module) -> Module:
     """
     computed = {
         id(value): value.detach().clone()
-        for part in module.modules()
+        for part in nn.Module.modules(module)
         for value in vars(part).values()
         if isinstance(value, Tensor) and not value.is_leaf
     }

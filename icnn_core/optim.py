@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ def position_parameters(model: nn.Module, *, frozen: bool = False) -> list[nn.Pa
 
     Those that are frozen are left out, unless `frozen`.
     """
-    layers = (module for module in model.modules() if isinstance(module, IrregularConv2d))
+    layers = (module for module in nn.Module.modules(model) if isinstance(module, IrregularConv2d))
     shapes = (p for layer in layers for p in (layer.positions, layer.sigma))
     return [p for p in shapes if isinstance(p, nn.Parameter) and (frozen or p.requires_grad)]
 
@@ -64,6 +65,14 @@ class StepBound:
             raise ArgumentError(
                 "StepBound", needed="a margin above 0 pixels", got=f"margin={margin!r}", fix="Use e.g. 0.1."
             )
+        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        learnt = position_parameters(model)
+        if learnt and not any(id(p) in held for p in position_parameters(model, frozen=True)):
+            warnings.warn(
+                f"StepBound: none of the model's {len(learnt)} position parameters is in the optimiser, which was "
+                "perhaps made before make_irregular: they will not learn. Make it of parameter_groups(model, …).",
+                stacklevel=2,
+            )
         self.margin, self.model, self._optimizer = margin, model, optimizer
         vars(optimizer).setdefault(_BOUNDS, []).append(self)
         _mark(optimizer)
@@ -82,7 +91,7 @@ def _mark(optimizer: torch.optim.Optimizer) -> None:
     bounds = {
         id(layer.positions): (bound.margin, *_centre(layer))
         for bound in vars(optimizer)[_BOUNDS]
-        for layer in bound.model.modules()
+        for layer in nn.Module.modules(bound.model)
         if isinstance(layer, IrregularConv2d)
     }
     for group in optimizer.param_groups:

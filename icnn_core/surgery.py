@@ -130,7 +130,9 @@ def make_regular(model: nn.Module) -> tuple[str, ...]:
 
 def irregular_layers(model: nn.Module) -> dict[str, IrregularConv2d]:
     """The irregular layers by name, in network order."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, IrregularConv2d)}
+    return {
+        name: module for name, module in nn.Module.named_modules(model) if isinstance(module, IrregularConv2d)
+    }
 
 
 def caffe_name_pattern(name: str) -> str | None:
@@ -177,7 +179,7 @@ def _matches(pattern: str, known: list[str]) -> list[str]:
 
 
 def _select(model: nn.Module, start: str | None, names: Iterable[str] | None) -> list[str]:
-    order = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    order = [name for name, _ in nn.Module.named_modules(model, remove_duplicate=False) if name]
     chosen = set(order) if start is None and names is None else set()
     if start is not None:
         first = order.index(match_names([start], order, who=_WHO)[0])

@@ -17,7 +17,7 @@ def effective_tensors(module: nn.Module) -> dict[str, Tensor]:
     The names are those that the tensors would have without what computes them: "conv.weight".
     """
     found: dict[str, Tensor] = {}
-    for prefix, part in module.named_modules(remove_duplicate=False):
+    for prefix, part in nn.Module.named_modules(module, remove_duplicate=False):
         dot = f"{prefix}." if prefix else ""
         if parametrize.is_parametrized(part):
             found |= {f"{dot}{name}": getattr(part, name).detach() for name in part.parametrizations}  # type: ignore[union-attr]

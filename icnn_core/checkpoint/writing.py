@@ -54,7 +54,7 @@ def write_checkpoint(
     path, model = Path(path), _unwrapped(model)
     layers = {
         name: module
-        for name, module in model.named_modules(remove_duplicate=False)
+        for name, module in nn.Module.named_modules(model, remove_duplicate=False)
         if isinstance(module, IrregularConv2d)
     }
     header = _describe(model, layers) | {

@@ -79,7 +79,7 @@ def plan_runs(
 
 def check_rows(model: nn.Module, rows: Sequence[str]) -> None:
     """Raise NameNotFoundError now, not hours later, if a row names no module of `model`."""
-    names = [name for name, _ in model.named_modules() if name]
+    names = [name for name, _ in nn.Module.named_modules(model) if name]
     for row in rows:
         if row not in (NONE, CONTINUED):
             match_names([row], names, who="ablate")

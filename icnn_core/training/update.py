@@ -132,6 +132,6 @@ def check_positions(model: nn.Module, done: int) -> None:
 
 
 def _freeze_batch_norm(model: nn.Module) -> None:
-    for module in model.modules():
+    for module in nn.Module.modules(model):
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()

@@ -28,7 +28,7 @@ def clouds_from_model(model: nn.Module) -> list[PositionCloud]:
     from icnn_core.nn import IrregularConv2d
 
     clouds: list[PositionCloud] = []
-    for name, layer in model.named_modules():
+    for name, layer in nn.Module.named_modules(model):
         named = (
             name or "layer",
             len(clouds),
@@ -67,12 +67,14 @@ def clouds_from_deformable(
     import torch
 
     layers: dict[str, Any] = {
-        name: module for name, module in model.named_modules() if type(module).__name__ in _DEFORMABLE
+        name: module
+        for name, module in nn.Module.named_modules(model)
+        if type(module).__name__ in _DEFORMABLE
     }
     if not layers:
         raise _refuse(f"a layer of class {' or '.join(_DEFORMABLE)}", "none")
     drawn = {name: _Draw(samples, np.random.default_rng((seed, n))) for n, name in enumerate(layers)}
-    modes = {module: module.training for module in model.modules()}
+    modes = {module: module.training for module in nn.Module.modules(model)}
     with ExitStack() as stack:
         for name, layer in layers.items():
             taps = int(layer.weight.shape[-2] * layer.weight.shape[-1])

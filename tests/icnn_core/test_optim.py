@@ -10,9 +10,17 @@ import pytest
 import torch
 from torch import nn
 
-from icnn_core import IrregularConv2d, StepBound, parameter_groups
+from icnn_core import (
+    IrregularConv2d,
+    StepBound,
+    make_irregular,
+    parameter_groups,
+    read_checkpoint,
+    write_checkpoint,
+)
 from icnn_core.errors import ArgumentError
 from icnn_core.optim import poly_schedule
+from icnn_core.surgery import make_regular
 
 
 def test_positions_get_their_own_rate_and_no_decay():
@@ -159,3 +167,39 @@ def test_poly_schedule_falls_to_zero_and_rests_while_warming_up():
         optimizer.step()
         schedule.step()
     assert rates == pytest.approx([0.0, 2 * 0.75**0.5, 2 * 0.5**0.5, 2 * 0.25**0.5, 0.0])
+
+
+def test_an_optimiser_made_before_surgery_is_told():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, (3, 2)))
+    early = torch.optim.SGD(model.parameters(), lr=0.1)
+    make_irregular(model)
+    with pytest.warns(
+        UserWarning, match=r"none of the model's 2 position parameters .* before make_irregular"
+    ):
+        StepBound(early, model)
+    StepBound(torch.optim.SGD(parameter_groups(model, lr=0.1, position_lr=1.0)), model)
+    StepBound(torch.optim.SGD([p for n, p in model.named_parameters() if "positions" in n], lr=0.1), model)
+
+
+class Listed(nn.Module):
+    """A list called as a method of nn.Module: PyTorch trains it all the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(2, 3, (3, 2))
+        self.modules = [self.first]
+
+    def forward(self, x):
+        return self.first(x)
+
+
+def test_a_network_may_have_an_attribute_called_modules(tmp_path):
+    model = Listed()
+    assert make_irregular(model).replaced == ("first",)
+    trained = torch.optim.SGD(parameter_groups(model, lr=0.1, position_lr=1.0))
+    StepBound(trained, model)
+    model(torch.randn(1, 2, 6, 7)).square().sum().backward()
+    trained.step()
+    write_checkpoint(tmp_path / "listed.pt", model)
+    assert len(read_checkpoint(tmp_path / "listed.pt").irregular) == 1
+    assert make_regular(model) == ("first",)

@@ -129,6 +129,7 @@ class GaussianFit(Facts):
         state: (K,) of str: "ok", or why there is no Gaussian: "undeformed" (no spread, at the slot),
             "equal points" (no spread, away from the slot), "on a line", "too few points", "not finite". Where it is
             not "ok" the covariance is zero, never NaN.
+        roundness: (K,), p of a test that the cloud is round, whatever its law; None if it was not tested.
     """
 
     layer: str
@@ -136,6 +137,7 @@ class GaussianFit(Facts):
     mean: np.ndarray
     covariance: np.ndarray
     state: np.ndarray
+    roundness: np.ndarray | None = None
 
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
         """Standard deviations (K, 2) by principal axis, largest first; unit directions (K, 2, 2), rows (y, x)."""

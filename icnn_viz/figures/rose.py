@@ -11,6 +11,7 @@ from icnn_viz.figures.marks import draw_keys, robust_top
 from icnn_viz.figures.sheet import Sheet, choose_columns, distinct_names
 from icnn_viz.figures.style import Look, shorten, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
+from icnn_viz.statistics.gaussian import may_be_round
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,6 +46,8 @@ def draw_rose(
         sheet.write_heading("Orientation of the clouds", "length of a spoke: elongation", left=4, right=clear)
         notes = ["spoke: a slot's major axis; ring 1: round", "dot on the rim: the slot's direction"]
         long = int((every > rim).sum())
+        if any(may_be_round(fit).any() for fit in fits):
+            notes.append("pale: may be round, and then has no direction")
         sheet.write_notes(notes + [f"spokes that end at the rim are longer ({long})"] * bool(long), top=7)
     return sheet.figure
 
@@ -74,6 +77,7 @@ def _draw_spokes(
     ax: Axes, cloud: PositionCloud, fit: GaussianFit, elongation: np.ndarray, rim: float, look: Look
 ) -> None:
     _, directions = fit.axes()
+    pale = may_be_round(fit)
     for slot, (length, colour) in enumerate(zip(elongation, slot_colours(cloud.slots), strict=True)):
         distance = np.hypot(*cloud.slots[slot])
         if length:
@@ -81,7 +85,9 @@ def _draw_spokes(
             end = end if end @ cloud.slots[slot] >= 0 else -end
             start = -end if distance == 0 else np.zeros(2)
             (y0, x0), (y1, x1) = start, end
-            style = {"color": colour, "linewidth": 1.4, "solid_capstyle": "butt", "gid": f"spoke {slot}"}
+            style = {"color": colour, "linewidth": 1.4, "solid_capstyle": "butt", "gid": f"spoke {slot}"} | (
+                {"alpha": 0.35} if pale[slot] else {}
+            )
             ax.plot([x0, x1], [y0, y1], **style)  # type: ignore[arg-type]
         if distance > 0:
             y, x = rim * cloud.slots[slot] / distance

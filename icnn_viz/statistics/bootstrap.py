@@ -9,7 +9,15 @@ import numpy as np
 
 from icnn_core.errors import ArgumentError
 from icnn_viz.records import PositionCloud
-from icnn_viz.statistics.gaussian import ON_A_LINE, finite_displacements, fit_gaussians
+from icnn_viz.statistics.elongation import (
+    ON_A_LINE,
+    ROUND,
+    form_vectors,
+    measure_form,
+    median_elongation,
+    moment_units,
+)
+from icnn_viz.statistics.gaussian import finite_displacements, fit_gaussians
 from icnn_viz.statistics.tables import to_table
 
 if TYPE_CHECKING:
@@ -17,8 +25,9 @@ if TYPE_CHECKING:
 
 MEASURES = ("mean_y", "mean_x", "sd_major", "sd_minor", "elongation", "orientation", "area", "spread")
 LAYER_MEASURES = ("sd_major", "sd_minor", "elongation", "spread")
-_ANGLE = MEASURES.index("orientation")
+_ANGLE, _LONG = MEASURES.index("orientation"), MEASURES.index("elongation")
 _BUNDLES = 4096
+_SLOTS = 256
 _CHUNK = 4_000_000  # resampled counts held at once
 
 
@@ -33,8 +42,9 @@ def bootstrap_slots(
 ) -> pd.DataFrame:
     """One row a slot and measure: layer, slot, state, measure, estimate, low, high (px, px², degrees).
 
-    An orientation's `low` may be below 0 and its `high` above 180: it is an axis. Slots whose state is not
-    "ok" have NA.
+    An orientation's `low` may be below 0 and its `high` above 180: it is an axis; a cloud that may be round
+    has none. The elongation's interval is not the bootstrap's, which cannot reach 1, but that of `Form`; it
+    begins at 1 where the cloud may be round. Slots whose state is not "ok" have NA.
 
     Args:
         cloud: a layer.
@@ -52,15 +62,22 @@ def bootstrap_slots(
     _check(method, resamples, level)
     state = fit_gaussians(cloud, weighted=weighted).state
     units = _units(cloud, weighted, seed)
-    estimate, drawn = _measures(units.sum(0)), _drawn(units, resamples, seed)
+    estimate, drawn = _measures(units.sum(0)), _measures(_drawn(units, resamples, seed))
     drawn[..., _ANGLE] = estimate[:, _ANGLE] + _wrapped(drawn[..., _ANGLE] - estimate[:, _ANGLE])
     low, high = _edges(units, estimate, drawn, method, level)
+    form = measure_form(units)
+    low[:, _LONG], high[:, _LONG] = form.interval(level)
+    no_axis = form.roundness() > ROUND
     offset = np.zeros_like(estimate)
     offset[:, :2] = cloud.slots
     table = {"estimate": estimate + offset, "low": low + offset, "high": high + offset}
     rows = [
         {"layer": cloud.layer, "slot": slot, "state": word, "measure": measure}
-        | ({name: values[slot, m] for name, values in table.items()} if word == "ok" else {})
+        | (
+            {name: values[slot, m] for name, values in table.items()}
+            if word == "ok" and not (m == _ANGLE and no_axis[slot])
+            else {}
+        )
         for slot, word in enumerate(state)
         for m, measure in enumerate(MEASURES)
     ]
@@ -77,23 +94,30 @@ def bootstrap_layers(
 ) -> pd.DataFrame:
     """One row a layer and measure: layer, depth, state, slots, measure, estimate, low, high.
 
-    Measures are medians over the layer's slots that have a covariance; intervals are percentiles. Arguments
-    and errors: as of `bootstrap_slots`.
+    Measures are medians over the layer's slots that have a covariance (over 256 of them, drawn by chance,
+    where there are more); intervals are percentiles. The elongation is freed of its bias, and its interval
+    begins at 1 where the slots may be round (`median_elongation`). Arguments and errors: as of
+    `bootstrap_slots`.
     """
     _check("percentile", resamples, level)
     rows = []
     columns = [MEASURES.index(measure) for measure in LAYER_MEASURES]
     edges = [(1 - level) / 2, (1 + level) / 2]
     for cloud in sorted(clouds, key=lambda cloud: cloud.depth):
-        ok = fit_gaussians(cloud, weighted=weighted).state == "ok"
-        row = {"layer": cloud.layer, "depth": cloud.depth, "slots": int(ok.sum())}
-        row["state"] = "ok" if ok.any() else "no slot with a covariance"
+        ok = np.flatnonzero(fit_gaussians(cloud, weighted=weighted).state == "ok")
+        if len(ok) > _SLOTS:
+            ok = np.sort(np.random.default_rng(seed).choice(ok, _SLOTS, replace=False))
+        row = {"layer": cloud.layer, "depth": cloud.depth, "slots": len(ok)}
+        row["state"] = "ok" if len(ok) else "no slot with a covariance"
         found = np.full((3, len(columns)), None)
-        if ok.any():
+        if len(ok):
             units = _units(cloud, weighted, seed)[:, ok]
-            drawn = np.median(_drawn(units, resamples, seed)[..., columns], 1)
+            drawn = _drawn(units, resamples, seed)
             found[0] = np.median(_measures(units.sum(0))[:, columns], 0)
-            found[1:] = np.quantile(drawn, edges, axis=0)
+            found[1:] = np.quantile(np.median(_measures(drawn)[..., columns], 1), edges, axis=0)
+            form = measure_form(units)
+            noise = form_vectors(drawn) - form.vector
+            found[:, LAYER_MEASURES.index("elongation")] = median_elongation(form, noise, level)
         rows += [
             row | {"measure": measure} | dict(zip(("estimate", "low", "high"), found[:, i], strict=True))
             for i, measure in enumerate(LAYER_MEASURES)
@@ -112,7 +136,7 @@ def _check(method: str, resamples: int, level: float) -> None:
 
 
 def _drawn(units: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Measures (resamples, K, M) of resampled units (U, K, 7)."""
+    """Sums (resamples, K, 7) of resampled units (U, K, 7)."""
     rng = np.random.default_rng(seed)
     count, flat = len(units), units.reshape(len(units), -1)
     step = max(1, _CHUNK // count)
@@ -121,7 +145,7 @@ def _drawn(units: np.ndarray, resamples: int, seed: int) -> np.ndarray:
         rng.multinomial(count, even, size=min(step, resamples - done)).astype(np.float64) @ flat
         for done in range(0, resamples, step)
     ]
-    return _measures(np.concatenate(sums).reshape(resamples, *units.shape[1:]))
+    return np.concatenate(sums).reshape(resamples, *units.shape[1:])
 
 
 def _edges(
@@ -150,14 +174,8 @@ def _edges(
 
 
 def _units(cloud: PositionCloud, weighted: bool, seed: int) -> np.ndarray:
-    """What is resampled, (U, K, 7): sums of m, m², m·(y, x, yy, yx, xx) over each shape, m being the point's
-    mass.
-
-    y and x are displacements. Above 4,096 shapes, shapes are bundled at random.
-    """
-    points, mass = finite_displacements(cloud, weighted)
-    y, x = np.moveaxis(points, -1, 0)
-    units = np.stack([np.ones_like(y), mass, y, x, y * y, y * x, x * x], axis=-1) * mass[..., None]
+    """What is resampled: `moment_units` (U, K, 7); above 4,096 shapes, shapes are bundled at random."""
+    units = moment_units(*finite_displacements(cloud, weighted))
     if len(units) <= _BUNDLES:
         return units
     order = np.random.default_rng(seed).permutation(len(units))

@@ -16,7 +16,7 @@ from icnn_viz.statistics.findings import (
     find_trend,
 )
 from icnn_viz.statistics.rules import CANNOT_BE_SAID, ClaimRules
-from icnn_viz.statistics.summary import summarise
+from icnn_viz.statistics.summary import moved_shapes, summarise
 from icnn_viz.statistics.tables import to_table
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ COLUMNS = "claim:str verdict:str number unit:str evidence:str rule:str layers:in
 def judge_claims(clouds: Iterable[PositionCloud], rules: ClaimRules | None = None) -> pd.DataFrame:
     """One row for each claim of the paper, in its order. Columns: COLUMNS.
 
+    Shapes that never moved are left out first (`moved_shapes`), and the evidence says how many.
+
     `verdict` is "holds", "does not hold" or "cannot be said here"; `number`, in `unit`, is what decided (NA
     if there was none); `evidence` says it in words; `rule` is the rule applied; `layers` is how many layers
     were judged.
@@ -38,14 +40,16 @@ def judge_claims(clouds: Iterable[PositionCloud], rules: ClaimRules | None = Non
         rules: other thresholds than those of docs/statistics.md.
     """
     rules = rules or ClaimRules()
-    given = sorted(clouds, key=lambda cloud: cloud.depth)
+    whole = sorted(clouds, key=lambda cloud: cloud.depth)
+    given = [moved_shapes(cloud) for cloud in whole]
+    shapes = {cloud.layer: len(cloud.points) for cloud in whole}
     judged = [cloud for cloud in given if _is_judged(cloud, rules)]
     claims = (
         ("Per slot, positions are roughly Gaussian", find_gaussian, rules.gaussian),
         ("Centres lie close to the regular positions", find_close, rules.close),
         ("Variances differ between slots", find_spread, rules.spread),
         ("Deeper layers' clouds are longer and narrower", find_trend, rules.trend),
-        ("The outer slots' clouds are like strips", find_strips, rules.strip),
+        ("The outer slots' clouds are like strips that point outwards", find_strips, rules.strip),
     )
     rows = []
     for claim, find, rule in claims:
@@ -53,6 +57,10 @@ def judge_claims(clouds: Iterable[PositionCloud], rules: ClaimRules | None = Non
         finding = find(about, rules) if about else _nothing_judged(given, rules)
         if judged and not about:
             finding = Finding(CANNOT_BE_SAID, None, "", "the layers have no regular positions")
+        total = sum(shapes[cloud.layer] for cloud in about)
+        if still := total - sum(len(cloud.points) for cloud in about):
+            words = f"{finding.evidence}; {still / total:.1%} of the shapes never moved and are left out"
+            finding = finding._replace(evidence=words)
         rows.append({"claim": claim, **finding._asdict(), "rule": rule, "layers": len(about)})
     return to_table(rows, COLUMNS)
 

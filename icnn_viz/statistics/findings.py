@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from icnn_viz.records import PositionCloud
-from icnn_viz.statistics.bootstrap import bootstrap_slots
 from icnn_viz.statistics.centres import test_centres
 from icnn_viz.statistics.depth import depth_trends
-from icnn_viz.statistics.gaussian import fit_gaussians, to_shapes
+from icnn_viz.statistics.elongation import covariance_of, log_covariance, measure_form, moment_units
+from icnn_viz.statistics.gaussian import finite_displacements, fit_gaussians
 from icnn_viz.statistics.normality import test_normality
 from icnn_viz.statistics.rules import CANNOT_BE_SAID, DOES_NOT_HOLD, HOLDS, ClaimRules
 from icnn_viz.statistics.spreads import is_outer, radial_spreads, test_spreads
@@ -38,6 +38,7 @@ def find_gaussian(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding
         small_skewness=rules.small_skewness,
         small_kurtosis=rules.small_kurtosis,
         small_gap=rules.small_gap,
+        two_humps=rules.two_humps,
     )
     share = float((_numbers(table, "roughly_gaussian") == 1).mean())
     tests = ("q_skewness", "q_kurtosis", "q_henze_zirkler", "q_gap")
@@ -78,70 +79,92 @@ def find_spread(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
     known = int((table["state"] == "ok").to_numpy().sum())
     if not known:
         return Finding(CANNOT_BE_SAID, None, unit, "no layer has two slots with a covariance")
-    differ = (_numbers(table, "spread_ratio") >= rules.spread_ratio) & (
+    differ = (_numbers(table, "covariance_distance") >= rules.covariance_distance) & (
         _numbers(table, "q") <= rules.spread_q
     )
     share = float(differ.sum() / known)
     evidence = (
-        f"slots differ in {int(differ.sum())} of {known} layers; the widest slot's spread is "
-        f"{_median(table, 'spread_ratio')} times the narrowest's (median)"
+        f"slots differ in {int(differ.sum())} of {known} layers; medians: distance of their covariances "
+        f"{_median(table, 'covariance_distance')}, widest over narrowest spread {_median(table, 'spread_ratio')}"
     )
     return Finding(_band(share, rules.spread_holds, rules.spread_fails), share, unit, evidence)
 
 
 def find_trend(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
-    """Deeper layers longer and narrower."""
+    """Deeper layers longer and narrower: each judged in grid spacings."""
     import pandas as pd
 
-    shapes = [to_shapes(fit_gaussians(cloud))["elongation"].median() for cloud in clouds]
-    elongation = pd.array(shapes, dtype="Float64")
-    table = pd.DataFrame({"depth": [cloud.depth for cloud in clouds], "elongation": elongation})
-    row = depth_trends(table, ["elongation"]).iloc[0]
-    unit = "Kendall's tau"
-    if row["state"] == "constant":
-        return Finding(CANNOT_BE_SAID, None, unit, "the elongation is the same in all layers")
-    if row["state"] != "ok" or row["layers"] < rules.trend_layers:
-        return Finding(CANNOT_BE_SAID, None, unit, f"{row['layers']} layers are too few for a trend")
-    tau, low, high = (float(row[name]) for name in ("kendall", "kendall_low", "kendall_high"))
-    rise, known = float(row["rise"]), _numbers(table, "elongation")
-    known = known[np.isfinite(known)]
-    verdict = CANNOT_BE_SAID
-    if low > 0 and tau >= rules.trend_kendall and rise >= rules.trend_rise:
-        verdict = HOLDS
-    elif tau <= 0 or high < rules.trend_kendall or (low > 0 and rise < rules.trend_rise):
-        verdict = DOES_NOT_HOLD
-    evidence = (
-        f"elongation over {row['layers']} layers: tau {tau:.2f} ({low:.2f} to {high:.2f}), p {row['p_kendall']:.2g}; "
-        f"from {known[0]:.2f} in the first to {known[-1]:.2f} in the last, rise {rise:.2f}"
-    )
-    return Finding(verdict, tau, unit, evidence)
+    axes = np.array([_axes_in_spacings(cloud) for cloud in clouds])
+    layers = pd.DataFrame({"depth": [c.depth for c in clouds], "longer": axes[:, 0], "narrower": -axes[:, 1]})
+    unit = "Kendall's tau, the smaller"
+    verdicts, taus, words = [], [], []
+    for _, row in depth_trends(layers, ["longer", "narrower"]).iterrows():
+        if row["state"] == "constant":
+            return Finding(CANNOT_BE_SAID, None, unit, "the axes are the same in all layers")
+        if row["state"] != "ok" or row["layers"] < rules.trend_layers:
+            return Finding(CANNOT_BE_SAID, None, unit, f"{row['layers']} layers are too few for a trend")
+        tau, low, high, rise = (float(row[n]) for n in ("kendall", "kendall_low", "kendall_high", "rise"))
+        verdict = CANNOT_BE_SAID
+        if low > 0 and tau >= rules.trend_kendall and rise >= rules.trend_rise:
+            verdict = HOLDS
+        elif tau <= 0 or high < rules.trend_kendall or (low > 0 and rise < rules.trend_rise):
+            verdict = DOES_NOT_HOLD
+        verdicts.append(verdict)
+        taus.append(tau)
+        said = f"{row['measure']}: {verdict}, tau {tau:.2f} ({low:.2f} to {high:.2f}), by {rise:.2f} grid spacings"
+        words.append(said)
+    verdict = next((word for word in (DOES_NOT_HOLD, CANNOT_BE_SAID) if word in verdicts), HOLDS)
+    known = axes[np.isfinite(axes).all(1)]
+    (first, thin), (last, slim) = known[0], known[-1]
+    ends = f"axes {first:.2f} by {thin:.2f} in the first of {len(known)} layers, {last:.2f} by {slim:.2f} in the last"
+    return Finding(verdict, min(taus), unit, "; ".join([*words, ends]))
+
+
+def _axes_in_spacings(cloud: PositionCloud) -> tuple[float, float]:
+    """Median major and minor standard deviation of the slots, in grid spacings, freed of what makes a round cloud
+    look long; NaN without a covariance."""
+    points, mass = finite_displacements(cloud)
+    ok = fit_gaussians(cloud).state == "ok"
+    if not ok.any():
+        return float("nan"), float("nan")
+    units = moment_units(points[:, ok] / cloud.spacing, mass[:, ok])
+    count, form = units[..., 0].sum(0), measure_form(units)
+    size = log_covariance(*covariance_of(units.sum(0)))[..., 0] + np.log(count / (count - 1))
+    middle, apart = np.exp(size / 2), np.sqrt(form.elongation())
+    return float(np.median(middle * apart)), float(np.median(middle / apart))
 
 
 def find_strips(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
-    """The outer slots of deeper layers are like strips."""
+    """The outer slots of deeper layers are like strips that point outwards."""
     deeper = clouds[len(clouds) // 2 :]
-    above = below = outer = 0
+    strips, none, outwards, outer = 0, 0, 0, 0
     for cloud in deeper:
-        table = bootstrap_slots(cloud, resamples=rules.resamples, seed=rules.seed)
-        elongation = (table["measure"] == "elongation").to_numpy()
-        low, high = (_numbers(table, end)[elongation][is_outer(cloud.slots)] for end in ("low", "high"))
+        chosen = is_outer(cloud.slots)
+        ok = (fit_gaussians(cloud).state == "ok")[chosen]
+        low, high = (
+            end[chosen] for end in measure_form(moment_units(*finite_displacements(cloud))).interval(0.95)
+        )
+        long = ok & (low > rules.strip_elongation)
+        off = _numbers(radial_spreads([cloud]), "off_radius")
         outer += len(low)
-        above += int((low > rules.strip_elongation).sum())
-        below += int((np.isnan(high) | (high < rules.strip_elongation)).sum())
+        strips += int(long.sum())
+        outwards += int((long & (off <= rules.strip_angle)).sum())
+        none += int((~ok | (high < rules.strip_elongation)).sum())
+    unit = "share of outer slots"
     if not outer:
-        return Finding(CANNOT_BE_SAID, None, "share of outer slots", "the kernels have no outer slots")
-    strips, none = above / outer, below / outer
+        return Finding(CANNOT_BE_SAID, None, unit, "the kernels have no outer slots")
+    share, others = outwards / outer, (none + strips - outwards) / outer
     verdict = CANNOT_BE_SAID
-    if strips >= rules.strip_holds:
+    if share >= rules.strip_holds:
         verdict = HOLDS
-    elif none >= rules.strip_fails:
+    elif others >= rules.strip_fails:
         verdict = DOES_NOT_HOLD
     ratio = _median(radial_spreads(deeper), "radial_to_tangential")
     evidence = (
-        f"of {outer} outer slots in {len(deeper)} layers {strips:.0%} are strips and {none:.0%} are none; spread "
-        f"along the radius over that across it: {ratio} (median)"
+        f"of {outer} outer slots in {len(deeper)} layers {strips / outer:.0%} are strips, {share:.0%} strips that "
+        f"point outwards, {none / outer:.0%} no strips; spread along the radius over that across it: {ratio} (median)"
     )
-    return Finding(verdict, strips, "share of outer slots", evidence)
+    return Finding(verdict, share, unit, evidence)
 
 
 def _band(share: float, holds: float, fails: float) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icnn_viz.records import GaussianFit, PositionCloud
+from icnn_viz.statistics.elongation import ON_A_LINE, ROUND, measure_form, moment_units
 from icnn_viz.statistics.tables import to_table
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ MOVED = 0.1
 NO_SPREAD = 1e-2
 """A slot whose larger standard deviation is below this (px) has no spread, and one whose centre lies no farther from
 its place has not moved: a start shift has less."""
-ON_A_LINE = 1e-4
-"""A slot whose smaller standard deviation is below this share of the larger one has no area."""
 
 
 def fit_gaussians(cloud: PositionCloud, *, weighted: bool = False) -> GaussianFit:
@@ -41,7 +40,8 @@ def fit_gaussians(cloud: PositionCloud, *, weighted: bool = False) -> GaussianFi
     state = _states(cloud, effective_count(mass), mean, covariance)
     mean = mean + cloud.slots
     covariance = np.where((state == "ok")[:, None, None], covariance, 0.0)
-    return GaussianFit(cloud.layer, count, mean, covariance, state)
+    roundness = measure_form(moment_units(points, mass)).roundness()
+    return GaussianFit(cloud.layer, count, mean, covariance, state, roundness)
 
 
 def to_shapes(fit: GaussianFit) -> pd.DataFrame:
@@ -52,7 +52,8 @@ def to_shapes(fit: GaussianFit) -> pd.DataFrame:
     `orientation` is the major axis as atan2(dy, dx) in degrees, mod 180, with y downwards: 0 lies along a row
     of the image, 90 along a column, 45 runs to the lower right (the angle matplotlib's Ellipse takes). `area`
     is the 1-sigma ellipse's, pi·sd_major·sd_minor, in px²; `spread` is sqrt(sd_major·sd_minor). Where the
-    state is not "ok" the shape columns are missing values (pandas NA), never NaN.
+    state is not "ok" the shape columns are missing values (pandas NA), never NaN; so is the orientation of a
+    cloud that may be round.
     """
     sd, directions = fit.axes()
     ok = fit.state == "ok"
@@ -61,7 +62,7 @@ def to_shapes(fit: GaussianFit) -> pd.DataFrame:
         "sd_major": major,
         "sd_minor": minor,
         "elongation": major / minor,
-        "orientation": orientation(directions[:, 0]),
+        "orientation": np.where(may_be_round(fit), None, orientation(directions[:, 0])),
         "area": np.pi * major * minor,
         "spread": np.sqrt(major * minor),
         "var_y": fit.covariance[:, 0, 0],
@@ -76,6 +77,11 @@ def to_shapes(fit: GaussianFit) -> pd.DataFrame:
     ]
     columns = "layer:str slot:int state:str points:int mean_y mean_x"
     return to_table(rows, " ".join([columns, *measures]))
+
+
+def may_be_round(fit: GaussianFit) -> np.ndarray:
+    """(K,) bool: slots whose roundness is not rejected at the 5 % level; they have no orientation."""
+    return np.zeros(len(fit.count), bool) if fit.roundness is None else fit.roundness > ROUND
 
 
 def orientation(direction: np.ndarray) -> np.ndarray:

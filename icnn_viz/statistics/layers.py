@@ -4,7 +4,6 @@ is."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +26,8 @@ DEAD = 1e-3
 """A weight is dead at or below this share of its layer's root mean square."""
 SUBSAMPLE = 256
 """Shapes that the mirror scores are taken from, at most."""
+SLOTS = 128
+"""Slots that they are taken from, at most."""
 _SHAPES = ("sd_major", "sd_minor", "elongation", "spread", "elongation_outer", "elongation_centre")
 COLUMNS = " ".join(
     [
@@ -77,19 +78,22 @@ def mirror_score(cloud: PositionCloud, axis: int, seed: int = 0) -> float | None
     Args:
         cloud: a layer.
         axis: 0 swaps top and bottom, 1 left and right.
-        seed: of the subsample of at most 256 shapes.
+        seed: of the subsample of at most 256 shapes, and 128 slots with their mirror slots.
 
     Returns:
         1 on average for a symmetric law, by chance a little above or below; towards 0 the less symmetric it
         is. None if some slot and its mirror slot have fewer than two shapes where both are finite.
     """
+    from scipy.spatial import cKDTree
+
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(cloud.points))[:SUBSAMPLE]
     moves = np.asarray(cloud.displacements[rows], dtype=np.float64)
     flip = np.where(np.arange(2) == axis, -1.0, 1.0)
-    gaps = np.abs(cloud.slots[:, None] * flip - cloud.slots).sum(-1)
+    chosen = np.sort(rng.permutation(len(cloud.slots))[:SLOTS])
+    _, twins = cKDTree(cloud.slots).query(cloud.slots[chosen] * flip, p=1)
     scores = []
-    for slot, twin in enumerate(gaps.argmin(1)):
+    for slot, twin in zip(chosen, twins, strict=True):
         here, there = moves[:, slot], moves[:, twin] * flip
         good = np.isfinite(here + there).all(1)
         if good.sum() < 2:
@@ -126,14 +130,18 @@ def _reach(cloud: PositionCloud, feature_size: tuple[int, int] | None) -> dict[s
     if feature_size is not None and good.any():
         row["share_off_image"] = _off_image(points[good], feature_size)
         row["share_off_image_regular"] = _off_image(np.asarray(cloud.slots, dtype=np.float64), feature_size)
-    pairs, shapes = 0, np.zeros(len(points), dtype=bool)
-    for one, other in combinations(range(points.shape[1]), 2):
-        both = good[:, one] & good[:, other]
-        gap = np.where(both[:, None], points[:, one] - points[:, other], np.inf)
-        near = np.hypot(gap[:, 0], gap[:, 1]) < COLLAPSED
-        pairs += int(near.sum())
-        shapes |= near
-    return row | {"collapsed_pairs": pairs, "share_collapsed": float(shapes.mean())}
+    pairs = np.array(
+        [_count_near(shape[finite]) for shape, finite in zip(points, good, strict=True)], dtype=int
+    )
+    return row | {"collapsed_pairs": int(pairs.sum()), "share_collapsed": float((pairs > 0).mean())}
+
+
+def _count_near(points: np.ndarray) -> int:
+    """Pairs of points (n, 2) closer than COLLAPSED."""
+    from scipy.spatial import cKDTree
+
+    tree = cKDTree(points)
+    return (tree.count_neighbors(tree, np.nextafter(COLLAPSED, 0)) - len(points)) // 2 if len(points) else 0
 
 
 def _off_image(points: np.ndarray, feature_size: tuple[int, int]) -> float:
@@ -158,7 +166,7 @@ def _weights(cloud: PositionCloud) -> dict[str, object]:
     }
     if scale > 0:
         row |= _extent(cloud, np.where(good, weights, 0.0))
-    return row | _correlation(weights[good], length[good])
+    return row | _correlation(weights, length, good)
 
 
 def _extent(cloud: PositionCloud, weights: np.ndarray) -> dict[str, object]:
@@ -170,14 +178,35 @@ def _extent(cloud: PositionCloud, weights: np.ndarray) -> dict[str, object]:
     return {"extent": extent, "extent_ratio": extent / regular if regular > 0 else None}
 
 
-def _correlation(weights: np.ndarray, length: np.ndarray) -> dict[str, object]:
-    """Spearman's rho with an interval (Bonett and Wright 2000); nothing if either is constant."""
+def _correlation(weights: np.ndarray, length: np.ndarray, good: np.ndarray) -> dict[str, object]:
+    """Spearman's rho over all points (S, K), with an interval over shapes: points of one shape go together.
+
+    By the jackknife over shapes of Fisher's z, and Student's t. Nothing if either is constant; no interval of
+    fewer than five shapes.
+    """
+    from scipy.special import stdtrit
     from scipy.stats import rankdata
 
-    if len(weights) < 5 or np.ptp(weights) == 0 or np.ptp(length) == 0:
+    if good.sum() < 5 or np.ptp(weights[good]) == 0 or np.ptp(length[good]) == 0:
         return {}
-    rho = float(np.corrcoef(rankdata(weights), rankdata(length))[0, 1])
-    half = 1.96 * np.sqrt((1 + rho**2 / 2) / (len(weights) - 3))
+    ranks = np.zeros((2, *good.shape))
+    for rank, values in zip(ranks, (weights, length), strict=True):
+        rank[good] = rankdata(values[good]) - (good.sum() + 1) / 2
+    a, b = ranks
+    sums = np.stack([good, a, b, a * a, b * b, a * b]).sum(-1)[:, good.any(1)]  # (6, shapes)
+    rho = float(_pearson(sums.sum(1)))
+    shapes = sums.shape[1]
+    if shapes < 5:
+        return {"weight_displacement": rho}
+    left_out = np.arctanh(np.clip(_pearson(sums.sum(1)[:, None] - sums), -1 + 1e-12, 1 - 1e-12))
+    half = np.sqrt((shapes - 1) * left_out.var()) * stdtrit(shapes - 1, 0.975)
     z = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12))
     low, high = np.tanh(z - half), np.tanh(z + half)
     return {"weight_displacement": rho, "weight_displacement_low": low, "weight_displacement_high": high}
+
+
+def _pearson(sums: np.ndarray) -> np.ndarray:
+    """The correlation from n, a, b, aa, bb, ab (6, ...)."""
+    n, a, b, aa, bb, ab = sums
+    scale = np.sqrt(np.maximum((n * aa - a * a) * (n * bb - b * b), 0.0))
+    return (n * ab - a * b) / np.where(scale > 0, scale, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
+from math import comb
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 _TESTS = ("skewness", "kurtosis", "henze_zirkler", "gap")
 COLUMNS = (
-    "layer:str depth:int slot:int state:str points:int skewness excess_kurtosis gap roughly_gaussian:bool tested:int "
-    "henze_zirkler p_skewness p_kurtosis p_henze_zirkler p_gap q_skewness q_kurtosis q_henze_zirkler q_gap"
+    "layer:str depth:int slot:int state:str points:int skewness excess_kurtosis least_kurtosis "
+    "gap roughly_gaussian:bool tested:int henze_zirkler p_skewness p_kurtosis p_henze_zirkler p_gap q_skewness "
+    "q_kurtosis q_henze_zirkler q_gap"
 )
 
 
@@ -41,6 +43,7 @@ def test_normality(
     small_skewness: float = 0.5,
     small_kurtosis: float = 2.0,
     small_gap: float = 0.1,
+    two_humps: float = -0.75,
 ) -> pd.DataFrame:
     """How far each slot's points are from a Gaussian, one row a slot. Columns: COLUMNS.
 
@@ -52,7 +55,8 @@ def test_normality(
         simulations: Gaussian samples behind the Monte Carlo p of `gap`.
         seed: of the subsamples and the simulations.
         small_skewness, small_kurtosis, small_gap: a slot is roughly Gaussian if none of its effect sizes is
-            larger.
+            larger,
+        two_humps: and if its least kurtosis along a line is not smaller.
     """
     rows = []
     for cloud in sorted(clouds, key=lambda cloud: cloud.depth):
@@ -65,10 +69,12 @@ def test_normality(
                 points = points[np.isfinite(points).all(1)]
                 whole, gap = mardia(points), gap_to_chi2(points)
                 row |= {"skewness": whole.skewness, "excess_kurtosis": whole.excess_kurtosis, "gap": gap}
+                row["least_kurtosis"] = least = least_kurtosis(points)
                 row["roughly_gaussian"] = (
                     whole.skewness <= small_skewness
                     and abs(whole.excess_kurtosis) <= small_kurtosis
                     and gap <= small_gap
+                    and least >= two_humps
                 )
                 if len(points) > subsample:
                     points = points[rng.choice(len(points), subsample, replace=False)]
@@ -117,6 +123,19 @@ def mardia(points: np.ndarray) -> Mardia:
     z = kurtosis / np.sqrt(8 * p * (p + 2) / count)
     p_skewness = chdtrc(p * (p + 1) * (p + 2) / 6, count * skewness * small / 6)
     return Mardia(skewness, kurtosis, float(p_skewness), float(2 * ndtr(-abs(z))))
+
+
+def least_kurtosis(points: np.ndarray) -> float:
+    """The smallest excess kurtosis of points (n, 2) projected on a line, over all directions in steps of 2°: a
+    Gaussian has 0, two equal ones s standard deviations apart −2 (s/2)⁴ / (1 + (s/2)²)² along the line through them.
+    """
+    angles = np.radians(np.arange(0, 180, 2))
+    y, x = _whitened(points).T
+    moments = np.array([(y**power * x ** (4 - power)).mean() for power in range(5)])
+    along = np.stack(
+        [comb(4, power) * np.sin(angles) ** power * np.cos(angles) ** (4 - power) for power in range(5)]
+    )
+    return float((moments @ along).min() - 3)
 
 
 def henze_zirkler(points: np.ndarray) -> tuple[float, float]:

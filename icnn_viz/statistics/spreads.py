@@ -1,4 +1,4 @@
-"""Do the slots of a layer spread alike? Do the outer ones point outwards?"""
+"""Do the slots of a layer have one covariance? Do the outer ones point outwards?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_viz.records import GaussianFit, PositionCloud
-from icnn_viz.statistics.gaussian import fit_gaussians
+from icnn_viz.statistics.elongation import log_covariance
+from icnn_viz.statistics.gaussian import fit_gaussians, may_be_round
 from icnn_viz.statistics.tables import to_table, with_adjusted
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "layer:str depth:int state:str slots:int widest:int narrowest:int spread_ratio outer_to_centre box_m p_box "
-    "permuted:int p q"
+    "permuted:int permuted_slots:int covariance_distance p q"
 )
+_SLOTS = 128  # whose covariances are compared
 RADIAL_COLUMNS = (
     "layer:str depth:int slot:int state:str sd_radial sd_tangential radial_to_tangential off_radius"
 )
@@ -27,16 +29,19 @@ RADIAL_COLUMNS = (
 def test_spreads(
     clouds: Iterable[PositionCloud], *, permutations: int = 1000, subsample: int = 500, seed: int = 0
 ) -> pd.DataFrame:
-    """Whether the slots of a layer spread alike, one row a layer. Columns: COLUMNS.
+    """Whether the slots of a layer have one covariance, one row a layer. Columns: COLUMNS.
 
     `widest`, `narrowest`: slots; `spread_ratio` of their spreads; `outer_to_centre`: median outer spread over
-    the centre slot's (NA without a centre slot); `box_m` and its chi² p `p_box`; `p`: by permutation,
-    `permuted` shapes; `q`: p adjusted over the layers. `state` is "ok" or "too few slots".
+    the centre slot's (NA without a centre slot); `box_m` and its chi² p `p_box`; `covariance_distance`: how
+    far, root mean square, the logarithms of the slots' covariances lie from their mean (Frobenius; log-Euclidean,
+    Arsigny et al. 2006), less what chance gives; `p`: of that distance by permutation of `permuted` shapes
+    and `permuted_slots` slots; `q`: p adjusted over the layers. `state` is "ok" or "too few slots".
 
     Args:
         clouds: one a layer.
         permutations: of the slots within shapes, the identity among them.
-        subsample: shapes that are permuted, at most.
+        subsample: shapes that are permuted, at most; of their slots at most 128, drawn by chance, are, as the
+            cost grows with the square of the slots.
         seed: of both.
     """
     rows = []
@@ -55,23 +60,26 @@ def test_spreads(
         if outer.any() and not outer.all():
             row["outer_to_centre"] = np.median(spread[outer]) / spread[~outer][0]
         row["box_m"], row["p_box"] = box_m(fit.covariance[ok], fit.count[ok])
-        row |= _permute(cloud.displacements[:, ok], permutations, subsample, seed)
+        rng = np.random.default_rng(seed)
+        some = np.sort(rng.permutation(ok)[:_SLOTS])
+        row |= _permute(cloud.displacements[:, some], permutations, subsample, rng)
     return to_table(with_adjusted(rows, ["p"]), COLUMNS)
 
 
 def radial_spreads(clouds: Iterable[PositionCloud]) -> pd.DataFrame:
     """One row an outer slot: standard deviations (px) along the slot's radius and its tangent, their ratio,
-    and `off_radius`, the angle in degrees (0 to 90) between the major axis and the radius. Columns:
-    RADIAL_COLUMNS.
+    and `off_radius`, the angle in degrees (0 to 90) between the major axis and the radius, NA where the cloud
+    may be round. Columns: RADIAL_COLUMNS.
     """
     rows = []
     for cloud in sorted(clouds, key=lambda cloud: cloud.depth):
         fit = fit_gaussians(cloud)
+        _, directions = fit.axes()
         for slot in np.flatnonzero(is_outer(cloud.slots)):
             row: dict[str, object] = {"layer": cloud.layer, "depth": cloud.depth, "slot": slot}
             row["state"] = fit.state[slot]
             if fit.state[slot] == "ok":
-                row |= _radial(fit, int(slot), cloud.slots[slot])
+                row |= _radial(fit, int(slot), cloud.slots[slot], directions[slot, 0])
             rows.append(row)
     return to_table(rows, RADIAL_COLUMNS)
 
@@ -94,15 +102,17 @@ def box_m(covariances: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
     return m, float(chdtrc(p * (p + 1) * (slots - 1) / 2, max(m * (1 - shrink), 0.0)))
 
 
-def _permute(points: np.ndarray, permutations: int, subsample: int, seed: int) -> dict[str, object]:
-    """p of Box's M when each shape's slots are shifted cyclically by chance; points (S, K, 2)."""
-    rng = np.random.default_rng(seed)
+def _permute(
+    points: np.ndarray, permutations: int, subsample: int, rng: np.random.Generator
+) -> dict[str, object]:
+    """The distance of covariances and its p when each shape's slots are shifted cyclically by chance; points
+    (S, K, 2)."""
     points = np.asarray(points, dtype=np.float64)
     points = points[np.isfinite(points).all((1, 2))]
     if len(points) > subsample:
         points = points[rng.choice(len(points), subsample, replace=False)]
     if len(points) < 3:
-        return {"permuted": 0}
+        return {"permuted": 0, "permuted_slots": points.shape[1]}
     y, x = np.moveaxis(points - points.mean(0), -1, 0)
     moments = np.stack([y, x, y * y, y * x, x * x], axis=-1)  # (S, K, 5)
     shapes, slots = y.shape
@@ -112,38 +122,28 @@ def _permute(points: np.ndarray, permutations: int, subsample: int, seed: int) -
     for turn in range(slots):
         turned = (shift == turn).astype(np.float64) @ moments.reshape(shapes, -1)
         sums += np.roll(turned.reshape(sums.shape), turn, axis=1)
-    m = _box_m_per_shape(sums / shapes)
-    return {"permuted": shapes, "p": float(np.mean(m >= m[0] - 1e-9 * abs(m[0])))}
+    y, x, yy, yx, xx = np.moveaxis(sums / shapes, -1, 0)
+    m, u, v = np.moveaxis(log_covariance(yy - y * y, yx - y * x, xx - x * x), -1, 0)
+    squares = 2 * sum(part.var(axis=1) for part in (m, u, v))  # Frobenius: each stands twice in its matrix
+    return {
+        "permuted": shapes,
+        "permuted_slots": slots,
+        "covariance_distance": float(np.sqrt(max(squares[0] - squares[1:].mean(), 0.0)))
+        if permutations > 1
+        else None,
+        "p": float(np.mean(squares >= squares[0] - 1e-9 * abs(squares[0]))),
+    }
 
 
-def _box_m_per_shape(moments: np.ndarray) -> np.ndarray:
-    """Box's M over the number of shapes, from mean moments (..., K, 5) of y, x, yy, yx, xx; all slots
-    alike."""
-    y, x, yy, yx, xx = np.moveaxis(moments, -1, 0)
-    covariances = np.stack([yy - y * y, yx - y * x, xx - x * x])
-    pooled, each = _log_determinant(covariances.mean(-1)), _log_determinant(covariances)
-    return moments.shape[-2] * pooled - each.sum(-1)
-
-
-def _log_determinant(covariances: np.ndarray) -> np.ndarray:
-    """Of (3, ...): yy, yx, xx."""
-    yy, yx, xx = covariances
-    return np.log(np.maximum(yy * xx - yx * yx, np.finfo(float).tiny))
-
-
-def _radial(fit: GaussianFit, slot: int, place: np.ndarray) -> dict[str, object]:
+def _radial(fit: GaussianFit, slot: int, place: np.ndarray, major: np.ndarray) -> dict[str, float]:
     radius = place / np.hypot(*place)
     tangent = np.array([-radius[1], radius[0]])
     covariance = fit.covariance[slot]
     radial, tangential = (float(np.sqrt(a @ covariance @ a)) for a in (radius, tangent))
-    major = fit.axes()[1][slot, 0]
-    off = np.degrees(np.arccos(min(1.0, abs(float(major @ radius)))))
-    return {
-        "sd_radial": radial,
-        "sd_tangential": tangential,
-        "radial_to_tangential": radial / tangential,
-        "off_radius": float(off),
-    }
+    row = {"sd_radial": radial, "sd_tangential": tangential, "radial_to_tangential": radial / tangential}
+    if not may_be_round(fit)[slot]:
+        row["off_radius"] = float(np.degrees(np.arccos(min(1.0, abs(float(major @ radius))))))
+    return row
 
 
 def SpreadTest(**options: Any) -> Callable[..., pd.DataFrame]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,6 +57,17 @@ def summarise(cloud: PositionCloud) -> dict[str, object]:
         "share_moved": float((length > MOVED).mean()) if some else None,
         "share_outside": float(outside.mean()) if some and cloud.regular else None,
     }
+
+
+def moved_shapes(cloud: PositionCloud) -> PositionCloud:
+    """The cloud without the shapes that never moved: none of whose finite points lies farther than 0.01 px from
+    its slot. Its shapes are then channels of one kernel. A layer where nothing moved stays as it is."""
+    length = np.hypot(*np.moveaxis(np.asarray(cloud.displacements, dtype=np.float64), -1, 0))
+    still = (np.isnan(length) | (length <= NO_SPREAD)).all(1) & np.isfinite(length).any(1)
+    if still.all() or not still.any():
+        return cloud
+    weights = cloud.weights.reshape(len(cloud.points), -1)[~still][None]
+    return replace(cloud, positions=cloud.points[~still][None], weights=weights)
 
 
 def summarise_clouds(clouds: Iterable[PositionCloud]) -> pd.DataFrame:

@@ -70,7 +70,7 @@ def batch_gradients(
     device: str | torch.device | None = None,
     seed: int = 0,
 ) -> list[list[PixelGradient]]:
-    """∂target/∂image for several targets per image: one forward pass for all of them.
+    """∂target/∂image for several targets per image: one forward pass an image for all of them.
 
     The way from image to scalar is (rgb/255 - mean)/std → crop → resize to `size` → model → resize back →
     target, and all of it is differentiated. So a gradient lies on the pixels of the image as given, in logits
@@ -121,7 +121,7 @@ def batch_gradients(
     preparation = Preparation(mean, std, size, crop)
     like = reference_tensor(model, device)
     rule = relu_rule(model, method) if method in RULES else nullcontext()
-    if len(images) > 1 and any(_mixes_images(m) for m in nn.Module.modules(model)):
+    if len(images) > 1:  # one at a time: whatever a network does over a batch, it cannot mix them
         options = {
             "method": method,
             "label": label,
@@ -170,11 +170,6 @@ def batch_gradients(
         ]
         for i in range(len(leaf))
     ]
-
-
-def _mixes_images(module: nn.Module) -> bool:
-    """Batch norm without running statistics: images of a batch would depend on one another."""
-    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None
 
 
 def _check_differentiable(logits: torch.Tensor) -> None:

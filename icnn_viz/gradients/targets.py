@@ -151,6 +151,14 @@ def _mask(
     elif isinstance(region, tuple):
         mask = np.zeros((height, width), bool)
         up, west, down, east = region
+        rows, columns = shape or (top + height, left + width)
+        if not (0 <= up <= down <= rows and 0 <= west <= east <= columns):
+            raise ArgumentError(
+                "Target",
+                needed=f"a box (top, left, bottom, right) inside the image of {rows} × {columns}",
+                got=str(region),
+                fix="Give it in (y, x) order, bottom and right exclusive.",
+            )
         mask[max(up - top, 0) : max(down - top, 0), max(west - left, 0) : max(east - left, 0)] = True
     else:
         mask = np.asarray(region, bool)

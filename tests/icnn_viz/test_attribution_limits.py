@@ -111,3 +111,24 @@ def test_void_is_no_object_and_no_class(classes: tuple[str, ...]) -> None:
     assert list(shares) == [f"energy_on {name}" for name in classes or ("0", "1")]
     assert sum(shares.values()) == pytest.approx(7 / 9)
     assert "energy_in_object" in measure(Heatmap(np.ones(SHAPE), (2, 5), "net"), labels, classes)
+
+
+class Centred(nn.Module):
+    """Looks at the batch in its own arithmetic: no module says so."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * F.batch_norm(x, None, None, training=True)
+
+
+def test_whatever_a_network_does_over_a_batch_images_stay_apart() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, *SHAPE, 3), np.uint8)
+    both = batch_gradients(Centred(), images, [[Target((1, 2), 0)], [Target((4, 7), 1)]])
+    alone = pixel_gradient(Centred(), images[1], Target((4, 7), 1))
+    np.testing.assert_allclose(both[1][0].gradient, alone.gradient, rtol=1e-6)
+
+
+@pytest.mark.parametrize("box", [(-1, 0, 3, 4), (0, 0, 7, 4), (0, 2, 3, 10), (3, 0, 2, 4)])
+def test_a_box_that_leaves_the_image_is_refused(box: tuple[int, int, int, int]) -> None:
+    net = nn.Conv2d(3, 2, 3, padding=1)
+    with pytest.raises(ArgumentError, match=r"inside the image of 6 × 9; got \("):
+        pixel_gradient(net, np.zeros((*SHAPE, 3), np.uint8), (2, 4), region=box)

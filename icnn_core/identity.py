@@ -148,6 +148,8 @@ def _bytes(tensor: Tensor) -> bytes:
 
 
 def _structure(network: nn.Module) -> Any:
+    from torch import nn
+
     architecture = getattr(network, "architecture", None)
     if is_dataclass(architecture) and not isinstance(architecture, type):
         return asdict(architecture)

@@ -25,6 +25,8 @@ SAMPLES = 4096
 
 def clouds_from_model(model: nn.Module) -> list[PositionCloud]:
     """The clouds of a network's irregular layers and layers of DCLS, in its order; an empty list if it has none."""
+    from torch import nn
+
     from icnn_core.nn import IrregularConv2d
 
     clouds: list[PositionCloud] = []
@@ -65,6 +67,7 @@ def clouds_from_deformable(
         ArgumentError: no deformable layer, no images, or none of the layers was reached.
     """
     import torch
+    from torch import nn
 
     layers: dict[str, Any] = {
         name: module

@@ -85,7 +85,14 @@ def command(
 
     import torch
 
-    from icnn_core.cli._evaluation import print_evaluation, print_skipped, to_json, write_csv, write_json
+    from icnn_core.cli._evaluation import (
+        check_kept,
+        print_evaluation,
+        print_skipped,
+        to_json,
+        write_csv,
+        write_json,
+    )
     from icnn_core.evaluation import Inference
 
     torch.manual_seed(seed)
@@ -93,6 +100,9 @@ def command(
     network, samples = _open(
         checkpoint, model, data=data, root=root, split=split, images=images, size=seen, skip_bad=skip_bad
     )
+    identity = _identify(network, samples, split, how, names, boundary or None)
+    if out is not None:
+        check_kept(out / "evaluation.json", identity)
     evaluation = _measure(network, samples, how, names, boundary or None, predictions, device, split)
     result = {
         "checkpoint": str(checkpoint),
@@ -102,6 +112,7 @@ def command(
         "segmented": str(how),
         "boundary_ratio": boundary or None,
         "skipped": [str(path) for path in samples.skipped],
+        "identity": identity,
     } | to_json(evaluation)
     console = make_console(json=as_json)
     if as_json:
@@ -124,6 +135,31 @@ def _open(checkpoint: Path, model: str | None, **chosen: Any) -> tuple[nn.Module
     samples = open_measured(read, **chosen)
     count = len(samples.data.classes)
     return build_model(read, (lambda: build_with(factory, count)) if factory else None), samples
+
+
+def _identify(
+    network: nn.Module,
+    samples: Measured,
+    split: str,
+    how: Inference,
+    names: list[str],
+    boundary: float | None,
+) -> dict[str, Any]:
+    """What decides the numbers, see `icnn_core.identity`."""
+    from icnn_core import __version__
+    from icnn_core.evaluation import choose_classes
+    from icnn_core.identity import describe_data, digest_weights
+
+    return {
+        "network": digest_weights(network),
+        "images": describe_data(samples.data, len(samples)),
+        "split": split,
+        "size": samples.transform.size,
+        "segmented": str(how),
+        "boundary_ratio": boundary,
+        "mean_over": list(choose_classes(names, samples.data.classes)),
+        "version": __version__,
+    }
 
 
 def _measure(

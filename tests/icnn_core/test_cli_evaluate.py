@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -154,6 +155,34 @@ def test_a_damaged_image_stops_or_is_skipped_counted_and_listed(site, evaluate_s
     assert f"Skipped 1 image that cannot be decoded, or whose masks cannot:\n  {bad}\n" in ended.out
     assert json.loads(evaluate_site("--skip-bad", "--json", root=tmp_path).out)["skipped"] == [str(bad)]
     assert sorted(p.stem for p in (tmp_path / "png").iterdir()) == ["leaf 0", "leaf 1", "leaf 3"]
+
+
+def test_a_folder_holds_one_evaluation_and_another_is_refused(site, evaluate_site, tmp_path):
+    shutil.copytree(site, tmp_path / "moved")
+    shutil.copytree(site, tmp_path / "other")
+    (tmp_path / "other" / "classes.txt").write_text("\n".join((*CLASSES[:2], "stalk", "flower")))
+    checkpoint = read_checkpoint(site / "net.pt")
+    model = build_model(checkpoint)
+    with torch.no_grad():
+        model.classifier.fc1.bias[1] += 0.5
+    write_checkpoint(tmp_path / "net.pt", model, classes=CLASSES, dataset={"name": "folder"})
+    out = ("--out", tmp_path / "out")
+    assert evaluate_site(*out).code == 0
+    kept = (tmp_path / "out" / "evaluation.json").read_bytes()
+    for options, named, words in (
+        ((), {"checkpoint": tmp_path / "net.pt"}, "network="),
+        ((), {"root": tmp_path / "other"}, "images.classes=ground, leaf, stem, flower"),
+        (("--images", 3), {}, "images.number=4"),
+        (("--size", "32x48"), {}, "size=None"),
+        (("--flip",), {}, "segmented='whole images'"),
+        (("--boundary", 0.1), {}, "boundary_ratio=0.02"),
+        (("--classes", "leaf"), {}, "mean_over"),
+    ):
+        ended = evaluate_site(*out, *options, **named)
+        assert (ended.code, ended.err.count("\n")) == (1, 1 + ("called otherwise" in ended.err)), ended.err
+        assert words in ended.err
+        assert (tmp_path / "out" / "evaluation.json").read_bytes() == kept
+    assert evaluate_site(*out, root=tmp_path / "moved").code == 0
 
 
 def test_without_any_label_nothing_is_claimed(site, evaluate_site, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -249,6 +250,27 @@ def test_the_scale_of_losses_is_kept_and_gone_on_with(tmp_path, scaled):
     ready = prepare(config)
     train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, tmp_path, resume=True)
     assert read_checkpoint(tmp_path / "last.pt").training["scaler"]["scale"] == 2048.0
+
+
+def test_a_run_stopped_between_two_changes_of_the_scale_counts_on(tmp_path, scaled):
+    scaled(1024.0)
+    config = make_config("shapes", **(SETTINGS | {"iterations": 6, "evaluate_every": 0}))
+
+    def go(out, *, resume=False, stop_after=None):
+        def stop(progress):
+            if progress.iteration == stop_after:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        ready = prepare(config)
+        data = (ready.train_set, ready.val_samples, ready.transform)
+        train(ready.model, *data, config, out, resume=resume, on_progress=stop)
+        return read_checkpoint(out / "last.pt").training["scaler"]
+
+    at_once = go(tmp_path / "at once")
+    assert at_once["scale"] == 8192.0  # doubled after every second step
+    stopped = go(tmp_path / "parts", stop_after=3)
+    assert (stopped["scale"], stopped["_growth_tracker"]) == (2048.0, 1)
+    assert go(tmp_path / "parts", resume=True) == at_once
 
 
 def test_a_gradient_that_no_scale_saves_ends_the_run(tmp_path, scaled):

@@ -28,3 +28,18 @@ def choose_device(name: str) -> torch.device:
             "--device", needed="a device of this machine", got=f"{name} ({reason})", fix="Try cpu."
         ) from error
     return device
+
+
+def check_default_device(who: str) -> None:
+    """Nothing, if PyTorch makes tensors on the CPU unless told otherwise, as data and their loaders need it.
+
+    Raises:
+        DeviceError: another default device is set.
+    """
+    if (default := torch.get_default_device()).type != "cpu":
+        raise DeviceError(
+            who,
+            needed="the CPU as PyTorch's default device, for data are made there",
+            got=str(default),
+            fix='Set it back, torch.set_default_device("cpu"), and name the device to compute on with device=.',
+        )

@@ -24,6 +24,25 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def check_launch() -> None:
+    """Nothing, if the process's rank is one that a launcher gives.
+
+    Raises:
+        ArgumentError: a stray RANK in the environment, under which it would wait for others, or say nothing.
+    """
+    from icnn_core.errors import ArgumentError
+
+    rank, world = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
+    if not rank or (rank.isdecimal() and world.isdecimal() and int(rank) < int(world)):
+        return
+    raise ArgumentError(
+        "train",
+        needed="RANK below WORLD_SIZE, as launchers set them, or neither",
+        got=f"RANK={rank}, WORLD_SIZE={world or 'unset'}",
+        fix="Unset RANK, or start it by accelerate launch or torchrun.",
+    )
+
+
 @contextmanager
 def shown_progress(console: Console, iterations: int) -> Iterator[Callable[[Progress], None]]:
     """A function that moves a progress bar, and prints a line for every evaluation."""
@@ -58,6 +77,7 @@ def report(
                 "checkpoint": result.checkpoint,
                 "iterations": result.iterations_done,
                 "interrupted": result.interrupted,
+                "already_finished": not result.iterations_here,
                 "seconds": result.seconds,
                 "images_per_second": result.images_per_second,
                 "waiting_for_data": result.waiting,
@@ -73,6 +93,11 @@ def report(
     if displacement is not None:
         console.print(f"Positions lie {displacement:.2f} pixels from their slots on average.")
     print_skipped(result.skipped, console)
+    if not result.iterations_here:
+        console.print(
+            f"Already finished: all {result.iterations_done} iterations were done. See {result.checkpoint}"
+        )
+        return
     hint = " More --workers load faster." if result.waiting > _MUCH else ""
     console.print(
         f"{result.images_per_second:.1f} images/s; {result.waiting:.0%} of the time went on waiting for data.{hint}"

@@ -99,8 +99,12 @@ def command(
     Example: icnn train camvid --root data/camvid --irregular features.12 --out runs/irregular
     """
     options = {key: _plain(key, value) for key, value in locals().items()}
+    from icnn_core.cli._training import check_launch
     from icnn_core.training.config import make_config, parse_setting, setting_names
+    from icnn_core.training.folder import check_folder
 
+    check_launch()
+    check_folder(out, resume=resume, overwrite=overwrite)
     chosen = dict(parse_setting(text) for text in settings or ())
     chosen |= {key: options[key] for key in setting_names() & options.keys() if options[key] is not None}
     _train(

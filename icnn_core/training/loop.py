@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from icnn_core.datasets.registry import SegmentationDataset
+from icnn_core.devices import check_default_device
 from icnn_core.errors import TrainingError
 from icnn_core.evaluation import Evaluation, evaluate
 from icnn_core.training.config import TrainConfig
+from icnn_core.training.folder import check_folder
 from icnn_core.training.interruption import stop_requests
 from icnn_core.training.loss import class_weights
 from icnn_core.training.processes import Processes
@@ -60,19 +62,21 @@ def train(
 
     Raises:
         TrainingError: the loss, a gradient or a position is no longer finite; there is nothing to train on.
-        CheckpointError: `out` cannot be written, or there is nothing to resume.
-        ArgumentError: this machine cannot do what the config asks for.
+        CheckpointError: `out` cannot be written, another process is at work in it, or there is nothing to resume.
+        ArgumentError: this machine cannot do what the config asks for; `resume` and `overwrite` at once.
+        DeviceError: PyTorch's default device is not the CPU.
     """
+    check_default_device("train")
     if len(train_set) == 0:
         raise TrainingError("train", needed="training images", got="none", fix="Check the data set's split.")
     processes = Processes(config, device)
     identity = describe_run(config, train_set, val_samples, sources, processes.count)
     folder = RunFolder(Path(out), config, train_set, identity)
-    if not resume:
-        folder.check_free(overwrite=overwrite)
-    run = _Run(model, train_set, val_samples, config, folder, processes, on_progress)
-    run.begin(resume=resume)
-    return run.go_on(transform)
+    check_folder(folder.path, resume=resume, overwrite=overwrite)
+    with folder.locked(here=processes.is_main):
+        run = _Run(model, train_set, val_samples, config, folder, processes, on_progress)
+        run.begin(resume=resume)
+        return run.go_on(transform)
 
 
 class _Run:
@@ -225,7 +229,7 @@ class _Run:
     def result(self, evaluation: Evaluation | None, *, interrupted: bool) -> TrainingResult:
         here = [*getattr(self.train_set, "skipped", []), *getattr(self.val_samples, "skipped", [])]
         skipped = {path for paths in self.processes.gather(here) for path in paths}
-        trained = (self.state.iteration - self.first) * self.config.batch_size
+        trained = self.state.iteration - self.first
         return TrainingResult(
             checkpoint=self.folder.last,
             evaluation=evaluation,
@@ -233,7 +237,8 @@ class _Run:
             seconds=self.watch.seconds,
             interrupted=interrupted,
             waiting=self.watch.waiting,
-            images_per_second=trained / self.watch.training,
+            images_per_second=trained * self.config.batch_size / self.watch.training,
+            iterations_here=trained,
             skipped=tuple(sorted(skipped)),
         )
 

@@ -52,7 +52,8 @@ class TrainingResult:
     Attributes:
         checkpoint: the last one.
         evaluation: the last one; None if the run was interrupted.
-        iterations_done: of this run and those that it went on from.
+        iterations_done: of this run and those that it went on from; iterations_here: of this call alone, 0 where the
+            run had already finished.
         seconds: that this run took, without what it went on from.
         interrupted: whether it was ended early, by Ctrl-C or SIGTERM.
         waiting: share of the training time spent waiting for data, in [0, 1].
@@ -68,6 +69,7 @@ class TrainingResult:
     waiting: float = 0.0
     images_per_second: float = 0.0
     skipped: tuple[Path, ...] = ()
+    iterations_here: int = 0
 
 
 class Stopwatch:

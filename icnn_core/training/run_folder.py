@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,13 @@ from icnn_core.errors import CheckpointError
 from icnn_core.evaluation import Evaluation
 from icnn_core.files import write_text
 from icnn_core.identity import check_identity
+from icnn_core.locking import locked_folder
 from icnn_core.training.config import TrainConfig, to_toml
+from icnn_core.training.folder import BEST, CONFIG, LAST, SNAPSHOTS, cannot_write
 from icnn_core.training.same_run import saved_identity
 from icnn_core.training.update import check_positions
 
 _log = logging.getLogger(__name__)
-LAST, BEST, CONFIG, SNAPSHOTS = "last.pt", "best.pt", "config.toml", "snapshots"
 
 
 @dataclass
@@ -56,19 +59,20 @@ class RunFolder:
         """The checkpoint to go on from."""
         return self.path / LAST
 
-    def check_free(self, *, overwrite: bool) -> None:
-        """Nothing, if a run may start here.
+    @contextmanager
+    def locked(self, *, here: bool = True) -> Iterator[None]:
+        """Inside of it no other run is at work here; only the process that writes locks it.
 
         Raises:
-            CheckpointError: another run is here, and not to be replaced.
+            CheckpointError: another one is, or the folder cannot be written.
         """
-        if self.last.exists() and not overwrite:
-            raise CheckpointError(
-                str(self.path),
-                needed="a folder without a run",
-                got="one with a trained network",
-                fix="Choose another --out, go on with --resume, or replace it with --overwrite.",
-            )
+        with ExitStack() as stack:
+            if here:
+                try:
+                    stack.enter_context(locked_folder(self.path, CheckpointError))
+                except OSError as cause:
+                    raise cannot_write(self.path, cause) from cause
+            yield
 
     def claim(self) -> None:
         """Write the config, and remove what a run that was killed while it wrote has left half written.

@@ -14,6 +14,7 @@ from torch import nn
 from icnn_core.checkpoint import build_model, read_checkpoint
 from icnn_core.datasets.registry import SegmentationDataset, open_dataset
 from icnn_core.datasets.transforms import EvalTransform, TrainTransform
+from icnn_core.devices import check_default_device
 from icnn_core.errors import ArgumentError, CheckpointError
 from icnn_core.evaluation.samples import Measured
 from icnn_core.models.deeplab import deeplab_largefov
@@ -78,6 +79,7 @@ def prepare(config: TrainConfig, factory: Factory | None = None) -> Prepared:
     Raises:
         IcnnError: data, weights, a layer's name or another setting cannot be used; the message says which.
     """
+    check_default_device("prepare")
     train_set, val_samples = open_data(config)
     _log.info("%s: %d images in %s", config.dataset, len(train_set), config.train_split)
     sources = describe_sources(config)  # before they are read: a file overwritten in between is another one

@@ -26,9 +26,8 @@ from icnn_core.cli._options import (
 from icnn_core.cli.app import make_console, make_progress, print_json
 
 if TYPE_CHECKING:
-    from icnn_core.training.ablation_table import RowSummary
-    from icnn_core.training.config import TrainConfig
-    from icnn_core.training.runs import Run, RunResult
+    from icnn_core.cli._ablation import Report
+    from icnn_core.training.runs import Run
 
 _ROWS = (
     "none, and modules from which to the end the network is irregular, separated by commas. By default the paper's, "
@@ -62,6 +61,10 @@ def command(
     workers: WorkersOption = None,
     config: ConfigOption = None,
     settings: SettingsOption = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Train runs anew that failed, e.g. since their loss was lost."),
+    ] = False,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the runs and tables.")
     ] = Path("icnn-ablation"),
@@ -71,22 +74,26 @@ def command(
     """Train every row over the same seeds and write ablation.md, .csv and .json, and runs.csv into --out.
 
     The same command goes on after Ctrl-C or worse: finished runs are kept, a half one is resumed. More seeds or rows
-    may be asked for later.
+    may be asked for later. A run that fails is named in the tables, and the others go on.
 
     Example: icnn ablate voc --root VOCdevkit/VOC2012 --seeds 3 --out runs/voc
     """
     options = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
+    from icnn_core.cli._ablation import Report
     from icnn_core.devices import choose_device
     from icnn_core.evaluation import choose_classes
     from icnn_core.models.factory import load_factory
     from icnn_core.training.ablation import check_rows, default_rows, plan_runs
     from icnn_core.training.config import make_config, parse_setting
+    from icnn_core.training.folder import check_folder
     from icnn_core.training.setup import prepare
 
     _check_one_process()
+    check_folder(out, overwrite=True)
     console = make_console(json=as_json)
     where = choose_device(device)
     overrides = dict(parse_setting(text) for text in settings or ())
+    _check_settings(overrides)
     overrides |= {key: options[key] for key in _SETTINGS if options[key] is not None}
     common = make_config(preset, config, **overrides)
     names = [name.strip() for name in rows.split(",")] if rows else default_rows(model or common.backbone)
@@ -97,8 +104,9 @@ def command(
     chosen = choose_classes(
         [c.strip() for c in classes.split(",")] if classes else [], first.train_set.classes
     )
-    report = _Report(plan, common, preset, split, out, chosen)
-    done = _run_all(plan, split, where, lambda c: prepare(c, factory), report, console)
+    report = Report(plan, common, preset, split, out, chosen)
+    settings_of_runs = {"device": where, "build": lambda c: prepare(c, factory), "retry": retry_failed}
+    done = _run_all(plan, split, settings_of_runs, report, console)
     console.print(report.to_table())
     for note in report.to_notes():
         console.print(note)
@@ -108,6 +116,9 @@ def command(
         console.print("Interrupted: the same command goes on from there.")
         raise typer.Exit(130)
     console.print(f"Wrote {out / 'ablation.md'}. To see it: icnn-viz ablation {out}")
+    if report.failed:
+        console.print("With --retry-failed the same command trains anew what failed.")
+        raise typer.Exit(1)
 
 
 _SETTINGS = (
@@ -119,8 +130,10 @@ _SETTINGS = (
 def _check_one_process() -> None:
     import os
 
+    from icnn_core.cli._training import check_launch
     from icnn_core.errors import ArgumentError
 
+    check_launch()
     if (count := os.environ.get("WORLD_SIZE", "1")) != "1":
         raise ArgumentError(
             "icnn ablate",
@@ -130,22 +143,52 @@ def _check_one_process() -> None:
         )
 
 
-def _run_all(plan: Sequence[Run], split: str, device: Any, build: Any, report: _Report, console: Any) -> bool:
-    """Do what is left of all runs, writing the tables after each; False if Ctrl-C ended it."""
+def _check_settings(overrides: dict[str, Any]) -> None:
+    """Raise ArgumentError for a setting that the rows and seeds decide, and that would be passed over."""
+    from icnn_core.errors import ArgumentError
+
+    for name, option in (("seed", "--seed and --seeds"), ("irregular", "--rows")):
+        if name in overrides:
+            raise ArgumentError(
+                "icnn ablate",
+                needed=f"no --set {name}=, which differs from run to run",
+                got=f"{name}={overrides[name]!r}",
+                fix=f"Use {option}.",
+            )
+
+
+def _run_all(plan: Sequence[Run], split: str, settings: dict[str, Any], report: Report, console: Any) -> bool:
+    """Do what is left of all runs, writing the tables after each; False if Ctrl-C ended it.
+
+    A run that fails is told in the tables, and so are those that start from its network.
+    """
+    from icnn_core.errors import TrainingError
     from icnn_core.training.runs import finish_run
 
+    failed: set[Path] = set()
     with make_progress() as bar:
         total = bar.add_task("runs", total=len(plan))
         for run in plan:
             name = f"{run.row}, seed {run.config.seed}"
             task = bar.add_task(name, total=run.config.iterations)
-            found = finish_run(
-                run,
-                [split],
-                device=device,
-                build=build,
-                on_progress=lambda progress, task=task: bar.update(task, completed=progress.iteration),
-            )
+            try:
+                if run.config.init is not None and Path(run.config.init).parent in failed:
+                    raise TrainingError(
+                        name, needed="its regular network", got="one that failed", fix="Retry that first."
+                    )
+                found = finish_run(
+                    run,
+                    [split],
+                    **settings,
+                    on_progress=lambda progress, task=task: bar.update(task, completed=progress.iteration),
+                )
+            except TrainingError as error:
+                failed.add(run.folder)
+                report.fail(run, str(error))
+                console.print(f"Failed: {error}")
+                bar.remove_task(task)
+                bar.advance(total)
+                continue
             bar.remove_task(task)
             if found is None:
                 return False
@@ -153,75 +196,3 @@ def _run_all(plan: Sequence[Run], split: str, device: Any, build: Any, report: _
             shown = report.add(found[0])
             console.print(f"{name}: mean IoU {shown.mean_iou:.1%}")
     return True
-
-
-class _Report:
-    """The tables so far, written anew after every run."""
-
-    def __init__(
-        self,
-        plan: Sequence[Run],
-        config: TrainConfig,
-        preset: str,
-        split: str,
-        out: Path,
-        classes: Sequence[str] = (),
-    ) -> None:
-        self.rows = list(dict.fromkeys(run.row for run in plan))
-        self.config, self.out, self.classes = config, out, classes
-        over = f" over {', '.join(classes)}" if classes else ""
-        network = config.model or config.backbone
-        self.title = f"{preset}, {network}, {config.iterations} iterations, measured on {split}{over}"
-        self.results: list[RunResult] = []
-
-    def add(self, result: RunResult) -> RunResult:
-        """Returns it with its mean over the classes asked for."""
-        import json
-
-        from icnn_core.errors import DataError
-        from icnn_core.files import write_text
-        from icnn_core.training.ablation_table import to_csv, to_markdown
-
-        result = result.over(self.classes) if self.classes else result
-        self.results.append(result)
-        texts = {
-            "ablation.md": to_markdown(self.summaries(), self.title),
-            "ablation.csv": to_csv(self.summaries()),
-            "runs.csv": to_csv(self.results),
-            "ablation.json": json.dumps(self.to_plain(), indent=1) + "\n",
-        }
-        for name, text in texts.items():
-            write_text(self.out / name, text, DataError)
-        return result
-
-    def summaries(self) -> list[RowSummary]:
-        from icnn_core.training.ablation_table import summarise
-
-        return summarise(self.results, self.rows)
-
-    def to_plain(self) -> dict[str, Any]:
-        from dataclasses import asdict
-
-        return {
-            "title": self.title,
-            "config": asdict(self.config),
-            "rows": [asdict(summary) for summary in self.summaries()],
-            "runs": [asdict(result) for result in self.results],
-        }
-
-    def to_table(self) -> Any:
-        from rich.table import Table
-
-        from icnn_core.training.ablation_table import HEADINGS, to_cells
-
-        table = Table(title=self.title, title_justify="left")
-        for number, heading in enumerate(HEADINGS):
-            table.add_column(heading, justify="right" if number else "left")
-        for summary in self.summaries():
-            table.add_row(*to_cells(summary))
-        return table
-
-    def to_notes(self) -> list[str]:
-        from icnn_core.training.ablation_table import to_notes
-
-        return to_notes(self.summaries())

@@ -117,11 +117,11 @@ def to_notes(summaries: Sequence[RowSummary]) -> list[str]:
     return notes
 
 
-def to_markdown(summaries: Sequence[RowSummary], title: str) -> str:
-    """The table with its title and notes."""
+def to_markdown(summaries: Sequence[RowSummary], title: str, notes: Sequence[str] = ()) -> str:
+    """The table with its title, what a reader must know, and `notes` of this one."""
     rows = [HEADINGS, ("---", *("---:" for _ in HEADINGS[1:])), *map(to_cells, summaries)]
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n\n".join([f"**{title}**", "\n".join(lines), "\n".join(to_notes(summaries))]) + "\n"
+    return "\n\n".join([f"**{title}**", "\n".join(lines), "\n".join([*to_notes(summaries), *notes])]) + "\n"
 
 
 def to_csv(rows: Sequence[Any]) -> str:

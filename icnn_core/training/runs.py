@@ -13,12 +13,13 @@ import torch
 
 from icnn_core import __version__
 from icnn_core.checkpoint import read_checkpoint
-from icnn_core.errors import CheckpointError, IcnnError
+from icnn_core.errors import CheckpointError, IcnnError, TrainingError
 from icnn_core.evaluation import evaluate
 from icnn_core.files import explain, write_text
 from icnn_core.identity import check_identity, digest_weights
 from icnn_core.optim import position_parameters
 from icnn_core.training.config import TrainConfig, config_from
+from icnn_core.training.folder import LAST
 from icnn_core.training.loop import Progress, mean_displacement, train
 from icnn_core.training.same_run import describe_run, describe_samples, describe_settings
 from icnn_core.training.setup import Prepared, open_data, prepare
@@ -70,21 +71,27 @@ def finish_run(
     *,
     device: torch.device | str = "cpu",
     build: Callable[[TrainConfig], Prepared] = prepare,
+    retry: bool = False,
     on_progress: Callable[[Progress], object] = lambda progress: None,
 ) -> list[RunResult] | None:
     """Train, go on, or only measure: whatever is left to do of `run`. None if Ctrl-C ended it.
 
-    What was measured is kept in `run.folder/result.json`, so that a finished run costs nothing the next time.
+    What was measured is kept in `run.folder/result.json`, so that a finished run costs nothing the next time. So is the
+    failure of one whose loss was lost: it would be lost again.
 
     Args:
         splits: to measure the last network on.
         build: makes the network of a config, on the config's data.
+        retry: train a run that failed anew, whatever its settings were.
 
     Raises:
+        TrainingError: training failed, now or before; it names row and seed.
         CheckpointError: the folder holds a run of other settings, data or weights to start from, or cannot be written.
         IcnnError: as `prepare` and `train`.
     """
-    known = _read_known(run, splits)
+    known = _read_known(run, splits, forget_failure=retry)
+    if "failed" in known:
+        raise TrainingError(**known["failed"])
     if not known:
         trained = _train(run, device, build, on_progress)
         if trained is None:
@@ -104,7 +111,7 @@ def read_results(run: Run, split: str) -> RunResult | None:
         CheckpointError: the folder holds a run of other settings, data or weights to start from.
     """
     known = _read_known(run, [split])
-    return _to_result(run, known, split) if known and split in known["splits"] else None
+    return _to_result(run, known, split) if split in known.get("splits", {}) else None
 
 
 def _train(
@@ -114,29 +121,37 @@ def _train(
     on_progress: Callable[[Progress], object],
 ) -> dict[str, Any] | None:
     ready = build(run.config)
-    resume = (run.folder / "last.pt").exists()
+    resume = (run.folder / LAST).exists()
     _log.info("%s, seed %d: %s", run.row, run.config.seed, "going on" if resume else "training")
-    result = train(
-        ready.model,
-        ready.train_set,
-        ready.val_samples,
-        ready.transform,
-        run.config,
-        run.folder,
-        device=device,
-        resume=resume,
-        overwrite=not resume,
-        sources=ready.sources,
-        on_progress=on_progress,
-    )
-    if result.interrupted or result.evaluation is None:
-        return None
-    positions = sum(parameter.numel() for parameter in position_parameters(ready.model, frozen=True))
-    known = {
+    known: dict[str, Any] = {
         "row": run.row,
         "config": asdict(run.config),
         "version": __version__,
         "identity": _identity(run.config, ready.train_set, ready.sources),
+    }
+    try:
+        result = train(
+            ready.model,
+            ready.train_set,
+            ready.val_samples,
+            ready.transform,
+            run.config,
+            run.folder,
+            device=device,
+            resume=resume,
+            overwrite=not resume,
+            sources=ready.sources,
+            on_progress=on_progress,
+        )
+    except TrainingError as error:
+        who = f"{run.row}, seed {run.config.seed}: {error.who}"
+        failed = {"who": who, "needed": error.needed, "got": error.got, "fix": error.fix}
+        _write_known(run, known | {"failed": failed})
+        raise TrainingError(**failed) from error
+    if result.interrupted or result.evaluation is None:
+        return None
+    positions = sum(parameter.numel() for parameter in position_parameters(ready.model, frozen=True))
+    known |= {
         "network": digest_weights(ready.model),
         "data": {run.config.val_split: describe_samples(ready.val_samples)},
         "seconds": result.seconds,
@@ -158,9 +173,9 @@ def _measure(
 ) -> dict[str, Any]:
     """The last network of a finished run on another split."""
     ready = build(replace(run.config, val_split=split))
-    ready.model.load_state_dict(read_checkpoint(run.folder / "last.pt").state)
+    ready.model.load_state_dict(read_checkpoint(run.folder / LAST).state)
     trained = {key: known[key] for key in ("network",) if key in known}
-    check_identity(run.folder / "last.pt", trained, {"network": digest_weights(ready.model)}, CheckpointError)
+    check_identity(run.folder / LAST, trained, {"network": digest_weights(ready.model)}, CheckpointError)
     known.setdefault("data", {})[split] = describe_samples(ready.val_samples)
     data = ready.train_set
     return evaluate(
@@ -177,8 +192,11 @@ def _to_result(run: Run, known: dict[str, Any], split: str) -> RunResult:
     return RunResult(row=run.row, seed=run.config.seed, split=split, **shared, **known["splits"][split])
 
 
-def _read_known(run: Run, splits: Sequence[str]) -> dict[str, Any]:
-    """What `result.json` says, or {} if the run is not finished; compared with the run, and the data of `splits`."""
+def _read_known(run: Run, splits: Sequence[str], *, forget_failure: bool = False) -> dict[str, Any]:
+    """What `result.json` says, or {} if the run is not finished; compared with the run, and the data of `splits`.
+
+    What a failure has left is removed if it is to be forgotten.
+    """
     path = run.folder / "result.json"
     if not path.exists():
         return {}
@@ -186,7 +204,11 @@ def _read_known(run: Run, splits: Sequence[str]) -> dict[str, Any]:
         known = json.loads(path.read_text(encoding="utf-8"))
         before = describe_settings(config_from(known["config"])) | dict(known.get("identity", {}))
         before["version"], measured = known.get("version"), dict(known.get("data", {}))
-        known["splits"] = dict(known["splits"])
+        known["splits"] = dict(known.get("splits", {}))
+        if "failed" in known:
+            TrainingError(**known["failed"])
+        elif "weights" not in known:
+            raise ValueError("neither a result nor a failure")
     except (OSError, ValueError, KeyError, TypeError, IcnnError) as error:
         raise CheckpointError(
             str(path),
@@ -194,6 +216,10 @@ def _read_known(run: Run, splits: Sequence[str]) -> dict[str, Any]:
             got=explain(error)[0],
             fix="Delete its folder to train it anew.",
         ) from error
+    if forget_failure and "failed" in known:
+        for left in (run.folder / LAST, path):
+            left.unlink(missing_ok=True)
+        return {}
     train_set, _ = open_data(run.config)
     now = _identity(run.config, train_set, None)
     seen = measured.keys() & set(splits)

@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 
 from icnn_core.cli import main
-from icnn_core.cli.ablate import _Report
+from icnn_core.cli._ablation import Report
 from icnn_core.training.config import make_config
 
 SMALL = ("--iterations", 2, "--batch-size", 2, "--train-images", 3, "--val-images", 2, "--rows", "none,fc1")
@@ -64,7 +64,7 @@ def test_tables_are_written_and_the_second_call_trains_only_what_is_new(run_main
 
 def test_the_title_names_a_network_of_ones_own(tmp_path):
     config = replace(make_config("shapes"), model="nets:make")
-    assert _Report([], config, "shapes", "val", tmp_path).title.startswith("shapes, nets:make, ")
+    assert Report([], config, "shapes", "val", tmp_path).title.startswith("shapes, nets:make, ")
 
 
 def test_several_processes_are_refused(run_main, tmp_path, monkeypatch):
@@ -83,6 +83,8 @@ def test_errors_come_before_training_and_in_one_line(run_main, tmp_path):
         (("shapes", *SMALL, "--classes", "backgroud"), "background"),
         (("shapes", "--rows", "none,continued"), "--from-regular"),
         (("nothing",), "needs a preset"),
+        (("shapes", *SMALL, "--set", "seed=7"), "Use --seed and --seeds"),
+        (("shapes", *SMALL, "--set", "irregular="), "Use --rows"),
         (("camvid", "--root", tmp_path / "absent"), "camvid"),
     ):
         ended = run_main(main, "ablate", *options, "--out", tmp_path / "out")
@@ -91,3 +93,51 @@ def test_errors_come_before_training_and_in_one_line(run_main, tmp_path):
         assert part in ended.err
         assert not (tmp_path / "out").exists()
     assert run_main(main, "ablate", "shapes", "--seeds", 0).code == 2
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on(run_main, tmp_path, monkeypatch):
+    import icnn_core.training.runs as runs_module
+
+    trained, train = [], runs_module.train
+
+    def count(model, *arguments, **options):
+        run = arguments[4]
+        trained.append((run.parent.name, run.name))
+        if lost and (run.parent.name, run.name) == ("fc1", "seed-0"):
+            model.classifier.fc1.weight.register_hook(lambda gradient: gradient * float("nan"))
+        return train(model, *arguments, **options)
+
+    monkeypatch.setattr(runs_module, "train", count)
+    command = ("ablate", "shapes", *SMALL, "--seeds", 2, "--out", tmp_path, "--json")
+    lost = True
+    every = [(row, f"seed-{seed}") for seed in (0, 1) for row in ("none", "fc1")]
+    for attempt in (every, []):  # what failed is not trained again unasked
+        trained.clear()
+        ended = run_main(main, *command)
+        assert ended.code == 1
+        assert trained == attempt
+        result = json.loads(ended.out)
+        assert [(one["row"], one["seed"]) for one in result["runs"]] == [("none", 0), ("none", 1), ("fc1", 1)]
+        (failure,) = result["failed"]
+        assert (failure["row"], failure["seed"]) == ("fc1", 0)
+        assert failure["reason"].startswith("fc1, seed 0: train: needs finite gradients")
+        assert "Failed, and in no mean: fc1, seed 0: " in (tmp_path / "ablation.md").read_text(
+            encoding="utf-8"
+        )
+        assert "--retry-failed" in ended.err
+    lost = False
+    trained.clear()
+    ended = run_main(main, *command, "--retry-failed")
+    assert ended.code == 0, ended.err
+    assert trained == [("fc1", "seed-0")]
+    assert json.loads(ended.out)["failed"] == []
+    assert "Failed" not in (tmp_path / "ablation.md").read_text(encoding="utf-8")
+
+
+def test_rows_that_start_from_a_network_that_failed_fail_with_it(run_main, tmp_path):
+    command = ("ablate", "shapes", *SMALL, "--seeds", 1, "--from-regular", "--out", tmp_path, "--json")
+    ended = run_main(main, *command, "--set", "lr=1e30", "--set", "optimizer=sgd", "--iterations", 8)
+    failures = json.loads(ended.out)["failed"]
+    assert [one["row"] for one in failures] == ["none", "continued", "fc1"]
+    assert "one that failed" in failures[2]["reason"]
+    assert not (tmp_path / "fc1").exists()

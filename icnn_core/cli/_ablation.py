@@ -1,0 +1,95 @@
+"""The tables of an ablation, as files and on the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from icnn_core.training.ablation_table import RowSummary
+    from icnn_core.training.config import TrainConfig
+    from icnn_core.training.runs import Run, RunResult
+
+
+class Report:
+    """The tables so far, written anew after every run."""
+
+    def __init__(
+        self,
+        plan: Sequence[Run],
+        config: TrainConfig,
+        preset: str,
+        split: str,
+        out: Path,
+        classes: Sequence[str] = (),
+    ) -> None:
+        self.rows = list(dict.fromkeys(run.row for run in plan))
+        self.config, self.out, self.classes = config, out, classes
+        over = f" over {', '.join(classes)}" if classes else ""
+        network = config.model or config.backbone
+        self.title = f"{preset}, {network}, {config.iterations} iterations, measured on {split}{over}"
+        self.results: list[RunResult] = []
+        self.failed: list[dict[str, Any]] = []
+
+    def add(self, result: RunResult) -> RunResult:
+        """Returns it with its mean over the classes asked for."""
+        result = result.over(self.classes) if self.classes else result
+        self.results.append(result)
+        self._write()
+        return result
+
+    def fail(self, run: Run, reason: str) -> None:
+        """A run that brought nothing, and why."""
+        self.failed.append({"row": run.row, "seed": run.config.seed, "reason": reason})
+        self._write()
+
+    def _write(self) -> None:
+        from icnn_core.errors import DataError
+        from icnn_core.files import write_text
+        from icnn_core.training.ablation_table import to_csv, to_markdown
+
+        texts = {
+            "ablation.md": to_markdown(self.summaries(), self.title, self._failures()),
+            "ablation.csv": to_csv(self.summaries()),
+            "runs.csv": to_csv(self.results),
+            "ablation.json": json.dumps(self.to_plain(), indent=1) + "\n",
+        }
+        for name, text in texts.items():
+            write_text(self.out / name, text, DataError)
+
+    def _failures(self) -> list[str]:
+        return [f"Failed, and in no mean: {failure['reason']}" for failure in self.failed]
+
+    def summaries(self) -> list[RowSummary]:
+        from icnn_core.training.ablation_table import summarise
+
+        return summarise(self.results, self.rows)
+
+    def to_plain(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "config": asdict(self.config),
+            "rows": [asdict(summary) for summary in self.summaries()],
+            "runs": [asdict(result) for result in self.results],
+            "failed": self.failed,
+        }
+
+    def to_table(self) -> Any:
+        from rich.table import Table
+
+        from icnn_core.training.ablation_table import HEADINGS, to_cells
+
+        table = Table(title=self.title, title_justify="left")
+        for number, heading in enumerate(HEADINGS):
+            table.add_column(heading, justify="right" if number else "left")
+        for summary in self.summaries():
+            table.add_row(*to_cells(summary))
+        return table
+
+    def to_notes(self) -> list[str]:
+        from icnn_core.training.ablation_table import to_notes
+
+        return to_notes(self.summaries()) + self._failures()

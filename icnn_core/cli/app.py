@@ -5,6 +5,7 @@ Cheap to import, so that `--help` stays fast: rich, torch and the rest wait insi
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import io
@@ -13,8 +14,9 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -44,7 +46,7 @@ def make_app(name: str, text: str) -> typer.Typer:
         name: the console script's name, which starts its error lines.
         text: what `--help` says first.
     """
-    rich = sys.stdout.isatty() and sys.stderr.isatty()
+    rich = all(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))
     app = typer.Typer(
         name=name,
         help=text,
@@ -83,6 +85,7 @@ def run(app: typer.Typer) -> NoReturn:
     An exception that is not an IcnnError is a bug and keeps its traceback.
     """
     name = str(app.info.name)
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what an old console cannot show is written as an escape
             stream.reconfigure(errors="backslashreplace")
@@ -113,7 +116,7 @@ def make_console(*, json: bool = False) -> Console:
     return console
 
 
-def _make_safe_console(**options: Any) -> Console:
+def _make_safe_console(file: TextIO, **options: Any) -> Console:
     """A console on which no name that is printed can move the cursor, set the title or hide what stands beside it."""
     from rich.console import Console
     from rich.segment import Segment
@@ -124,7 +127,7 @@ def _make_safe_console(**options: Any) -> Console:
                 text = segment.text if segment.control else to_visible(segment.text)
                 yield segment if text == segment.text else Segment(text, segment.style)
 
-    return SafeConsole(**options)
+    return SafeConsole(file=_Lasting(file), **options)  # pyright: ignore[reportArgumentType]
 
 
 def make_progress() -> Progress:
@@ -139,7 +142,8 @@ def make_progress() -> Progress:
 
 def print_json(result: dict[str, Any]) -> None:
     """Print `result` as one JSON object on stdout. Arrays become lists, and what is not finite null."""
-    print(json.dumps(_to_plain(result), indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(_to_plain(result), indent=2, ensure_ascii=False, allow_nan=False)
+    print(text, file=_Lasting(sys.stdout))  # pyright: ignore[reportArgumentType]
 
 
 def is_quiet() -> bool:
@@ -176,9 +180,40 @@ def _set_level(level: int) -> None:
     )  # a letter without a bold face is no news
 
 
+class _Lasting:
+    """A stream whose reader may leave, as `| head -1` does, or be closed: what follows is lost, nothing ends."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._outlived():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._outlived():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _outlived(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO, errno.EBADF):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def _open_what_is_closed() -> None:
+    """Streams that were closed, as by `>&-`, lead nowhere: else the next file would be opened in their place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
 def _flush_stdout() -> None:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has gone; without this the interpreter complains once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _Lasting(sys.stdout).flush()

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what schedulers and launchers send before they kill
+_SIGNALS = [signal.SIGINT, signal.SIGTERM]  # Ctrl-C, and what schedulers and launchers send before they kill
+if hasattr(signal, "SIGHUP"):
+    _SIGNALS.append(signal.SIGHUP)  # the terminal was closed, or the connection to it lost
 
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed or SIGTERM sent; a second time they act as before.
+    """Whether Ctrl-C was pressed, or SIGTERM or SIGHUP sent; a second time they act as before.
 
-    In threads other than the main one nothing is listened to.
+    SIGHUP stays ignored where it is, as under nohup. In threads other than the main one nothing is listened to.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -27,7 +29,9 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         asked.set()
         signal.signal(number, before[signal.Signals(number)])
 
-    for number in _SIGNALS:
+    if before.get(getattr(signal, "SIGHUP", None)) == signal.SIG_IGN:
+        del before[signal.SIGHUP]
+    for number in before:
         signal.signal(number, remember)
     try:
         yield asked.is_set

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import Any
 
@@ -11,6 +12,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from icnn_core.optim import StepBound, parameter_groups, poly_schedule, position_parameters
 from icnn_core.training.config import TrainConfig
+
+_log = logging.getLogger(__name__)
 
 
 class Optimizers:
@@ -88,7 +91,14 @@ class Optimizers:
 def _split_classifier(model: nn.Module, weights: dict[str, Any], config: TrainConfig) -> list[dict[str, Any]]:
     """The classifier starts from nothing, so its weights may learn faster than the backbone's."""
     classifier = getattr(model, "classifier", None)
-    if config.classifier_lr_factor == 1.0 or not isinstance(classifier, nn.Module):
+    if config.classifier_lr_factor == 1.0:
+        return [weights]
+    if not isinstance(classifier, nn.Module):
+        _log.warning(
+            "classifier_lr_factor=%g has no part: the network has no module called classifier, and all its weights "
+            "learn at lr",
+            config.classifier_lr_factor,
+        )
         return [weights]
     own = {id(parameter) for parameter in classifier.parameters()}
     fresh = [p for p in weights["params"] if id(p) in own]

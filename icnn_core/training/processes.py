@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -34,6 +35,13 @@ class Processes:
         wanted = torch.device(device)
         if config.precision == "fp16" and wanted.type != "cuda":
             raise _refusal("a CUDA device for precision fp16", wanted.type, "Use bf16, or no.")
+        for name in ("DEEPSPEED", "FSDP", "MEGATRON_LM"):  # which Accelerate looks for before it can be asked
+            if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() in ("1", "true", "yes", "y", "on", "t"):
+                raise _refusal(
+                    "a launcher that leaves networks whole",
+                    f"ACCELERATE_USE_{name} in the environment",
+                    f"Unset ACCELERATE_USE_{name}, or launch without it.",
+                )
         # Accelerate keeps its settings for the life of a process, and refuses a second run that has others.
         AcceleratorState._reset_state(reset_partial_state=True)
         # A network of the user's own may hold parameters that its loss does not depend on.

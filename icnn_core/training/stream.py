@@ -140,10 +140,24 @@ class _Plain(Dataset[Sample | IcnnError]):
 def _loaded(data: Dataset[Any], **options: Any) -> Iterator[Sample]:
     """What a DataLoader gives. Errors come as values: on their way out of a worker process it would reword them."""
     # A generator of its own, for the loader would draw from the one that the network's dropout uses.
-    for item in DataLoader(data, generator=torch.Generator(), **options):
+    for item in _alive(DataLoader(data, generator=torch.Generator(), **options)):
         if isinstance(item, IcnnError):
             raise item
         yield item[0], item[1]
+
+
+def _alive(loader: Iterable[Any]) -> Iterator[Any]:
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(
+            "train",
+            needed="worker processes that go on loading",
+            got="one that was killed from outside, most often for want of memory",
+            fix="Use fewer --workers, or smaller images; --resume goes on from the last checkpoint.",
+        ) from error
 
 
 def _stacked(samples: Sequence[Sample | IcnnError]) -> Sample | IcnnError:

@@ -48,7 +48,7 @@ class Updater:
         """Update from this process's parts of the batch of `iteration`, from 0; the loss of the whole batch.
 
         Raises:
-            TrainingError: the loss or a gradient is not finite; nothing was changed by it.
+            TrainingError: the loss or a gradient is not finite, or batch norm sees one value; nothing was changed.
         """
         self._objective.train()
         if self._frozen:
@@ -60,12 +60,25 @@ class Updater:
         shares = []
         for number, (images, masks) in enumerate(placed, start=1):
             with self.processes.local(self._objective, is_last=number == len(placed)):
-                share = self._objective(images, masks, total)
+                share = self._share(images, masks, total)
                 self.processes.backward(share)
             shares.append(share.detach())
         loss = float(self.processes.sum(torch.stack(shares).sum()))
         self._step(loss, iteration)
         return loss
+
+    def _share(self, images: Tensor, masks: Tensor, total: Tensor) -> Tensor:
+        try:
+            return self._objective(images, masks, total)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise TrainingError(
+                "train",
+                needed="more than one value a channel where batch norm takes its statistics",
+                got=f"{len(images)} images of {images.shape[2]} × {images.shape[3]} at a time, and one value",
+                fix="Raise --batch-size, lower --accumulate, or use --batch-norm frozen.",
+            ) from error
 
     def _placed(self, images: Tensor, masks: Tensor) -> Sample:
         device = self.processes.device

@@ -49,8 +49,8 @@ def write_atomically(path: str | Path, write: Callable[[str], Any], error: type[
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as cause:
-        if isinstance(cause, RuntimeError) and "PytorchStreamWriter" not in str(cause):
-            raise  # torch's writer alone says so that a disk is full
+        if isinstance(cause, RuntimeError) and not any(word in str(cause) for word in _TORCH_SAYS):
+            raise
         reason, fix = _REASONS[errno.ENOSPC] if isinstance(cause, RuntimeError) else explain(cause)
         raise error(
             str(path), needed="a folder that can be written, with room", got=reason, fix=fix
@@ -61,6 +61,7 @@ def write_atomically(path: str | Path, write: Callable[[str], Any], error: type[
     return path
 
 
+_TORCH_SAYS = ("PytorchStreamWriter", "inline_container")  # as RuntimeError, where a disk is full
 _REASONS = {
     errno.ENOENT: ("nothing there", "Check the path."),
     errno.EACCES: ("no permission", "Choose a place that you may use, or change its permissions."),

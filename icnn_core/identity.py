@@ -41,17 +41,16 @@ def digest_weights(network: nn.Module | Mapping[str, Tensor]) -> str:
     """
     import torch
 
+    if not isinstance(network, torch.nn.Module):
+        return digest_content(network)
+    return digest_content([network.state_dict(), json.dumps(_structure(network), default=str)])
+
+
+def digest_content(content: Any) -> str:
+    """A short SHA-256 of tensors and plain values, however nested: types, shapes and values, names in any order."""
     found = hashlib.sha256()
-    state: Mapping[str, Any] = network.state_dict() if isinstance(network, torch.nn.Module) else network
-    for name, value in sorted(state.items()):
-        found.update(json.dumps(name).encode())
-        if isinstance(value, torch.Tensor):
-            found.update(f"{value.dtype} {tuple(value.shape)}".encode())
-            found.update(_bytes(value.detach()))
-        else:
-            found.update(repr(value).encode())
-    if isinstance(network, torch.nn.Module):
-        found.update(json.dumps(_structure(network), default=str).encode())
+    for part in _parts(content):
+        found.update(part)
     return found.hexdigest()[:16]
 
 
@@ -136,7 +135,26 @@ def read_identity(path: Path, error: type[IcnnError]) -> dict[str, Any]:
         ) from cause
 
 
-def _bytes(tensor: Tensor) -> bytes:
+def _parts(content: Any) -> Iterator[bytes]:
+    import torch
+
+    if isinstance(content, torch.Tensor):
+        yield f"{content.dtype} {tuple(content.shape)}".encode()
+        yield _bytes(content.detach())
+    elif isinstance(content, Mapping):
+        yield f"names {len(content)}".encode()
+        for name, value in sorted(content.items(), key=lambda item: str(item[0])):
+            yield json.dumps(str(name)).encode()
+            yield from _parts(value)
+    elif isinstance(content, list | tuple):
+        yield f"values {len(content)}".encode()
+        for value in content:
+            yield from _parts(value)
+    else:
+        yield repr(content).encode()
+
+
+def _bytes(tensor: Tensor) -> bytes | memoryview:
     import torch
 
     if tensor.is_meta:
@@ -144,7 +162,7 @@ def _bytes(tensor: Tensor) -> bytes:
     if tensor.is_quantized:
         tensor = tensor.dequantize()
     tensor = tensor.to_dense() if tensor.layout != torch.strided else tensor
-    return tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _structure(network: nn.Module) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from icnn_core.checkpoint.contents import BARE, Checkpoint, refuse
 from icnn_core.checkpoint.description import MOST_LAYERS, parse_description
 from icnn_core.checkpoint.effective import EFFECTIVE
 from icnn_core.checkpoint.layers import agree, detect_layers
+from icnn_core.identity import digest_content
 from icnn_core.weights import (
     describe_names,
     find_state_dict,
@@ -85,6 +87,7 @@ def _read_own(path: Path, content: dict[str, Any], text: str) -> Checkpoint:
     beside, training = (content.get(key, {}) for key in ("effective", "training"))
     if isinstance(beside, dict):
         effective |= {str(name): value for name, value in beside.items() if isinstance(value, Tensor)}
+    numbers = {"state_dict": state, "training": training, "effective": effective}
     state = _with_name(state)
     if not state or not isinstance(training, dict):
         raise refuse(path, "tensors by name", describe_names(content), "Write it again.")
@@ -96,8 +99,21 @@ def _read_own(path: Path, content: dict[str, Any], text: str) -> Checkpoint:
             raise refuse(
                 path, f"positions, slots and weight of {layer.name}", "none that fit", "Write it again."
             )
+    _check_digest(path, numbers, text)
     _log.debug("%s: %d tensors, described", path, len(state))
     return checkpoint
+
+
+def _check_digest(path: Path, numbers: dict[str, Any], text: str) -> None:
+    """Raise CheckpointError if the numbers are not those that were written; older files do not say."""
+    written = json.loads(text).get("digest")
+    if written is not None and written != digest_content(numbers):
+        raise refuse(
+            path,
+            "the numbers that were written",
+            "others (their checksum differs)",
+            "The file was damaged or changed: take another copy, or write it again.",
+        )
 
 
 def _with_name(state: dict[str, Tensor]) -> dict[str, Tensor]:

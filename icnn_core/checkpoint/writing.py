@@ -18,6 +18,7 @@ from icnn_core.checkpoint.effective import EFFECTIVE, effective_tensors
 from icnn_core.checkpoint.layers import describe_layer
 from icnn_core.errors import CheckpointError
 from icnn_core.files import write_atomically
+from icnn_core.identity import digest_content
 from icnn_core.models.registry import Architecture
 from icnn_core.nn import IrregularConv2d
 from icnn_core.surgery import irregular_layers
@@ -40,7 +41,7 @@ def write_checkpoint(
     """Write a network to `path` (.pt, or .safetensors by its suffix), under a temporary name that is then renamed.
 
     Weights that are computed from others (pruned, parametrised) are stored beside those, as the network computes them.
-    The same network gives the same bytes.
+    The same network gives the same bytes. A checksum goes with them, by which `read_checkpoint` knows damage.
 
     Args:
         model: its `architecture` (see `icnn_core.models.registry`) is written if it has one.
@@ -72,6 +73,8 @@ def write_checkpoint(
     )
     if effective:
         _log.info("%s: %s beside what they are computed from", path, ", ".join(effective))
+    numbers = {"state_dict": state, "training": dict(training or {}), "effective": effective}
+    header["digest"] = digest_content(numbers)
     try:
         text = json.dumps(header)
     except (TypeError, ValueError) as error:
@@ -89,12 +92,7 @@ def write_checkpoint(
             path, lambda temporary: save_file(state, temporary, metadata={"icnn": text}), CheckpointError
         )
     else:
-        content = {
-            "icnn": text,
-            "state_dict": state,
-            "training": dict(training or {}),
-            "effective": effective,
-        }
+        content = {"icnn": text, **numbers}
         write_atomically(path, lambda temporary: _save(content, temporary), CheckpointError)
     return path
 

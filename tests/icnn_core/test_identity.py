@@ -15,7 +15,7 @@ from torch import nn
 
 from icnn_core.datasets.registry import open_dataset
 from icnn_core.errors import ArgumentError
-from icnn_core.identity import check_identity, describe_data, digest_weights, keep_identity
+from icnn_core.identity import check_identity, describe_data, digest_content, digest_weights, keep_identity
 from icnn_core.models.deeplab import deeplab_largefov
 
 
@@ -131,3 +131,24 @@ def test_another_version_and_what_it_did_not_record_are_said(
     assert [("0.0.7" in text, "size" in text) for text in caplog.messages] == [(True, False), (False, True)]
     with pytest.raises(ArgumentError, match="seed=3"):
         check_identity(tmp_path, {"seed": 3, "version": "0.0.7"}, {"seed": 4}, ArgumentError)
+
+
+def test_nested_content_is_told_by_each_of_its_values() -> None:
+    def content() -> dict:
+        return {
+            "optimizers": [{"state": {0: {"step": 3.0, "mean": torch.arange(6.0).view(2, 3)}}}],
+            "random": (1, None),
+        }
+
+    digest = digest_content(content())
+    assert digest_content({key: content()[key] for key in ("random", "optimizers")}) == digest
+    for change in (
+        lambda c: c["optimizers"][0]["state"][0].update(step=3.0000000000000004),
+        lambda c: c["optimizers"][0]["state"][0]["mean"].view(-1)[5].add_(1e-6),
+        lambda c: c["optimizers"].append({}),
+        lambda c: c.update(random=(None, 1)),
+        lambda c: c.update(random=(1, None, None)),
+    ):
+        other = content()
+        change(other)
+        assert digest_content(other) != digest

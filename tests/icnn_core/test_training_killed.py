@@ -53,10 +53,11 @@ def between_checkpoints():
 def in_the_middle_of_a_write():
     whole = torch.save
 
-    def half(content, path):
-        whole(content, path)
+    def half(content, file):
+        whole(content, file)
         if content["training"].get("iteration") == 6:
-            os.truncate(path, os.path.getsize(path) // 2)
+            file.flush()
+            os.truncate(file.name, os.path.getsize(file.name) // 2)
             die()
 
     torch.save = half

@@ -25,12 +25,12 @@ from study import print_table
 from icnn_core.datasets.registry import open_dataset
 from icnn_core.ops.benchmark import describe_machine
 from icnn_viz.cli._options import BUILTIN
-from icnn_viz.cli.explore import make_shelf
 from icnn_viz.data import builtin_path
-from icnn_viz.explorer.pictures import Shelf
+from icnn_viz.explorer.pictures import Shelf, make_shelf
 from icnn_viz.explorer.server import bind, make_app
-from icnn_viz.explorer.session import Answer, Looker, Session
+from icnn_viz.explorer.session import Looker, Session
 from icnn_viz.gradients import load_pair
+from icnn_viz.records import PixelComparison
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -93,7 +93,7 @@ class TimedSession(Session):
         super().__init__(networks, shelf, seed=seed)
         self._inside = inside
 
-    def answer(self, *arguments: Any, **named: Any) -> Answer:
+    def answer(self, *arguments: Any, **named: Any) -> PixelComparison:
         found = super().answer(*arguments, **named)
         self._inside.append(found.seconds)
         return found

@@ -147,7 +147,7 @@ TRIPS = {
 
 def main() -> None:
     """Print the table: files in all, of `icnn_viz`, of `icnn_core` without the operator, of the operator."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--files", action="store_true", help="name the files")
     named = parser.parse_args().files
     with tempfile.TemporaryDirectory() as folder:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from icnn_viz.displays import HeatmapDisplay as HeatmapDisplay
     from icnn_viz.displays import HeatmapExplorer as HeatmapExplorer
     from icnn_viz.displays import KernelDisplay as KernelDisplay
+    from icnn_viz.displays import SurveyDisplay as SurveyDisplay
     from icnn_viz.figures.cloud_pages import draw_cloud_interactive as draw_cloud_interactive
     from icnn_viz.figures.clouds import draw_cloud as draw_cloud
     from icnn_viz.figures.clouds_3d import draw_cloud_3d as draw_cloud_3d
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from icnn_viz.positions import select_layers as select_layers
     from icnn_viz.records import GaussianFit as GaussianFit
     from icnn_viz.records import Heatmap as Heatmap
+    from icnn_viz.records import PixelComparison as PixelComparison
     from icnn_viz.records import PixelGradient as PixelGradient
     from icnn_viz.records import PositionCloud as PositionCloud
     from icnn_viz.statistics.claims import judge_claims as judge_claims
@@ -36,8 +38,10 @@ _EXPORTS = {
     "HeatmapDisplay": "icnn_viz.displays",
     "HeatmapExplorer": "icnn_viz.displays",
     "KernelDisplay": "icnn_viz.displays",
+    "PixelComparison": "icnn_viz.records",
     "PixelGradient": "icnn_viz.records",
     "PositionCloud": "icnn_viz.records",
+    "SurveyDisplay": "icnn_viz.displays",
     "clouds_from_model": "icnn_viz.positions",
     "draw_cloud": "icnn_viz.figures.clouds",
     "draw_cloud_3d": "icnn_viz.figures.clouds_3d",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -108,7 +109,7 @@ class PositionCloud(Facts):
         facts = {
             "layer": self.layer,
             "kernel": "{}×{}, dilation {}×{}".format(*self.kernel_size, *self.dilation),
-            "shapes": f"{len(self.points):,} ({_SHARED[self.sharing]})",
+            "shapes": f"{len(self.points):,} (one per {SHARING[self.sharing].per})",
             "moved": f"{finite.mean():.3f} px on average, {finite.max():.3f} px at most"
             if finite.size
             else "–",
@@ -186,7 +187,13 @@ class PixelGradient(Facts):
 
     @property
     def class_name(self) -> str:
-        return self.classes[self.class_id] if self.class_id < len(self.classes) else str(self.class_id)
+        """Of the class whose logit was differentiated."""
+        return name_class(self.class_id, self.classes)
+
+    @property
+    def predicted_name(self) -> str:
+        """Of the class that the network predicts at the pixel."""
+        return name_class(int(self.prediction[self.pixel]), self.classes)
 
     def _facts(self) -> dict[str, str]:
         facts = {
@@ -232,11 +239,96 @@ class Heatmap(Facts):
         return facts | ({"notes": "; ".join(self.notes)} if self.notes else {})
 
 
-_SHARED = {
-    "layer": "one for the layer",
-    "channel": "one per input channel",
-    "none": "one per kernel and input channel",
+@dataclass(frozen=True, eq=False, repr=False)
+class PixelComparison(Facts):
+    """One pixel of an image through several networks: the same logit of each, reduced alike.
+
+    Attributes:
+        gradients, heatmaps, measures: one per network, in their order.
+        source: where the image came from, in words, or "".
+        label: the pixel's true class, or "" if unknown.
+        densities: where each network samples, (H, W), if that was traced.
+        seconds: spent in the networks, waiting for them included; 0 if nothing had to be computed.
+    """
+
+    gradients: list[PixelGradient]
+    heatmaps: list[Heatmap]
+    measures: list[dict[str, float]]
+    source: str = ""
+    label: str = ""
+    densities: list[np.ndarray] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def image(self) -> np.ndarray:
+        """(H, W, 3) uint8."""
+        return self.gradients[0].image
+
+    @property
+    def pixel(self) -> tuple[int, int]:
+        """(y, x)."""
+        return self.gradients[0].pixel
+
+    @property
+    def models(self) -> list[str]:
+        """The networks' labels."""
+        return [gradient.model for gradient in self.gradients]
+
+    def _facts(self) -> dict[str, str]:
+        first = self.gradients[0]
+        facts = {"logit of": f"“{first.class_name}” at {_place(self.pixel)}", "method": first.method}
+        facts |= {"image": self.source} if self.source else {}
+        facts |= {"true class": self.label} if self.label else {}
+        return facts | {g.model: f"logit {g.logit:.4g}, predicted {g.predicted_name}" for g in self.gradients}
+
+
+def name_class(class_id: int, classes: Sequence[str], otherwise: str = "") -> str:
+    """A class's name; where there is none, `otherwise` or else its number."""
+    known = 0 <= class_id < len(classes)
+    return classes[class_id] if known else (otherwise if classes and otherwise else str(class_id))
+
+
+class Sharing(NamedTuple):
+    """What there is one shape per, in words; those with braces are formats.
+
+    Attributes:
+        per: what.
+        axis: along which shapes are counted.
+        total: how many there are, of `kernels` and `channels`.
+        one: a shape, by `kernel` and `channel`.
+        hover: the same as a plotly page fills it in.
+    """
+
+    per: str
+    axis: str
+    total: str
+    one: str
+    hover: str
+
+
+SHARING = {
+    "layer": Sharing("layer", "shape", "one shape", "the layer's shape", "shape"),
+    "channel": Sharing(
+        "input channel",
+        "input channel",
+        "{channels:,} channels",
+        "input channel {channel}",
+        "channel %{customdata[1]}",
+    ),
+    "none": Sharing(
+        "kernel and channel",
+        "kernel × channel",
+        "{kernels:,} kernels × {channels:,} channels",
+        "kernel {kernel}, input channel {channel}",
+        "kernel %{customdata[0]}, channel %{customdata[1]}",
+    ),
 }
+"""The words on a cloud's `sharing`, wherever it is told."""
+
+
+def shape_per(sharing: str) -> str:
+    """What there is one shape per; a word that no cloud has, as it is."""
+    return SHARING[sharing].per if sharing in SHARING else sharing
 
 
 def _place(pixel: tuple[int, int]) -> str:

@@ -81,6 +81,8 @@ def predict_logits(
         how: None for the whole image once.
         size: (H, W) of the logits wanted; None for the image's.
         classes: C, if it must be that.
+        batch: N, if it must be that.
+        who: asks, for the error.
 
     Raises:
         ShapeError: the network gives something else.
@@ -104,25 +106,35 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     return [*range(0, last, stride), last]
 
 
-def to_logits(output: object, classes: int | None = None) -> Tensor:
+def to_logits(
+    output: object, classes: int | None = None, *, batch: int | None = None, who: str = _WHO
+) -> Tensor:
     """The logits (N, C, H, W) in what a segmentation network returns: themselves, or "out" of a dict.
 
     Args:
         classes: C, if it must be that.
+        batch: N, if it must be that.
+        who: asks, for the error.
 
     Raises:
         ShapeError: they are not there.
     """
     logits = output.get("out") if isinstance(output, Mapping) else output
-    if isinstance(logits, Tensor) and logits.ndim == 4 and classes in (None, logits.shape[1]):
+    if (
+        isinstance(logits, Tensor)
+        and logits.ndim == 4
+        and classes in (None, logits.shape[1])
+        and batch in (None, len(logits))
+    ):
         return logits
     got = str(tuple(logits.shape)) if isinstance(logits, Tensor) else type(output).__name__
+    data = "Name the data set that the network was trained on, or wrap" if classes else "Wrap"
     raise ShapeError(
-        _WHO,
-        needed=f"logits (N, {classes or 'C'}, H, W), one for each class of the data, or a dict with them as "
-        '"out"',
+        who,
+        needed=f"logits per pixel, ({batch or 'N'}, {classes or 'C'}, H, W), one for each class, or a dict with "
+        'them as "out"',
         got=got,
-        fix="Name the data set that the network was trained on.",
+        fix=f"{data} the network so that its forward returns the logits.",
     )
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields
+from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -39,6 +45,44 @@ MaxSizeOption = Annotated[
     int, typer.Option("--max-size", metavar="N", min=1, help="Refuse images longer than this, in pixels.")
 ]
 
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME",
+        help="Look at many pixels of this data set instead: shapes, camvid, voc, …",
+        show_default=False,
+    ),
+]
+
+
+class TargetRule(StrEnum):
+    """Whose logit is followed at a labelled pixel (`icnn_viz.displays.pixels.TARGETS`)."""
+
+    true = "true"
+    predicted = "predicted"
+
+
+TargetOption = Annotated[
+    TargetRule,
+    typer.Option(
+        "--target", help="With --data: whose logit, the pixel's true class's or the predicted one's."
+    ),
+]
+
+
+def parse_pixels(texts: Sequence[str]) -> list[tuple[int, int]]:
+    """Each "x,y" once, x the column and y the row, to (y, x). A usage error if one is anything else."""
+    return list(dict.fromkeys(parse_pixel(text) for text in texts))
+
+
+def parse_pixel(text: str) -> tuple[int, int]:
+    """ "x,y" to (y, x)."""
+    parts = text.replace(" ", "").split(",")
+    if len(parts) != 2 or not all(re.fullmatch(r"-?[0-9]{1,9}", part) for part in parts):
+        raise typer.BadParameter(f"{text!r} is not x,y: two whole numbers, column and row, counted from 0.")
+    return int(parts[1]), int(parts[0])
+
 
 def choose_pair(checkpoint: Path | None, regular: Path | None, model: str | None) -> tuple[Path, Path | None]:
     """The checkpoints named, or the built-in ones.
@@ -53,3 +97,38 @@ def choose_pair(checkpoint: Path | None, regular: Path | None, model: str | None
     if model:
         raise typer.BadParameter("needs a checkpoint with its weights.", param_hint="--model")
     return builtin_path(BUILTIN[0]), regular or builtin_path(BUILTIN[1])
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that takes dataclasses, as one that takes their fields: what Typer, and a caller, see.
+
+    Fields are options of the fields' names; no two groups have one in common.
+    """
+    groups = {name: kind for name, kind in get_type_hints(command).items() if name != "return"}
+    named = {field.name: (group, field) for group, kind in groups.items() for field in fields(kind)}
+    hints = {
+        name: hint
+        for kind in groups.values()
+        for name, hint in get_type_hints(kind, include_extras=True).items()
+    }
+
+    @wraps(command)
+    def flat(*given: Any, **options: Any) -> None:
+        options |= dict(zip(named, given, strict=False))
+        own = {group: {n: v for n, v in options.items() if named[n][0] == group} for group in groups}
+        command(**{group: kind(**own[group]) for group, kind in groups.items()})
+
+    def default(field: Any) -> Any:
+        return field.default if field.default is not MISSING else field.default_factory()
+
+    flat.__annotations__ = hints | {"return": None}
+    flat.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default(field), annotation=hints[name]
+            )
+            for name, (_, field) in named.items()
+        ]
+    )
+    del flat.__wrapped__  # type: ignore[attr-defined]
+    return flat

@@ -25,7 +25,7 @@ def command(
     """
     from icnn_core.cli.app import make_console, make_progress
     from icnn_viz.cli import heatmap, kernels
-    from icnn_viz.cli._pair import KINDS, surest_pixel, train_pair
+    from icnn_viz.data.pair import KINDS, surest_pixel, train_pair
 
     console = make_console()
     console.print(f"Training two small networks on drawn shapes, {iterations} iterations each.")

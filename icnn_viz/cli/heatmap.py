@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,22 +14,31 @@ from icnn_core.cli._options import (
     DeviceOption,
     JsonOption,
     ModelOption,
-    OutOption,
     RootOption,
     SeedOption,
     Theme,
     ThemeOption,
 )
-from icnn_viz.cli._inputs import parse_pixel
 from icnn_viz.cli._options import (
     BUILTIN,
+    DataOption,
     MaxSizeOption,
     PairArgument,
     RegularOption,
     SizeOption,
     SplitOption,
+    TargetOption,
+    TargetRule,
     choose_pair,
+    grouped,
+    parse_pixels,
 )
+from icnn_viz.cli._shown import bar, tell, to_difference_table, to_json, to_measure_table
+
+if TYPE_CHECKING:
+    from icnn_viz.displays.pixels import Network
+
+_OUT = Path("icnn-heatmap")
 
 
 class Format(StrEnum):
@@ -59,8 +68,27 @@ class Reduction(StrEnum):
     sum = "sum"
 
 
-def command(
-    checkpoint: PairArgument = None,
+@dataclass(frozen=True)
+class Networks:
+    """What is looked through."""
+
+    checkpoint: PairArgument = None
+    regular: RegularOption = None
+    controls: Annotated[
+        bool,
+        typer.Option(
+            "--controls", help="Beside them the irregular network snapped, and with random weights."
+        ),
+    ] = False
+    size: SizeOption = None
+    model: ModelOption = None
+    device: DeviceOption = "auto"
+
+
+@dataclass(frozen=True)
+class Place:
+    """The pixels of one image, and which of their logits."""
+
     pixel: Annotated[
         list[str],
         typer.Option(
@@ -70,14 +98,13 @@ def command(
             help="Column and row in the image, from 0; repeatable.",
             show_default=False,
         ),
-    ] = [],  # noqa: B006
-    regular: RegularOption = None,
+    ] = field(default_factory=list)
     image: Annotated[
         Path | None,
         typer.Option(
             "--image", "-i", metavar="PATH", help="By default the sample image.", show_default=False
         ),
-    ] = None,
+    ] = None
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -86,7 +113,7 @@ def command(
             help="True class ids of the image, for measures of masks.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     class_: Annotated[
         str | None,
         typer.Option(
@@ -96,68 +123,82 @@ def command(
             help="By default the class predicted at the pixel.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     against: Annotated[
         str | None,
         typer.Option("--against", metavar="NAME|ID", help="Subtract this class's logit.", show_default=False),
-    ] = None,
+    ] = None
     component: Annotated[
         bool, typer.Option("--component", help="Sum over the connected pixels of the predicted class.")
-    ] = False,
-    method: Annotated[
-        Method, typer.Option("--method", "-m", help="deconvnet and guided are partly edge detectors.")
-    ] = Method.gradient,
-    reduce: Annotated[Reduction, typer.Option("--reduce", help="Over the colour channels.")] = Reduction.max,
-    smooth: Annotated[
-        float, typer.Option("--smooth", metavar="σ", min=0, help="Blur the maps, in pixels; 0 does not.")
-    ] = 0.0,
-    gamma: Annotated[
-        float, typer.Option("--gamma", min=0.1, max=1, help="Colours by value ** gamma; 1 is linear.")
-    ] = 0.5,
-    controls: Annotated[
-        bool,
-        typer.Option(
-            "--controls", help="Beside them the irregular network snapped, and with random weights."
-        ),
-    ] = False,
-    sampling: Annotated[
-        bool, typer.Option("--sampling", help="Also draw where the kernels sample, and what that predicts.")
-    ] = False,
-    overlay: Annotated[bool, typer.Option("--overlay", help="Also draw the maps over the image.")] = False,
-    photo: Annotated[bool, typer.Option("--photo/--no-photo", help="Show the image in the figure.")] = True,
-    size: SizeOption = None,
-    max_size: MaxSizeOption = 2048,
-    model: ModelOption = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data",
-            metavar="NAME",
-            help="Look at many pixels of this data set instead: shapes, camvid, voc, …",
-            show_default=False,
-        ),
-    ] = None,
-    root: RootOption = None,
-    split: SplitOption = "val",
+    ] = False
+    max_size: MaxSizeOption = 2048
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Many pixels of a data set."""
+
+    data: DataOption = None
+    root: RootOption = None
+    split: SplitOption = "val"
     pixels: Annotated[
         int, typer.Option("--pixels", metavar="N", min=1, help="How many pixels, with --data.")
-    ] = 200,
+    ] = 200
     stratify: Annotated[
         str,
         typer.Option(
             "--stratify", metavar="FACTOR,…", help="Even shares, with --data: class, boundary, elongation."
         ),
-    ] = "class",
-    out: OutOption = Path("icnn-heatmap"),
+    ] = "class"
+    target: TargetOption = TargetRule.true
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a gradient becomes a map."""
+
+    method: Annotated[
+        Method, typer.Option("--method", "-m", help="deconvnet and guided are partly edge detectors.")
+    ] = Method.gradient
+    reduce: Annotated[Reduction, typer.Option("--reduce", help="Over the colour channels.")] = Reduction.max
+    smooth: Annotated[
+        float, typer.Option("--smooth", metavar="σ", min=0, help="Blur the maps, in pixels; 0 does not.")
+    ] = 0.0
+    seed: SeedOption = 0
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is drawn and written."""
+
+    sampling: Annotated[
+        bool, typer.Option("--sampling", help="Also draw where the kernels sample, and what that predicts.")
+    ] = False
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also draw the maps over the image.")] = False
+    photo: Annotated[bool, typer.Option("--photo/--no-photo", help="Show the image in the figure.")] = True
+    gamma: Annotated[
+        float, typer.Option("--gamma", min=0.1, max=1, help="Colours by value ** gamma; 1 is linear.")
+    ] = 0.5
+    theme: ThemeOption = Theme.light
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="By default icnn-heatmap; with --data a folder in it for what is asked.",
+            show_default=False,
+        ),
+    ] = None
     format: Annotated[
         list[Format] | None,
         typer.Option("--format", "-f", help="Repeatable; by default png.", show_default=False),
-    ] = None,
-    device: DeviceOption = "auto",
-    seed: SeedOption = 0,
-    json: JsonOption = False,
-    theme: ThemeOption = Theme.light,
-) -> None:
+    ] = None
+    json: JsonOption = False
+
+
+@grouped
+def command(networks: Networks, place: Place, survey: Survey, way: Way, output: Output) -> None:
     """Show what the output at a pixel depends on in the image, irregular beside regular, on one scale.
 
     All gradients at the output are zero but that of the chosen pixel's logit. Writes, per pixel, the comparison and
@@ -167,70 +208,136 @@ def command(
 
     Example: icnn-viz heatmap irregular.pt --regular regular.pt --image photo.jpg --pixel 60,40
     """
-    if not pixel and not data:
+    if not place.pixel and not survey.data:
         raise typer.BadParameter("at least one pixel is needed: --pixel x,y.", param_hint="--pixel")
-    if pixel and data:
+    if place.pixel and survey.data:
         raise typer.BadParameter("chooses its pixels itself: leave out --pixel.", param_hint="--data")
-    places = list(dict.fromkeys(parse_pixel(text) for text in pixel))
-    seen = parse_size(size) if size else None
-    if overlay and not photo:
+    if output.overlay and not output.photo:
         raise typer.BadParameter("shows the image, which --no-photo forbids.", param_hint="--overlay")
-    checkpoint, regular = choose_pair(checkpoint, regular, model)
+    checkpoint, regular = choose_pair(networks.checkpoint, networks.regular, networks.model)
+    asked = {
+        "method": str(way.method),
+        "reduction": str(way.reduce),
+        "smoothing": way.smooth,
+        "seed": way.seed,
+    }
+    found = {"checkpoint": checkpoint, "regular": regular, **asked}
+    if survey.data:
+        _survey(checkpoint, regular, networks, survey, output, asked, found)
+    else:
+        _look(checkpoint, regular, networks, place, output, asked, found)
 
-    from icnn_core.cli.app import make_console, print_json
-    from icnn_core.models.factory import load_factory
-    from icnn_viz.cli._inputs import check_pixel, find_class, read_image, read_labels
-    from icnn_viz.cli._looks import to_json, to_measure_table, write_looks
-    from icnn_viz.cli._survey import look_over
-    from icnn_viz.cli._views import choose_to_open
-    from icnn_viz.data import builtin_path
-    from icnn_viz.displays.looks import look_at
-    from icnn_viz.gradients import Target, load_pair
 
-    load = partial(
-        load_pair,
+def _load(checkpoint: Path, regular: Path | None, networks: Networks, seed: int) -> list[Network]:
+    from icnn_viz.displays.pixels import load_networks
+
+    size = parse_size(networks.size) if networks.size else None
+    return load_networks(
         checkpoint,
         regular,
-        factory=load_factory(model) if model else None,
-        size=seen,
-        device=device,
-        controls=controls,
+        model=networks.model,
+        size=size,
+        device=networks.device,
+        controls=networks.controls,
         seed=seed,
     )
-    kinds = [str(kind) for kind in format or [Format.png]]
-    console = make_console(json=json)
-    found = {"checkpoint": checkpoint, "regular": regular, "method": str(method), "reduction": str(reduce)}
-    found |= {"smoothing": smooth, "seed": seed, "out": out}
-    if data:
-        chosen = {"pixels": pixels, "stratify": tuple(stratify.split(",")), "data": data, "split": split}
-        found |= look_over(load(), root, chosen | found, kinds, str(theme), console)
-    else:
-        array = read_image(image or builtin_path(BUILTIN[2]), max_size)
-        for place in places:
-            check_pixel(place, array)
-        truth = read_labels(labels, array.shape[:2], max_size) if labels else None
-        networks = load()
-        wanted, other = (
-            find_class(name, networks[0].classes) if name else None for name in (class_, against)
+
+
+def _look(
+    checkpoint: Path,
+    regular: Path | None,
+    networks: Networks,
+    place: Place,
+    output: Output,
+    asked: dict[str, Any],
+    found: dict[str, Any],
+) -> None:
+    """Some pixels of one image."""
+    from icnn_viz.data import builtin_path
+    from icnn_viz.displays import HeatmapDisplay
+    from icnn_viz.displays.drawings import draw_pixels, stem_of, write_drawings, write_gradients
+    from icnn_viz.displays.images import read_image, read_labels
+    from icnn_viz.displays.pixels import make_targets
+    from icnn_viz.displays.tables import write_tables
+
+    pixels = parse_pixels(place.pixel)
+    image = read_image(place.image or builtin_path(BUILTIN[2]), place.max_size)
+    labels = read_labels(place.labels, image.shape[:2], place.max_size) if place.labels else None
+    make_targets(pixels, image)  # wrong ones are told before networks are read
+    loaded = _load(checkpoint, regular, networks, asked["seed"])
+    targets = make_targets(
+        pixels, image, loaded[0].classes, place.class_, place.against, component=place.component
+    )
+    display = HeatmapDisplay.from_networks(
+        loaded, image, targets, labels=labels, sampling=output.sampling, **asked
+    )
+    style = {
+        "overlay": output.overlay,
+        "photo": output.photo,
+        "gamma": output.gamma,
+        "theme": str(output.theme),
+    }
+    out, kinds = output.out or _OUT, [str(kind) for kind in output.format or [Format.png]]
+    written = write_drawings(draw_pixels(display, **style), kinds, out, bar("drawing"))
+    written += [write_gradients(record, out / f"{stem_of(record)}.npz") for record in display.records]
+    written += write_tables({"measures": display.to_frame()}, out)
+    size = {"height": image.shape[0], "width": image.shape[1]}
+    found |= {
+        "out": out,
+        "image": place.image,
+        "image_size": size,
+        "pixels": list(map(to_json, display.records)),
+    }
+    tell(list(map(to_measure_table, display.records)), written, out, found if output.json else None)
+
+
+def _survey(
+    checkpoint: Path,
+    regular: Path | None,
+    networks: Networks,
+    survey: Survey,
+    output: Output,
+    asked: dict[str, Any],
+    found: dict[str, Any],
+) -> None:
+    """Many pixels of a data set: run, or go on, and write the summary when all pixels are done."""
+    from dataclasses import asdict
+
+    from icnn_core.cli.app import make_console, print_json
+    from icnn_core.datasets.registry import open_dataset
+    from icnn_viz.displays import SurveyDisplay
+    from icnn_viz.displays.tables import to_records
+
+    display = SurveyDisplay(
+        _load(checkpoint, regular, networks, asked["seed"]),
+        open_dataset(str(survey.data), survey.root, survey.split),
+        folder=output.out or _OUT,
+        split=survey.split,
+        pixels=survey.pixels,
+        stratify=[factor.strip() for factor in survey.stratify.split(",")],
+        target=str(survey.target),
+        **asked,
+    )
+    if output.out is None:
+        display.folder = _OUT / display.folder_name()
+    progress, out = display.run(bar("looking")), display.folder
+    found |= {"out": out, "data": survey.data, "split": survey.split, "target": str(survey.target)}
+    found |= asdict(progress)
+    if progress.done < progress.total:
+        words = (
+            f"{progress.done} of {progress.total} pixels are done; other processes are at work on the rest."
         )
-        targets = [Target(place, wanted, other, "component" if component else None) for place in places]
-        looks = look_at(
-            networks,
-            array,
-            targets,
-            method=method,
-            reduction=reduce,
-            smoothing=smooth,
-            labels=truth,
-            sampling=sampling,
-            seed=seed,
-        )
-        written = write_looks(looks, out, kinds, photo=photo, overlay=overlay, gamma=gamma, theme=theme)
-        for look in looks:
-            console.print(to_measure_table(look))
-        console.print(f"{len(written)} files in {out}. Open {choose_to_open(written)}.")
-        size_of_image = {"height": array.shape[0], "width": array.shape[1]}
-        found |= {"image": image, "image_size": size_of_image, "pixels": [to_json(look) for look in looks]}
-        found |= {"written": written}
-    if json:
-        print_json(found)
+        make_console(json=output.json).print(words)
+        if output.json:
+            print_json(found | {"written": []})
+        return
+    written = display.write([str(kind) for kind in output.format or [Format.png]], theme=str(output.theme))
+    differences, zeros = display.tables()["differences"], display.zero_maps()
+    whole = differences.loc[differences["group"] == "all"].drop(columns=["group", "stratum"])
+    found |= {"zero_maps": zeros, "differences": to_records(whole)}
+    first, second, *_ = (network.label for network in display.networks)
+    shown: list[Any] = [to_difference_table(differences, first, second), f"{display.describe()}."]
+    if progress.seconds > 1:
+        share = progress.seconds_in_networks / progress.seconds
+        shown.append(f"{progress.seconds:.0f} s, {share:.0%} of it in the networks.")
+    tell(shown, written, out, found if output.json else None)

@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from icnn_core.cli._options import JsonOption, OutOption, SeedOption, Theme, ThemeOption
+from icnn_viz.cli._options import BUILTIN
+from icnn_viz.cli._shown import bar, tell, to_claim_words, to_comparison_table, to_layer_table
 
 if TYPE_CHECKING:
-    from icnn_viz.cli._sources import Sources
-    from icnn_viz.cli._views import ViewOptions
+    from icnn_viz.displays import KernelDisplay
+    from icnn_viz.displays.drawings import KernelOptions
+    from icnn_viz.displays.kernel_pair import KernelPairDisplay
+
+Found = tuple[list[Any], list[Path], dict[str, Any]]
+"""What to show, what was written, and what --json says."""
 
 
 class View(StrEnum):
@@ -132,24 +138,32 @@ def command(
 
     Example: icnn-viz kernels runs/camvid/best.pt --layer fc1 --view all --out shapes
     """
-    from icnn_viz.cli._sources import read_sources
-    from icnn_viz.cli._views import ViewOptions
+    from icnn_viz.displays import KernelDisplay
+    from icnn_viz.displays.drawings import KernelOptions
+    from icnn_viz.displays.sources import read_display
 
     views = [str(one) for one in view or ()]
-    sources = read_sources(
+    display = read_display(
         checkpoint or [],
         layer or (),
         is_run="trajectory" in views,
         dcls=dcls and str(dcls),
         kernel_size=kernel_size,
     )
+    options = KernelOptions(str(theme), channel, kernel, tuple(slot or ()), str(height), magnify, seed)
     kinds = [str(kind) for kind in format or ("png", "html")]
-    tables = [str(kind) for kind in table or ("csv",)]
-    options = ViewOptions(str(theme), channel, kernel, tuple(slot or ()), str(height), magnify, seed)
-    if sources.other is None:
-        _look(sources, _expand(views, bool(sources.steps)), options, kinds, tables, out, json)
+    table_kinds = [str(kind) for kind in table or ("csv",)]
+    if isinstance(display, KernelDisplay):
+        shown, written, found = _show(display, views, options, kinds, table_kinds, out)
     else:
-        _compare(sources, views, options, kinds, tables, out, json)
+        shown, written, found = _compare(display, views, options, kinds, table_kinds, out)
+    tell(shown, written, out, {"checkpoints": _paths(checkpoint), **found, "out": out} if json else None)
+
+
+def _paths(given: Sequence[Path] | None) -> list[Path]:
+    from icnn_viz.data import builtin_path
+
+    return list(given or [builtin_path(BUILTIN[0])])
 
 
 def _expand(views: Sequence[str], has_run: bool) -> list[str]:
@@ -159,76 +173,43 @@ def _expand(views: Sequence[str], has_run: bool) -> list[str]:
     return list(dict.fromkeys(views)) or ["cloud", "3d"]
 
 
-def _look(
-    sources: Sources,
+def _show(
+    display: KernelDisplay,
     views: Sequence[str],
-    options: ViewOptions,
+    options: KernelOptions,
     kinds: Sequence[str],
     table_kinds: Sequence[str],
     out: Path,
-    json: bool,
-) -> None:
-    from icnn_viz.cli._table import make_tables, to_claim_words, to_layer_table, to_records, write_tables
-    from icnn_viz.cli._views import list_pictures, list_trajectories, write_pictures
-    from icnn_viz.displays import KernelDisplay
+) -> Found:
+    from icnn_viz.displays.drawings import draw_views, write_drawings
+    from icnn_viz.displays.tables import to_records, write_tables
 
-    display = KernelDisplay(sources.clouds)
-    pictures = list_pictures(display, [one for one in views if one != "trajectory"], options)
-    pictures += list_trajectories(sources, options.theme) if "trajectory" in views else []
-    tables = make_tables(display.clouds, display.fits, options.seed)
-    written = write_tables(tables, out, table_kinds) + write_pictures(pictures, kinds, out)
-    result = {"layers": to_records(tables["layers"]), "claims": to_records(tables["claims"])}
-    shown = [to_layer_table(tables["layers"]), to_claim_words(tables["claims"])]
-    _report(sources, shown, written, out, result if json else None)
+    tables = display.tables(seed=options.seed)
+    drawings = draw_views(display, _expand(views, bool(display.steps)), options)
+    written = write_tables(tables, out, table_kinds) + write_drawings(drawings, kinds, out, bar("drawing"))
+    found = {name: to_records(tables[name]) for name in ("layers", "claims")}
+    return [to_layer_table(tables["layers"]), to_claim_words(tables["claims"])], written, found
 
 
 def _compare(
-    sources: Sources,
+    display: KernelPairDisplay,
     views: Sequence[str],
-    options: ViewOptions,
+    options: KernelOptions,
     kinds: Sequence[str],
     table_kinds: Sequence[str],
     out: Path,
-    json: bool,
-) -> None:
-    import pandas as pd
-
+) -> Found:
     from icnn_core.errors import ArgumentError
-    from icnn_viz.cli._table import to_comparison_notes, to_comparison_table, to_records, write_tables
-    from icnn_viz.cli._views import list_comparison, write_pictures
-    from icnn_viz.statistics.distances import compare_runs
-    from icnn_viz.statistics.layers import measure_layers
+    from icnn_viz.displays.drawings import draw_pair, write_drawings
+    from icnn_viz.displays.kernel_pair import to_notes
+    from icnn_viz.displays.tables import to_records, write_tables
 
     if views:
         raise ArgumentError(
             "kernels", needed="one checkpoint with --view", got="two", fix="Leave out --view to compare."
         )
-    other = sources.other or []
-    comparison = compare_runs(sources.clouds, other, seed=options.seed)
-    runs = {str(path): clouds for path, clouds in zip(sources.paths, (sources.clouds, other), strict=True)}
-    layers = pd.concat(
-        [measure_layers(clouds, seed=options.seed).assign(run=run) for run, clouds in runs.items()],
-        ignore_index=True,
-    )
-    tables = {"comparison": comparison, "layers": layers}
-    written = write_tables(tables, out, table_kinds) + write_pictures(
-        list_comparison(sources, options.theme), kinds, out
-    )
-    result = {name: to_records(table) for name, table in tables.items()}
-    shown = [to_comparison_table(comparison), *to_comparison_notes(comparison)]
-    _report(sources, shown, written, out, result if json else None)
-
-
-def _report(
-    sources: Sources, shown: Sequence[Any], written: Sequence[Path], out: Path, result: dict[str, Any] | None
-) -> None:
-    """Say on the terminal what was found, what was written and what to open; as JSON too if there is a `result`."""
-    from icnn_core.cli.app import make_console, print_json
-    from icnn_viz.cli._views import choose_to_open
-
-    console = make_console(json=result is not None)
-    for one in shown:
-        console.print(one)
-    console.print(f"{len(written)} files in {out}. Open {choose_to_open(written)}.")
-    if result is not None:
-        print_json({"checkpoints": sources.paths, **result, "out": out, "written": written})
+    tables = display.tables(seed=options.seed)
+    written = write_tables(tables, out, table_kinds)
+    written += write_drawings(draw_pair(display, options.theme), kinds, out, bar("drawing"))
+    shown = [to_comparison_table(tables["comparison"]), *to_notes(tables["comparison"])]
+    return shown, written, {name: to_records(table) for name, table in tables.items()}

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from icnn_core.cli._options import DeviceOption, JsonOption, ModelOption, RootOption, SeedOption
-from icnn_viz.cli._inputs import parse_pixel
-from icnn_viz.cli._options import PairArgument, RegularOption, SplitOption, choose_pair
+from icnn_viz.cli._options import (
+    PairArgument,
+    RegularOption,
+    SplitOption,
+    TargetOption,
+    TargetRule,
+    choose_pair,
+    parse_pixels,
+)
 
 
 def command(
@@ -26,6 +34,7 @@ def command(
     ] = None,
     root: RootOption = None,
     split: SplitOption = "val",
+    target: TargetOption = TargetRule.true,
     image: Annotated[
         Path | None,
         typer.Option(
@@ -75,22 +84,28 @@ def command(
         raise typer.BadParameter("takes the place of --data: give one of them.", param_hint="--image")
     if out.suffix.lower() not in (".html", ".htm"):
         raise typer.BadParameter(f"{out} does not end in .html.", param_hint="--out")
-    places = list(dict.fromkeys(parse_pixel(text) for text in pixel))
+    places = parse_pixels(pixel)
     checkpoint, regular = choose_pair(checkpoint, regular, model)
 
     from icnn_core.cli.app import make_console, make_progress, print_json
-    from icnn_viz.cli._findings import Asked, find_out
-    from icnn_viz.cli._table import to_records
-    from icnn_viz.report import build_report, write_report
+    from icnn_viz.displays.tables import to_records
+    from icnn_viz.report import Pixels, build_report, find_out, list_commands, write_report
 
-    asked = Asked(
-        checkpoint, regular, tuple(layer or ()), data, root, split, image, tuple(places), pixels, photo, model,
-        device, seed,
-    )  # fmt: skip
+    wanted = Pixels(data, root, split, image, places, pixels, str(target))
     console = make_console(json=json)
     with make_progress() as progress:
         task = progress.add_task("looking", total=None)
-        findings = find_out(asked)
+        findings = find_out(
+            checkpoint,
+            regular,
+            wanted,
+            layers=layer or (),
+            commands=list_commands(sys.argv[1:], checkpoint, regular, wanted),
+            photo=photo,
+            model=model,
+            device=device,
+            seed=seed,
+        )
         progress.update(task, description="drawing")
         text = build_report(
             findings, on_drawn=lambda done, total: progress.update(task, completed=done, total=total)
@@ -112,12 +127,7 @@ def command(
                 "layers": [cloud.layer for cloud in findings.display.clouds],
                 "claims": to_records(findings.tables["claims"]),
                 "pixels": [
-                    {
-                        "image": seen.source,
-                        "x": seen.look.gradients[0].pixel[1],
-                        "y": seen.look.gradients[0].pixel[0],
-                    }
-                    for seen in findings.looks
+                    {"image": look.source, "x": look.pixel[1], "y": look.pixel[0]} for look in findings.looks
                 ],
                 "notes": list(findings.notes),
                 "seed": seed,

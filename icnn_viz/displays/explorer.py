@@ -16,7 +16,8 @@ from icnn_core.errors import IcnnError
 from icnn_viz.displays.heatmaps import HeatmapDisplay
 from icnn_viz.displays.latest import LatestOnly
 from icnn_viz.displays.page import to_image_tag
-from icnn_viz.displays.panel import Choice, ClickPanel
+from icnn_viz.displays.panel import ClickPanel
+from icnn_viz.displays.pixels import Question
 from icnn_viz.displays.still import show_with_still
 from icnn_viz.gradients import IMAGENET_MEAN, IMAGENET_STD, Network, load_pair
 
@@ -80,14 +81,14 @@ class HeatmapExplorer:
         ]
         self._theme = theme
         middle = (self.image.shape[0] // 2, self.image.shape[1] // 2)
-        self.choice = Choice(pixel or middle, class_id, method, reduction)
+        self.choice = Question("", pixel or middle, method, class_id, reduction=reduction)
         self.display = self._look(self.choice)
         self._lock = threading.RLock()  # clicks may be served while a cell runs
         self._panel: ClickPanel | None = None
         if have_widgets():
             ask = LatestOnly(self._answer).ask
             classes = self._networks[0].classes
-            self._panel = ClickPanel(self.display.looks[0], self.choice, classes, ask, theme=theme)
+            self._panel = ClickPanel(self.display.records[0], self.choice, classes, ask, theme=theme)
         self.figure: Any = self._panel and self._panel.figure
         self.widget: ipywidgets.VBox | None = self._panel and self._panel.widget
 
@@ -111,10 +112,10 @@ class HeatmapExplorer:
             display = self._look(choice)
             self.choice, self.display = choice, display
             if self._panel is not None:
-                self._panel.show(display.looks[0], choice)
+                self._panel.show(display.records[0], choice)
         return self
 
-    def _look(self, choice: Choice) -> HeatmapDisplay:
+    def _look(self, choice: Question) -> HeatmapDisplay:
         return HeatmapDisplay.from_networks(
             self._networks,
             self.image,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
-from icnn_viz.displays.looks import Look, look_at, to_frame
 from icnn_viz.displays.page import to_html_table, to_image_tag
+from icnn_viz.displays.pixels import compare_pixels, find_class, to_frame
 from icnn_viz.gradients import IMAGENET_MEAN, IMAGENET_STD, Network, Target, load_pair
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
     from torch import nn
+
+    from icnn_viz.records import PixelComparison
 
 HEATMAP_VIEWS = ("comparison", "overlay", "sampling", "grid")
 """Views of one pixel; "grid" is of all pixels."""
@@ -29,19 +31,19 @@ class HeatmapDisplay:
     the display shows the measures and the figure last drawn.
 
     Args:
-        looks: one a pixel, all through the same networks.
+        records: one a pixel, all through the same networks.
 
     Attributes:
-        looks: as given; a look holds `gradients`, `heatmaps` and `measures`, one per network.
+        records: as given; a record holds `gradients`, `heatmaps` and `measures`, one per network.
         figure_: the figure last drawn, or None.
 
     Raises:
         ArgumentError: no pixel.
     """
 
-    def __init__(self, looks: Iterable[Look]) -> None:
-        self.looks = list(looks)
-        if not self.looks:
+    def __init__(self, records: Iterable[PixelComparison]) -> None:
+        self.records = list(records)
+        if not self.records:
             raise _refuse("at least one pixel", "none", "Give pixels as (y, x).")
         self.figure_: Figure | None = None
 
@@ -117,7 +119,7 @@ class HeatmapDisplay:
         image: np.ndarray,
         pixels: Pixels,
         *,
-        class_id: int | None = None,
+        class_id: int | str | None = None,
         method: str = "gradient",
         reduction: str = "max",
         smoothing: float = 0.0,
@@ -128,20 +130,22 @@ class HeatmapDisplay:
         """Of networks that know how to be looked at (`load_pair`).
 
         Args:
-            class_id: whose logit, for all networks; None = the class that the first network predicts at the pixel.
+            class_id: whose logit, for all networks, by number or name; None = the class that the first network predicts
+                at the pixel.
             method: of attribution, see `pixel_gradients`.
             reduction, smoothing: of the heatmaps, see `to_heatmap`.
             labels: (H, W) true class ids of the image: they give the measures of masks.
             sampling: trace where the networks sample, too, which the view "sampling" needs.
             seed: of smoothgrad's noise.
         """
-        if len(networks) < 2:
-            raise _refuse(
-                "two or more networks", str(len(networks)), "To look at one alone, use `pixel_gradient`."
-            )
-        targets = [p if isinstance(p, Target) else Target(p, class_id) for p in _listed(pixels)]
+        if len({network.label for network in networks}) < max(2, len(networks)):
+            got = ", ".join(network.label for network in networks) or "none"
+            fix = "To look at one alone, use `pixel_gradient`."
+            raise _refuse("two or more networks, each of its own name", got, fix)
+        number = find_class(class_id, networks[0].classes) if isinstance(class_id, str) else class_id
+        targets = [p if isinstance(p, Target) else Target(p, number) for p in _listed(pixels)]
         choice = {"method": method, "reduction": reduction, "smoothing": smoothing, "seed": seed}
-        return cls(look_at(networks, image, targets, labels=labels, sampling=sampling, **choice))
+        return cls(compare_pixels(networks, image, targets, labels=labels, sampling=sampling, **choice))
 
     def plot(self, view: str = "comparison", pixel: int = 0, *, theme: str = "light", **options: Any) -> Self:
         """Draw a view: of one pixel (comparison, overlay, sampling) or of all (grid).
@@ -163,44 +167,42 @@ class HeatmapDisplay:
         from icnn_viz.figures.overlay import draw_overlay
         from icnn_viz.figures.sampling import draw_sampling
 
-        look = self._find(view, pixel)
+        record = self._find(view, pixel)
         if view == "grid":
-            columns = [each.gradients for each in self.looks], [each.heatmaps for each in self.looks]
+            columns = [each.gradients for each in self.records], [each.heatmaps for each in self.records]
             return draw_grid(*columns, theme=theme, **options)
-        shown: dict[str, Any] = {"label": look.label, "theme": theme} | options
+        shown: dict[str, Any] = {"label": record.label, "theme": theme} | options
+        maps = record.gradients, record.heatmaps
         if view == "sampling":
-            if not look.densities:
+            if not record.densities:
                 raise _refuse("traces of where the networks sample", "none", "Compute with sampling=True.")
-            return draw_sampling(look.gradients, look.heatmaps, look.densities, **shown)
+            return draw_sampling(*maps, record.densities, **shown)
         if view == "overlay":
-            return draw_overlay(look.gradients, look.heatmaps, **shown)
-        return draw_comparison(look.gradients, look.heatmaps, measures=look.measures, **shown)
+            return draw_overlay(*maps, **shown)
+        return draw_comparison(*maps, measures=record.measures, **shown)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per pixel, network and measure: x, y, class, label, model, predicted, logit, measure, value."""
-        return to_frame(self.looks)
+        return to_frame(self.records)
 
     def summary(self) -> pd.DataFrame:
-        """The measures, one column per network, one row per pixel and measure, in the order of `SHOWN`."""
-        from icnn_viz.figures.comparison import SHOWN
-        from icnn_viz.heatmaps import MEASURES
+        """The measures, one column per network, one row per pixel and measure, in the order of `measure_rows`."""
+        import pandas as pd
 
-        frame = self.to_frame()
-        frame = frame[frame["measure"].isin(SHOWN)]
-        models = list(dict.fromkeys(frame["model"]))
-        wide = frame.pivot(index=["x", "y", "class", "measure"], columns="model", values="value")[
-            models
-        ].reset_index()
-        wide["rank"] = wide["measure"].map(SHOWN.index)
-        wide["unit"] = wide["measure"].map(lambda name: MEASURES[name][1])
-        wide = wide.sort_values(["x", "y", "rank"], ignore_index=True).rename_axis(columns=None)
-        return wide.reindex(columns=["x", "y", "class", "measure", *models, "unit"])
+        from icnn_viz.figures.measure_table import measure_rows
+
+        rows = [
+            {"x": record.pixel[1], "y": record.pixel[0], "class": record.gradients[0].class_name}
+            | {"measure": row.name, **dict(zip(record.models, row.values, strict=True)), "unit": row.unit}
+            for record in sorted(self.records, key=lambda record: record.pixel[::-1])
+            for row in measure_rows(record)
+        ]
+        return pd.DataFrame(rows)
 
     def __repr__(self) -> str:
-        places = ", ".join("({}, {})".format(*look.gradients[0].pixel) for look in self.looks[:6])
-        more = ", …" if len(self.looks) > 6 else ""
-        models = " | ".join(gradient.model for gradient in self.looks[0].gradients)
-        return f"HeatmapDisplay of (y, x) {places}{more} through {models}"
+        places = ", ".join("({}, {})".format(*record.pixel) for record in self.records[:6])
+        more = ", …" if len(self.records) > 6 else ""
+        return f"HeatmapDisplay of (y, x) {places}{more} through {' | '.join(self.records[0].models)}"
 
     def _repr_html_(self) -> str:
         from icnn_viz.figures.panels import format_value
@@ -211,14 +213,14 @@ class HeatmapDisplay:
         note = "energy and peak are in the unit of the heatmap; –: a map that is zero everywhere has none"
         return f"<div>{to_html_table(shown, note)}{to_image_tag(self.figure_)}</div>"
 
-    def _find(self, view: str, pixel: int) -> Look:
+    def _find(self, view: str, pixel: int) -> PixelComparison:
         if view not in HEATMAP_VIEWS:
             fix = nearest_names(view, HEATMAP_VIEWS)
             raise NameNotFoundError("HeatmapDisplay", needed="a view", got=repr(view), fix=fix)
-        if not -len(self.looks) <= pixel < len(self.looks):
-            needed = f"the index of a pixel, below {len(self.looks)}"
+        if not -len(self.records) <= pixel < len(self.records):
+            needed = f"the index of a pixel, below {len(self.records)}"
             raise NameNotFoundError("HeatmapDisplay", needed=needed, got=str(pixel), fix="Count from 0.")
-        return self.looks[pixel]
+        return self.records[pixel]
 
 
 def _listed(pixels: Pixels) -> Sequence[tuple[int, int] | Target]:

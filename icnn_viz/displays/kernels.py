@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
 from icnn_viz.displays.page import to_html_table, to_image_tag
+from icnn_viz.displays.tables import Tables
 from icnn_viz.positions import (
     clouds_from_deformable,
     clouds_from_model,
     read_clouds,
     read_dcls,
+    read_snapshots,
     select_layers,
     to_cloud,
 )
@@ -30,6 +32,8 @@ LAYER_VIEWS = ("cloud", "3d", "field", "qq", "inspect")
 """Views of one layer."""
 NETWORK_VIEWS = ("layers", "depth", "rose", "heat")
 """Views of all layers together."""
+RUN_VIEWS = ("trajectory",)
+"""Views of one layer over a run's snapshots."""
 _TAKE_AXES = ("cloud", "qq")
 
 
@@ -40,16 +44,24 @@ class KernelDisplay:
     the display shows its layers and the figure last drawn.
 
     Args:
-        clouds: one a layer, in network order.
+        clouds: one a layer, in network order; of a run those of its last snapshot.
+        steps, snapshots: of a run its iterations, and the clouds at each.
 
     Attributes:
-        clouds: as given.
+        clouds, steps, snapshots: as given.
         fits: one GaussianFit a layer; refit with `fit`.
         figure_: the figure last drawn, or None.
     """
 
-    def __init__(self, clouds: Iterable[PositionCloud]) -> None:
+    def __init__(
+        self,
+        clouds: Iterable[PositionCloud],
+        *,
+        steps: Sequence[int] = (),
+        snapshots: Sequence[Sequence[PositionCloud]] = (),
+    ) -> None:
         self.clouds = list(clouds)
+        self.steps, self.snapshots = tuple(steps), tuple(snapshots)
         if not self.clouds:
             raise ArgumentError(
                 "KernelDisplay",
@@ -59,6 +71,15 @@ class KernelDisplay:
             )
         self.fits: list[GaussianFit] = [fit_gaussians(cloud) for cloud in self.clouds]
         self.figure_: Figure | None = None
+        self._measured: dict[int, pd.DataFrame] = {}
+        self._depth: dict[int, tuple[pd.DataFrame, pd.DataFrame]] = {}
+
+    @classmethod
+    def from_snapshots(cls, source: str | Path | Sequence[str | Path], layers: Sequence[str] = ()) -> Self:
+        """Of a run: its snapshots, or a folder of them. See `read_snapshots`."""
+        steps, snapshots = read_snapshots(source)
+        chosen = [select_layers(clouds, layers) for clouds in snapshots]
+        return cls(chosen[-1], steps=steps, snapshots=chosen)
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, layers: Sequence[str] = ()) -> Self:
@@ -99,7 +120,8 @@ class KernelDisplay:
         theme: str = "light",
         **options: Any,
     ) -> Self:
-        """Draw a view: of one layer (cloud, 3d, field, qq, inspect) or of all (layers, depth, rose, heat).
+        """Draw a view: of one layer (cloud, 3d, field, qq, inspect) or of all (layers, depth, rose, heat); of a run, a
+        layer's trajectory.
 
         Args:
             layer: index, or a pattern whose first match is taken; by default the deepest layer.
@@ -115,13 +137,10 @@ class KernelDisplay:
 
     def draw(self, view: str, layer: str | int = -1, *, theme: str = "light", **options: Any) -> Figure:
         """The figure that `plot` keeps."""
-        if view not in LAYER_VIEWS + NETWORK_VIEWS:
-            raise NameNotFoundError(
-                "KernelDisplay",
-                needed="a view",
-                got=repr(view),
-                fix=nearest_names(view, LAYER_VIEWS + NETWORK_VIEWS),
-            )
+        views = LAYER_VIEWS + NETWORK_VIEWS + RUN_VIEWS
+        if view not in views:
+            fix = nearest_names(view, views)
+            raise NameNotFoundError("KernelDisplay", needed="a view", got=repr(view), fix=fix)
         if "ax" in options and view not in _TAKE_AXES:
             raise ArgumentError(
                 "KernelDisplay",
@@ -130,9 +149,49 @@ class KernelDisplay:
                 fix="It fills a figure of its own.",
             )
         if view in NETWORK_VIEWS:
-            return _draw_network(view, self.clouds, self.fits, theme=theme, **options)
+            return self._draw_network(view, theme=theme, **options)
         number = self._index(layer)
+        if view in RUN_VIEWS:
+            from icnn_viz.figures.trajectory import draw_trajectory
+
+            return draw_trajectory(self.path_of(number), self.steps, theme=theme, **options)
         return _draw_layer(view, self.clouds[number], self.fits[number], theme=theme, **options)
+
+    def path_of(self, layer: int) -> list[PositionCloud]:
+        """A layer's clouds over the snapshots.
+
+        Raises:
+            ArgumentError: there are no snapshots.
+        """
+        if not self.snapshots:
+            fix = "Read them: KernelDisplay.from_snapshots."
+            raise ArgumentError("KernelDisplay", needed="a run's snapshots", got="none", fix=fix)
+        return [clouds[layer] for clouds in self.snapshots]
+
+    def most_moved(self) -> int:
+        """The number of the layer whose positions lie farthest from their slots, on average."""
+        import numpy as np
+
+        return int(np.nanargmax([np.nanmean(np.abs(cloud.displacements)) for cloud in self.clouds]))
+
+    def tables(self, *, seed: int = 0) -> Tables:
+        """All that is counted and tested: positions, gaussians, layers, tests and claims, each when it is asked for.
+
+        Args:
+            seed: of the resamples, permutations and subsamples.
+        """
+        from icnn_viz.statistics.claims import judge_claims
+        from icnn_viz.statistics.rules import ClaimRules
+
+        return Tables(
+            {
+                "positions": self.to_frame,
+                "gaussians": self._shapes,
+                "layers": lambda: self._layers(seed),
+                "tests": lambda: self._tests(seed),
+                "claims": lambda: judge_claims(self.clouds, ClaimRules(seed=seed)),
+            }
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """All positions, one row a point. See `PositionCloud.to_frame`."""
@@ -161,6 +220,59 @@ class KernelDisplay:
         note = "mean and largest displacement in input pixels; outside: share beyond the regular square"
         return f"<div>{to_html_table(shown, note)}{to_image_tag(self.figure_)}</div>"
 
+    def _shapes(self) -> pd.DataFrame:
+        import pandas as pd
+
+        from icnn_viz.statistics.gaussian import to_shapes
+
+        return pd.concat([to_shapes(fit) for fit in self.fits], ignore_index=True)
+
+    def _layers(self, seed: int) -> pd.DataFrame:
+        from icnn_viz.statistics.spreads import test_spreads
+
+        spreads = test_spreads(self.clouds, seed=seed).drop(columns=["state", "slots", "outer_to_centre"])
+        spreads = spreads.rename(columns={"p": "p_spread", "q": "q_spread"})
+        return self._measure(seed).merge(spreads, on=["layer", "depth"])
+
+    def _tests(self, seed: int) -> pd.DataFrame:
+        from icnn_viz.statistics.centres import test_centres
+        from icnn_viz.statistics.normality import test_normality
+        from icnn_viz.statistics.spreads import radial_spreads
+
+        slot = ["layer", "depth", "slot", "state"]
+        centres = test_centres(self.clouds).rename(columns={"p": "p_centre", "q": "q_centre"})
+        tests = test_normality(self.clouds, seed=seed).merge(centres.drop(columns="points"), on=slot)
+        return tests.merge(radial_spreads(self.clouds), on=slot, how="left")
+
+    def _draw_network(self, view: str, *, seed: int = 0, **options: Any) -> Figure:
+        from icnn_viz.figures.depth import draw_depth
+        from icnn_viz.figures.heat import draw_heat
+        from icnn_viz.figures.layers import draw_layers
+        from icnn_viz.figures.rose import draw_rose
+
+        if view == "depth":
+            return draw_depth(*self._trends(seed), **options)
+        if view == "heat":
+            return draw_heat(self._shapes(), **options)
+        return {"layers": draw_layers, "rose": draw_rose}[view](self.clouds, self.fits, **options)
+
+    def _trends(self, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Of the view depth: intervals and trends, resampled once for all themes."""
+        from icnn_viz.statistics.bootstrap import bootstrap_layers
+        from icnn_viz.statistics.depth import depth_trends
+
+        if seed not in self._depth:
+            trend = depth_trends(self._measure(seed))
+            self._depth[seed] = bootstrap_layers(self.clouds, seed=seed), trend
+        return self._depth[seed]
+
+    def _measure(self, seed: int) -> pd.DataFrame:
+        from icnn_viz.statistics.layers import measure_layers
+
+        if seed not in self._measured:
+            self._measured[seed] = measure_layers(self.clouds, seed=seed)
+        return self._measured[seed]
+
     def _index(self, layer: str | int) -> int:
         if isinstance(layer, int):
             if not -len(self.clouds) <= layer < len(self.clouds):
@@ -187,25 +299,3 @@ def _draw_layer(view: str, cloud: PositionCloud, fit: GaussianFit, **options: An
     if view == "inspect":
         return draw_shape(cloud, **options)
     return {"cloud": draw_cloud, "field": draw_field, "qq": draw_qq}[view](cloud, fit, **options)
-
-
-def _draw_network(
-    view: str, clouds: Sequence[PositionCloud], fits: Sequence[GaussianFit], *, seed: int = 0, **options: Any
-) -> Figure:
-    import pandas as pd
-
-    from icnn_viz.figures.depth import draw_depth
-    from icnn_viz.figures.heat import draw_heat
-    from icnn_viz.figures.layers import draw_layers
-    from icnn_viz.figures.rose import draw_rose
-    from icnn_viz.statistics.bootstrap import ShapeBootstrap
-    from icnn_viz.statistics.depth import DepthTrend
-    from icnn_viz.statistics.gaussian import to_shapes
-    from icnn_viz.statistics.layers import measure_layers
-
-    if view == "depth":
-        trend = DepthTrend()(measure_layers(clouds, seed=seed))
-        return draw_depth(ShapeBootstrap(seed=seed).layers(clouds), trend, **options)
-    if view == "heat":
-        return draw_heat(pd.concat([to_shapes(fit) for fit in fits], ignore_index=True), **options)
-    return {"layers": draw_layers, "rose": draw_rose}[view](clouds, fits, **options)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from icnn_viz.displays.looks import Look
+    from icnn_viz.records import PixelComparison
 
 _MOST_ROWS = 60
 
@@ -21,22 +21,14 @@ def to_html_table(table: pd.DataFrame, note: str) -> str:
     return f"{table.to_html(index=False, border=0, max_rows=_MOST_ROWS, na_rep='–')}<small>{note}</small>"
 
 
-def to_measures_html(look: Look) -> str:
-    """The measures of one pixel in words, a column per network, as far as all networks have them.
+def to_measures_html(record: PixelComparison) -> str:
+    """The measures of one pixel in words, a column per network.
 
     Styled by itself: a widget's HTML is not dressed like a notebook's.
     """
-    from icnn_viz.figures.comparison import SHOWN
-    from icnn_viz.figures.panels import format_value
-    from icnn_viz.heatmaps import MEASURES
+    from icnn_viz.figures.measure_table import measure_rows
 
-    rows = [["", *(gradient.model for gradient in look.gradients)]]
-    for name in SHOWN:
-        if all(name in found for found in look.measures):
-            text, unit = MEASURES[name]
-            rows.append(
-                [f"{text} ({unit})" if unit else text, *(format_value(f[name]) for f in look.measures)]
-            )
+    rows = [["", *record.models], *([row.title, *row.texts] for row in measure_rows(record))]
     return f'<table style="border-collapse:collapse">{"".join(map(_to_row, rows))}</table>'
 
 

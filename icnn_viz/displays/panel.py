@@ -5,16 +5,14 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from icnn_viz.displays.page import to_measures_html
+from icnn_viz.displays.pixels import METHODS, REDUCTIONS, Question
 from icnn_viz.displays.still import hide_still
-from icnn_viz.gradients import METHODS
-from icnn_viz.heatmaps import REDUCTIONS
 
 if TYPE_CHECKING:
-    from icnn_viz.displays.looks import Look
+    from icnn_viz.records import PixelComparison
 
 PREDICTED = "predicted at the pixel"
 _NO_CLASS = -1  # a menu with the value None shows nothing chosen
@@ -22,41 +20,37 @@ _TABLE_WIDTH = "270px"  # beside the figure in a window of 1440 pixels, below it
 _NOT_FOR_CLICKS = ("select2d", "lasso2d", "autoScale2d")
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What is looked at. `pixel` is (y, x); `class_id` None is the class the first network predicts there."""
-
-    pixel: tuple[int, int]
-    class_id: int | None = None
-    method: str = "gradient"
-    reduction: str = "max"
-
-
 class ClickPanel:
     """What HeatmapExplorer shows where widgets are installed.
 
     Args:
-        look, choice: to begin with.
+        record, choice: to begin with.
         classes: names by class id, for the menu.
         ask: called with what is clicked or chosen: `pixel`, `class_id`, `method` or `reduction`.
 
     Attributes:
         figure: the FigureWidget.
-        menus: by the field of a Choice.
+        menus: by the field of a Question.
         said: the line above the figure.
         measures: the table beside it.
         widget: all of them.
     """
 
     def __init__(
-        self, look: Look, choice: Choice, classes: Sequence[str], ask: Callable[..., None], *, theme: str
+        self,
+        record: PixelComparison,
+        choice: Question,
+        classes: Sequence[str],
+        ask: Callable[..., None],
+        *,
+        theme: str,
     ) -> None:
         import ipywidgets
 
         self._choice = choice
         self._ask = ask
         self._setting = False  # menus that are set here are no wishes
-        self.figure = _to_figure(look, theme)
+        self.figure = _to_figure(record, theme)
         for trace in self.figure.data:
             if trace.type == "heatmap":
                 trace.on_click(self._on_click)
@@ -72,20 +66,22 @@ class ClickPanel:
         for field, menu in self.menus.items():
             menu.observe(lambda change, field=field: self._on_menu(field, change["new"]), names="value")
         self.said = ipywidgets.HTML("Click on a pixel in any of the panels.")
-        self.measures = ipywidgets.HTML(to_measures_html(look), layout=ipywidgets.Layout(width=_TABLE_WIDTH))
+        self.measures = ipywidgets.HTML(
+            to_measures_html(record), layout=ipywidgets.Layout(width=_TABLE_WIDTH)
+        )
         wrap = ipywidgets.Layout(flex_flow="row wrap")
         rows = [ipywidgets.HBox(list(self.menus.values()), layout=wrap), self.said]
         self.widget = ipywidgets.VBox([*rows, ipywidgets.HBox([self.figure, self.measures], layout=wrap)])
         hide_still(self.widget)
 
-    def show(self, look: Look, choice: Choice) -> None:
-        """Another look: new maps, measures and menus."""
+    def show(self, record: PixelComparison, choice: Question) -> None:
+        """Another pixel: new maps, measures and menus."""
         from icnn_viz.figures.comparison_pages import to_parts, update_page
 
         self._choice = choice
-        update_page(self.figure, to_parts(look.gradients, look.heatmaps))
+        update_page(self.figure, to_parts(record.gradients, record.heatmaps))
         _keep(self.figure)
-        self.measures.value = to_measures_html(look)
+        self.measures.value = to_measures_html(record)
         self._set_menus()
 
     def refuse(self, why: str) -> None:
@@ -118,12 +114,12 @@ class ClickPanel:
             self._ask(**{field: None if value == _NO_CLASS else value})
 
 
-def _to_figure(look: Look, theme: str) -> Any:
+def _to_figure(record: PixelComparison, theme: str) -> Any:
     import plotly.graph_objects as go
 
     from icnn_viz.figures.comparison_pages import draw_comparison_interactive
 
-    figure: Any = go.FigureWidget(draw_comparison_interactive(look.gradients, look.heatmaps, theme=theme))
+    figure: Any = go.FigureWidget(draw_comparison_interactive(record.gradients, record.heatmaps, theme=theme))
     figure.layout.modebar.remove += _NOT_FOR_CLICKS
     return figure
 

@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from icnn_core.errors import ArgumentError
+from icnn_viz.displays.pixels import Question
 from icnn_viz.explorer.heat_figure import shrink
-from icnn_viz.explorer.session import Answer, Question, Session
-from icnn_viz.figures.comparison import SHOWN, describe_target
+from icnn_viz.explorer.session import Session
+from icnn_viz.figures.comparison import describe_target
 from icnn_viz.figures.maps import fit_scale, name_of, unit_of
+from icnn_viz.figures.measure_table import MeasureRow, answer_rows, measure_rows
 from icnn_viz.figures.overlay import to_grey
-from icnn_viz.figures.panels import format_value
 from icnn_viz.figures.screen import to_colour_stops, to_data_url
 from icnn_viz.figures.style import THEMES, get_look
 from icnn_viz.figures.write import write_atomically
-from icnn_viz.heatmaps import MEASURES
+from icnn_viz.records import PixelComparison
 
 MOST_BYTES = 24_000_000
 """Of a page; the grid is chosen so that it fits."""
@@ -83,7 +84,7 @@ def write_page(
     height, width = picture.image.shape[:2]
 
     def look(pixel: tuple[int, int]) -> tuple[dict[str, Any], int]:
-        return freeze(session.answer(Question(key, pixel)), session)
+        return freeze(session.answer(Question(key, pixel)))
 
     probes = [look(pixel)[0] for pixel in grid_of(height, width, _PROBES)[0]]
     cost = max(len(p["maps"][0]) + len(p["maps"][1]) for p in probes) + 1500
@@ -120,7 +121,7 @@ def grid_of(height: int, width: int, count: int) -> tuple[list[tuple[int, int]],
     return [(int(y), int(x)) for y in ys for x in xs], rows, columns
 
 
-def freeze(answer: Answer, session: Session) -> tuple[dict[str, Any], int]:
+def freeze(answer: PixelComparison) -> tuple[dict[str, Any], int]:
     """A pixel as the page holds it, and the side of its maps' blocks.
 
     `maps` are two maps of bytes, deflated, in base64: a byte b stands for top · (b / 255)².
@@ -130,10 +131,7 @@ def freeze(answer: Answer, session: Session) -> tuple[dict[str, Any], int]:
     scale = fit_scale(values)
     bytes_ = [np.rint(_LEVELS * np.sqrt(np.clip(v / scale.top, 0, 1))).astype(np.uint8) for v, _ in shrunk]
     maps = [base64.b64encode(zlib.compress(b.tobytes(), 9)).decode("ascii") for b in bytes_]
-    measures = [[format_value(m[name]) for m in answer.measures[:2]] for name in _rows(answer)]
-    y, x = answer.gradients[0].pixel
-    predicted = [session.name_of(int(g.prediction[g.pixel])) for g in answer.gradients[:2]]
-    logits = [format_value(g.logit) for g in answer.gradients[:2]]
+    y, x = answer.pixel
     return {
         "x": x,
         "y": y,
@@ -141,7 +139,7 @@ def freeze(answer: Answer, session: Session) -> tuple[dict[str, Any], int]:
         "top": scale.top,
         "over": scale.beyond,
         "label": f"What {describe_target(answer.gradients[0])} depends on",
-        "measures": [predicted, logits, *measures],
+        "measures": [row.texts[:2] for row in _rows(answer)],
     }, shrunk[0][1]
 
 
@@ -150,10 +148,6 @@ def render(session: Session, name: str, image: np.ndarray, frozen: list[dict[str
     from jinja2 import Environment, PackageLoader
 
     found = session.answer(Question(next(iter(session.shelf.names())), (frozen[0]["y"], frozen[0]["x"])))
-    rows = ["class predicted", "logit"]
-    for measure in _rows(found):
-        text, unit = MEASURES[measure]
-        rows.append(f"{text} ({unit})" if unit else text)
     height, width = image.shape[:2]
     method = found.gradients[0].method
     content = {
@@ -161,7 +155,7 @@ def render(session: Session, name: str, image: np.ndarray, frozen: list[dict[str
         "height": height,
         "block": block,
         "models": [h.model for h in found.heatmaps[:2]],
-        "rows": rows,
+        "rows": [row.title for row in _rows(found)],
         "unit": unit_of(method),
         "value": name_of(method),
         "pixels": frozen,
@@ -174,8 +168,8 @@ def render(session: Session, name: str, image: np.ndarray, frozen: list[dict[str
     return template.render(name=name, content=content, looks=looks, block=block, method=method, **pictures)
 
 
-def _rows(answer: Answer) -> list[str]:
-    return [name for name in SHOWN if all(name in measures for measures in answer.measures)]
+def _rows(answer: PixelComparison) -> list[MeasureRow]:
+    return [*answer_rows(answer), *measure_rows(answer)]
 
 
 def _colours(theme: str) -> dict[str, list[str]]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icnn_viz.explorer.session import Answer
 from icnn_viz.figures.maps import SQRT, HeatScale, fit_scale, name_of, unit_of
 from icnn_viz.figures.overlay import to_grey
 from icnn_viz.figures.panels import format_value
 from icnn_viz.figures.screen import to_colour_stops, to_cross, to_data_url
 from icnn_viz.figures.style import Look, get_look, shorten, to_plotly_layout
+from icnn_viz.records import PixelComparison
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -23,7 +23,9 @@ _COLUMNS, _ROWS = ([0.0, 0.475], [0.525, 1.0]), ([0.54, 1.0], [0.0, 0.46])
 _CELLS = {0: ("x", "y"), 1: ("x2", "y2"), 2: ("x3", "y3"), 3: ("x4", "y4")}
 
 
-def draw_answer(answer: Answer, *, opacity: float = 1.0, theme: str = "light") -> go.Figure:
+def draw_answer(
+    answer: PixelComparison, *, opacity: float = 1.0, revision: str = "", theme: str = "light"
+) -> go.Figure:
     """Image and difference on the left, the first two networks' maps on the right, under one another; zooms are shared.
 
     The maps lie over the image in grey. Colours go with the square root of the value; the colour bars are linear in
@@ -31,6 +33,7 @@ def draw_answer(answer: Answer, *, opacity: float = 1.0, theme: str = "light") -
 
     Args:
         opacity: of the maps, 0 to 1.
+        revision: of the image: a browser keeps its zoom as long as it stays.
     """
     import plotly.graph_objects as go
 
@@ -40,7 +43,7 @@ def draw_answer(answer: Answer, *, opacity: float = 1.0, theme: str = "light") -
     scale, signed = fit_scale([first, second], unit=unit), fit_scale([first - second], unit=unit)
     names = [shorten(h.model, 40) for h in answer.heatmaps[:2]]
     titles = ["image", names[0], f"{names[0]} − {names[1]}", names[1]]
-    photo = {"type": "image", "source": to_data_url(answer.picture.image), "name": "image"}
+    photo = {"type": "image", "source": to_data_url(answer.image), "name": "image"}
     data = [
         photo | {"hovertemplate": "x %{x}, y %{y}<extra></extra>"},
         _to_map(first, scale, 1, "coloraxis", names[0], opacity),
@@ -48,8 +51,8 @@ def draw_answer(answer: Answer, *, opacity: float = 1.0, theme: str = "light") -
         _to_map(second, scale, 3, "coloraxis", names[1], opacity),
     ]
     for x, y in _CELLS.values():
-        data += [mark | {"xaxis": x, "yaxis": y} for mark in to_cross(answer.gradients[0].pixel, look)]
-    grey = to_data_url(to_grey(answer.picture.image))
+        data += [mark | {"xaxis": x, "yaxis": y} for mark in to_cross(answer.pixel, look)]
+    grey = to_data_url(to_grey(answer.image))
     layout = to_plotly_layout(look) | _to_axes(first.shape, look)
     layout |= {
         "margin": {"l": 48, "r": 26, "t": 54, "b": 96},
@@ -59,7 +62,7 @@ def draw_answer(answer: Answer, *, opacity: float = 1.0, theme: str = "light") -
         "coloraxis2": _to_scale(signed, look, "difference", left=0.02, signed=True),
         "showlegend": False,
         "dragmode": "zoom",
-        "uirevision": answer.picture.key,
+        "uirevision": revision,
     }
     # In one go: plotly checks every update anew, which took longer than all the rest.
     return go.Figure({"data": data, "layout": layout})

@@ -12,7 +12,7 @@ from icnn_viz.figures.heights import to_heights
 from icnn_viz.figures.marks import X_LABEL, Y_LABEL, view_half_width
 from icnn_viz.figures.screen import choose_evenly, to_colour_stops
 from icnn_viz.figures.style import Look, get_look, slot_colours, to_plotly_layout
-from icnn_viz.records import PositionCloud
+from icnn_viz.records import SHARING, PositionCloud
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -103,7 +103,7 @@ def draw_space(
         shape, taps = shape[kept], taps[kept]
         points = cloud.points[shape, taps]
         heights, _ = to_heights(cloud, height)
-        who = ("kernel %{customdata[0]}, " if cloud.sharing == "none" else "") + "channel %{customdata[1]}"
+        who = SHARING[cloud.sharing].hover
         figure.add_trace(
             go.Scatter3d(
                 x=points[:, 1],
@@ -167,8 +167,7 @@ def draw_one(cloud: PositionCloud, channel: int, kernel: int, *, theme: str = "l
         hovertemplate="slot %{text}<br>y %{y:.3f}, x %{x:.3f}<br>%{marker.color:.3g}<extra></extra>",
     )
     _add_slots(figure, cloud, look)
-    words = {"layer": "the layer's shape", "channel": f"input channel {channel}"}
-    title = words.get(cloud.sharing, f"kernel {kernel}, input channel {channel}")
+    title = SHARING[cloud.sharing].one.format(kernel=kernel, channel=channel)
     figure.update_layout(
         title={"text": title, "font": {"size": 12}, "x": 0.02, "y": 0.97},
         margin={"l": 52, "r": 8, "t": 34, "b": 42},

@@ -10,10 +10,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from icnn_core.errors import DataError, NameNotFoundError
+
+if TYPE_CHECKING:
+    from icnn_core.datasets.registry import SegmentationDataset
 
 KINDS = ("JPEG", "PNG", "WEBP", "BMP")
 """Formats (Pillow's names) that may be dropped in; no other decoder is ever tried."""
@@ -105,6 +110,37 @@ class Shelf:
         with self._lock:
             _keep(self._dropped, picture)
         return picture
+
+
+def make_shelf(
+    images: Sequence[Path], dataset: SegmentationDataset | None, name: str, max_size: int
+) -> Shelf:
+    """The images named, read and checked at once; then those of a data set, read as they are wanted; else the
+    sample.
+
+    Args:
+        name: what the data set's images are called if they have no files.
+
+    Raises:
+        DataError: an image cannot be used.
+    """
+    from icnn_viz.data import builtin_path
+    from icnn_viz.displays.images import read_image
+
+    def hold(path: Path, name: str) -> Source:
+        array = read_image(path, max_size)
+        return Source(name, lambda: (array, None))
+
+    def read(index: int) -> tuple[np.ndarray, np.ndarray]:
+        tensor, mask = dataset[index]  # type: ignore[index]
+        return tensor.permute(1, 2, 0).numpy(), mask.numpy()
+
+    pairs = getattr(dataset, "pairs", None)
+    sources = [hold(path, path.name) for path in images]
+    for index in range(len(dataset) if dataset is not None else 0):
+        shown = pairs[index].stem if pairs else f"{name} {index}"
+        sources.append(Source(shown, lambda index=index: read(index)))
+    return Shelf(sources or [hold(builtin_path("sample.png"), "sample")], max_size)
 
 
 def decode_upload(contents: str, max_size: int) -> np.ndarray:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
+import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from icnn_core.errors import DataError
 from icnn_core.files import explain
-from icnn_viz.explorer.guards import guard
+from icnn_viz.explorer.guards import guard, is_loopback
 from icnn_viz.explorer.pages import heatmaps, kernels, runs
 from icnn_viz.explorer.pages.parts import client
 from icnn_viz.explorer.session import Session
@@ -73,6 +76,29 @@ def bind(app: Dash, host: str, port: int) -> BaseWSGIServer:
         ) from error
     with listening:  # the server duplicates the handle
         return make_server(host, port, app.server, threaded=True, fd=listening.fileno())
+
+
+def serve(session: Session, host: str, port: int, *, browser: bool, say: Callable[[str], object]) -> None:
+    """Serve until Ctrl-C; `say` prints for people, `browser` opens the page.
+
+    Raises:
+        DataError: the address cannot be bound.
+    """
+    server = bind(make_app(session, host=host), host, port)
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{server.port}/"
+    if not is_loopback(host):
+        text = "whoever reaches this address can look at these networks and images, and drop in their own."
+        print(f"icnn-viz: warning: {text}", file=sys.stderr)
+    say(f"Explorer at {address} · Ctrl-C ends it.")
+    sys.stdout.flush()
+    if browser:
+        webbrowser.open(address)
+    try:
+        server.serve_forever()  # returns at Ctrl-C: werkzeug catches it
+    finally:
+        server.server_close()
+    say("Ended.")
 
 
 def _layout() -> Any:

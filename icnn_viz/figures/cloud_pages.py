@@ -14,7 +14,7 @@ from icnn_viz.figures.heights import check_height, to_density, to_heights
 from icnn_viz.figures.marks import view_half_width
 from icnn_viz.figures.screen import choose_evenly
 from icnn_viz.figures.style import Look, get_look, shorten, slot_colours, to_plotly_layout
-from icnn_viz.records import PositionCloud
+from icnn_viz.records import SHARING, PositionCloud
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -110,12 +110,7 @@ def _to_traces(cloud: PositionCloud, share: int, height: str) -> list[go.Scatter
     heights, word = to_heights(cloud, height)
     shown = choose_evenly(len(heights), share)
     named = height == "weight" or cloud.sharing == "none"
-    who = {"layer": "shape", "channel": "channel %{customdata[1]}"}
-    what = (
-        who.get(cloud.sharing, "kernel %{customdata[0]}, channel %{customdata[1]}")
-        if named
-        else word + " %{z}"
-    )
+    what = SHARING[cloud.sharing].hover if named else word + " %{z}"
     what += "<br>" + word + " %{z:.3g}" if height == "weight" else ""
     small = height == "channel" and len(heights) <= 32_767
     traces = []

@@ -23,7 +23,7 @@ from icnn_viz.figures.marks import (
 )
 from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import Look, slot_colours, use_theme
-from icnn_viz.records import GaussianFit, PositionCloud
+from icnn_viz.records import SHARING, GaussianFit, PositionCloud
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,8 +117,7 @@ def _name_slots(chosen: np.ndarray) -> str:
 def describe(cloud: PositionCloud) -> str:
     """One line for a figure: how many shapes of what kernel."""
     kernels, channels = cloud.positions.shape[:2]
-    counts = {"layer": "one shape", "channel": f"{channels:,} channels"}
-    shapes = counts.get(cloud.sharing, f"{kernels:,} kernels × {channels:,} channels")
+    shapes = SHARING[cloud.sharing].total.format(kernels=kernels, channels=channels)
     size, dilation = ("×".join(map(str, pair)) for pair in (cloud.kernel_size, cloud.dilation))
     return f"{shapes}, {size}, dilation {dilation if len(set(cloud.dilation)) > 1 else cloud.dilation[0]}"
 

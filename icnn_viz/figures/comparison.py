@@ -16,21 +16,15 @@ from icnn_viz.figures.maps import (
     name_of,
     unit_of,
 )
-from icnn_viz.figures.measure_table import table_height, write_table
+from icnn_viz.figures.measure_table import answer_rows, measure_rows, table_height, write_table
 from icnn_viz.figures.panels import AXIS_LEFT, LINE, PanelSheet, format_value
 from icnn_viz.figures.sheet import MARGIN, Sheet
 from icnn_viz.figures.style import shorten, use_theme
-from icnn_viz.heatmaps import MEASURES, measure_heatmap
-from icnn_viz.records import Heatmap, PixelGradient
+from icnn_viz.heatmaps import measure_heatmap
+from icnn_viz.records import Heatmap, PixelComparison, PixelGradient
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-SHOWN = (
-    *("energy", "peak", "area_50", "area_90", "radius_of_gyration", "elongation", "gini", "entropy"),
-    *("energy_in_object", "energy_in_class", "object_used", "rank_accuracy", "beyond_field"),
-)
-"""Measures in the table, as far as they were measured."""
 
 _NOTES = 3  # lines
 _REDUCTIONS = {"max": "largest absolute value", "l2": "Euclidean norm", "sum": "sum of absolute values"}
@@ -64,8 +58,12 @@ def draw_comparison(
         ArgumentError: fewer than two maps, or maps of different sizes, pixels, classes, methods or reductions.
     """
     check_comparable(gradients, heatmaps)
-    measures = measures or [measure_heatmap(heatmap) for heatmap in heatmaps]
-    rows = _table_rows(gradients, measures)
+    found = [dict(m) for m in measures or map(measure_heatmap, heatmaps)]
+    record = PixelComparison(list(gradients), list(heatmaps), found)
+    rows = [
+        [row.title, *(shorten(text, 24) for text in row.texts)]
+        for row in (*answer_rows(record), *measure_rows(record))
+    ]
     shape = heatmaps[0].values.shape
     count = len(heatmaps) + 1 + photo
     models = [h.model for h in heatmaps]
@@ -120,26 +118,6 @@ def check_comparable(gradients: Sequence[PixelGradient], heatmaps: Sequence[Heat
             + (f", not of one {', '.join(wrong)}" if wrong else ""),
             fix="Give maps of the same image, pixel, class and method, reduced alike.",
         )
-
-
-def _table_rows(
-    gradients: Sequence[PixelGradient], measures: Sequence[Mapping[str, float]]
-) -> list[list[str]]:
-    predicted = [g.prediction[g.pixel] for g in gradients]
-    names = [
-        g.classes[p] if 0 <= p < len(g.classes) else str(p) for g, p in zip(gradients, predicted, strict=True)
-    ]
-    rows = [
-        ["class predicted at the pixel", *(shorten(name, 24) for name in names)],
-        [f"logit of “{shorten(gradients[0].class_name, 20)}”", *(format_value(g.logit) for g in gradients)],
-    ]
-    for name in SHOWN:
-        if all(name in found for found in measures):
-            text, unit = MEASURES[name]
-            rows.append(
-                [f"{text} ({unit})" if unit else text, *(format_value(found[name]) for found in measures)]
-            )
-    return rows
 
 
 def write_heading(sheet: Sheet, gradients: Sequence[PixelGradient], label: str) -> None:

@@ -115,7 +115,7 @@ def to_parts(
     difference = maps[0] - maps[1]
     tops = tuple(fit_scale(shown, gamma=gamma).top for shown in (maps, [difference]))
     models = [
-        f"{html.escape(g.model)}: logit {format_value(g.logit)}, predicted {html.escape(_predicted(g))}"
+        f"{html.escape(g.model)}: logit {format_value(g.logit)}, predicted {html.escape(g.predicted_name)}"
         for g in gradients
     ]
     names = ["image", *models, html.escape(f"{heatmaps[0].model} − {heatmaps[1].model}")]
@@ -173,8 +173,3 @@ def _to_axis(parts: PageParts, number: int, cmap: str, gamma: float) -> dict[str
     bar["title"] = {"text": parts.bars[number], "side": "bottom"}
     scale = to_colour_stops(cmap, gamma=gamma, signed=signed)
     return {"colorscale": scale, "cmin": -top if signed else 0, "cmax": top, "colorbar": bar}
-
-
-def _predicted(gradient: PixelGradient) -> str:
-    number = int(gradient.prediction[gradient.pixel])
-    return gradient.classes[number] if 0 <= number < len(gradient.classes) else str(number)

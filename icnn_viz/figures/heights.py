@@ -6,7 +6,7 @@ import numpy as np
 
 from icnn_core.errors import NameNotFoundError, nearest_names
 from icnn_viz.figures.marks import finite_points
-from icnn_viz.records import PositionCloud
+from icnn_viz.records import SHARING, PositionCloud
 
 HEIGHTS = ("channel", "weight", "density")
 """The index of a point's shape, the weight that lies there, or how many points lie around, as a surface."""
@@ -22,7 +22,7 @@ def to_heights(cloud: PositionCloud, height: str) -> tuple[np.ndarray, str]:
     if height == "weight":
         return cloud.point_weights, "|weight|" if cloud.sharing == "none" else "norm of the weights"
     index = np.broadcast_to(np.arange(len(cloud.points))[:, None], cloud.points.shape[:2])
-    return index, {"layer": "shape", "channel": "input channel", "none": "kernel × channel"}[cloud.sharing]
+    return index, SHARING[cloud.sharing].axis
 
 
 def to_density(cloud: PositionCloud, half_width: float, cells: int = 64) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from icnn_core.errors import ArgumentError
 from icnn_viz.figures.marks import X_LABEL, Y_LABEL, draw_slots, set_view
 from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import Look, use_theme
-from icnn_viz.records import PositionCloud
+from icnn_viz.records import SHARING, PositionCloud
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,8 +94,7 @@ def _check(cloud: PositionCloud, channel: int, kernel: int, before: PositionClou
 
 
 def _describe(cloud: PositionCloud, channel: int, kernel: int) -> str:
-    words = {"layer": "the layer's shape", "channel": f"input channel {channel}"}
-    shape = words.get(cloud.sharing, f"kernel {kernel}, input channel {channel}")
+    shape = SHARING[cloud.sharing].one.format(kernel=kernel, channel=channel)
     moves = np.hypot(*(cloud.positions[kernel, channel] - cloud.slots).T)
     moves = moves[np.isfinite(moves)]
     return (

@@ -1,18 +1,71 @@
-"""A small table of measures at the foot of a sheet of panels: a row per measure, a column per network."""
+"""Which measures of a pixel are shown, how they are written; and their table at the foot of a sheet of panels."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from icnn_viz.figures.panels import AXIS_LEFT, LINE, PanelSheet
+from icnn_viz.figures.panels import AXIS_LEFT, LINE, PanelSheet, format_value
 from icnn_viz.figures.sheet import CHARACTER, MARGIN, WIDTH
 from icnn_viz.figures.style import shorten
+from icnn_viz.heatmaps import MEASURES
+from icnn_viz.records import PixelComparison
 
+SHOWN = (
+    *("energy", "peak", "area_50", "area_90", "radius_of_gyration", "elongation", "gini", "entropy"),
+    *("energy_in_object", "energy_in_class", "object_used", "rank_accuracy", "beyond_field"),
+)
+"""Measures that are shown, in this order, where any of the networks has them."""
 _NAMES = 58.0  # mm of the first column
 _MOST = 49.0
 _BOLD = 1.15  # width of bold letters
 _HEADER_LINES = 3
+
+
+@dataclass(frozen=True)
+class MeasureRow:
+    """A line of a pixel's table.
+
+    Attributes:
+        name: its key in files.
+        label, unit: what a reader is told; the unit may be "".
+        values: one per network, NaN where a network has none.
+    """
+
+    name: str
+    label: str
+    unit: str
+    values: tuple[float | str, ...]
+
+    @property
+    def title(self) -> str:
+        """Label and unit."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    @property
+    def texts(self) -> list[str]:
+        """The values as they are written everywhere."""
+        return [value if isinstance(value, str) else format_value(value) for value in self.values]
+
+
+def measure_rows(record: PixelComparison) -> list[MeasureRow]:
+    """The measures of a pixel that are shown, everywhere: those of `SHOWN` that any of its networks has."""
+    return [
+        MeasureRow(name, *MEASURES[name], tuple(found.get(name, float("nan")) for found in record.measures))
+        for name in SHOWN
+        if any(name in found for found in record.measures)
+    ]
+
+
+def answer_rows(record: PixelComparison) -> list[MeasureRow]:
+    """What stands above the measures: what each network predicts at the pixel, and the logit that was followed."""
+    predicted = tuple(gradient.predicted_name for gradient in record.gradients)
+    logits = tuple(gradient.logit for gradient in record.gradients)
+    return [
+        MeasureRow("predicted", "class predicted", "", predicted),
+        MeasureRow("logit", "logit", "", logits),
+    ]
 
 
 def table_height(rows: Sequence[Sequence[str]], models: Sequence[str]) -> float:

@@ -58,7 +58,7 @@ def draw_survey(
     Raises:
         ArgumentError: nothing to show.
     """
-    kept = summary.loc[(summary["low"].notna() & (summary["images"] >= _FEWEST)).to_numpy(bool)]
+    kept = summary.loc[_is_shown(summary)]
     shown = [m for m in measures if m in set(kept["measure"])]
     if not shown:
         raise ArgumentError(
@@ -85,6 +85,15 @@ def draw_survey(
             )
         sheet.write_footnote(_NOTES)
     return sheet.figure
+
+
+def has_intervals(summary: pd.DataFrame) -> bool:
+    """Whether `draw_survey` would have something to show."""
+    return bool(_is_shown(summary).any())
+
+
+def _is_shown(summary: pd.DataFrame) -> np.ndarray:
+    return (summary["low"].notna() & (summary["images"] >= _FEWEST)).to_numpy(bool)
 
 
 def _spaces(strata: Sequence[tuple[str, str]]) -> float:

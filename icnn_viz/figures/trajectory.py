@@ -14,7 +14,7 @@ from icnn_viz.figures.marks import draw_key, draw_slots, emphasise, set_view, vi
 from icnn_viz.figures.screen import choose_evenly
 from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import Look, get_look, slot_colours, to_plotly_layout, use_theme
-from icnn_viz.records import PositionCloud
+from icnn_viz.records import SHARING, PositionCloud
 from icnn_viz.statistics.gaussian import fit_gaussians
 
 if TYPE_CHECKING:
@@ -182,9 +182,7 @@ def _to_marks(cloud: PositionCloud, shapes: np.ndarray) -> dict[str, Any]:
         "cmax": taps - 0.5,
         "size": 4,
     }
-    who = {"layer": "", "channel": "channel %{customdata[1]}<br>"}.get(
-        cloud.sharing, "kernel %{customdata[0]}, channel %{customdata[1]}<br>"
-    )
+    who = f"{SHARING[cloud.sharing].hover}<br>"
     return {
         "marker": marker | {"opacity": 0.8},
         "customdata": np.stack([kernel, channel, slot], 1).astype(np.int32),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from torch import nn
 
 from icnn_core.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
 from icnn_core.errors import ArgumentError, DeviceError, DtypeError, ShapeError
+from icnn_core.evaluation.inference import to_logits
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def forward(
     if preparation.size and tuple(preparation.size) != (height, width):
         seen = F.interpolate(seen, preparation.size, mode="bilinear", align_corners=False, antialias=True)
     # A copy: networks may work in place on their input, which autograd forbids on the leaf itself.
-    logits = _logits(model(seen.to(like.dtype, copy=True)), len(x)).to(x.dtype)
+    output = model(seen.to(like.dtype, copy=True))
+    logits = to_logits(output, batch=len(x), who="pixel_gradient").to(x.dtype)
     note = ""
     if logits.shape[-2:] != (height, width):
         if logits.shape[-2:] != seen.shape[-2:]:
@@ -155,20 +157,3 @@ def left_as_found(model: nn.Module) -> Iterator[None]:
 def parameters_of(model: nn.Module) -> Iterator[nn.Parameter]:
     """Its parameters, also where an attribute of the network is called `parameters` or `modules`."""
     return nn.Module.parameters(model)
-
-
-def _logits(output: object, batch: int) -> torch.Tensor:
-    logits = output.get("out") if isinstance(output, Mapping) else output
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 4 or len(logits) != batch:
-        got = (
-            f"a tensor of shape {tuple(logits.shape)}"
-            if isinstance(logits, torch.Tensor)
-            else type(output).__name__
-        )
-        raise ShapeError(
-            "pixel_gradient",
-            needed='logits per pixel, (N, classes, H, W), or a dict that has them as "out"',
-            got=got,
-            fix="Wrap the network so that its forward returns the logits.",
-        )
-    return logits

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, ShapeError
+from icnn_viz.masks import connected_part
 
 Box = tuple[int, int, int, int]
 
@@ -143,11 +144,7 @@ def _mask(
                 got=repr(region),
                 fix="Give one of these as region.",
             )
-        from scipy import ndimage
-
-        labels = np.zeros(prediction.shape, np.int32)
-        ndimage.label(prediction == prediction[at], output=labels)
-        mask = labels == labels[at]
+        mask = connected_part(prediction == prediction[at], at)
     elif isinstance(region, tuple):
         mask = np.zeros((height, width), bool)
         up, west, down, east = region

@@ -2,7 +2,6 @@
 
 from icnn_viz.heatmaps.measures import MEASURES, SHARES, measure_heatmap
 from icnn_viz.heatmaps.overlap import (
-    connected_part,
     energy_in_mask,
     energy_per_class,
     pointing_game,
@@ -25,6 +24,7 @@ from icnn_viz.heatmaps.spread import (
     radius_of_gyration,
     smallest_area,
 )
+from icnn_viz.masks import connected_part
 
 __all__ = [
     "FACTORS",

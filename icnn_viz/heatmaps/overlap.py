@@ -100,15 +100,6 @@ def energy_per_class(heatmap: Heatmap, labels: np.ndarray, class_count: int) -> 
     return sums / total if total else np.full(class_count, np.nan)
 
 
-def connected_part(mask: np.ndarray, pixel: tuple[int, int]) -> np.ndarray:
-    """(H, W) bool: the 4-connected part of `mask` that holds `pixel` (y, x); empty if the pixel is not in it."""
-    from scipy import ndimage
-
-    parts = np.zeros(mask.shape, np.int32)
-    ndimage.label(mask, output=parts)
-    return (parts == parts[pixel]) & (parts > 0)
-
-
 def sort_values(heatmap: Heatmap) -> np.ndarray:
     """(H·W,): the map's values, largest first."""
     return np.sort(heatmap.values, axis=None)[::-1]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from icnn_core.identity import digest_file
+from icnn_viz.records import shape_per
 from icnn_viz.report.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _list_facts(one: Checkpoint) -> dict[str, str]:
     size = one.dataset.get("size")
     return {
         "file": f"{one.path.name} ({one.path.stat().st_size / 1e6:.1f} MB)",
-        "SHA-256, first 16 digits": _digest(one),
+        "SHA-256, first 16 digits": digest_file(one.path),
         "architecture": architecture.name if architecture else "not told by the file (a plain state dict)",
         "its arguments": ", ".join(f"{name} = {_plain(value)}" for name, value in arguments.items()) or "–",
         "irregular layers": f"{len(one.irregular)}",
@@ -106,11 +107,6 @@ def _count(one: Checkpoint) -> tuple[int, int]:
     shapes = {f"{layer.name}.{part}" for layer in one.irregular for part in ("positions", "sigma")}
     positions = sum(size for name, size in sizes.items() if name in shapes)
     return sum(sizes.values()) - positions, positions
-
-
-def _digest(one: Checkpoint) -> str:
-    with one.path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _convolutions(one: Checkpoint) -> dict[str, tuple[int, ...]]:
@@ -150,7 +146,6 @@ def _to_surgery_table(one: Checkpoint) -> Table:
         Column("channels", "channels of each", ",.0f"),
         Column("positions", "learnt positions", ",.0f"),
     )
-    shared = {"channel": "input channel", "layer": "layer", "none": "kernel and channel"}
     irregular = {layer.name: layer for layer in one.irregular}
     rows = []
     for name, (kernels, channels, height, width) in _convolutions(one).items():
@@ -160,7 +155,10 @@ def _to_surgery_table(one: Checkpoint) -> Table:
         positions = one.state[f"{name}.positions"].numel() // 2 if layer else 0
         texts = [name, "irregular" if layer else "regular", f"{height}×{width}"]
         texts += (
-            ["×".join(map(str, layer.dilation)), shared.get(layer.sharing, layer.sharing)]
+            [
+                "×".join(map(str, layer.dilation)),
+                shape_per(layer.sharing),
+            ]
             if layer
             else ["–", "–"]
         )

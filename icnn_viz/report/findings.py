@@ -1,35 +1,20 @@
-"""What a report tells of: computed before, by whoever asks for the report."""
+"""What a report tells of, and how it is found out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icnn_viz.displays.looks import Look
-from icnn_viz.records import PositionCloud
+from icnn_core.errors import CheckpointError
+from icnn_viz.records import PixelComparison
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from icnn_core.checkpoint import Checkpoint
     from icnn_viz.displays import KernelDisplay
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A pixel for the gallery, and in words where its image came from."""
-
-    look: Look
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class Run:
-    """Snapshots of the training: their iterations, and the clouds of all layers at each."""
-
-    steps: Sequence[int]
-    snapshots: Sequence[Sequence[PositionCloud]]
 
 
 @dataclass(frozen=True)
@@ -45,16 +30,114 @@ class Findings:
         commands: what a user can type to get this page and its parts, each with a word on what it does.
         seed, device: as they were used.
         photo: whether images may be shown.
+        rule: of pixels of a data set, whose logit was followed, in words; else "".
     """
 
     checkpoints: Mapping[str, Checkpoint]
     display: KernelDisplay
     tables: Mapping[str, pd.DataFrame]
-    looks: Sequence[Seen] = ()
+    looks: Sequence[PixelComparison] = ()
     no_looks: str = ""
-    run: Run | None = None
+    run: KernelDisplay | None = None
     commands: Sequence[tuple[str, str]] = ()
     seed: int = 0
     device: str = "cpu"
     photo: bool = True
     notes: Sequence[str] = field(default=())
+    rule: str = ""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Which pixels are wanted: of a data set, or of an image at `places` (y, x); how many to choose.
+
+    `target`: of a data set's pixels whose logit is followed, see `SurveyDisplay`.
+    """
+
+    data: str | None = None
+    root: Path | None = None
+    split: str = "val"
+    image: Path | None = None
+    places: Sequence[tuple[int, int]] = ()
+    count: int = 4
+    target: str = "true"
+
+
+def find_out(
+    checkpoint: Path,
+    regular: Path | None,
+    pixels: Pixels,
+    *,
+    layers: Sequence[str] = (),
+    commands: Sequence[tuple[str, str]] = (),
+    photo: bool = True,
+    model: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> Findings:
+    """Read, measure and look.
+
+    Raises:
+        IcnnError: a file, layer, data set, image or pixel that cannot be used.
+    """
+    from icnn_core.checkpoint import read_checkpoint
+    from icnn_core.devices import choose_device
+    from icnn_viz.displays import KernelDisplay
+    from icnn_viz.displays.pixels import TARGETS
+    from icnn_viz.displays.sources import find_run
+
+    irregular = read_checkpoint(checkpoint)
+    checkpoints = {"irregular": irregular}
+    if regular:
+        checkpoints["regular"] = read_checkpoint(regular)
+    display = KernelDisplay.from_checkpoint(checkpoint, layers)
+    looks, no_looks = _look(checkpoint, regular, pixels, irregular, model, device, seed)
+    run, note = find_run(checkpoint, display.clouds)
+    return Findings(
+        checkpoints=checkpoints,
+        display=display,
+        tables=display.tables(seed=seed),
+        looks=looks,
+        no_looks=no_looks,
+        run=run,
+        commands=commands,
+        seed=seed,
+        device=str(choose_device(device)),
+        photo=photo,
+        notes=(note,) * bool(note),
+        rule=TARGETS[pixels.target] if looks and pixels.image is None else "",
+    )
+
+
+def _look(
+    checkpoint: Path,
+    regular: Path | None,
+    pixels: Pixels,
+    irregular: Checkpoint,
+    model: str | None,
+    device: str,
+    seed: int,
+) -> tuple[list[PixelComparison], str]:
+    """What pixels look at; or why none were looked at, in words."""
+    from icnn_viz.displays.gallery import look_at_data, look_at_image
+    from icnn_viz.displays.pixels import load_networks
+
+    if not pixels.count and not pixels.places:
+        return [], "No pixels were looked at, as none were asked for."
+    named = pixels.data or pixels.image
+    if not named and irregular.dataset.get("name") != "shapes":
+        return [], "No pixels were looked at: add --data NAME --root DIR, or --image PATH, to the command."
+    if irregular.architecture is None and model is None:
+        if named:
+            raise CheckpointError(
+                str(checkpoint),
+                needed="the description of a network, to look at pixels",
+                got="weights alone",
+                fix="Name a function that builds it: --model package.module:factory.",
+            )
+        return [], "No pixels were looked at: the file describes no network, and --model named none."
+    networks = load_networks(checkpoint, regular, model=model, device=device, seed=seed)
+    if pixels.image is not None:
+        return look_at_image(networks, pixels.image, pixels.places, pixels.count, seed=seed), ""
+    name, target = pixels.data or "shapes", pixels.target
+    return look_at_data(networks, name, pixels.root, pixels.split, pixels.count, target=target, seed=seed), ""

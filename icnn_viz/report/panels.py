@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from icnn_viz.report.findings import Findings, Run, Seen
+from icnn_viz.displays.heatmaps import HeatmapDisplay
+from icnn_viz.records import PixelComparison
+from icnn_viz.report.findings import Findings
 from icnn_viz.report.pictures import Picture, Plan, make_picture
 from icnn_viz.report.words import FIGURES, Words
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
     from icnn_viz.displays import KernelDisplay
@@ -82,7 +81,7 @@ def draw_panels(findings: Findings, plan: Plan, on_drawn: Callable[[int, int], o
     groups: list[list[_Sketch]] = [_of_layer(display, number, plan) for number in range(len(display.clouds))]
     groups.append([_of_network(findings, view) for view in _NETWORK_VIEWS])
     groups.append([_of_run(findings.run)] if findings.run else [])
-    groups.append([_of_pixel(seen, findings.photo) for seen in looks])
+    groups.append([_of_pixel(look, findings.photo) for look in looks])
     groups.append(list(_of_pixels(looks, findings.photo)))
     total, done = sum(map(len, groups)), 0
     drawn: list[tuple[Panel, ...]] = []
@@ -112,58 +111,32 @@ def _of_layer(display: KernelDisplay, number: int, plan: Plan) -> list[_Sketch]:
 
 def _of_network(findings: Findings, view: str) -> _Sketch:
     display = findings.display
+    extra = {"seed": findings.seed} if view == "depth" else {}
     alt = f"{FIGURES[view].title}: {len(display.clouds)} layers"
-    if view == "depth":
-        return _Sketch(view, _draw_depth_of(findings), alt)
-    return _Sketch(view, lambda theme: display.draw(view, theme=theme), alt)
+    return _Sketch(view, lambda theme: display.draw(view, theme=theme, **extra), alt)
 
 
-def _draw_depth_of(findings: Findings) -> Callable[[str], Figure]:
-    """As the display draws it, but resampled once for both themes."""
-    from icnn_viz.figures.depth import draw_depth
-    from icnn_viz.statistics.bootstrap import ShapeBootstrap
-    from icnn_viz.statistics.depth import DepthTrend
-
-    @cache
-    def measure() -> tuple[pd.DataFrame, pd.DataFrame]:
-        layers = ShapeBootstrap(seed=findings.seed).layers(findings.display.clouds)
-        return layers, DepthTrend()(findings.tables["layers"])
-
-    return lambda theme: draw_depth(*measure(), theme=theme)
-
-
-def _of_run(run: Run) -> _Sketch:
+def _of_run(run: KernelDisplay) -> _Sketch:
     """Of the layer that moved most."""
-    from icnn_viz.figures.trajectory import draw_trajectory
-
-    moves = [float(np.nanmean(np.abs(cloud.displacements))) for cloud in run.snapshots[-1]]
-    chosen = int(np.nanargmax(moves))
-    clouds = [snapshot[chosen] for snapshot in run.snapshots]
-    alt = f"{FIGURES['trajectory'].title}: layer {clouds[0].layer}, iterations {run.steps[0]} to {run.steps[-1]}"
-    return _Sketch("trajectory", lambda theme: draw_trajectory(clouds, run.steps, theme=theme), alt)
+    number = run.most_moved()
+    named = f"layer {run.clouds[number].layer}, iterations {run.steps[0]} to {run.steps[-1]}"
+    alt = f"{FIGURES['trajectory'].title}: {named}"
+    return _Sketch("trajectory", lambda theme: run.draw("trajectory", number, theme=theme), alt)
 
 
-def _of_pixel(seen: Seen, photo: bool) -> _Sketch:
-    from icnn_viz.figures.comparison import describe_target, draw_comparison
+def _of_pixel(look: PixelComparison, photo: bool) -> _Sketch:
+    from icnn_viz.figures.comparison import describe_target
 
-    look = seen.look
-    draw = partial(
-        draw_comparison, look.gradients, look.heatmaps, measures=look.measures, label=look.label, photo=photo
-    )
-    y, x = look.gradients[0].pixel
-    title = f"“{look.gradients[0].class_name}” at x = {x}, y = {y}" + f" in {seen.source}" * bool(seen.source)
+    (y, x), display = look.pixel, HeatmapDisplay([look])
+    title = f"“{look.gradients[0].class_name}” at x = {x}, y = {y}" + f" in {look.source}" * bool(look.source)
     alt = f"Heatmaps of what {describe_target(look.gradients[0])} depends on"
+    draw = partial(display.draw, "comparison", photo=photo)
     return _Sketch("heatmap", lambda theme: draw(theme=theme), alt, title)
 
 
-def _of_pixels(looks: Sequence[Seen], photo: bool) -> Iterator[_Sketch]:
-    from icnn_viz.figures.grid import draw_grid
-
-    for part in _batches(looks, MOST_COLUMNS) if len(looks) > 1 else ():
-        columns = [seen.look.gradients for seen in part], [seen.look.heatmaps for seen in part]
-        draw = partial(draw_grid, *columns, photo=photo)
-        yield _Sketch("grid", lambda theme, draw=draw: draw(theme=theme), f"Heatmaps of {len(part)} pixels")
-
-
-def _batches(looks: Sequence[Seen], size: int) -> Iterable[Sequence[Seen]]:
-    return (looks[start : start + size] for start in range(0, len(looks), size))
+def _of_pixels(looks: Sequence[PixelComparison], photo: bool) -> Iterator[_Sketch]:
+    for start in range(0, len(looks) if len(looks) > 1 else 0, MOST_COLUMNS):
+        part = HeatmapDisplay(looks[start : start + MOST_COLUMNS])
+        draw = partial(part.draw, "grid", photo=photo)
+        alt = f"Heatmaps of {len(part.records)} pixels"
+        yield _Sketch("grid", lambda theme, draw=draw: draw(theme=theme), alt)

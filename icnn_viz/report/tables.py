@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from icnn_viz.records import shape_per
+
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icnn_viz.report.findings import Seen
+    from icnn_viz.records import PixelComparison
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,6 @@ _CLAIMS = (
     Column("rule", "rule, fixed beforehand"),
     Column("layers", "layers judged", ".0f"),
 )
-_SHARING = {"channel": "input channel", "layer": "layer", "none": "kernel and channel"}
 
 
 def to_table(frame: pd.DataFrame, name: str, caption: str, columns: Sequence[Column]) -> Table:
@@ -104,9 +105,7 @@ def list_kernel_tables(tables: Mapping[str, pd.DataFrame]) -> list[Table]:
     """Layers, and slots with what was tested on them."""
     import pandas as pd
 
-    layers = tables["layers"].assign(
-        sharing=tables["layers"]["sharing"].map(lambda name: _SHARING.get(name, name))
-    )
+    layers = tables["layers"].assign(sharing=tables["layers"]["sharing"].map(shape_per))
     keys = ["layer", "slot"]
     tests = tables["tests"][
         [*keys, "distance", "closeness", "skewness", "excess_kurtosis", "roughly_gaussian"]
@@ -128,16 +127,14 @@ def to_claim_table(claims: pd.DataFrame) -> Table:
     )
 
 
-def to_measure_table(looks: Sequence[Seen]) -> Table:
+def to_measure_table(looks: Sequence[PixelComparison]) -> Table:
     """One row for each pixel and network: what was predicted, and the measures of its heatmap."""
     import pandas as pd
 
-    from icnn_viz.displays.looks import describe_model
-    from icnn_viz.figures.comparison import SHOWN
-    from icnn_viz.heatmaps import MEASURES
+    from icnn_viz.displays.pixels import describe_networks
+    from icnn_viz.figures.measure_table import measure_rows
 
-    found = [measures for seen in looks for measures in seen.look.measures]
-    measured = [name for name in SHOWN if any(name in measures for measures in found)]
+    measured = {row.name: row.title for look in looks for row in measure_rows(look)}
     columns = [
         Column("image", "image"),
         Column("x", "x", ".0f"),
@@ -146,13 +143,11 @@ def to_measure_table(looks: Sequence[Seen]) -> Table:
     ]
     columns += [Column("label", "true class"), Column("model", "network"), Column("predicted", "predicts")]
     columns += [Column("logit", "logit", _THREE_DIGITS)]
-    for name in measured:
-        text, unit = MEASURES[name]
-        columns.append(Column(name, f"{text} ({unit})" if unit else text, _THREE_DIGITS))
+    columns += [Column(name, title, _THREE_DIGITS) for name, title in measured.items()]
     rows = [
-        {"image": seen.source, **describe_model(seen.look, number), **measures}
-        for seen in looks
-        for number, measures in enumerate(seen.look.measures)
+        {"image": look.source, **described, **measures}
+        for look in looks
+        for described, measures in zip(describe_networks(look), look.measures, strict=True)
     ]
     frame = pd.DataFrame(rows, columns=pd.Index([column.name for column in columns]))
     return to_table(frame, "measures", "Measures: one row for each pixel and network", columns)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from icnn_core.errors import ArgumentError, ShapeError, UnsupportedError
-from icnn_viz.displays.looks import measure
+from icnn_viz.displays.pixels import to_masks
 from icnn_viz.gradients import Target, batch_gradients, pixel_gradient
 from icnn_viz.heatmaps import measure_heatmap, pointing_game, relevance_rank_accuracy
 from icnn_viz.records import Heatmap
@@ -104,13 +104,14 @@ def test_void_is_no_object_and_no_class(classes: tuple[str, ...]) -> None:
     labels = np.zeros(SHAPE, np.int64)
     labels[:, 4:], labels[:, 7:] = 1, 255
     heatmap = Heatmap(np.ones(SHAPE), (2, 8), "net")
-    found = measure(heatmap, labels, classes)
+    found = measure_heatmap(heatmap, **to_masks(labels, heatmap.pixel, classes))
     assert "energy_in_object" not in found
     assert "energy_in_class" not in found
     shares = {name: value for name, value in found.items() if name.startswith("energy_on")}
     assert list(shares) == [f"energy_on {name}" for name in classes or ("0", "1")]
     assert sum(shares.values()) == pytest.approx(7 / 9)
-    assert "energy_in_object" in measure(Heatmap(np.ones(SHAPE), (2, 5), "net"), labels, classes)
+    inside = Heatmap(np.ones(SHAPE), (2, 5), "net")
+    assert "energy_in_object" in measure_heatmap(inside, **to_masks(labels, inside.pixel, classes))
 
 
 class Centred(nn.Module):

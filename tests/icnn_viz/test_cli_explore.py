@@ -23,8 +23,9 @@ from icnn_core.datasets.registry import open_dataset
 from icnn_core.models.deeplab import deeplab_largefov
 from icnn_core.surgery import make_irregular
 from icnn_viz.cli import main
-from icnn_viz.cli.explore import make_shelf, read_shapes
 from icnn_viz.data import builtin_path
+from icnn_viz.displays.sources import read_shapes
+from icnn_viz.explorer.pictures import make_shelf
 
 Run = Callable[..., Any]
 _ROOT = Path(__file__).resolve().parents[2]

@@ -17,8 +17,8 @@ from torch import nn
 from icnn_core.errors import NameNotFoundError
 from icnn_core.surgery import make_irregular
 from icnn_viz.cli import main
-from icnn_viz.cli._views import ViewOptions, to_file_names
 from icnn_viz.data import builtin_path
+from icnn_viz.displays.drawings import KernelOptions, to_file_names
 from icnn_viz.records import PositionCloud
 
 Run = Callable[..., Any]
@@ -145,7 +145,7 @@ def test_channel_kernel_and_slot_choose_what_is_shown(
 
 
 def test_each_view_gets_its_own_options(make_cloud: Callable[..., PositionCloud]) -> None:
-    options = ViewOptions("dark", channel=3, kernel=2, slots=(1,), height="weight", magnify=5.0)
+    options = KernelOptions("dark", channel=3, kernel=2, slots=(1,), height="weight", magnify=5.0)
     shared, full = make_cloud(), make_cloud(kernels=4, channels=6, sharing="none")
     assert options.of("cloud", shared) == {"theme": "dark", "magnify": 5.0, "slots": (1,)}
     assert options.of("3d", shared) == {"theme": "dark", "magnify": 5.0, "height": "weight"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,11 +15,11 @@ import pytest
 import torch
 
 from icnn_core.checkpoint import write_checkpoint
-from icnn_core.errors import ArgumentError, CheckpointError
+from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError
 from icnn_core.models.deeplab import deeplab_largefov
 from icnn_core.surgery import make_irregular
 from icnn_viz.cli import main
-from icnn_viz.cli._survey import Survey, finished_rows, run_survey
+from icnn_viz.displays import SurveyDisplay
 from icnn_viz.gradients import Network, pixel_gradient
 from icnn_viz.heatmaps import elongation, energy_in_mask, to_heatmap
 
@@ -61,17 +62,17 @@ def networks() -> list[Network]:
     return [Network(name, m, None, CLASSES) for name, m in zip(("irregular", "regular"), models, strict=True)]
 
 
-SURVEY = Survey(
-    networks={"irregular": "aa", "regular": "bb"},
-    data="scenes",
-    split="test",
-    pixels=18,
-    stratify=("class", "boundary"),
-    method="gradient",
-    reduction="max",
-    smoothing=0.0,
-    seed=3,
-)
+OPTIONS: dict[str, Any] = {"split": "test", "pixels": 18, "stratify": ("class", "boundary"), "seed": 3}
+
+
+def make_survey(
+    networks: list[Network], folder: Path, stop_at: int | None = None, **changes: Any
+) -> SurveyDisplay:
+    return SurveyDisplay(networks, Scenes(stop_at), folder=folder, **(OPTIONS | changes))  # pyright: ignore
+
+
+def rows_of(networks: list[Network], folder: Path) -> pd.DataFrame:
+    return make_survey(networks, folder)._rows()
 
 
 @pytest.fixture(autouse=True)
@@ -83,10 +84,10 @@ def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def expected(networks: list[Network], tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("whole")
-    progress = run_survey(networks, Scenes(), SURVEY, folder)
+    progress = make_survey(networks, folder).run()
     assert (progress.done, progress.total) == (18, 18)
     assert 0 < progress.seconds_in_networks < progress.seconds
-    return finished_rows(folder, 2)
+    return rows_of(networks, folder)
 
 
 def test_a_row_is_what_one_pixel_gives(networks: list[Network], expected: pd.DataFrame) -> None:
@@ -121,24 +122,21 @@ def test_a_run_that_was_stopped_goes_on(
 ) -> None:
     run_plan_only(networks, tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        run_survey(networks, Scenes(stop_at), SURVEY, tmp_path)
+        make_survey(networks, tmp_path, stop_at).run()
     rows = tmp_path / "rows" / "0.csv"
-    before = set(finished_rows(tmp_path, 2)["pixel_id"]) if rows.exists() else set()
+    before = set(rows_of(networks, tmp_path)["pixel_id"]) if rows.exists() else set()
     assert len(before) < 18
     if rows.exists():
         with rows.open("ab") as file:
             file.write(b"17,3,")  # torn by the kill
-    run_survey(networks, Scenes(), SURVEY, tmp_path)
-    pd.testing.assert_frame_equal(finished_rows(tmp_path, 2), expected)
+    make_survey(networks, tmp_path).run()
+    pd.testing.assert_frame_equal(rows_of(networks, tmp_path), expected)
     assert rows.read_text().count("\n") == 1 + 2 * 18
-    assert run_survey(networks, Scenes(stop_at), SURVEY, tmp_path).done == 18  # nothing is left to look at
+    assert make_survey(networks, tmp_path, 3).run().done == 18  # nothing is left to look at
 
 
 def run_plan_only(networks: list[Network], folder: Path) -> None:
-    from icnn_viz.cli._survey import check_settings, load_plan
-
-    check_settings(SURVEY, folder)
-    load_plan(Scenes(), SURVEY, folder)
+    make_survey(networks, folder)._load_plan(iter)
 
 
 def test_processes_share_the_work(
@@ -148,23 +146,128 @@ def test_processes_share_the_work(
     done = []
     for rank in ("1", "0"):
         monkeypatch.setenv("RANK", rank)
-        done.append(run_survey(networks, Scenes(), SURVEY, tmp_path).done)
+        done.append(make_survey(networks, tmp_path).run().done)
     assert 0 < done[0] < done[1] == 18
     assert {p.name for p in (tmp_path / "rows").iterdir()} == {"0.csv", "1.csv"}
-    pd.testing.assert_frame_equal(finished_rows(tmp_path, 2), expected)
+    pd.testing.assert_frame_equal(rows_of(networks, tmp_path), expected)
 
 
-def test_a_folder_of_another_survey_is_refused(networks: list[Network], tmp_path: Path) -> None:
+class Others(Scenes):
+    """As many images of the same size, other ones."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return super().__getitem__(index + 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 4, "method": "guided"}, "method, seed"),
+        ({"target": "predicted"}, "target"),
+        ({"pixels": 17}, "pixels"),
+        ({"split": "val"}, "split"),
+        ({"smoothing": 1.5}, "smoothing"),
+        ({"size": (24, 28)}, "sizes.regular"),
+        ({"mean": (0.1, 0.2, 0.3)}, "channels.regular"),
+        ({"weights": True}, "networks.regular"),
+        ({"data": True}, "data.images"),
+    ],
+)
+def test_a_folder_of_another_survey_is_refused(
+    networks: list[Network], tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
     run_plan_only(networks, tmp_path)
-    with pytest.raises(ArgumentError, match="another method, seed"):
-        run_survey(networks, Scenes(), replace(SURVEY, seed=4, method="guided"), tmp_path)
+    first, second = networks
+    of_network = {key: changes[key] for key in ("size", "mean") if key in changes}
+    if "weights" in changes:
+        model = copy.deepcopy(second.model)
+        with torch.no_grad():
+            next(model.parameters()).flatten()[0] += 1e-3
+        of_network["model"] = model
+    survey = make_survey(
+        [first, replace(second, **of_network)],
+        tmp_path,
+        **{
+            key: value
+            for key, value in changes.items()
+            if key in OPTIONS | {"method": 0, "target": 0, "smoothing": 0}
+        },
+    )
+    survey.dataset = Others() if "data" in changes else survey.dataset  # pyright: ignore
+    with pytest.raises(ArgumentError, match=f"others for {named}"):
+        survey.run()
+
+
+def test_no_two_surveys_have_one_name(networks: list[Network], tmp_path: Path) -> None:
+    survey, other = (make_survey(networks, tmp_path / "a", seed=seed) for seed in (3, 4))
+    assert survey.folder_name() == make_survey(networks, tmp_path / "b").folder_name() != other.folder_name()
+    assert survey.folder_name().startswith("scenes-test-")
 
 
 def test_other_classes_are_refused(networks: list[Network], tmp_path: Path) -> None:
     others = [replace(n, classes=("a", "b", "c")) for n in networks]
     with pytest.raises(CheckpointError, match=r"a, b, c.*ground, square, bar"):
-        run_survey(others, Scenes(), SURVEY, tmp_path)
+        make_survey(others, tmp_path).run()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("changes", [{"method": "gradien"}, {"target": "tru"}, {"stratify": ("clas",)}])
+def test_what_does_not_exist_is_refused_and_leaves_no_folder(
+    networks: list[Network], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(NameNotFoundError):
+        make_survey(networks, tmp_path, **changes).run()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_predicted_class_is_followed_in_all_networks_where_it_is_asked_for(
+    networks: list[Network], expected: pd.DataFrame, tmp_path: Path
+) -> None:
+    assert (expected["target"] == expected["class"]).all()
+    table = make_survey(networks, tmp_path, target="predicted").tables()["measures"]
+    first = table.loc[table["model"] == "irregular"].set_index("pixel_id")["predicted"]
+    assert table["target"].tolist() == [first[number] for number in table["pixel_id"]]
+    row = table.iloc[3]
+    image = Scenes()[row["image"]][0].permute(1, 2, 0).numpy()
+    record = pixel_gradient(
+        networks[1].model, image, (row["y"], row["x"]), class_id=CLASSES.index(row["target"])
+    )
+    assert row["logit"] == pytest.approx(record.logit)
+
+
+def test_maps_that_are_zero_everywhere_are_counted(networks: list[Network], tmp_path: Path) -> None:
+    model = copy.deepcopy(networks[1].model)
+    with torch.no_grad():
+        model.classifier.fc1.weight.zero_()
+    survey = make_survey([networks[0], replace(networks[1], model=model)], tmp_path, pixels=5)
+    assert survey.zero_maps() == {"irregular": 0, "regular": 5}
+    assert "5 maps zero everywhere, left out" in survey.describe()
+
+
+def test_networks_of_one_name_or_alone_are_refused(networks: list[Network], tmp_path: Path) -> None:
+    first, second = networks
+    for given in ([first], [first, replace(second, label=first.label)]):
+        with pytest.raises(ArgumentError, match="each of its own name"):
+            make_survey(given, tmp_path)
+
+
+def test_a_network_may_know_more_classes_than_the_data(networks: list[Network], tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    more = deeplab_largefov("tiny", 9, classifier_dilation=2).eval()
+    with torch.no_grad():
+        more.classifier.fc1.weight.normal_(std=0.1)
+        more.classifier.fc1.bias[7] = 1e3
+    pair = [replace(network, model=more, classes=()) for network in networks]
+    table = make_survey(pair, tmp_path, pixels=3, target="predicted").tables()["measures"]
+    assert set(table["predicted"].astype(str)) == set(table["target"].astype(str)) == {"7"}
+    assert table["correct"].sum() == 0
+
+
+def test_a_notebook_needs_no_folder(networks: list[Network], expected: pd.DataFrame) -> None:
+    survey = SurveyDisplay(networks, Scenes(), **OPTIONS)  # pyright: ignore
+    pd.testing.assert_frame_equal(survey.tables()["measures"], expected)
+    assert survey.plot().figure_ is not None
+    assert "18 pixels" in survey._repr_html_()
 
 
 def test_the_command_writes_differences_and_their_figure(

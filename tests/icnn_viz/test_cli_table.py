@@ -9,17 +9,16 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from icnn_viz.cli._table import make_tables, write_tables
+from icnn_viz.displays import KernelDisplay
+from icnn_viz.displays.tables import write_tables
 from icnn_viz.records import PositionCloud
-from icnn_viz.statistics.gaussian import fit_gaussians
 
 
 def test_the_same_seed_gives_the_same_tables_and_another_others(
     make_cloud: Callable[..., PositionCloud],
 ) -> None:
     clouds = [make_cloud("head", kernel_size=(3, 2), channels=300)]  # more shapes than the subsamples take
-    fits = [fit_gaussians(cloud) for cloud in clouds]
-    first, again, other = (make_tables(clouds, fits, seed) for seed in (3, 3, 4))
+    first, again, other = (KernelDisplay(clouds).tables(seed=seed) for seed in (3, 3, 4))
     for name, table in first.items():
         assert_frame_equal(table, again[name])
     assert not first["tests"].equals(other["tests"])

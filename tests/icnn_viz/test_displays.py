@@ -18,7 +18,8 @@ from torch import nn
 from icnn_core.errors import ArgumentError, NameNotFoundError
 from icnn_core.surgery import make_irregular
 from icnn_viz import KernelDisplay
-from icnn_viz.displays import LAYER_VIEWS, NETWORK_VIEWS
+from icnn_viz.displays import LAYER_VIEWS, NETWORK_VIEWS, KernelPairDisplay
+from icnn_viz.displays.kernel_pair import most_different
 from icnn_viz.figures.cloud_pages import draw_cloud_interactive
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.gaussian import fit_gaussians
@@ -132,3 +133,46 @@ def test_a_notebook_shows_the_layers_and_the_last_figure(display: KernelDisplay)
 
 def test_layer_names_cannot_break_the_notebooks_page(make_cloud: MakeCloud) -> None:
     assert "<script>" not in KernelDisplay([make_cloud("<script>")])._repr_html_()
+
+
+def test_tables_are_computed_only_where_they_are_asked_for(
+    display: KernelDisplay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("computed")
+
+    monkeypatch.setattr("icnn_viz.statistics.normality.test_normality", fail)
+    monkeypatch.setattr("icnn_viz.statistics.claims.judge_claims", fail)
+    tables = display.tables(seed=3)
+    assert list(tables) == ["positions", "gaussians", "layers", "tests", "claims"]
+    assert len(tables["positions"]) == 2 * 40 * 6 + 40 * 3
+    assert len(tables["gaussians"]) == 6 + 9
+    assert tables["layers"] is tables["layers"]
+    assert tables["layers"]["layer"].tolist() == ["net.stem", "net.head"]
+    with pytest.raises(AssertionError, match="computed"):
+        _ = tables["tests"]
+
+
+def test_a_run_draws_trajectories_and_knows_what_moved_most(make_cloud: MakeCloud) -> None:
+    runs = [
+        [make_cloud("a", spread=0.1 * n, seed=n), make_cloud("b", spread=0.3 * n, seed=9 + n)]
+        for n in (1, 2, 3)
+    ]
+    display = KernelDisplay(runs[-1], steps=(10, 20, 30), snapshots=runs)
+    assert display.most_moved() == 1
+    assert isinstance(display.draw("trajectory", "a"), Figure)
+    with pytest.raises(ArgumentError, match="snapshots"):
+        KernelDisplay(runs[0]).draw("trajectory")
+
+
+def test_two_networks_are_compared_by_the_layers_that_both_have(make_cloud: MakeCloud) -> None:
+    first, second = (KernelDisplay([make_cloud("both", seed=n), make_cloud(f"own {n}")]) for n in (1, 2))
+    pair = KernelPairDisplay(first, second, ("before", "after"))
+    tables = pair.tables(seed=1)
+    assert tables["layers"]["run"].tolist() == ["before", "before", "after", "after"]
+    assert isinstance(pair.draw(), Figure)
+    [both, *lone] = most_different(tables["comparison"])
+    assert (both["layer"], both["moved"] > 0) == ("both", True)
+    assert {row["layer"] for row in lone} <= {"own 1", "own 2", "None", "nan"}
+    with pytest.raises(ArgumentError, match="none in common"):
+        KernelPairDisplay(first, KernelDisplay([make_cloud("other")]), ("a", "b"))

@@ -88,7 +88,7 @@ def test_a_click_shows_the_numbers_of_pixel_gradient(
     assert explorer.figure is not None
     crosses = [trace for trace in explorer.figure.data if trace.name == "cross"]
     assert {(cross.y[0], cross.x[0]) for cross in crosses} == {(9, 30)}
-    assert explorer.display.looks[0].gradients[0].pixel == (9, 30)
+    assert explorer.display.records[0].gradients[0].pixel == (9, 30)
     assert re.fullmatch(r"\d+\.\d\d s\. Click on another pixel\.", _panel(explorer).said.value)
 
 
@@ -136,7 +136,7 @@ def test_every_click_brings_the_measures_of_both_networks(explorer: HeatmapExplo
     row = re.search(r"<tr><th[^>]*>smallest area with 90 % of the energy \(pixels\)</th>.*?</tr>", table)
     assert row is not None
     shown = re.findall(r"<td[^>]*>([^<]+)</td>", row[0])
-    assert shown == [format_value(found["area_90"]) for found in explorer.display.looks[0].measures]
+    assert shown == [format_value(found["area_90"]) for found in explorer.display.records[0].measures]
 
 
 def test_the_menu_of_classes_says_what_it_begins_with_and_takes_classes_without_a_name(

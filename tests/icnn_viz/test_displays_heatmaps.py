@@ -46,22 +46,22 @@ def test_numbers_are_those_of_pixel_gradient_for_the_class_that_the_first_networ
     display = HeatmapDisplay.from_models(
         models, image, PIXELS, classes=CLASSES, reduction="l2", smoothing=1.5
     )
-    for pixel, look in zip(PIXELS, display.looks, strict=True):
+    for pixel, look in zip(PIXELS, display.records, strict=True):
         first = pixel_gradient(models["mine"], image, pixel)
         for model, gradient, heatmap in zip(models.values(), look.gradients, look.heatmaps, strict=True):
             alone = pixel_gradient(model, image, pixel, class_id=first.class_id)
             np.testing.assert_array_equal(gradient.gradient, alone.gradient)
             np.testing.assert_array_equal(heatmap.values, to_heatmap(alone, "l2", 1.5).values)
-    assert [gradient.model for gradient in display.looks[0].gradients] == ["mine", "theirs"]
+    assert [gradient.model for gradient in display.records[0].gradients] == ["mine", "theirs"]
 
 
 def test_a_pixel_a_target_and_a_class_are_understood(models: dict[str, nn.Module], image: np.ndarray) -> None:
     one = HeatmapDisplay.from_models(models, image, (9, 20), class_id=2)
     array = HeatmapDisplay.from_models(models, image, np.array([9, 20]), class_id=2)  # type: ignore[arg-type]
     target = HeatmapDisplay.from_models(models, image, Target((9, 20), 2, 0))
-    assert [len(d.looks) for d in (one, array, target)] == [1, 1, 1]
-    assert one.looks[0].gradients[1].class_id == array.looks[0].gradients[1].class_id == 2
-    assert "minus" in target.looks[0].gradients[0].target or target.looks[0].gradients[0].target
+    assert [len(d.records) for d in (one, array, target)] == [1, 1, 1]
+    assert one.records[0].gradients[1].class_id == array.records[0].gradients[1].class_id == 2
+    assert "minus" in target.records[0].gradients[0].target or target.records[0].gradients[0].target
 
 
 @pytest.mark.parametrize("view", HEATMAP_VIEWS)
@@ -95,10 +95,10 @@ def test_it_reads_checkpoints_and_compares_one_with_itself_snapped(tmp_path: Pat
     make_irregular(model, start="classifier", shift=0.5)
     irregular = write_checkpoint(tmp_path / "irregular.pt", model, classes=CLASSES)
     two = HeatmapDisplay.from_checkpoints(irregular, regular, image, (9, 20))
-    assert [g.model for g in two.looks[0].gradients] == ["irregular", "regular"]
-    assert two.looks[0].gradients[0].class_name in CLASSES
+    assert [g.model for g in two.records[0].gradients] == ["irregular", "regular"]
+    assert two.records[0].gradients[0].class_name in CLASSES
     one = HeatmapDisplay.from_checkpoints(irregular, None, image, (9, 20), controls=True)
-    assert [g.model for g in one.looks[0].gradients] == [
+    assert [g.model for g in one.records[0].gradients] == [
         "irregular",
         "irregular, snapped to slots",
         "irregular, random weights",

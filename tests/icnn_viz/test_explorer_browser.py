@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from icnn_viz.displays.pixels import Question
 from icnn_viz.explorer.export import write_page
-from icnn_viz.explorer.session import Question, Session
+from icnn_viz.explorer.session import Session
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from icnn_core.errors import ArgumentError
+from icnn_viz.displays.pixels import Question
 from icnn_viz.explorer import export
 from icnn_viz.explorer.export import freeze, grid_of, write_page
 from icnn_viz.explorer.pictures import Shelf, Source
-from icnn_viz.explorer.session import Question, Session
+from icnn_viz.explorer.session import Session
 
 MakeSession = Callable[..., Session]
 
@@ -48,7 +49,7 @@ def test_a_grid_is_even_and_no_larger_than_allowed(height: int, width: int, coun
 def test_frozen_maps_are_the_heatmaps_to_256_steps(make_session: MakeSession) -> None:
     session = make_session()
     answer = session.answer(Question("0", (9, 20)))
-    frozen, block = freeze(answer, session)
+    frozen, block = freeze(answer)
     assert block == 1
     for text, heatmap in zip(frozen["maps"], answer.heatmaps, strict=True):
         bytes_ = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(24, 37)
@@ -78,8 +79,8 @@ def test_a_page_stays_under_its_limit_when_its_probes_packed_better_than_the_res
 ) -> None:
     calls = []
 
-    def packs_well_at_first(answer: Any, session: Session) -> tuple[dict[str, Any], int]:
-        found, block = freeze(answer, session)
+    def packs_well_at_first(answer: Any) -> tuple[dict[str, Any], int]:
+        found, block = freeze(answer)
         calls.append(found)
         return found | {"maps": ["A" * (4 if len(calls) <= export._PROBES else 8000)] * 2}, block
 

@@ -15,11 +15,12 @@ import pytest
 from PIL import Image
 
 from icnn_core.errors import ArgumentError, DataError, NameNotFoundError
+from icnn_viz.displays.pixels import Question
 from icnn_viz.explorer.heat_figure import draw_answer, shrink
 from icnn_viz.explorer.kernel_figures import draw_plane, draw_space, select
 from icnn_viz.explorer.memory import StaleError, Turns
 from icnn_viz.explorer.pictures import MOST_BYTES, Shelf, Source, decode_upload
-from icnn_viz.explorer.session import Question, Session
+from icnn_viz.explorer.session import Session
 from icnn_viz.explorer.views import HeatmapView, KernelView, brush_of, parse_brush
 from icnn_viz.figures.screen import to_colour_stops
 from icnn_viz.records import PositionCloud

@@ -14,7 +14,7 @@ from torch import nn
 from torchvision.ops import DeformConv2d
 
 from icnn_core.errors import DataError
-from icnn_viz.cli._table import write_tables
+from icnn_viz.displays.tables import write_tables
 from icnn_viz.positions import (
     clouds_from_deformable,
     read_arrays,

@@ -14,12 +14,10 @@ import torch
 from PIL import Image
 
 from icnn_core.checkpoint import Checkpoint, IrregularLayer
-from icnn_viz.cli._table import make_tables
 from icnn_viz.displays import KernelDisplay
-from icnn_viz.displays.looks import Look
 from icnn_viz.heatmaps import measure_heatmap, to_heatmap
-from icnn_viz.records import PixelGradient, PositionCloud
-from icnn_viz.report import Findings, Seen, build_report, write_report
+from icnn_viz.records import PixelComparison, PixelGradient, PositionCloud
+from icnn_viz.report import Findings, build_report, write_report
 from icnn_viz.report.pictures import Picture
 
 if TYPE_CHECKING:
@@ -48,9 +46,9 @@ def path(
     for pixel in ((9, 20), (3, 4)):
         gradients = [make_gradient(f"net {n}", n, pixel=pixel, classes=("ground", EVIL)) for n in (0, 1)]
         maps = [to_heatmap(gradient) for gradient in gradients]
-        looks.append(Seen(Look(gradients, maps, [measure_heatmap(one) for one in maps], EVIL), EVIL))
+        looks.append(PixelComparison(gradients, maps, [measure_heatmap(one) for one in maps], EVIL, EVIL))
     display = KernelDisplay(clouds)
-    tables = make_tables(clouds, display.fits)
+    tables = display.tables()
     findings = Findings(
         {"irregular": checkpoint}, display, tables, looks, commands=[(EVIL, EVIL)], notes=(EVIL,)
     )

@@ -22,12 +22,10 @@ from PIL import Image
 from icnn_core.checkpoint import Checkpoint, IrregularLayer
 from icnn_core.errors import DataError
 from icnn_core.models.architecture import Architecture
-from icnn_viz.cli._table import make_tables
 from icnn_viz.displays import LAYER_VIEWS, NETWORK_VIEWS, KernelDisplay
-from icnn_viz.displays.looks import Look
 from icnn_viz.heatmaps import measure_heatmap, to_heatmap
-from icnn_viz.records import PixelGradient, PositionCloud
-from icnn_viz.report import Findings, Run, Seen, build_report, write_report
+from icnn_viz.records import PixelComparison, PixelGradient, PositionCloud
+from icnn_viz.report import Findings, build_report, write_report
 from icnn_viz.report import pictures as pictures_module
 from icnn_viz.report.page import name_files
 from icnn_viz.report.pictures import Picture, make_plan
@@ -61,14 +59,15 @@ def make_findings(
             metrics={"iou": {name: 0.5}, "mean_iou": 0.5, "iteration": name}, package_version=name,
         )  # fmt: skip
         display = KernelDisplay(clouds)
-        tables = make_tables(clouds, display.fits)
+        tables = display.tables()
         tables["claims"].loc[0, ["claim", "verdict", "evidence"]] = name
         gradients = [make_gradient(f"{name}{label}", classes=(name, name), seed=label) for label in (0, 1)]
         maps = [to_heatmap(gradient) for gradient in gradients]
-        look = Look(gradients, maps, [measure_heatmap(one) for one in maps], name)
+        look = PixelComparison(gradients, maps, [measure_heatmap(one) for one in maps], name, name)
         return Findings(
-            {f"{name}a": checkpoint, f"{name}b": checkpoint}, display, tables, [Seen(look, name)] * looks,
-            run=Run((0, 10), (clouds, clouds)), commands=[(name, name)], device=name, notes=(name,),
+            {f"{name}a": checkpoint, f"{name}b": checkpoint}, display, tables, [look] * looks,
+            run=KernelDisplay(clouds, steps=(0, 10), snapshots=(clouds, clouds)),
+            commands=[(name, name)], device=name, notes=(name,),
         )  # fmt: skip
 
     return make

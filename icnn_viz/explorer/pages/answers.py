@@ -9,15 +9,17 @@ from dash import html
 from dash.exceptions import PreventUpdate
 
 from icnn_core.errors import ArgumentError, IcnnError
+from icnn_viz.displays.pixels import Question
 from icnn_viz.explorer.heat_figure import draw_answer
 from icnn_viz.explorer.memory import StaleError
 from icnn_viz.explorer.pages.parts import table, tell
-from icnn_viz.explorer.session import Answer, Question, Session
+from icnn_viz.explorer.session import Session
 from icnn_viz.explorer.views import MOST_SMOOTHING
-from icnn_viz.figures.comparison import SHOWN, describe_target
+from icnn_viz.figures.comparison import describe_target
+from icnn_viz.figures.measure_table import answer_rows, measure_rows
 from icnn_viz.figures.panels import format_value
 from icnn_viz.figures.style import THEMES
-from icnn_viz.heatmaps import MEASURES
+from icnn_viz.records import PixelComparison
 
 
 def reply(session: Session, ask: dict[str, Any] | None) -> dict[str, Any]:
@@ -31,18 +33,19 @@ def reply(session: Session, ask: dict[str, Any] | None) -> dict[str, Any]:
     started = time.perf_counter()
     is_stale = session.turns.take(str(ask["tab"])[:40], int(ask["number"]))
     try:
-        found = session.answer(to_question(ask), is_stale)
+        question = to_question(ask)
+        found = session.answer(question, is_stale)
     except StaleError as error:
         raise PreventUpdate from error
     except IcnnError as error:
         return {"number": ask["number"], "error": tell(error)}
     theme = ask.get("theme") if ask.get("theme") in THEMES else "light"
-    figure = draw_answer(found, theme=str(theme))
+    figure = draw_answer(found, revision=question.image, theme=str(theme))
     rest = time.perf_counter() - started - found.seconds
     return {
         "number": ask["number"],
         "figure": figure.to_dict(),
-        "table": _to_table(found, session),
+        "table": _to_table(found),
         "words": to_words(found),
         "status": f"networks {found.seconds:.2f} s, the rest {rest:.2f} s",
     }
@@ -65,7 +68,7 @@ def to_question(ask: dict[str, Any]) -> Question:
     return Question(str(ask.get("image")), pixel, str(ask.get("method")), class_id, smoothing)
 
 
-def to_words(answer: Answer) -> str:
+def to_words(answer: PixelComparison) -> str:
     """What the maps show, in a sentence for those who cannot see them."""
     parts = []
     for heatmap, measures in zip(answer.heatmaps, answer.measures, strict=True):
@@ -77,13 +80,13 @@ def to_words(answer: Answer) -> str:
     return f"What {what} depends on. {'; '.join(parts)}.{true} {' '.join(f'({n})' for n in notes)}".strip()
 
 
-def measures_csv(answer: Answer) -> str:
+def measures_csv(answer: PixelComparison) -> str:
     """One row a network and measure."""
     import pandas as pd
 
-    y, x = answer.gradients[0].pixel
+    y, x = answer.pixel
     rows = [
-        {"image": answer.picture.name, "x": x, "y": y, "class": g.class_name, "method": g.method}
+        {"image": answer.source, "x": x, "y": y, "class": g.class_name, "method": g.method}
         | {"model": g.model, "logit": g.logit, "measure": name, "value": value}
         for g, measures in zip(answer.gradients, answer.measures, strict=True)
         for name, value in measures.items()
@@ -91,7 +94,7 @@ def measures_csv(answer: Answer) -> str:
     return pd.DataFrame(rows).to_csv(index=False)
 
 
-def maps_csv(answer: Answer) -> str:
+def maps_csv(answer: PixelComparison) -> str:
     """One row a pixel: y, x, a column per network, and the first minus the second."""
     import numpy as np
     import pandas as pd
@@ -103,12 +106,6 @@ def maps_csv(answer: Answer) -> str:
     return pd.DataFrame(columns).to_csv(index=False, float_format="%.6g")
 
 
-def _to_table(answer: Answer, session: Session) -> html.Table:
-    predicted = [session.name_of(int(g.prediction[g.pixel])) for g in answer.gradients]
-    rows = [["class predicted", *predicted], ["logit", *(format_value(g.logit) for g in answer.gradients)]]
-    for name in SHOWN:
-        if all(name in measures for measures in answer.measures):
-            text, unit = MEASURES[name]
-            label = f"{text} ({unit})" if unit else text
-            rows.append([label, *(format_value(measures[name]) for measures in answer.measures)])
-    return table(["", *(g.model for g in answer.gradients)], rows, "")
+def _to_table(answer: PixelComparison) -> html.Table:
+    rows = [[row.title, *row.texts] for row in (*answer_rows(answer), *measure_rows(answer))]
+    return table(["", *answer.models], rows, "")

@@ -8,6 +8,7 @@ from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
 from icnn_core.errors import IcnnError
+from icnn_viz.displays.pixels import METHODS
 from icnn_viz.explorer.pages.answers import maps_csv, measures_csv, reply, to_question
 from icnn_viz.explorer.pages.parts import GRAPH, button, choice, client, field, graph, number, tell
 from icnn_viz.explorer.pictures import KINDS, MOST_BYTES
@@ -170,7 +171,7 @@ def _register_server(app: Dash, session: Session) -> None:
         if not ask or not (measures or maps):
             raise PreventUpdate
         found = session.answer(to_question(ask))
-        y, x = found.gradients[0].pixel
+        y, x = found.pixel
         kind = "maps" if ctx.triggered_id == "maps-csv" else "measures"
         text = maps_csv(found) if kind == "maps" else measures_csv(found)
         return {"content": text, "filename": f"icnn-{kind}-x{x}-y{y}.csv", "type": "text/csv"}
@@ -193,8 +194,6 @@ def _restore(session: Session, search: str | None) -> tuple[HeatmapView, Any, st
 
 
 def _methods() -> dict[str, str]:
-    from icnn_viz.gradients import METHODS
-
     slow = {"integrated": "integrated (50 passes)", "smoothgrad": "smoothgrad (25 passes)"}
     edges = {"deconvnet": "deconvnet (partly edges)", "guided": "guided (partly edges)"}
     return {method: (slow | edges).get(method, method) for method in METHODS}

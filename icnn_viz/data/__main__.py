@@ -1,4 +1,4 @@
-"""Make the pair and the sample image that the package ships: `python -m icnn_viz.cli._builtin`."""
+"""Make the pair and the sample image that the package ships: `python -m icnn_viz.data`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from icnn_viz.cli._pair import KINDS, train_pair, write_sample
+from icnn_viz.data.pair import KINDS, train_pair, write_sample
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The reference of all commands, as Markdown: `python -m icnn_viz.cli._reference` writes docs/reference/commands.md."""
+"""The reference of all commands, as Markdown: `python docs/write_commands.py` writes docs/reference/commands.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from icnn_viz import cli as viz
 
 _HEAD = """# Commands
 
-Written by `python -m icnn_viz.cli._reference` from what `--help` says. `-q` (errors only) and `-v` (more words) stand
+Written by `python docs/write_commands.py` from what `--help` says. `-q` (errors only) and `-v` (more words) stand
 before the command: `icnn -v train`. Every command ends with 0 if all went well, with 1 and one line that says what to
 mend, with 2 if it was called wrongly, with 130 after Ctrl-C. `icnn --install-completion` and `icnn-viz
 --install-completion` teach your shell to complete commands and options.

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from icnn_core.errors import DataError
-from icnn_viz.cli._rows import RowFile, read_rows
+from icnn_viz.displays.rows import RowFile, read_rows
 
 
 def group(number: int) -> list[dict[str, object]]:

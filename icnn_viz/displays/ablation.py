@@ -1,0 +1,75 @@
+"""What `icnn ablate` measured: read, summarised and drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from icnn_core.errors import DataError, NameNotFoundError, nearest_names
+from icnn_core.files import explain
+from icnn_core.training.ablation_table import RowSummary, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_COLUMNS = ("row", "seed", "mean_iou")
+
+
+def draw_study(
+    source: Path, against: str = "none", title: str | None = None, *, theme: str = "light"
+) -> tuple[Figure, list[RowSummary], Path]:
+    """The figure of a study, its summary by row, and the path of its runs.
+
+    Args:
+        source: the folder that `icnn ablate` wrote, or a CSV with the columns row, seed and mean_iou.
+        against: the row that the others are compared with.
+        title: None = the folder's name.
+
+    Raises:
+        DataError: the file cannot be used. NameNotFoundError: it has no row `against`.
+    """
+    from icnn_viz.figures.ablation import draw_ablation
+
+    path = source / "runs.csv" if source.is_dir() else source
+    runs = _read_runs(path)
+    rows = list(dict.fromkeys(runs["row"]))
+    _check_row(path, against, rows)
+    summaries = summarise(list(runs[list(_COLUMNS)].itertuples(index=False)), rows, against)  # type: ignore[arg-type]
+    splits = ", ".join(dict.fromkeys(runs["split"])) if "split" in runs else ""
+    figure = draw_ablation(
+        runs,
+        summaries,
+        against=against,
+        title=title or path.absolute().parent.name,
+        subtitle=f"measured on {splits}" if splits else "",
+        theme=theme,
+    )
+    return figure, summaries, path
+
+
+def _read_runs(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        runs = pd.read_csv(path, dtype={"row": str})
+        missing = [name for name in _COLUMNS if name not in runs]
+        if missing or runs.empty or not runs["mean_iou"].between(0, 1).all():
+            what = f"none of {', '.join(missing)}" if missing else "no runs, or values out of range"
+            raise ValueError(what)
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        reason = explain(error)[0]
+        raise DataError(
+            str(path),
+            needed="runs.csv of icnn ablate: row, seed, mean_iou in [0, 1]",
+            got=reason,
+            fix="Name the folder that icnn ablate wrote.",
+        ) from error
+    return runs
+
+
+def _check_row(path: Path, against: str, rows: list[str]) -> None:
+    if against not in rows:
+        raise NameNotFoundError(
+            str(path), needed="a row of it", got=repr(against), fix=nearest_names(against, rows)
+        )

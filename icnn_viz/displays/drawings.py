@@ -1,0 +1,183 @@
+"""Figures still to be drawn, and their files: of kernels, of a comparison of two networks, of pixels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from icnn_viz.displays.heatmaps import HeatmapDisplay
+    from icnn_viz.displays.kernel_pair import KernelPairDisplay
+    from icnn_viz.displays.kernels import KernelDisplay
+    from icnn_viz.records import PixelComparison, PositionCloud
+
+STILL, PAGE, FILM = ("png", "svg", "pdf"), ("html",), ("gif", "mp4")
+Track = Callable[[Sequence[Any]], Iterable[Any]]
+"""Goes through a sequence and shows how far it is: `iter` shows nothing."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure still to be drawn: its file's name without suffix, how, and the kinds of file that suit it."""
+
+    stem: str
+    draw: Callable[[], Any]
+    kinds: tuple[str, ...] = STILL
+
+
+@dataclass(frozen=True)
+class KernelOptions:
+    """What the user chose about the figures. `slots` empty: all."""
+
+    theme: str = "light"
+    channel: int = 0
+    kernel: int = 0
+    slots: tuple[int, ...] = ()
+    height: str = "channel"
+    magnify: float = 1.0
+    seed: int = 0
+
+    def of(self, view: str, cloud: PositionCloud) -> dict[str, Any]:
+        """Those that a view of a layer takes: what a layer shares it has only one of."""
+        chosen: dict[str, Any] = {"theme": self.theme}
+        if view == "inspect":
+            chosen["channel"] = 0 if cloud.sharing == "layer" else self.channel
+            chosen["kernel"] = self.kernel if cloud.sharing == "none" else 0
+        if view == "3d":
+            chosen["height"] = self.height
+        if view in ("cloud", "3d"):
+            chosen["magnify"] = self.magnify
+        if view in ("cloud", "qq") and self.slots:
+            chosen["slots"] = self.slots
+        return chosen
+
+
+def draw_views(display: KernelDisplay, views: Sequence[str], options: KernelOptions) -> list[Drawing]:
+    """The views of a network: one figure for all layers, or one a layer; "3d" adds a page of all layers.
+
+    "trajectory" is a comet plot, a page with a slider and a film of every layer.
+    """
+    from icnn_viz.displays.kernels import LAYER_VIEWS
+    from icnn_viz.figures.cloud_pages import draw_cloud_interactive
+
+    layers = list(zip(to_file_names(cloud.layer for cloud in display.clouds), display.clouds, strict=True))
+    drawings = []
+    for view in views:
+        if view == "3d":
+            page = partial(draw_cloud_interactive, display.clouds, height=options.height, theme=options.theme)
+            drawings.append(Drawing("clouds", page, PAGE))
+        if view in LAYER_VIEWS:
+            drawings += [
+                Drawing(f"{name}.{view}", partial(display.draw, view, number, **options.of(view, cloud)))
+                for number, (name, cloud) in enumerate(layers)
+            ]
+        elif view == "trajectory":
+            drawings += [
+                drawing
+                for number, (name, _) in enumerate(layers)
+                for drawing in _draw_trajectories(display, number, f"{name}.{view}", options.theme)
+            ]
+        else:
+            extra = {"magnify": options.magnify} if view == "layers" else {"seed": options.seed}
+            drawings.append(Drawing(view, partial(display.draw, view, theme=options.theme, **extra)))
+    return drawings
+
+
+def _draw_trajectories(display: KernelDisplay, number: int, stem: str, theme: str) -> list[Drawing]:
+    from icnn_viz.figures.trajectory import draw_frames, draw_trajectory, draw_trajectory_interactive
+
+    ways = ((draw_trajectory, STILL), (draw_trajectory_interactive, PAGE), (draw_frames, FILM))
+    path = display.path_of(number)
+    return [Drawing(stem, partial(draw, path, display.steps, theme=theme), kinds) for draw, kinds in ways]
+
+
+def draw_pair(display: KernelPairDisplay, theme: str) -> list[Drawing]:
+    """The layers that two networks have in common on one sheet."""
+    return [Drawing("runs", partial(display.draw, theme=theme))]
+
+
+def draw_pixels(
+    display: HeatmapDisplay,
+    *,
+    overlay: bool = False,
+    photo: bool = True,
+    gamma: float = 0.5,
+    theme: str = "light",
+) -> list[Drawing]:
+    """Per pixel the comparison and, if they were asked for, overlay and sampling; then grids of all pixels."""
+    from icnn_viz.figures.grid import MOST_COLUMNS
+
+    draw, count = partial(display.draw, gamma=gamma, theme=theme), len(display.records)
+    drawings = []
+    for number, record in enumerate(display.records):
+        stem = stem_of(record)
+        drawings.append(Drawing(stem, partial(draw, "comparison", number, photo=photo)))
+        more = ("overlay",) * overlay + ("sampling",) * bool(record.densities)
+        drawings += [Drawing(f"{stem}-{view}", partial(draw, view, number)) for view in more]
+    for start in range(0, count if count > 1 else 0, MOST_COLUMNS):
+        part = type(display)(display.records[start : start + MOST_COLUMNS])
+        stem = "grid" if count <= MOST_COLUMNS else f"grid-{start // MOST_COLUMNS + 1}"
+        drawings.append(Drawing(stem, partial(part.draw, "grid", gamma=gamma, theme=theme, photo=photo)))
+    return drawings
+
+
+def stem_of(record: PixelComparison) -> str:
+    """The name of a pixel's files, without suffix."""
+    return "heatmap-x{1}-y{0}".format(*record.pixel)
+
+
+def write_drawings(
+    drawings: Iterable[Drawing], kinds: Sequence[str], folder: Path, track: Track = iter
+) -> list[Path]:
+    """Draw and write each figure in those of the kinds that suit it."""
+    from icnn_viz.figures.write import write_figure, write_film
+
+    suiting = [(one, [kind for kind in dict.fromkeys(kinds) if kind in one.kinds]) for one in drawings]
+    written = []
+    for drawing, wanted in track([pair for pair in suiting if pair[1]]):
+        figure = drawing.draw()
+        frames = list(figure) if drawing.kinds == FILM else []
+        for kind in wanted:
+            path = folder / f"{drawing.stem}.{kind}"
+            written.append(write_film(frames, path) if frames else write_figure(figure, path))
+    return written
+
+
+def write_gradients(record: PixelComparison, path: Path) -> Path:
+    """The raw gradients: `irregular`, `regular` (3, H, W) float32, further ones as `other_2`, …; `pixel` (y, x);
+    `class_id`; `models`, the networks' labels in this order; `method`.
+    """
+    import numpy as np
+
+    from icnn_viz.figures.write import write_atomically
+
+    names = ["irregular", "regular", *(f"other_{n}" for n in range(2, len(record.gradients)))]
+    arrays: dict[str, Any] = {n: g.gradient for n, g in zip(names, record.gradients, strict=True)}
+    first = record.gradients[0]
+    arrays |= {"pixel": np.array(first.pixel), "class_id": np.array(first.class_id)}
+    arrays |= {"method": np.array(first.method), "models": np.array(record.models)}
+    return write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
+
+
+def choose_to_open(written: Sequence[Path]) -> Path:
+    """The file that shows most: a page, else a picture, else a table."""
+    order = {".html": 0, ".png": 1, ".svg": 2, ".pdf": 3, ".gif": 4, ".mp4": 5}
+    return min(written, key=lambda path: order.get(path.suffix, 9))
+
+
+def to_file_names(layers: Iterable[str]) -> list[str]:
+    """A safe, distinct file name for every layer: letters, digits, dots, dashes and underscores, at most 80 long."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for layer in layers:
+        base = re.sub(r"[^A-Za-z0-9._-]+", "_", layer).strip(".")[-80:].strip(".") or "layer"
+        name, number = base, 2
+        while name.lower() in taken:
+            name, number = f"{base}-{number}", number + 1
+        taken.add(name.lower())
+        names.append(name)
+    return names

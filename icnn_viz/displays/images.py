@@ -1,0 +1,39 @@
+"""Images and labels that a user names, read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from icnn_core.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def read_image(path: Path, max_size: int) -> np.ndarray:
+    """An image file as (H, W, 3) uint8, by the reader that training has. Raises: DataError, as there."""
+    from icnn_core.datasets.images import read_image
+
+    return read_image(path, max_size).permute(1, 2, 0).numpy()
+
+
+def read_labels(path: Path, shape: tuple[int, int], max_size: int) -> np.ndarray:
+    """A label file, whose pixel values (or palette indices) are class ids, as (H, W) int64.
+
+    Raises:
+        DataError: missing, unreadable, in colour, or not of the image's size (`shape`).
+    """
+    import numpy as np
+
+    from icnn_core.datasets.images import read_mask
+
+    labels = read_mask(path, max_size)
+    if labels.shape != shape:
+        raise DataError(
+            "--labels",
+            needed=f"labels of the image's size, {shape[1]} × {shape[0]}",
+            got=f"{path} with {labels.shape[1]} × {labels.shape[0]}",
+            fix="Give the labels of this image.",
+        )
+    return labels.astype(np.int64)

@@ -1,0 +1,257 @@
+"""What several networks make of some pixels of an image, side by side: here alone a PixelComparison is made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from icnn_core.datasets.labels import IGNORE_INDEX
+from icnn_core.errors import NameNotFoundError, nearest_names
+from icnn_viz.gradients import METHODS as METHODS
+from icnn_viz.gradients import Network as Network
+from icnn_viz.gradients import load_pair
+from icnn_viz.gradients.targets import Target, check_pixel
+from icnn_viz.heatmaps import REDUCTIONS as REDUCTIONS
+from icnn_viz.heatmaps import measure_heatmap, to_heatmap
+from icnn_viz.masks import connected_part
+from icnn_viz.records import PixelComparison, PixelGradient, name_class
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import pandas as pd
+
+
+TARGETS = {"true": "true class", "predicted": "class that the first network predicts"}
+"""Whose logit is followed at a labelled pixel, in words."""
+
+
+class Looker(Protocol):
+    """A network that can be asked for gradients."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    def look(
+        self, image: np.ndarray, targets: Sequence[Target], method: str, seed: int
+    ) -> list[PixelGradient]: ...
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a pixel.
+
+    Attributes:
+        image: the key of one of several images, or "".
+        pixel: (y, x).
+        method: of attribution.
+        class_id: None = the class that the first network predicts at the pixel.
+        smoothing, reduction: of the maps, see `to_heatmap`.
+    """
+
+    image: str
+    pixel: tuple[int, int]
+    method: str = "gradient"
+    class_id: int | None = None
+    smoothing: float = 0.0
+    reduction: str = "max"
+
+
+def compare_pixels(
+    networks: Sequence[Network],
+    image: np.ndarray,
+    targets: Sequence[Target],
+    *,
+    method: str = "gradient",
+    reduction: str = "max",
+    smoothing: float = 0.0,
+    labels: np.ndarray | None = None,
+    sampling: bool = False,
+    seed: int = 0,
+    source: str = "",
+) -> list[PixelComparison]:
+    """Every target through every network; what the first one predicts is the class (and component) for all of them.
+
+    Args:
+        labels: (H, W) true class ids of the image, if known: they give the measures of masks.
+        sampling: trace where the networks sample, too, and their receptive fields.
+        source: of the image, in words.
+    """
+    started = time.perf_counter()
+    columns = follow(networks, image, targets, method, seed)
+    seconds = (time.perf_counter() - started) / max(len(columns), 1)
+    shape, records = (image.shape[0], image.shape[1]), []
+    for target, gradients in columns:
+        traces = [network.trace(shape, target) for network in networks] if sampling else []
+        fields = [field for _, field in traces]
+        record = to_comparison(
+            gradients, reduction, smoothing, labels, fields, source=source, seconds=seconds
+        )
+        records.append(replace(record, densities=[density for density, _ in traces]))
+    return records
+
+
+def follow(
+    networks: Sequence[Network], image: np.ndarray, targets: Sequence[Target], method: str, seed: int
+) -> list[tuple[Target, list[PixelGradient]]]:
+    """Per target its gradients, one per network, and what it became: what the first network predicts, for all."""
+    columns = [networks[0].look(image, targets, method, seed)]
+    fixed = [_fix(target, gradient) for target, gradient in zip(targets, columns[0], strict=True)]
+    columns += [network.look(image, fixed, method, seed) for network in networks[1:]]
+    return [(target, list(gradients)) for target, *gradients in zip(fixed, *columns, strict=True)]
+
+
+def choose_targets(pixels: Iterable[tuple[int, int]], labels: np.ndarray | None, rule: str) -> list[Target]:
+    """What is followed at pixels of a data set, by one of the rules of `TARGETS`."""
+    is_true = rule == "true" and labels is not None
+    return [Target(pixel, int(labels[pixel]) if is_true else None) for pixel in pixels]  # type: ignore[index]
+
+
+def to_comparison(
+    gradients: Sequence[PixelGradient],
+    reduction: str = "max",
+    smoothing: float = 0.0,
+    labels: np.ndarray | None = None,
+    fields: Sequence[np.ndarray] = (),
+    *,
+    classes: Sequence[str] = (),
+    source: str = "",
+    seconds: float = 0.0,
+) -> PixelComparison:
+    """The record of a pixel whose gradients are known: maps, measures and the true class.
+
+    Args:
+        labels: as of `compare_pixels`.
+        fields: receptive fields, one per network, if they were traced.
+        classes: names by class id; by default those that the gradients know.
+    """
+    names, pixel = tuple(classes) or gradients[0].classes, gradients[0].pixel
+    heatmaps = [to_heatmap(gradient, reduction, smoothing) for gradient in gradients]
+    masks = {} if labels is None else to_masks(labels, pixel, names)
+    measures = [
+        measure_heatmap(heatmap, **masks, field=fields[number] if fields else None)
+        for number, heatmap in enumerate(heatmaps)
+    ]
+    label = "" if labels is None else name_class(int(labels[pixel]), names, "void")
+    return PixelComparison(list(gradients), heatmaps, measures, source, label, seconds=seconds)
+
+
+def load_networks(
+    checkpoint: Path,
+    regular: Path | None,
+    *,
+    model: str | None = None,
+    size: tuple[int, int] | None = None,
+    device: str = "auto",
+    controls: bool = False,
+    seed: int = 0,
+) -> list[Network]:
+    """The networks to compare, see `load_pair`; `model` names what builds the regular one, "package.module:factory"."""
+    from icnn_core.models.factory import load_factory
+
+    factory = load_factory(model) if model else None
+    return load_pair(
+        checkpoint, regular, factory=factory, size=size, device=device, controls=controls, seed=seed
+    )
+
+
+def make_targets(
+    pixels: Iterable[tuple[int, int]],
+    image: np.ndarray,
+    classes: Sequence[str] = (),
+    name: str | None = None,
+    against: str | None = None,
+    *,
+    component: bool = False,
+) -> list[Target]:
+    """What is followed at pixels (y, x) of an image, its classes by name or number; see `Target`.
+
+    Raises:
+        ArgumentError: a pixel outside the image. NameNotFoundError: no such class.
+    """
+    first, second = (
+        find_class(text, classes, who) if text and classes else None
+        for text, who in ((name, "--class"), (against, "--against"))
+    )
+    targets = [Target(pixel, first, second, "component" if component else None) for pixel in pixels]
+    for target in targets:
+        check_pixel(target.pixel, (0, 0, image.shape[0], image.shape[1]), "--pixel")
+    return targets
+
+
+def ask(network: Looker, image: np.ndarray, question: Question, seed: int = 0) -> PixelGradient:
+    """One network's gradient of what is asked.
+
+    Raises:
+        IcnnError: a pixel outside the image, and as of `pixel_gradients`.
+    """
+    check_pixel(question.pixel, (0, 0, image.shape[0], image.shape[1]), "pixel")
+    [gradient] = network.look(image, [Target(question.pixel, question.class_id)], question.method, seed)
+    return gradient
+
+
+def find_class(name: str, classes: Sequence[str], who: str = "class") -> int:
+    """A class's name (case does not matter) or number, to its id.
+
+    Raises:
+        NameNotFoundError: no such class.
+    """
+    if name.isdigit():
+        if classes and int(name) >= len(classes):
+            needed, fix = (
+                f"a class id from 0 to {len(classes) - 1}",
+                f"The network has {len(classes)} classes.",
+            )
+            raise NameNotFoundError(who, needed=needed, got=name, fix=fix)
+        return int(name)
+    lowered = [known.lower() for known in classes]
+    if name.lower() in lowered:
+        return lowered.index(name.lower())
+    fix = (
+        nearest_names(name, classes) if classes else "The checkpoint knows no names: give the class's number."
+    )
+    raise NameNotFoundError(who, needed="a class of the network", got=repr(name), fix=fix)
+
+
+def to_frame(records: Iterable[PixelComparison]) -> pd.DataFrame:
+    """One row per pixel, network and measure: x, y, class, label, model, predicted, logit, measure, value."""
+    import pandas as pd
+
+    rows = [
+        {**described, "measure": name, "value": value}
+        for record in records
+        for described, measures in zip(describe_networks(record), record.measures, strict=True)
+        for name, value in measures.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def describe_networks(record: PixelComparison) -> list[dict[str, Any]]:
+    """What each network says at the pixel: x, y, class, label, model, predicted, logit."""
+    y, x = record.pixel
+    return [
+        {"x": x, "y": y, "class": gradient.class_name, "label": record.label, "model": gradient.model}
+        | {"predicted": gradient.predicted_name, "logit": gradient.logit}
+        for gradient in record.gradients
+    ]
+
+
+def _fix(target: Target, found: PixelGradient) -> Target:
+    region = target.region
+    if isinstance(region, str):
+        region = connected_part(found.prediction == found.prediction[found.pixel], found.pixel)
+    return replace(target, class_id=found.class_id, region=region)
+
+
+def to_masks(labels: np.ndarray, pixel: tuple[int, int], classes: tuple[str, ...]) -> dict[str, Any]:
+    """The whole scene; and the object that holds a pixel and all of its class, unless it is void (no class)."""
+    known = classes or tuple(str(n) for n in range(int(labels[labels != IGNORE_INDEX].max(initial=-1)) + 1))
+    scene = {"labels": labels, "classes": known}
+    if not 0 <= int(labels[pixel]) < len(known):
+        return scene
+    here = labels == labels[pixel]
+    return scene | {"object_mask": connected_part(here, pixel), "class_mask": here}

@@ -1,0 +1,95 @@
+"""Where kernels come from: a checkpoint, two, a run's snapshots, or files of other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from icnn_core.errors import ArgumentError, IcnnError
+from icnn_viz.displays.kernel_pair import KernelPairDisplay
+from icnn_viz.displays.kernels import KernelDisplay
+from icnn_viz.positions import read_clouds, read_dcls, read_snapshots, select_layers
+from icnn_viz.records import PositionCloud
+
+
+def read_display(
+    paths: Sequence[Path],
+    patterns: Sequence[str] = (),
+    *,
+    is_run: bool = False,
+    dcls: str | None = None,
+    kernel_size: int | None = None,
+) -> KernelDisplay | KernelPairDisplay:
+    """The display of what lies in files: of two, their comparison; nothing named is the built-in network.
+
+    Args:
+        patterns: of layers, see `select_layers`.
+        is_run: the paths are snapshots of one run (or a folder of them).
+        dcls, kernel_size: the version of DCLS layers and their box.
+
+    Raises:
+        ArgumentError: too many paths, no layer in common, or DCLS without its box.
+        CheckpointError, DataError, NameNotFoundError: see the readers.
+    """
+    from icnn_viz.data import builtin_path
+
+    if is_run or (len(paths) == 1 and paths[0].is_dir()):
+        return KernelDisplay.from_snapshots(paths, patterns)
+    if len(paths) > 2:
+        fix = "For snapshots add --view trajectory."
+        raise ArgumentError(
+            "kernels", needed="one checkpoint, or two to compare", got=f"{len(paths)}", fix=fix
+        )
+    paths = paths or [builtin_path("shapes-irregular.safetensors")]
+    first, *other = (KernelDisplay(select_layers(_read(path, dcls, kernel_size), patterns)) for path in paths)
+    return KernelPairDisplay(first, other[0], [str(path) for path in paths]) if other else first
+
+
+def read_shapes(
+    checkpoint: Path, snapshots: Path | None = None
+) -> tuple[list[PositionCloud], Callable[[], Any] | None]:
+    """The clouds of a checkpoint's irregular layers, if it has any, and what reads its training's snapshots, or None.
+
+    Args:
+        snapshots: their folder, read at once; None = the one beside the checkpoint, read when it is wanted.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, or the folder named holds no snapshots.
+    """
+    from icnn_core.checkpoint import read_checkpoint
+
+    clouds = read_clouds(checkpoint) if read_checkpoint(checkpoint).irregular else []
+    if snapshots is not None:
+        run = read_snapshots(snapshots)
+        return clouds, lambda: run
+    beside = checkpoint.parent / "snapshots"
+    return clouds, (lambda: read_snapshots(beside)) if beside.is_dir() else None
+
+
+def find_run(checkpoint: Path, clouds: Sequence[PositionCloud]) -> tuple[KernelDisplay | None, str]:
+    """The snapshots beside a checkpoint, if they are of its layers; or what is wrong with them, in words."""
+    folder = checkpoint.parent / "snapshots"
+    if not folder.is_dir():
+        return None, ""
+    try:
+        steps, snapshots = read_snapshots(folder)
+    except IcnnError as error:
+        why = str(error).replace(f"{folder}/", "")
+        return None, f"The snapshots beside the checkpoint cannot be used: {why}"
+    shapes = {cloud.layer: cloud.positions.shape for cloud in clouds}
+    chosen = [
+        [cloud for cloud in one if shapes.get(cloud.layer) == cloud.positions.shape] for one in snapshots
+    ]
+    if len(chosen[0]) != len(clouds):
+        return None, "The snapshots beside the checkpoint are of another network and were left out."
+    return KernelDisplay(chosen[-1], steps=steps, snapshots=chosen), ""
+
+
+def _read(path: Path, dcls: str | None, kernel_size: int | None) -> list[PositionCloud]:
+    if dcls is None:
+        return read_clouds(path)
+    if kernel_size is None:
+        fix = "Give the layers' dilated_kernel_size."
+        raise ArgumentError("kernels", needed="--kernel-size with --dcls", got="none", fix=fix)
+    return read_dcls(path, dcls, kernel_size)

@@ -1,0 +1,98 @@
+"""One record of a pixel, and one rule for its table: figure, notebook, report, explorer and command say the same."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from icnn_core.errors import NameNotFoundError
+from icnn_viz.cli._shown import to_measure_table
+from icnn_viz.displays import HeatmapDisplay, measure_rows
+from icnn_viz.displays.page import to_measures_html
+from icnn_viz.displays.pixels import find_class, to_comparison
+from icnn_viz.explorer.export import freeze
+from icnn_viz.figures.comparison import draw_comparison
+from icnn_viz.records import PixelComparison, PixelGradient, name_class
+from icnn_viz.report.tables import to_measure_table as to_report_table
+
+MakeGradient = Callable[..., PixelGradient]
+
+
+@pytest.fixture
+def record(make_gradient: MakeGradient) -> PixelComparison:
+    """Of two networks, of which the first alone has a receptive field, so that only it can lie beyond it."""
+    gradients = [make_gradient(name, seed) for seed, name in enumerate(("mine", "theirs"))]
+    labels = np.zeros((24, 37), np.int64)
+    labels[4:12, 14:32] = 1
+    found = to_comparison(gradients, labels=labels, source="a photograph")
+    measures = [found.measures[0] | {"beyond_field": 0.125}, found.measures[1]]
+    return replace(found, measures=measures)
+
+
+def test_a_measure_that_any_network_has_is_shown_in_all_fronts(record: PixelComparison) -> None:
+    rows = {row.name: row for row in measure_rows(record)}
+    assert rows["beyond_field"].title == "energy beyond the receptive field (share)"
+    assert rows["beyond_field"].texts == ["0.125", "–"]
+    assert "pointing_game" not in rows
+    titles, values = [row.title for row in rows.values()], [row.texts for row in rows.values()]
+
+    maps = record.gradients, record.heatmaps
+    figure = [text.get_text() for text in draw_comparison(*maps, measures=record.measures).texts]
+    page = html.unescape(to_measures_html(record))
+    console = Console(file=io.StringIO(), width=200)
+    console.print(to_measure_table(record))
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    for title, texts in zip(titles, values, strict=True):
+        assert title in figure
+        assert title in page
+        assert title in printed
+        assert all(text in figure and text in page and text in printed for text in texts)
+    summary = HeatmapDisplay([record]).summary()
+    assert summary["measure"].tolist() == list(rows)
+    assert summary["theirs"].isna().tolist() == [name == "beyond_field" for name in rows]
+    report = to_report_table([record])
+    assert [column.label for column in report.columns][-len(titles) :] == titles
+    assert [[cell.text for cell in line][-len(titles) :] for line in report.rows] == [
+        list(column) for column in zip(*values, strict=True)
+    ]
+    assert freeze(record)[0]["measures"][2:] == values
+
+
+def test_without_labels_no_front_speaks_of_an_object(make_gradient: MakeGradient) -> None:
+    bare = to_comparison([make_gradient("mine"), make_gradient("theirs", 1)])
+    assert bare.label == ""
+    assert not {"energy_in_object", "energy_in_class"} & {row.name for row in measure_rows(bare)}
+
+
+def test_void_is_no_object_and_no_class(make_gradient: MakeGradient) -> None:
+    gradients = [make_gradient("mine", classes=()), make_gradient("theirs", 1, classes=())]
+    labels = np.full((24, 37), 255)
+    labels[:, 25:] = 3
+    found = to_comparison(gradients, labels=labels)
+    assert "energy_in_object" not in found.measures[0]
+    assert [name for name in found.measures[0] if name.startswith("energy_on")] == [
+        f"energy_on {number}" for number in range(4)
+    ]
+
+
+def test_a_class_is_called_the_same_everywhere(make_gradient: MakeGradient) -> None:
+    names = ("ground", "ring")
+    assert [name_class(n, names) for n in (0, 1, 2, -1)] == ["ground", "ring", "2", "-1"]
+    assert name_class(255, names, "void") == "void"
+    assert name_class(255, (), "void") == "255"
+    assert find_class("RING", names) == find_class("1", names) == 1
+    with pytest.raises(NameNotFoundError, match="Did you mean ring"):
+        find_class("rign", names)
+    gradient = make_gradient(classes=names, prediction=np.full((24, 37), 7))
+    assert (gradient.class_name, gradient.predicted_name) == ("ring", "7")
+
+
+def test_a_record_says_what_matters(record: PixelComparison) -> None:
+    assert "x = 20, y = 9" in repr(record)
+    assert "a photograph" in record._repr_html_()

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
 
 from icnn_core.errors import UnsupportedError
 
@@ -24,22 +25,14 @@ ACTIVATIONS = {
     *("rrelu", "selu", "silu", "softplus", "threshold"),
 }
 """Other activations, by the names of the functions that compute them. (Sigmoid and tanh serve as gates too.)"""
-_SELECTIONS = {
-    *(
-        "maximum",
-        "minimum",
-        "fmax",
-        "fmin",
-        "where",
-        "masked_fill",
-        "clamp_max",
-        "abs",
-        "absolute",
-        "heaviside",
-    ),
+_SIGNS = {
     *("sign", "sgn", "gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal", "copysign"),
+    *("signbit", "heaviside"),
 }
-"""What a ReLU, or something like it, may be spelt with."""
+_SELECTIONS = _SIGNS | {
+    *("maximum", "minimum", "fmax", "fmin", "where", "masked_fill", "clamp_max", "abs", "absolute"),
+}
+"""What a ReLU, or something like it, may be spelt with; the first also of a value that is cut off from its gradient."""
 
 
 class _RuledRelu(torch.autograd.Function):
@@ -65,12 +58,19 @@ class _ReluMode(TorchFunctionMode):
     def __init__(self, rule: str) -> None:
         super().__init__()
         self.rule, self.seen = rule, 0
+        self._cut_off = (
+            WeakIdKeyDictionary()
+        )  # values of the image without a gradient: of detach, data, no_grad
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name, inplace, x = call_of(func, args, kwargs)
         tensors = [t for t in (*args, *kwargs.values()) if isinstance(t, torch.Tensor)]
         if not any(t.requires_grad for t in tensors):
+            if any(t in self._cut_off for t in tensors):
+                if name in _SIGNS:
+                    raise self._refuse(name)
+                return self._cut(func(*args, **kwargs))
             return func(*args, **kwargs)
         if name == "relu" or is_relu_clamp(name, args, kwargs):
             self.seen += 1
@@ -79,8 +79,16 @@ class _ReluMode(TorchFunctionMode):
         # max and min of one tensor are pools; of two they select, as clamps do.
         selects = name in _CLAMPS or (name in ("max", "min") and len(tensors) > 1)
         if selects or name in ACTIVATIONS | _SELECTIONS | {"glu"}:
-            raise _refusal(self.rule, f"the network calls {name}, for which the rule is not defined")
-        return func(*args, **kwargs)
+            raise self._refuse(name)
+        return self._cut(func(*args, **kwargs))
+
+    def _cut(self, found: Any) -> Any:
+        if isinstance(found, torch.Tensor) and found.is_floating_point() and not found.requires_grad:
+            self._cut_off[found] = True
+        return found
+
+    def _refuse(self, name: str) -> UnsupportedError:
+        return _refusal(self.rule, f"the network calls {name}, for which the rule is not defined")
 
 
 @contextmanager

@@ -33,12 +33,14 @@ class Spelt(nn.Module):
 
 SPELLINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda x: torch.max(x, torch.zeros_like(x)),
-    "where": lambda x: torch.where(x.detach() > 0, x, torch.zeros_like(x)),
+    "where": lambda x: torch.where(x.detach().clamp(min=0).bool(), x, torch.zeros_like(x)),
     "clamp": lambda x: x.clamp(0, 6),
     "clamp_min": lambda x: x.clamp_min(torch.zeros_like(x)),
     "fmax": lambda x: torch.fmax(torch.zeros_like(x), x),
-    "masked_fill": lambda x: x.masked_fill(x.detach() < 0, 0),
+    "masked_fill": lambda x: x.masked_fill(x.detach().clamp(max=0).bool(), 0),
     "gt": lambda x: x * (x > 0),
+    "ge": lambda x: x * (2 * x.detach() >= 0),
+    "sign": lambda x: x * (x.data.sign() + 1) / 2,
     "abs": lambda x: x + x.abs(),
 }
 

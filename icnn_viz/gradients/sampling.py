@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from icnn_core.errors import ArgumentError
+from icnn_core.errors import ArgumentError, UnsupportedError
 from icnn_core.ops.irregular_conv import irregular_conv2d
 from icnn_viz.gradients.controls import PLACES
 from icnn_viz.gradients.model import Preparation, forward, left_as_found, reference_tensor
@@ -26,6 +26,7 @@ from icnn_viz.gradients.structure import Structure
 from icnn_viz.gradients.targets import Box, Target, resolve
 
 _SCALES = (1.0, 1e-280, 1e280)
+_LEAVING = (Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__)
 
 
 def sampling_density(
@@ -104,7 +105,7 @@ def _trace(
     structure = Structure(who, weighted=weighted, instead=None if weighted else _any_weights(model))
     with torch.inference_mode(False), torch.no_grad(), left_as_found(model), _plainly():
         leaf = structure.follow(image)
-        with _MagnitudesOfTaps(), structure:
+        with _Followed(who, structure), structure:
             logits, _ = forward(model, image, preparation, like)
         found = resolve(target, 0, window, np.zeros(window[2:], np.int64), logits.shape[1], who)
         shadow = structure.of(logits)
@@ -131,10 +132,25 @@ def _any_weights(model: nn.Module) -> dict[Tensor, Tensor]:
     }
 
 
-class _MagnitudesOfTaps(TorchFunctionMode):
-    """Irregular layers compute with |w|: taps that share a pixel do not cancel, whichever back end adds them up."""
+class _Followed(TorchFunctionMode):
+    """What is not seen operation by operation.
+
+    Irregular layers compute with |w|: taps that share a pixel do not cancel, whichever back end adds them up. And what
+    depends on the image must not leave PyTorch.
+    """
+
+    def __init__(self, who: str, structure: Structure) -> None:
+        super().__init__()
+        self.who, self.structure = who, structure
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _LEAVING and self.structure.of(args[0]) is not None:
+            raise UnsupportedError(
+                self.who,
+                needed="a forward within PyTorch",
+                got=f"{func.__name__} of what depends on the image",
+                fix="Use the gradient instead.",
+            )
         if func is irregular_conv2d:
             x, weight, *others = args
             args = (x, weight.abs(), *others)

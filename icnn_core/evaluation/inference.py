@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from icnn_core.errors import ArgumentError, ShapeError
+from icnn_core.errors import ArgumentError
+from icnn_core.evaluation.outputs import to_logits
 
 _WHO = "evaluate"
 
@@ -76,8 +77,8 @@ def predict_logits(
     """Logits (C, H, W) of one normalised image (3, h, w), on the image's device.
 
     Args:
-        model: in evaluation mode. Returns logits (1, C, …, …), or a dict that has them as "out", as torchvision's
-            segmentation networks do; of another size than their input they are resized to it.
+        model: in evaluation mode. Returns logits (1, C, …, …), or what `to_logits` finds them in; of another
+            size than their input they are resized to it.
         how: None for the whole image once.
         size: (H, W) of the logits wanted; None for the image's.
         classes: C, if it must be that.
@@ -104,38 +105,6 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     """Where windows begin along an axis: every `stride`, and one that ends at `length`."""
     last = max(0, length - window)
     return [*range(0, last, stride), last]
-
-
-def to_logits(
-    output: object, classes: int | None = None, *, batch: int | None = None, who: str = _WHO
-) -> Tensor:
-    """The logits (N, C, H, W) in what a segmentation network returns: themselves, or "out" of a dict.
-
-    Args:
-        classes: C, if it must be that.
-        batch: N, if it must be that.
-        who: asks, for the error.
-
-    Raises:
-        ShapeError: they are not there.
-    """
-    logits = output.get("out") if isinstance(output, Mapping) else output
-    if (
-        isinstance(logits, Tensor)
-        and logits.ndim == 4
-        and classes in (None, logits.shape[1])
-        and batch in (None, len(logits))
-    ):
-        return logits
-    got = str(tuple(logits.shape)) if isinstance(logits, Tensor) else type(output).__name__
-    data = "Name the data set that the network was trained on, or wrap" if classes else "Wrap"
-    raise ShapeError(
-        who,
-        needed=f"logits per pixel, ({batch or 'N'}, {classes or 'C'}, H, W), one for each class, or a dict with "
-        'them as "out"',
-        got=got,
-        fix=f"{data} the network so that its forward returns the logits.",
-    )
 
 
 def _in_windows(model: nn.Module, image: Tensor, how: Inference, classes: int | None) -> Tensor:

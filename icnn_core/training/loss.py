@@ -15,7 +15,7 @@ class Objective(nn.Module):
     """A network and its loss in one module, so that what Accelerate does to a module leaves the network as it is.
 
     Args:
-        model: gives logits (N, C, H', W'), or a dict with them as "out"; of another size than the masks they are
+        model: gives logits (N, C, H', W'), or what `to_logits` finds them in; of another size than the masks they are
             resized to it.
         weights: (C,), of the classes.
     """

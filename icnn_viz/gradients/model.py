@@ -13,7 +13,7 @@ from torch import nn
 
 from icnn_core.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
 from icnn_core.errors import ArgumentError, DeviceError, DtypeError, ShapeError
-from icnn_core.evaluation.inference import to_logits
+from icnn_core.evaluation.outputs import to_logits
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,14 @@ class Preparation:
         mean, std: of the channels, for RGB in [0, 1]: the network sees (rgb - mean) / std.
         size: (height, width) that the network sees, by antialiased bilinear resizing; None = as it is.
         crop: (top, left, height, width) in image pixels, taken before resizing; None = the whole image.
+        binary: a single logit is the foreground's, and the background's its negation.
     """
 
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
     size: tuple[int, int] | None = None
     crop: tuple[int, int, int, int] | None = None
+    binary: bool = False
 
     def window(self, height: int, width: int) -> tuple[int, int, int, int]:
         """The crop, or the whole image: (top, left, height, width).
@@ -91,7 +93,7 @@ def forward(
         seen = F.interpolate(seen, preparation.size, mode="bilinear", align_corners=False, antialias=True)
     # A copy: networks may work in place on their input, which autograd forbids on the leaf itself.
     output = model(seen.to(like.dtype, copy=True))
-    logits = to_logits(output, batch=len(x), who="pixel_gradient").to(x.dtype)
+    logits = to_logits(output, binary=preparation.binary, batch=len(x), who="pixel_gradient").to(x.dtype)
     note = ""
     if logits.shape[-2:] != (height, width):
         if logits.shape[-2:] != seen.shape[-2:]:

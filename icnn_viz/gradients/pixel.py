@@ -88,9 +88,9 @@ def batch_gradients(
             2017), seeded.
 
     Args:
-        model: returns logits (N, C, H, W), or a dict with them as "out". Logits of another size than the
-            input are upsampled bilinearly, which the record's `notes` say. It runs in evaluation mode with
-            frozen parameters, in the dtype of its parameters, and is left as it was found: modes,
+        model: returns logits (N, C, H, W), or what `icnn_core.evaluation.to_logits` finds them in. Logits of
+            another size than the input are upsampled bilinearly, which the record's `notes` say. It runs in
+            evaluation mode with frozen parameters, in the dtype of its parameters, and is left as it was found: modes,
             requires_grad, .grad, hooks.
         images: (B, H, W, 3) uint8, RGB.
         targets: for each image its targets.
@@ -118,7 +118,7 @@ def batch_gradients(
         raise NameNotFoundError(
             "pixel_gradient", needed="a known method", got=repr(method), fix=nearest_names(method, METHODS)
         )
-    preparation = Preparation(mean, std, size, crop)
+    preparation = Preparation(mean, std, size, crop, binary=len(classes) == 2)
     like = reference_tensor(model, device)
     rule = relu_rule(model, method) if method in RULES else nullcontext()
     if len(images) > 1:  # one at a time: whatever a network does over a batch, it cannot mix them

@@ -97,7 +97,7 @@ def _trace(
     crop: Box | None,
     scale: float = 1.0,
 ) -> np.ndarray:
-    preparation = Preparation(size=size, crop=crop)
+    preparation = Preparation(size=size, crop=crop, binary=True)
     window = preparation.window(*shape)
     like = reference_tensor(model, None)
     weighted = who == "sampling_density"

@@ -9,7 +9,7 @@ from torch import nn
 from torchvision.models.segmentation import fcn_resnet50
 
 from icnn_core.errors import ArgumentError, ShapeError
-from icnn_core.evaluation import Inference, evaluate, predict_logits, to_logits
+from icnn_core.evaluation import Inference, evaluate, predict_logits
 from icnn_core.evaluation.inference import window_starts
 
 
@@ -106,12 +106,6 @@ def test_torchvisions_networks_give_their_logits_in_a_dictionary():
         torch.testing.assert_close(predict_logits(model, image), model(image[None])["out"][0])
     with pytest.raises(ShapeError, match=r"\(N, 4, H, W\).*\(1, 3, 40, 48\)"):
         predict_logits(model, image, classes=4)
-
-
-@pytest.mark.parametrize("output", [[1], {"logits": torch.zeros(1, 2, 3, 4)}, torch.zeros(2, 3, 4), None])
-def test_other_outputs_are_refused(output):
-    with pytest.raises(ShapeError, match='"out"'):
-        to_logits(output)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from icnn_core.errors import ArgumentError, ShapeError, UnsupportedError
 from icnn_viz.displays.pixels import to_masks
-from icnn_viz.gradients import Target, batch_gradients, pixel_gradient
+from icnn_viz.gradients import Target, batch_gradients, pixel_gradient, sampling_density
 from icnn_viz.heatmaps import measure_heatmap, pointing_game, relevance_rank_accuracy
 from icnn_viz.records import Heatmap
 
@@ -135,3 +135,37 @@ def test_a_box_that_leaves_the_image_is_refused(box: tuple[int, int, int, int]) 
     net = nn.Conv2d(3, 2, 3, padding=1)
     with pytest.raises(ArgumentError, match=r"inside the image of 6 × 9; got \("):
         pixel_gradient(net, np.zeros((*SHAPE, 3), np.uint8), (2, 4), region=box)
+
+
+class Wrapped(nn.Module):
+    """As transformers' networks: logits of a smaller size, as an attribute."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, count, 3, stride=3, padding=1)
+
+    def forward(self, x: Tensor) -> object:
+        return type("Output", (), {"logits": self.conv(x)})()
+
+
+def test_logits_that_are_an_attribute_are_resized_to_the_image_and_it_is_said() -> None:
+    torch.manual_seed(0)
+    image = np.random.default_rng(0).integers(0, 256, (*SHAPE, 3), np.uint8)
+    net = Wrapped(2)
+    found = pixel_gradient(net, image, (2, 4), class_id=1)
+    alone = pixel_gradient(net.conv, image, (2, 4), class_id=1)
+    np.testing.assert_array_equal(found.gradient, alone.gradient)
+    assert any("2 × 3 upsampled bilinearly to 6 × 9" in note for note in found.notes)
+
+
+def test_of_a_single_logit_the_background_is_the_negation() -> None:
+    torch.manual_seed(0)
+    image = np.random.default_rng(0).integers(0, 256, (*SHAPE, 3), np.uint8)
+    net = nn.Conv2d(3, 1, 3, padding=1)
+    names = ("background", "vessel")
+    vessel, background = (pixel_gradient(net, image, (2, 4), class_id=c, classes=names) for c in (1, 0))
+    np.testing.assert_array_equal(vessel.gradient, -background.gradient)
+    assert vessel.logit == -background.logit
+    assert set(np.unique(vessel.prediction)) <= {0, 1}
+    density = sampling_density(net, SHAPE, (2, 4), class_id=1)
+    assert density.sum() == pytest.approx(1)

@@ -43,7 +43,11 @@ def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None 
     state, layers = _fit_names(checkpoint, model)
     for layer in layers:
         _make_layer_irregular(path, model, layer, state)
-    own = model.state_dict()
+    own = model.state_dict(keep_vars=True)
+    first = {id(tensor): name for name, tensor in reversed(own.items()) if name in state}
+    for name, tensor in own.items():  # some programs store a tensor once that has two names
+        if name not in state and id(tensor) in first:
+            state[name] = state[first[id(tensor)]]
     for name in [name for name in checkpoint.effective if name in own]:  # the network computes it no more
         state = {key: value for key, value in state.items() if not is_source(key, name)}
         state[name] = checkpoint.effective[name]

@@ -70,7 +70,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         tensors,
         layers,
         metrics={"iteration": iterations[0]} if iterations else {},
-        ordered=".safetensors" not in path.name,  # whose names come by the alphabet
+        ordered=".safetensors" not in path.name.lower(),  # whose names come by the alphabet
         stripped=state.stripped,
     )
 

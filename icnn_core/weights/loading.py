@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import pathlib
 import pickletools
@@ -45,7 +46,7 @@ def load_file(path: Path, who: str = "") -> tuple[dict[str, Any], Mapping[str, s
     if size == 0:
         raise _refuse(who, "a checkpoint", "an empty file", "It was probably cut off: write it again.")
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             content, metadata = _load_safetensors(path, size)
         else:
             content, metadata = _load_torch(path, size), {}
@@ -57,7 +58,7 @@ def load_file(path: Path, who: str = "") -> tuple[dict[str, Any], Mapping[str, s
         raise _refuse(
             who,
             "tensors and plain values, written by torch.save or safetensors",
-            "a file that is broken, cut off, or would run code when loaded",
+            _recognise(path) or "a file that is broken, cut off, or would run code when loaded",
             "Nothing of it was run. Save the state dict alone: torch.save(model.state_dict(), …).",
         ) from error
     if not isinstance(content, dict):
@@ -79,10 +80,30 @@ def _size_of(path: Path, who: str) -> int:
     except ValueError as error:  # a zero byte in a path
         raise _refuse(who, "a file", str(error), "Check the path.") from error
     if stat.S_ISDIR(status.st_mode):
+        if (path / ".metadata").is_file():
+            fix = "Join its parts: python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER net.pt."
+            raise _refuse(who, "a file", "a checkpoint of several processes", fix)
         raise _refuse(who, "a file", "a folder", "Name a file in it, e.g. last.pt.")
     if not stat.S_ISREG(status.st_mode):
         raise _refuse(who, "a file", "a pipe or device", "Write it to a file first.")
     return status.st_size
+
+
+def _recognise(path: Path) -> str | None:
+    """What a file is that is no state dict, by its first bytes or members, or None."""
+    with contextlib.suppress(OSError, zipfile.BadZipFile, ValueError), path.open("rb") as file:
+        if file.read(8) == b"\x89HDF\r\n\x1a\n":
+            return "an HDF5 file, as Keras writes"
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                members = {name.rpartition("/")[2] for name in archive.namelist()}
+            if "constants.pkl" in members:
+                return "a TorchScript program"
+            if "archive_format" in members:
+                return "an exported program"
+            if "config.json" in members:
+                return "a Keras archive"
+    return None
 
 
 def _load_safetensors(path: Path, size: int) -> tuple[dict[str, Any], Mapping[str, str]]:

@@ -32,9 +32,10 @@ def read_display(
         ArgumentError: too many paths, no layer in common, or DCLS without its box.
         CheckpointError, DataError, NameNotFoundError: see the readers.
     """
+    from icnn_core.weights import find_weights
     from icnn_viz.data import builtin_path
 
-    if is_run or (len(paths) == 1 and paths[0].is_dir()):
+    if is_run or (len(paths) == 1 and paths[0].is_dir() and find_weights(paths[0]) is None):
         return KernelDisplay.from_snapshots(paths, patterns)
     if len(paths) > 2:
         fix = "For snapshots add --view trajectory."

@@ -105,7 +105,7 @@ def read_arrays(path: str | Path, *, order: Sequence[int] | str | None = None) -
     path = Path(path)
     _need_regular_file(path)
     try:
-        if path.suffix in (".csv", ".parquet"):
+        if path.suffix.lower() in (".csv", ".parquet"):
             from icnn_viz.positions.tables import read_table
 
             return read_table(path, order)

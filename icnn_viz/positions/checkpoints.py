@@ -30,7 +30,7 @@ def read_clouds(path: str | Path) -> list[PositionCloud]:
     Raises:
         CheckpointError: the file cannot be read, or holds no irregular layer. IcnnError: see `read_arrays`.
     """
-    if Path(path).suffix in TABLES:
+    if Path(path).suffix.lower() in TABLES:
         return read_arrays(path)
     from icnn_core.checkpoint import read_checkpoint
 

@@ -71,7 +71,7 @@ def _read(path: Path) -> tuple[int | None, list[PositionCloud]]:
     """The iteration that a file says, if any, and its clouds."""
     from icnn_core.checkpoint import read_checkpoint
 
-    if path.suffix in TABLES:
+    if path.suffix.lower() in TABLES:
         return None, read_arrays(path)
     checkpoint = read_checkpoint(path)
     return checkpoint.iteration, to_clouds(checkpoint)
@@ -107,7 +107,13 @@ def _key(clouds: Sequence[PositionCloud]) -> tuple[object, ...]:
 
 def _is_snapshot(path: Path) -> bool:
     """Hidden files are of a writer that was stopped."""
-    return path.suffix in (".pt", ".pth", ".ckpt", ".safetensors", *TABLES) and not path.name.startswith(".")
+    return path.suffix.lower() in (
+        ".pt",
+        ".pth",
+        ".ckpt",
+        ".safetensors",
+        *TABLES,
+    ) and not path.name.startswith(".")
 
 
 def _refuse(path: str | Path, needed: str, got: str) -> CheckpointError:

@@ -30,7 +30,7 @@ def read_table(path: Path, order: Sequence[int] | str | None = None) -> list[Pos
     """
     import pandas as pd
 
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         table = pd.read_parquet(path)
         table = table.astype({name: str for name in _TEXTS if name in table.columns})
     else:  # as text: a layer may be called NA, and pandas' own numbers may be a rounding off

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import platform
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -36,7 +37,7 @@ def build_report(
     Args:
         findings: what it tells of.
         limit: bytes that it may have; what is left out to keep it is said on the page.
-        now: the date on the page.
+        now: the date on the page; by default $SOURCE_DATE_EPOCH, or today (UTC).
         on_drawn: called with figures done and figures in all.
 
     Raises:
@@ -59,7 +60,7 @@ def build_report(
         "words": FIGURES,
         "files": name_files(findings),
         "glossary": GLOSSARY,
-        "made": _list_versions(findings, now or datetime.now(UTC)),
+        "made": _list_versions(findings, now or _today()),
         "print_all": len(findings.display.clouds) <= _PRINTED_LAYERS,
         "space": space,
         "scripts": scripts,
@@ -144,12 +145,17 @@ def _list_versions(findings: Findings, now: datetime) -> list[tuple[str, str]]:
 
     versions = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     return [
-        ("made", f"{now:%Y-%m-%d %H:%M} UTC"),
+        ("made", f"{now:%Y-%m-%d}"),  # no minute: the same call gives the same bytes
         ("icnn", __version__),
         ("with", f"Python {platform.python_version()}, {versions}"),
         ("seed", str(findings.seed)),
         ("device", findings.device),
     ]
+
+
+def _today() -> datetime:
+    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return datetime.fromtimestamp(int(seconds), UTC) if seconds.isdecimal() else datetime.now(UTC)
 
 
 def _check_size(text: str, limit: int) -> int:

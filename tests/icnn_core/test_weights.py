@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,52 @@ def test_what_holds_no_weights_says_what_it_holds(tmp_path: Path, content: Any, 
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match=words):
         read_checkpoint(tmp_path / "other.pt")
+
+
+def _write_torchscript(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("net/data.pkl", "net/constants.pkl", "net/code/net.py"):
+            archive.writestr(name, b"N.")
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (_write_torchscript, "a TorchScript program"),
+        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100)), "an HDF5 file, as Keras writes"),
+        (lambda path: torch.save(nn.Conv2d(3, 4, 3), path), "would run code"),
+    ],
+)
+def test_what_is_no_state_dict_is_called_by_its_name(tmp_path: Path, write: Any, words: str) -> None:
+    write(tmp_path / "net.pt")
+    with pytest.raises(CheckpointError, match=words):
+        read_checkpoint(tmp_path / "net.pt")
+
+
+def test_a_checkpoint_of_several_processes_says_how_to_join_it(tmp_path: Path) -> None:
+    (tmp_path / ".metadata").write_bytes(b"")
+    (tmp_path / "__0_0.distcp").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="dcp_to_torch"):
+        read_checkpoint(tmp_path)
+
+
+def test_a_suffix_in_capitals_is_the_same(tmp_path: Path, network: nn.Module) -> None:
+    save_file(network.state_dict(), tmp_path / "NET.SAFETENSORS")
+    _assert_read(tmp_path / "NET.SAFETENSORS", network)
+
+
+def test_a_tensor_stored_once_that_has_two_names(tmp_path: Path) -> None:
+    """As transformers stores networks that use a layer twice."""
+
+    def make() -> nn.Sequential:
+        layer = nn.Conv2d(3, 3, 3)
+        return nn.Sequential(layer, nn.ReLU(), layer)
+
+    network = make()
+    make_irregular(network, shift=0.2)
+    state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("2.")}
+    save_file(state, tmp_path / "net.safetensors")
+    x = torch.randn(1, 3, 9, 8)
+    torch.testing.assert_close(
+        build_model(read_checkpoint(tmp_path / "net.safetensors"), make)(x), network(x)
+    )

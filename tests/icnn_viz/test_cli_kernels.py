@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from icnn_core.errors import NameNotFoundError
@@ -232,6 +233,17 @@ def test_a_runs_snapshots_become_a_trajectory(run_main: Run, checkpoint: Path, t
     assert drawn == {"0.trajectory.png", "0.trajectory.html", "0.trajectory.gif"}
     ended = run_main(main, "kernels", run / "10.pt", "-o", tmp_path / "out", "--view", "trajectory")
     assert "two or more snapshots" in ended.err
+
+
+def test_a_folder_of_transformers_is_one_network(run_main: Run, checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    folder.mkdir()
+    state = torch.load(checkpoint, weights_only=True)
+    save_file(state, folder / "model.safetensors")
+    arguments = ("-o", tmp_path / "out", "--view", "layers", "-f", "svg", "--json")
+    ended = run_main(main, "kernels", folder, *arguments)
+    assert ended.code == 0
+    assert json.loads(ended.out)["layers"][0]["layer"] == "0"
 
 
 def test_dcls_layers_need_their_box(run_main: Run, tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from icnn_core.errors import CheckpointError, NameNotFoundError
-from icnn_viz.positions import (
-    read_dcls,
-)
+from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError
+from icnn_core.nn import IrregularConv2d
+from icnn_viz.displays import KernelDisplay
+from icnn_viz.positions import clouds_from_model, read_clouds, read_dcls
 
 
 def _write_dcls(path: Path, places: np.ndarray, weight: np.ndarray) -> Path:
@@ -92,3 +92,37 @@ def test_what_is_not_dcls_is_refused(tmp_path: Path) -> None:
         read_dcls(path, "v0", 7)
     with pytest.raises(NameNotFoundError, match="Did you mean v1"):
         read_dcls(path, "v12", 7)
+
+
+def test_layers_in_memory_are_those_of_their_file(tmp_path: Path) -> None:
+    modules = pytest.importorskip("DCLS.construct.modules", reason="dcls is not installed")
+    network = nn.Sequential(
+        modules.Dcls2d(2, 4, 3, dilated_kernel_size=(7, 10), version="gauss"),
+        IrregularConv2d(4, 2, 3),
+        modules.Dcls2dK1d(2, 2, 3, dilated_kernel_size=9, version="v1", flat_dim=1),
+    )
+    torch.save(network[0].state_dict(), tmp_path / "first.pt")
+    first, second, third = clouds_from_model(network)
+    assert [(cloud.layer, cloud.depth, cloud.regular) for cloud in (first, second, third)] == [
+        ("0", 0, False), ("1", 1, True), ("2", 2, False),
+    ]  # fmt: skip
+    (read,) = read_dcls(tmp_path / "first.pt", "gauss", (7, 10))
+    np.testing.assert_array_equal(first.positions, read.positions)
+    assert third.kernel_size == (1, 9)
+    assert (third.points[..., 0] == 0).all()
+    assert len(KernelDisplay.from_model(network).clouds) == 3
+
+
+def test_a_file_of_dcls_says_what_it_does_not_hold(tmp_path: Path) -> None:
+    path = _write_dcls(tmp_path / "net.pt", np.zeros((2, 4, 3, 6)), np.ones((4, 3, 6)))
+    with pytest.raises(
+        CheckpointError, match=r"their version, .*got 1 of them, 0\. Give --dcls v1 --kernel-size 7"
+    ):
+        read_clouds(path)
+    torch.save(nn.Sequential(nn.Conv2d(3, 4, 5)).state_dict(), tmp_path / "regular.pt")
+    with pytest.raises(
+        CheckpointError, match=r"regular convolutions only: 0\.weight \(4×3×5×5\), 0\.bias \(4\)"
+    ):
+        read_clouds(tmp_path / "regular.pt")
+    with pytest.raises(ArgumentError, match="a size"):
+        read_dcls(path, "v0", (7, 0))

@@ -122,3 +122,12 @@ def test_rows_that_contradict_each_other_are_refused(make_cloud: MakeCloud, tmp_
         changed.to_csv(tmp_path / "p.csv", index=False)
         with pytest.raises(DataError, match=words):
             read_arrays(tmp_path / "p.csv")
+
+
+def test_a_mark_of_the_encoding_is_no_part_of_a_column(make_cloud: MakeCloud, tmp_path: Path) -> None:
+    """As spreadsheets write CSV."""
+    clouds = [make_cloud("a", channels=3), make_cloud("b", channels=3, depth=1)]
+    pd.concat([cloud.to_frame() for cloud in clouds]).to_csv(
+        tmp_path / "P.CSV", index=False, encoding="utf-8-sig"
+    )
+    assert [cloud.layer for cloud in read_clouds(tmp_path / "P.CSV")] == ["a", "b"]

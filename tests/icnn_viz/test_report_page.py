@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -280,3 +281,14 @@ def test_the_page_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
         write_report("new", path)
     assert [p.name for p in path.parent.iterdir()] == ["page.html"]
     assert path.read_text() == "old"
+
+
+def test_the_same_findings_give_the_same_bytes(
+    make_findings: MakeFindings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever on a day they are written."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1500000000")
+    text = build_report(make_findings(TAME, layers=1, looks=0))
+    assert "<td>2017-07-14</td>" in text
+    later = datetime(2017, 7, 14, 23, 59, tzinfo=UTC)
+    assert build_report(make_findings(TAME, layers=1, looks=0), now=later) == text

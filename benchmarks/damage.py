@@ -127,7 +127,7 @@ def _odd_tensor(draw: Draw, shape: tuple[int, ...]) -> torch.Tensor:
         lambda: torch.zeros(*shape[:-1], 0),
         lambda: torch.zeros(()),
         lambda: torch.zeros(1).expand(10**6, 10**6),
-        lambda: torch.zeros(1, 1, 1, 1).expand(10**4, 10**4, *shape[-2:]),
+        lambda: torch.zeros(1).expand(10**4, 10**4, *shape),
         lambda: torch.zeros(draw.randrange(1, 5), *shape),
     ]
     return draw.choice(kinds)()

@@ -112,7 +112,8 @@ def write_snapshot(folder: str | Path, model: nn.Module, iteration: int) -> Path
     state: dict[str, Tensor] = {}
     for name, layer in layers.items():
         now = effective_tensors(layer)
-        weight, positions = (now.get(key, getattr(layer, key)).detach() for key in ("weight", "positions"))
+        weight = now.get("weight", layer.weight).detach()
+        positions = now.get("positions", layer.positions).detach()
         if layer.sharing != "none":
             weight = weight.unflatten(0, (layer.groups, -1)).norm(dim=1)
         for key, tensor in (("weight", weight), ("positions", positions), ("slots", layer.slots)):

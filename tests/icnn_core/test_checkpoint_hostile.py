@@ -33,6 +33,7 @@ ODD: dict[str, Callable[[tuple[int, ...]], torch.Tensor]] = {
     "float8_e4m3fn": lambda shape: torch.zeros(shape).to(torch.float8_e4m3fn),
     "torch.sparse_coo": lambda shape: torch.zeros(shape).to_sparse(),
     "quantised": lambda shape: torch.quantize_per_tensor(torch.zeros(shape), 0.1, 0, torch.qint8),
+    "float4_e2m1fn_x2": lambda shape: torch.zeros(shape, dtype=torch.uint8).view(torch.float4_e2m1fn_x2),
     "on meta": lambda shape: torch.zeros(shape, device="meta"),
 }
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import pathlib
 import pickletools
-import stat
 import struct
 import warnings
 import zipfile
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from icnn_core.errors import CheckpointError
-from icnn_core.files import nearest_files
+from icnn_core.files import need_regular_file
 
 LARGEST_TEXT = 1 << 24
 """Bytes of a description or a header, at most."""
@@ -71,22 +71,12 @@ class _TooMuch(Exception):
 
 
 def _size_of(path: Path, who: str) -> int:
-    try:
-        status = path.stat()
-    except OSError as error:
-        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-        got = "nothing there" if missing else (error.strerror or str(error)).lower()
-        raise _refuse(who, "a file", got, nearest_files(path) if missing else "Check the path.") from error
-    except ValueError as error:  # a zero byte in a path
-        raise _refuse(who, "a file", str(error), "Check the path.") from error
-    if stat.S_ISDIR(status.st_mode):
-        if (path / ".metadata").is_file():
+    if os.path.isdir(path):
+        if os.path.isfile(path / ".metadata"):
             fix = "Join its parts: python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER net.pt."
             raise _refuse(who, "a file", "a checkpoint of several processes", fix)
         raise _refuse(who, "a file", "a folder", "Name a file in it, e.g. last.pt.")
-    if not stat.S_ISREG(status.st_mode):
-        raise _refuse(who, "a file", "a pipe or device", "Write it to a file first.")
-    return status.st_size
+    return need_regular_file(path, who, CheckpointError).stat().st_size
 
 
 def _recognise(path: Path) -> str | None:

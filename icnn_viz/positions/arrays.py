@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import stat
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from icnn_core.errors import ArgumentError, DataError, ShapeError
-from icnn_core.files import nearest_files
+from icnn_core.files import need_regular_file
 from icnn_viz.records import PositionCloud
 
 _LOG = logging.getLogger(__name__)
@@ -103,7 +102,7 @@ def read_arrays(path: str | Path, *, order: Sequence[int] | str | None = None) -
             not fit together.
     """
     path = Path(path)
-    _need_regular_file(path)
+    need_regular_file(path, str(path), DataError)
     try:
         if path.suffix.lower() in (".csv", ".parquet"):
             from icnn_viz.positions.tables import read_table
@@ -146,20 +145,6 @@ def grid_of(slots: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
     dy, dx = (round(float(np.diff(v).mean())) if len(v) > 1 else 1 for v in (rows, columns))
     size = (len(rows), len(columns)) if len(rows) * len(columns) == len(slots) else (1, len(slots))
     return size, (max(dy, 1), max(dx, 1))
-
-
-def _need_regular_file(path: Path) -> None:
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:
-        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-        got = "nothing there" if missing else getattr(error, "strerror", None) or str(error)
-        fix = nearest_files(path) if missing else "Check the path."
-        raise DataError(str(path), needed=_NEEDED, got=got, fix=fix) from error
-    if not stat.S_ISREG(mode):
-        raise DataError(
-            str(path), needed=_NEEDED, got="a folder, pipe or device", fix="Write it to a file first."
-        )
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:

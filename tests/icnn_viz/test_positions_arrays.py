@@ -183,7 +183,7 @@ def _promise(path: Path) -> None:
         (_pack_zeros, "603,979,904 bytes"),
         (_promise, "positions in a .npz"),
         (lambda path: np.savez(path, positions=np.array([{}])), "pickle"),
-        (lambda path: path.mkdir(), "positions in a .npz"),
+        (lambda path: path.mkdir(), "a folder"),
     ],
 )
 def test_archives_that_hold_something_else_are_refused(

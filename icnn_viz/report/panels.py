@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from icnn_viz.displays.heatmaps import HeatmapDisplay
+from icnn_viz.figures.grid import MOST_COLUMNS
 from icnn_viz.records import PixelComparison
 from icnn_viz.report.findings import Findings
 from icnn_viz.report.pictures import Picture, Plan, make_picture
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from icnn_viz.displays import KernelDisplay
 
-MOST_COLUMNS = 8  # of a grid of pixels
 _NETWORK_VIEWS = ("layers", "rose", "depth", "heat")  # the wide ones first
 _WIDE = 430  # CSS pixels: more do not fit beside another figure
 

@@ -57,10 +57,15 @@ def split_anchors(positions: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor
     floating-point number, so that no position, however large, overflows. Non-finite positions have a NaN fraction.
     """
     dtype = torch.promote_types(positions.dtype, torch.float32)
-    centre = positions.new_tensor(geometry.centre, dtype=dtype)
-    anchors = positions.to(dtype) + centre
+    anchors = positions.to(dtype) + pair_on(positions.device, geometry.centre, dtype)
     floor = anchors.detach().floor()
     return floor, anchors - floor
+
+
+def pair_on(device: torch.device, pair: tuple[float, float], dtype: torch.dtype) -> Tensor | float:
+    """(y, x) to be added to a tensor (…, 2). Nothing is copied to a GPU, which no CUDA graph would allow."""
+    y, x = pair
+    return y if y == x else y + (x - y) * torch.arange(2, device=device, dtype=dtype)
 
 
 GAUSSIAN_RADIUS = 4  # pixels on either side of a position that its Gaussian covers

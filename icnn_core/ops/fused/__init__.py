@@ -1,4 +1,7 @@
-"""The fast back end on CUDA: Triton kernels that sample, blend and multiply at once. Importing this loads no Triton.
+"""The fast back end on CUDA: Triton kernels that sample, cuBLAS for the products. Importing this loads no Triton.
+
+A column of samples is made and multiplied chunk by chunk, so that it stays in the L2 cache; where few kernels share a
+sample, one kernel samples and multiplies. What has been proven without a GPU, docs/operator.md says.
 
 Bilinear, with positions (1, K, 2) or (C_in, K, 2). The positions' values are never looked at before a launch, no
 atomics are used, and sums are formed in float32 in a fixed order. Under `TRITON_INTERPRET=1`, set before Triton is
@@ -7,6 +10,7 @@ first imported, the same kernels run on the CPU, slowly.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 
@@ -37,17 +41,27 @@ def unsupported_reasons(
     return reasons
 
 
+def image_format(x: Tensor) -> torch.memory_format:
+    """Of what is made for an image: channels_last where x is and is not contiguous, too; else contiguous."""
+    last = torch.channels_last
+    return last if x.is_contiguous(memory_format=last) and not x.is_contiguous() else torch.contiguous_format
+
+
 def forward(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    """As `reference.forward`, contiguous, for positions of 3 axes. Samples are rounded to x's dtype, sums are float32.
+    """As `reference.forward`, of x's format, for positions of 3 axes. Samples have x's dtype, sums are float32.
 
     Args:
         x: (N, C_in, H, W) of any strides; weight: (C_out, C_in/groups, kH, kW) of its dtype; bias: (C_out,) or None.
         positions: (1, K, 2) or (C_in, K, 2), of any floating-point dtype.
         geometry: their sizes. All is taken as valid, and on a device without `unsupported_reasons`.
     """
+    shape = geometry.batch, geometry.out_channels, *geometry.output_size
+    out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=image_format(x))
+    if out.numel() == 0:
+        return out
     from icnn_core.ops.fused import passes
 
-    return passes.forward(x, weight, positions, bias, geometry)
+    return passes.forward(x, weight, positions, bias, geometry, out)
 
 
 def backward(
@@ -61,11 +75,19 @@ def backward(
     """The gradients of x, weight, positions and bias where `needs` asks for them, None elsewhere.
 
     The gradients of x and of the positions go through that of the samples, weightᵀ · grad_out, in x's dtype and in
-    pieces of about the size of the GPU's L2 cache. Source: equation 6, right-hand derivatives at the integers.
+    chunks that stay in the GPU's L2 cache. Source: equation 6, right-hand derivatives at the integers.
     """
+    by_bias = grad_out.sum((0, 2, 3)) if needs[3] else None
+    if grad_out.numel() == 0:
+        tensors = zip((x, weight, positions), needs[:3], strict=True)
+        by_x, by_weight, by_positions = (t.new_zeros(t.shape) if need else None for t, need in tensors)
+        return by_x, by_weight, by_positions, by_bias
+    by_x = torch.empty_like(x, memory_format=image_format(x)) if needs[0] else None
+    if not any(needs[:3]):
+        return None, None, None, by_bias
     from icnn_core.ops.fused import passes
 
-    return passes.backward(grad_out, x, weight, positions, geometry, needs)
+    return *passes.backward(grad_out, x, weight, positions, geometry, needs, by_x), by_bias
 
 
 def _device_reasons(device: torch.device) -> list[str]:
@@ -75,6 +97,10 @@ def _device_reasons(device: torch.device) -> list[str]:
         return [f"it runs on CUDA, and the input lies on {device}"]
     if torch.version.hip:
         return ["its kernels were never run on ROCm"]
+    return _cuda_reasons(device) if torch.compiler.is_compiling() else _known_cuda_reasons(device)
+
+
+def _cuda_reasons(device: torch.device) -> list[str]:
     if not torch.cuda.is_available():
         return ["no CUDA device is there"]
     capability = torch.cuda.get_device_capability(device)
@@ -82,6 +108,9 @@ def _device_reasons(device: torch.device) -> list[str]:
         needed, got = (".".join(map(str, pair)) for pair in (_LEAST_CAPABILITY, capability))
         return [f"it needs compute capability {needed}, and {device} has {got}"]
     return []
+
+
+_known_cuda_reasons = functools.cache(_cuda_reasons)
 
 
 def is_interpreted() -> bool:

@@ -1,216 +1,193 @@
-"""Launching the kernels: workspaces, grids, and the second stage of the sums. Imports Triton."""
+"""The two passes: workspaces, launches and products, step by step. Imports Triton."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from icnn_core.ops.fused import gather_kernels, matrix_kernels
-from icnn_core.ops.fused.device import blocks, device_guard, launch, run_tuned, split_sum, workspace_bytes
-from icnn_core.ops.fused.operands import Rows, pad_rows, split_positions, to_planes, to_quads
-from icnn_core.ops.fused.sizes import (
-    Chunk,
-    ceil_div,
-    cut_column,
-    is_depthwise,
-    kernels_per_group,
-    lanes,
-    rows_per_group,
-)  # fmt: skip
-from icnn_core.ops.fused.tuning import Config
+from icnn_core.ops.fused import launches, plans, products, tuning
+from icnn_core.ops.fused.launching import device_guard, precision, workspace_bytes
+from icnn_core.ops.fused.plans import Call, Step
+from icnn_core.ops.fused.remembered import where
+from icnn_core.ops.fused.sizes import is_narrow, kernels_per_group
 from icnn_core.ops.geometry import Geometry
 
 Needs = Sequence[bool]
-_LANES = 256  # a block of the kernels without a matrix product
-_Three = tuple[Tensor | None, Tensor | None, Tensor | None]
+_NO_STRIDE = (0, 0, 0, 0)
 
 
-def forward(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    out = x.new_empty((geometry.batch, geometry.out_channels, *geometry.output_size))
-    if out.numel() == 0:
-        return out
-    with device_guard(x.device):
-        planes = to_planes(x)
-        rows = split_positions(positions, geometry, planes.shape[2])
-        serve = _depthwise if is_depthwise(geometry) else _matrix
-        serve(planes, pad_rows(weight, geometry), bias, out, rows, geometry)
+def forward(
+    x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry, out: Tensor
+) -> Tensor:
+    """Fills `out`, contiguous or channels_last."""
+    tensors = x, weight.contiguous(), positions.contiguous(), bias, out
+    call, kernels = _call(geometry, x, out, None, positions), kernels_per_group(geometry)
+    with device_guard(x.device), products.as_convolutions(x.dtype):
+        if is_narrow(geometry):
+            return _directly(call, None, *tensors)
+        if kernels > tuning.MOST_KERNELS:
+            return _by_columns(call, *tensors)
+        blocks = tuning.candidates(kernels)
+        ways = {str(block): functools.partial(_directly, call, block, *tensors) for block in blocks}
+        key = f"{where(x.device)}|{x.dtype}|{precision(x.dtype)}|{blocks[0].kernels} kernels"
+        return tuning.run_fastest(key, {**ways, "columns": lambda: _by_columns(call, *tensors)}, x.device)
+
+
+def _directly(
+    call: Call,
+    block: tuning.Config | None,
+    x: Tensor,
+    weight: Tensor,
+    positions: Tensor,
+    bias: Tensor | None,
+    out: Tensor,
+) -> Tensor:
+    """By one kernel that samples and multiplies, without a column."""
+    for step in plans.directly(call, block, precision(x.dtype)):
+        assert step.last is not None
+        planes = _planes(step, x[step.images])
+        step.last(planes, positions, weight, bias, out[step.images])
+        del planes  # before the next are made
+    return out
+
+
+def _by_columns(
+    call: Call, x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, out: Tensor
+) -> Tensor:
+    by_group = weight.view(call.geometry.groups, kernels_per_group(call.geometry), -1)
+    total: Tensor | None = None
+    for step in plans.columns(call):
+        column = _column(step, _planes(step, x[step.images, step.channels]), positions, x.dtype)
+        weights, target = by_group[step.groups, :, step.rows], out[step.images, step.kernels]
+        added = None if bias is None else bias[step.kernels]
+        if weights.shape[2] == by_group.shape[2]:
+            products.write_outputs(weights, column, added, target)
+        else:  # a part of the channels: summed in float32
+            part = products.outputs(weights, column, None)
+            total = part.float() if total is None else total.add_(part)
+            del part
+            if step.rows.stop == by_group.shape[2]:
+                products.store(total if added is None else total.add_(added), target)
+                total = None
+        del column  # before the next is made
     return out
 
 
 def backward(
-    grad_out: Tensor, x: Tensor, weight: Tensor, positions: Tensor, geometry: Geometry, needs: Needs
-) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
-    by_bias = grad_out.sum((0, 2, 3)) if needs[3] else None
-    if grad_out.numel() == 0:
-        tensors = zip((x, weight, positions), needs[:3], strict=True)
-        by_x, by_weight, by_positions = (t.new_zeros(t.shape) if need else None for t, need in tensors)
-        return by_x, by_weight, by_positions, by_bias
-    if not any(needs[:3]):
-        return None, None, None, by_bias
-    with device_guard(x.device):
-        planes = to_planes(x)
-        rows = split_positions(positions, geometry, planes.shape[2])
-        serve = _depthwise_gradients if is_depthwise(geometry) else _matrix_gradients
-        by_x, by_weight, by_row = serve(grad_out, planes, pad_rows(weight, geometry), rows, geometry, needs)
+    grad_out: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    positions: Tensor,
+    geometry: Geometry,
+    needs: Needs,
+    by_x: Tensor | None,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Fills `by_x`; returns it, and the gradients of weight and positions."""
+    tensors = grad_out, x, weight.contiguous(), positions.contiguous()
+    tiles, by_position = launches.gather_tiles(geometry)[1], None
+    if needs[2]:
+        shape = geometry.batch, tiles, geometry.in_channels, geometry.taps, 2
+        by_position = torch.empty(shape, dtype=torch.float32, device=x.device)
+    call = _call(geometry, x, grad_out, by_x, positions)
+    serve = _narrow_gradients if is_narrow(geometry) else _column_gradients
+    with device_guard(x.device), products.as_convolutions(x.dtype):
+        by_weight = serve(call, *tensors, needs[1], by_x, by_position)
         if by_weight is not None:
-            by_weight = by_weight[:, : rows_per_group(geometry)].reshape(weight.shape).to(weight.dtype)
-        by_positions = None if by_row is None else _to_positions(by_row, positions)
-    return by_x, by_weight, by_positions, by_bias
+            by_weight = by_weight.to(weight.dtype).view(weight.shape)
+        if by_position is None:
+            return by_x, by_weight, None
+        over = (0, 1) if call.position_step or geometry.in_channels == 1 else (0, 1, 2)
+        return by_x, by_weight, by_position.sum(over).to(positions.dtype).view(positions.shape)
 
 
-def _matrix(
-    planes: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor, rows: Rows, geometry: Geometry
-) -> None:
-    def serve(config: Config) -> None:
-        tiles = ceil_div(lanes(*geometry.output_size), config.pixels // 4)
-        all_tiles = tiles * geometry.batch
-        launch(
-            matrix_kernels.forward_kernel,
-            ceil_div(kernels_per_group(geometry), config.kernels) * all_tiles * geometry.groups,
-            planes, weight, bias, out, *rows, rows.total, kernels_per_group(geometry), rows_per_group(geometry),
-            weight.shape[1], geometry.in_channels, planes.shape[2], tiles, all_tiles,
-            *geometry.input_size, *geometry.output_size, *geometry.stride,
-            HAS_BIAS=bias is not None, SHARED=geometry.stride[0] == 1, **blocks(config, planes.dtype),
-        )  # fmt: skip
-
-    run_tuned("forward", planes, _sizes(geometry), serve)
-
-
-def _depthwise(
-    planes: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor, rows: Rows, geometry: Geometry
-) -> None:
-    tiles = ceil_div(lanes(*geometry.output_size), _LANES)
-    launch(
-        gather_kernels.depthwise_kernel, geometry.batch * geometry.out_channels * tiles,
-        planes, weight, bias, out, *rows, rows.total,
-        geometry.taps, geometry.out_channels, geometry.in_channels, planes.shape[2], tiles,
-        *geometry.input_size, *geometry.output_size, *geometry.stride,
-        HAS_BIAS=bias is not None, SHARED=geometry.stride[0] == 1, MULTIPLIER=kernels_per_group(geometry),
-        LANES=_LANES,
-    )  # fmt: skip
+def _narrow_gradients(
+    call: Call, grad_out: Tensor, x: Tensor, weight: Tensor, positions: Tensor, needs_weight: bool,
+    by_x: Tensor | None, by_position: Tensor | None,
+) -> Tensor | None:  # fmt: skip
+    """Fills `by_x` and `by_position`; returns weight's gradient, of any shape."""
+    shape = call.geometry.batch, launches.gather_tiles(call.geometry)[1], weight.numel()
+    by_weight = torch.empty(shape, dtype=torch.float32, device=x.device) if needs_weight else None
+    for step in plans.gradients(call):
+        assert step.copy_grads is not None
+        grads = torch.empty(step.grads, dtype=x.dtype, device=x.device)
+        step.copy_grads(grad_out[step.images], grads)
+        planes = _planes(step, x[step.images]) if needs_weight or by_position is not None else None
+        parts = None if by_weight is None else by_weight[step.images]
+        _gather(step, grads, planes, positions, weight, by_x, by_position, parts)
+        del grads, planes  # before the next are made
+    return None if by_weight is None else by_weight.sum((0, 1))
 
 
-def _depthwise_gradients(
-    grad_out: Tensor, planes: Tensor, weight: Tensor, rows: Rows, geometry: Geometry, needs: Needs
-) -> _Three:
-    """The gradients of x, as an image; of the weight, as it came, float32; of positions, (2, rows), float32."""
-    by_x = _empty_image(planes, geometry) if needs[0] else None
-    everything = Chunk(0, geometry.batch, 0, geometry.groups, 0, geometry.taps)
-    by_row, by_weight = _gather(to_planes(grad_out), planes, weight, rows, geometry, everything, by_x, needs)
-    return by_x, None if by_weight is None else by_weight.view_as(weight), by_row
+def _column_gradients(
+    call: Call, grad_out: Tensor, x: Tensor, weight: Tensor, positions: Tensor, needs_weight: bool,
+    by_x: Tensor | None, by_position: Tensor | None,
+) -> Tensor | None:  # fmt: skip
+    """As `_narrow_gradients`. One workspace holds first the column, then its gradient."""
+    by_group = weight.view(call.geometry.groups, kernels_per_group(call.geometry), -1)
+    steps, by_weight, grads = plans.gradients(call), None, grad_out
+    alone = steps[0].images.stop == call.geometry.batch
+    if needs_weight:
+        by_weight = torch.empty_like(by_group, dtype=weight.dtype if alone else torch.float32)
+    for step in steps:
+        if step.copy_grads is not None:
+            grads = torch.empty(step.grads, dtype=x.dtype, device=x.device)
+            step.copy_grads(grad_out[step.images], grads)
+        planes, column = None, None
+        if needs_weight or by_position is not None:
+            planes = _planes(step, x[step.images, step.channels])
+        if by_weight is not None and planes is not None:
+            column = _column(step, planes, positions, x.dtype)
+            target = by_weight[step.groups, :, step.rows]
+            if alone:
+                products.weight_gradient(grads[step.groups], column, target)
+            elif step.images.start == 0:
+                target.copy_(products.weight_gradient(grads[step.groups], column))
+            else:
+                target.add_(products.weight_gradient(grads[step.groups], column))
+        if by_x is not None or by_position is not None:
+            column = torch.empty(step.column, dtype=x.dtype, device=x.device) if column is None else column
+            products.column_gradient(by_group[step.groups, :, step.rows], grads[step.groups], column)
+            _gather(step, column, planes, positions, None, by_x, by_position, None)
+        del planes, column  # before the next are made
+    return by_weight
 
 
-def _matrix_gradients(
-    grad_out: Tensor, planes: Tensor, weight: Tensor, rows: Rows, geometry: Geometry, needs: Needs
-) -> _Three:
-    """As `_depthwise_gradients`."""
-    by_x = _empty_image(planes, geometry) if needs[0] else None
-    by_weight = _by_weight(to_quads(grad_out), planes, weight, rows, geometry) if needs[1] else None
-    by_row = torch.zeros_like(rows.fraction) if needs[2] else None
-    if by_x is not None or by_row is not None:
-        grad_planes = to_planes(grad_out)
-        plane_bytes = grad_planes.shape[2] * grad_planes.element_size()
-        for chunk in cut_column(geometry, plane_bytes, workspace_bytes(planes.device)):
-            column = _column(grad_planes, weight, chunk, geometry)
-            part, _ = _gather(column, planes, None, rows, geometry, chunk, by_x, needs)
-            if by_row is not None and part is not None:
-                first = chunk.first_group * rows_per_group(geometry) + chunk.first_row
-                by_row[:, first : first + chunk.groups * chunk.rows] += part
-    return by_x, by_weight, by_row
+def _planes(step: Step, image: Tensor) -> Tensor:
+    """x's images and channels of a step, as words where x has 2 bytes."""
+    dtype = torch.int32 if image.element_size() == 2 else image.dtype
+    planes = torch.empty(step.planes, dtype=dtype, device=image.device)
+    step.copy(image, planes)
+    return planes
 
 
-def _by_weight(grad_quads: Tensor, planes: Tensor, weight: Tensor, rows: Rows, geometry: Geometry) -> Tensor:
-    def serve(config: Config) -> Tensor:
-        tiles = ceil_div(lanes(*geometry.output_size), config.pixels // 4)
-        all_tiles = tiles * geometry.batch
-        wide = ceil_div(kernels_per_group(geometry), config.kernels)
-        programs = wide * ceil_div(rows_per_group(geometry), config.rows) * geometry.groups
-        parts, per_part = split_sum(all_tiles, programs, weight.numel(), planes.device)
-        partial = torch.empty((parts, *weight.shape), dtype=torch.float32, device=planes.device)
-        launch(
-            matrix_kernels.weight_kernel, programs * parts, grad_quads, planes, partial, *rows,
-            rows.total, kernels_per_group(geometry), rows_per_group(geometry), weight.shape[1], geometry.groups,
-            geometry.in_channels, tiles, all_tiles, per_part, *geometry.input_size, *geometry.output_size,
-            *geometry.stride, planes.shape[2], grad_quads.shape[2],
-            SHARED=geometry.stride[0] == 1, **blocks(config, planes.dtype),
-        )  # fmt: skip
-        return partial
-
-    return run_tuned("weight", planes, _sizes(geometry), serve).sum(0)
-
-
-def _column(grad_planes: Tensor, weight: Tensor, chunk: Chunk, geometry: Geometry) -> Tensor:
-    """weightᵀ · grad_out, the gradient of a chunk's samples: planes (images, groups · rows, pitch)."""
-    pitch = grad_planes.shape[2]
-    column = grad_planes.new_empty((chunk.images, chunk.groups * chunk.rows, pitch))
-
-    def serve(config: Config) -> None:
-        tiles = ceil_div(pitch, config.pixels)
-        all_tiles = tiles * chunk.images
-        launch(
-            matrix_kernels.column_kernel, ceil_div(chunk.rows, config.rows) * all_tiles * chunk.groups,
-            grad_planes, weight, column, kernels_per_group(geometry), weight.shape[1], geometry.groups,
-            chunk.first_group, chunk.first_row, chunk.groups, chunk.rows, chunk.first_image, tiles, all_tiles, pitch,
-            **blocks(config, column.dtype),
-        )  # fmt: skip
-
-    run_tuned("column", grad_planes, _sizes(geometry), serve)
-    return column
+def _column(step: Step, planes: Tensor, positions: Tensor, dtype: torch.dtype) -> Tensor:
+    """(rows, pixels), of samples."""
+    assert step.sample is not None
+    column = torch.empty(step.column, dtype=dtype, device=planes.device)
+    step.sample(planes, _of_channels(positions, step), column)
+    return column if step.pixels == step.column[1] else column[:, : step.pixels]
 
 
 def _gather(
-    source: Tensor,
-    planes: Tensor,
-    weight: Tensor | None,
-    rows: Rows,
-    geometry: Geometry,
-    chunk: Chunk,
-    by_x: Tensor | None,
-    needs: Needs,
-) -> tuple[Tensor | None, Tensor | None]:
-    """Write a chunk's part of `by_x`; return the gradients by position, (2, groups · rows), and weight, (C_out · K,).
-
-    With a weight (depthwise) the source is grad_out's planes, else a column.
-    """
-    block = _LANES if geometry.stride == (1, 1) else _LANES // 2  # at strides a lane holds more
-    tiles = ceil_div(lanes(*geometry.input_size), block)
-    parts, count = tiles * chunk.images, chunk.groups * chunk.rows
-    channels, multiplier = count // geometry.taps, 1 if weight is None else kernels_per_group(geometry)
-    first_channel = (chunk.first_group * rows_per_group(geometry) + chunk.first_row) // geometry.taps
-    empty = rows.fraction.new_empty
-    by_position = empty((parts, 2, count)) if needs[2] else None
-    by_weight = empty((parts, count * multiplier)) if needs[1] and weight is not None else None
-    launch(
-        gather_kernels.gather_kernel, parts * channels,
-        source, planes, weight, by_x, by_position, by_weight, rows.corner, rows.fraction,
-        rows.total, geometry.taps, geometry.in_channels, chunk.first_image, first_channel, channels, tiles,
-        *geometry.input_size, *geometry.output_size, planes.shape[2], source.shape[2],
-        STRIDE_Y=geometry.stride[0], STRIDE_X=geometry.stride[1], DEPTHWISE=weight is not None,
-        MULTIPLIER=multiplier, TO_X=by_x is not None, TO_POSITIONS=by_position is not None,
-        TO_WEIGHT=by_weight is not None, LANES=block,
+    step: Step, source: Tensor, planes: Tensor | None, positions: Tensor, weight: Tensor | None,
+    by_x: Tensor | None, by_position: Tensor | None, by_weight: Tensor | None,
+) -> None:  # fmt: skip
+    assert step.last is not None
+    step.last(
+        source, planes, _of_channels(positions, step), weight,
+        None if by_x is None else by_x[step.images, step.channels],
+        None if by_position is None else by_position[step.images, :, step.channels], by_weight,
     )  # fmt: skip
-    return _total(by_position), _total(by_weight)
 
 
-def _total(partial: Tensor | None) -> Tensor | None:
-    return None if partial is None else partial.sum(0)
+def _of_channels(positions: Tensor, step: Step) -> Tensor:
+    return positions[step.channels] if positions.shape[0] > 1 else positions
 
 
-def _to_positions(by_row: Tensor, positions: Tensor) -> Tensor:
-    """(2, C_in · K) -> positions' shape and dtype, summed over the channels where they share one shape."""
-    by_channel = by_row.view(2, -1, positions.shape[1])
-    if positions.shape[0] == 1:
-        by_channel = by_channel.sum(1, keepdim=True)
-    return by_channel.permute(1, 2, 0).to(positions.dtype).contiguous()
-
-
-def _sizes(geometry: Geometry) -> tuple[int, ...]:
-    """What decides which configuration is fastest."""
-    per_group = kernels_per_group(geometry), rows_per_group(geometry)
-    return *per_group, geometry.groups, geometry.batch, lanes(*geometry.output_size)
-
-
-def _empty_image(planes: Tensor, geometry: Geometry) -> Tensor:
-    return planes.new_empty((geometry.batch, geometry.in_channels, *geometry.input_size))
+def _call(geometry: Geometry, x: Tensor, out: Tensor, by_x: Tensor | None, positions: Tensor) -> Call:
+    step = geometry.taps if positions.shape[0] > 1 else 0
+    strides = x.stride(), out.stride(), _NO_STRIDE if by_x is None else by_x.stride()
+    return Call(geometry, x.dtype, *strides, step, workspace_bytes(x.device), x.device.index)

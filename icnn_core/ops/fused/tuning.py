@@ -1,22 +1,21 @@
-"""Block sizes of the matrix kernels, and which one a GPU runs fastest, measured once and kept on disk."""
+"""Block sizes of the forward kernel, and which way of several a GPU runs fastest, measured once and kept on disk."""
 
 from __future__ import annotations
 
-import functools
-import json
-import os
-import tempfile
+import math
 import threading
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
-from pathlib import Path
-from typing import TypeVar
+from dataclasses import dataclass
 
 import torch
 import triton
-from triton.runtime.errors import OutOfResources
+from torch import Tensor
 
-_Result = TypeVar("_Result")
+from icnn_core.ops.fused.launching import deterministic, is_capturing
+from icnn_core.ops.fused.remembered import Remembered
+
+_TOLERANCE = 0.05  # of norms, relative: rounding stays below, a wrong block is of the size of 1
+_choices = Remembered("choices")
 _lock = threading.RLock()
 
 
@@ -30,139 +29,80 @@ class Config:
     warps: int
     stages: int
 
-
-CONFIGS: dict[tuple[str, str], tuple[Config, ...]] = {
-    ("forward", "matrix"): (
-        Config(kernels=256, pixels=64, rows=64, warps=8, stages=3),
-        Config(kernels=256, pixels=64, rows=16, warps=8, stages=3),
-        Config(kernels=128, pixels=128, rows=32, warps=8, stages=3),
-        Config(kernels=128, pixels=64, rows=32, warps=4, stages=3),
-        Config(kernels=64, pixels=64, rows=32, warps=4, stages=3),
-        Config(kernels=32, pixels=64, rows=32, warps=4, stages=3),
-        Config(kernels=16, pixels=128, rows=16, warps=4, stages=3),
-    ),
-    ("column", "matrix"): (
-        Config(kernels=64, pixels=128, rows=128, warps=8, stages=3),
-        Config(kernels=32, pixels=64, rows=128, warps=4, stages=4),
-        Config(kernels=16, pixels=64, rows=64, warps=4, stages=2),
-    ),
-    ("weight", "matrix"): (
-        Config(kernels=256, pixels=32, rows=64, warps=8, stages=3),
-        Config(kernels=256, pixels=64, rows=32, warps=8, stages=3),
-        Config(kernels=128, pixels=64, rows=64, warps=8, stages=3),
-        Config(kernels=64, pixels=32, rows=64, warps=4, stages=3),
-        Config(kernels=16, pixels=64, rows=64, warps=4, stages=3),
-    ),
-    ("forward", "scalar"): (
-        Config(kernels=64, pixels=64, rows=16, warps=4, stages=2),
-        Config(kernels=16, pixels=64, rows=16, warps=4, stages=2),
-    ),
-    ("column", "scalar"): (
-        Config(kernels=16, pixels=64, rows=64, warps=4, stages=2),
-        Config(kernels=16, pixels=64, rows=32, warps=4, stages=2),
-    ),
-    ("weight", "scalar"): (
-        Config(kernels=64, pixels=16, rows=64, warps=4, stages=2),
-        Config(kernels=16, pixels=16, rows=64, warps=4, stages=2),
-    ),
-}
-"""(kernel, unit) -> configurations. Unit "scalar" serves float32 where TF32 is not allowed."""
+    def __str__(self) -> str:
+        return f"{self.kernels} kernels, {self.pixels} pixels, {self.rows} rows"
 
 
-def candidates(kernel: str, unit: str, kernels: int) -> list[Config]:
-    """The configurations worth trying for `kernels` output channels a group.
+CONFIGS = (
+    Config(kernels=64, pixels=64, rows=32, warps=4, stages=2),
+    Config(kernels=32, pixels=128, rows=32, warps=4, stages=2),
+    Config(kernels=32, pixels=64, rows=32, warps=4, stages=2),
+    Config(kernels=16, pixels=128, rows=32, warps=4, stages=2),
+    Config(kernels=16, pixels=64, rows=32, warps=4, stages=2),
+)
+"""The first of a width is the first choice."""
+MOST_KERNELS = max(config.kernels for config in CONFIGS)
 
-    Their blocks are as wide as that number, rounded up to a power of 2, or half as wide; or as near as there are any.
+
+def candidates(kernels: int) -> list[Config]:
+    """The blocks that hold all of a group's kernels, and no more than that number, rounded up to a power of 2."""
+    wanted = max(triton.next_power_of_2(kernels), min(config.kernels for config in CONFIGS))
+    return [config for config in CONFIGS if config.kernels == wanted]
+
+
+def run_fastest(key: str, ways: dict[str, Callable[[], Tensor]], device: torch.device) -> Tensor:
+    """Run the way of `ways` that was fastest for calls of this key, timing them all the first time.
+
+    A way that fails, however, or whose result is not the first's, is infinitely slow. Nothing is timed while a CUDA
+    graph is captured, where deterministic algorithms are asked for (the choice decides the order of sums), or on the
+    CPU: then the first that does not fail runs.
     """
-    known = CONFIGS[kernel, unit]
-    widths = [config.kernels for config in known]
-    wanted = min(max(triton.next_power_of_2(kernels), min(widths)), max(widths))
-    widest = max(width for width in widths if width <= wanted)
-    return [config for config in known if widest // 2 <= config.kernels <= widest]
-
-
-def run_fastest(
-    kernel: str,
-    unit: str,
-    dtype: torch.dtype,
-    sizes: tuple[int, ...],
-    device: torch.device,
-    launch: Callable[[Config], _Result],
-) -> _Result:
-    """Launch with the configuration that was fastest for calls like this one, timing them all the first time.
-
-    `sizes` begin with the output channels of a group; calls are alike if all sizes have the same next power of 2.
-
-    Nothing is timed while a CUDA graph is captured, where deterministic algorithms are asked for (the choice decides
-    the order of sums), or in the interpreter: then the first configuration that fits the GPU runs.
-    """
-    tried = candidates(kernel, unit, sizes[0])
-    if device.type != "cuda" or torch.are_deterministic_algorithms_enabled():
-        return _first_that_fits(tried, launch)
-    buckets = "x".join(str(triton.next_power_of_2(size)) for size in sizes)
-    key = f"{torch.cuda.get_device_name(device)}|{triton.__version__}|{kernel}|{unit}|{dtype}|{buckets}"
+    if device.type != "cuda" or deterministic():
+        return _first_that_runs(list(ways.values()))
     with _lock:
-        chosen = _choices().get(key)
-        if chosen not in tried:
-            if torch.cuda.is_current_stream_capturing():
-                return _first_that_fits(tried, launch)
-            chosen = min(tried, key=lambda config: _milliseconds(config, launch))
-            _choices()[key] = chosen
-            write_choices(_choices_file(), _choices())
-    return _first_that_fits([chosen, *tried], launch)
+        chosen = _choices.get(key)
+        if chosen not in ways and not is_capturing():
+            chosen = _measure(ways)
+            _choices.put(key, chosen)
+    return _first_that_runs([ways[chosen], *ways.values()] if chosen in ways else list(ways.values()))
 
 
-def _first_that_fits(tried: list[Config], launch: Callable[[Config], _Result]) -> _Result:
-    for config in tried[:-1]:
+def _first_that_runs(ways: list[Callable[[], Tensor]]) -> Tensor:
+    for run in ways[:-1]:
         try:
-            return launch(config)
-        except OutOfResources:  # a GPU with less shared memory than the largest blocks need
+            return run()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # a GPU with less shared memory than this block needs, a compiler that refuses it
             continue
-    return launch(tried[-1])
+    return ways[-1]()
 
 
-def _milliseconds(config: Config, launch: Callable[[Config], object], repeats: int = 5) -> float:
-    try:
-        launch(config)
-    except OutOfResources:
-        return float("inf")
+def _measure(ways: dict[str, Callable[[], Tensor]]) -> str:
+    expected: Tensor | None = None
+    times: dict[str, float] = {}
+    for name, run in ways.items():
+        try:
+            found = run().double()  # a copy: all ways fill one tensor
+            expected = found if expected is None else expected
+            times[name] = milliseconds(run) if _agree(found, expected) else math.inf
+        except Exception:
+            times[name] = math.inf
+    return min(times, key=lambda name: times[name])
+
+
+def _agree(found: Tensor, expected: Tensor) -> bool:
+    """What is not finite in both is equal: positions may be lost."""
+    found, expected = found.nan_to_num(0.0, 0.0, 0.0), expected.nan_to_num(0.0, 0.0, 0.0)
+    norm = torch.linalg.vector_norm
+    return bool(norm(found - expected) <= _TOLERANCE * norm(expected))
+
+
+def milliseconds(run: Callable[[], object], repeats: int = 5) -> float:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
     for _ in range(repeats):
-        launch(config)
+        run()
     end.record()
     end.synchronize()
     return start.elapsed_time(end) / repeats
-
-
-def _choices_file() -> Path:
-    folder = triton.knobs.cache.dir  # pyright: ignore[reportAttributeAccessIssue]
-    return Path(folder) / "icnn-fused.json"
-
-
-@functools.cache
-def _choices() -> dict[str, Config]:
-    return read_choices(_choices_file())
-
-
-def read_choices(path: Path) -> dict[str, Config]:
-    """What earlier processes measured; empty if the file is missing or damaged."""
-    try:
-        return {
-            key: Config(*map(int, sizes))
-            for key, sizes in json.loads(path.read_text(encoding="utf-8")).items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def write_choices(path: Path, choices: dict[str, Config]) -> None:
-    """Add `choices` to the file. A folder that cannot be written only means measuring again."""
-    merged = {key: astuple(config) for key, config in {**read_choices(path), **choices}.items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            json.dump(merged, file, indent=1)
-        os.replace(file.name, path)
-    except OSError:
-        return

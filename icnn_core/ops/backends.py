@@ -10,32 +10,17 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from icnn_core.ops import dense, fused, gathered, reference, registration, sampled
+from icnn_core.ops import blended, dense, fused, gathered, reference, registration, sampled, trusted
 from icnn_core.ops.dense import Box
+from icnn_core.ops.estimates import (
+    Request,
+    blended_cost,
+    compiled_cost,
+    dense_cost,
+    fused_cost,
+    gathered_cost,
+)
 from icnn_core.ops.geometry import Geometry
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a back end must know of a call to say whether it serves, and at what cost.
-
-    Attributes:
-        geometry: the call's sizes.
-        dtype: in which the call computes: the input's, or autocast's.
-        device: of the input.
-        shared: False if every kernel has shapes of its own (sharing "none").
-        gaussian: whether interpolation is Gaussian, not bilinear.
-        native: whether only native operations can serve, see `registration.needs_native`.
-        box: the positions' reach, or None where their values cannot be read (tracing, vmap, meta tensors).
-    """
-
-    geometry: Geometry
-    dtype: torch.dtype
-    device: torch.device
-    shared: bool
-    gaussian: bool
-    native: bool
-    box: Box | None
 
 
 @dataclass(frozen=True)
@@ -53,46 +38,12 @@ class Backend:
     run: Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Request], Tensor]
 
 
-def _product_size(request: Request, taps: float) -> float:
-    """Multiply-adds of a convolution with `taps` taps."""
-    g = request.geometry
-    height, width = g.output_size
-    return g.batch * g.out_channels * (g.in_channels / g.groups) * height * width * taps
-
-
-def _box_area(box: Box) -> int:
-    (first_y, last_y), (first_x, last_x) = box
-    return (last_y - first_y + 1) * (last_x - first_x + 1)
-
-
 def _dense_reasons(request: Request) -> list[str]:
     if request.box is None:
         return [
             "the size of its kernel follows from the positions' values, which cannot be read while tracing"
         ]
     return []
-
-
-def _dense_cost(request: Request) -> float:
-    if request.box is None:
-        return math.inf
-    g = request.geometry
-    area = _box_area(request.box)
-    build = g.out_channels * (g.in_channels / g.groups) * g.taps * area
-    # A convolution with few channels a group fills no vector unit: depthwise it is far from a matrix product's speed.
-    width = min(1.0, g.in_channels / g.groups / _CHANNELS_FOR_FULL_SPEED)
-    return _product_size(request, area) / width + build
-
-
-def _gathered_cost(request: Request) -> float:
-    g = request.geometry
-    (height, width), (out_height, out_width) = g.input_size, g.output_size
-    planes = g.batch * g.in_channels * g.taps
-    if not request.shared:
-        planes *= g.out_channels / g.groups
-    sampling = planes * out_height * width * (height + out_width)
-    traffic = planes * out_height * (out_width + width) * _MULTIPLY_ADDS_PER_ELEMENT_MOVED
-    return sampling + traffic + _product_size(request, g.taps)
 
 
 def _compiled_reasons(request: Request, module: ModuleType) -> list[str]:
@@ -104,44 +55,72 @@ def _compiled_reasons(request: Request, module: ModuleType) -> list[str]:
     return reasons
 
 
-def _compiled_cost(request: Request) -> float:
-    g = request.geometry
-    height, width = g.output_size
-    sampling = g.batch * g.in_channels * g.taps * height * width * _MULTIPLY_ADDS_PER_SAMPLE
-    return _product_size(request, g.taps) + sampling
+def _fused_reasons(request: Request) -> list[str]:
+    reasons = _compiled_reasons(request, fused)
+    if not reasons and not torch.compiler.is_compiling():  # compiled code tries it when it runs
+        why_not = trusted.why_not(request.device, request.dtype, request.geometry)
+        reasons += [why_not] if why_not else []
+    return reasons
 
 
-def _fused_cost(request: Request) -> float:
-    """On the CPU Triton interprets the kernels, for tests: never chosen, whatever the environment says."""
-    return math.inf if request.device.type == "cpu" else _compiled_cost(request)
+def choose_unseen(request: Request) -> Backend | None:
+    """What serves a call on a GPU without a look at the positions' reach, for which one would wait; None: look."""
+    if request.device.type != "cuda" or _fused_reasons(request):
+        return None
+    few = request.one_shape and blended_cost(request) < fused_cost(request)
+    return BACKENDS["blended" if few else "fused"]
 
 
-_MULTIPLY_ADDS_PER_ELEMENT_MOVED = 16
-_MULTIPLY_ADDS_PER_SAMPLE = 32
-_CHANNELS_FOR_FULL_SPEED = 16
+def _blended_reasons(request: Request) -> list[str]:
+    reasons = _sampling_reasons(request.with_geometry(blended.planes_geometry(request.geometry)))
+    if not request.one_shape:
+        reasons.append(
+            "channels have shapes of their own: what is multiplied with them cannot be moved afterwards"
+        )
+    return reasons
+
+
+def _sampling_reasons(request: Request) -> list[str]:
+    """Of the back end that samples what was multiplied."""
+    return _fused_reasons(request) if request.device.type == "cuda" else _compiled_reasons(request, sampled)
+
+
+def _run_blended(
+    x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, sigma: Tensor | None, request: Request
+) -> Tensor:
+    run = registration.run_fused if request.device.type == "cuda" else registration.run_sampled
+    return blended.forward(x, weight, positions, bias, request.geometry, run)
+
 
 BACKENDS: dict[str, Backend] = {
     backend.name: backend
     for backend in (
         Backend(
             "fused",
-            "Triton kernels that sample, blend and multiply at once",
-            lambda request: _compiled_reasons(request, fused),
-            _fused_cost,
+            "Triton kernels that sample, then cuBLAS (compiled and interpreted, not run on a GPU; tried at first use)",
+            _fused_reasons,
+            fused_cost,
             lambda x, w, p, b, sigma, request: registration.run_fused(x, w, p, b, request.geometry),
         ),
         Backend(
             "sampled",
             "a column of samples in tiles by compiled loops, then a matrix product",
             lambda request: _compiled_reasons(request, sampled),
-            _compiled_cost,
+            compiled_cost,
             lambda x, w, p, b, sigma, request: registration.run_sampled(x, w, p, b, request.geometry),
+        ),
+        Backend(
+            "blended",
+            "multiplied first, blended after: few kernels, one shape for all channels",
+            _blended_reasons,
+            blended_cost,
+            _run_blended,
         ),
         Backend(
             "dense",
             "a dense kernel over the positions' reach, then conv2d",
             _dense_reasons,
-            _dense_cost,
+            dense_cost,
             lambda x, w, p, b, sigma, request: dense.forward(
                 x, w, p, b, request.geometry, _box_now(p, request, sigma), sigma
             ),
@@ -150,7 +129,7 @@ BACKENDS: dict[str, Backend] = {
             "gathered",
             "a column of samples by native matrix products, whatever the positions",
             lambda request: [],
-            _gathered_cost,
+            gathered_cost,
             lambda x, w, p, b, sigma, request: gathered.forward(x, w, p, b, request.geometry, sigma),
         ),
         Backend(

@@ -7,6 +7,8 @@ to any order and in forward mode. The column is held in memory; with a shape per
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -37,6 +39,22 @@ def forward(
         out = torch.einsum("ngckyx,gock->ngoyx", column, weight.flatten(2).unflatten(0, (groups, -1)))
         out = out.reshape(geometry.batch, geometry.out_channels, height, width)
     return out if bias is None else out + bias.to(out.dtype)[:, None, None]
+
+
+def backward(
+    grad_out: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    positions: Tensor,
+    geometry: Geometry,
+    needs: Sequence[bool],
+) -> list[Tensor | None]:
+    """Gradients of x, weight, positions and bias where needed, as differentiable functions of the first four."""
+    tensors = x, weight, positions
+    out = forward(x, weight, positions, None, geometry)
+    gradients = torch.autograd.grad(out, tensors, grad_out, create_graph=True)
+    pairs = zip((*gradients, grad_out.sum((0, 2, 3))), needs, strict=True)
+    return [gradient if need else None for gradient, need in pairs]
 
 
 def _column(x: Tensor, positions: Tensor, geometry: Geometry, sigma: Tensor | None) -> Tensor:

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
 from icnn_core.errors import NameNotFoundError, UnsupportedError, nearest_names
+from icnn_core.ops import cuda_costs
 from icnn_core.ops.arguments import WHO, autocasts, check_positions, check_tensors, to_geometry, to_width
-from icnn_core.ops.backends import BACKENDS, Backend, Request, read_box
+from icnn_core.ops.backends import BACKENDS, Backend, Request, choose_unseen, read_box
 from icnn_core.ops.geometry import Geometry
 from icnn_core.ops.registration import needs_native
 
@@ -51,7 +52,8 @@ def irregular_conv2d(
             reach further (cf. DCLS's Gauss version, arXiv 2306.00817).
         sigma: standard deviation of the Gaussian in pixels, clamped to [0.1, 1]: a number, or a tensor that
             broadcasts to positions, last axis (y, x).
-        backend: None chooses one; or "fused", "sampled", "dense", "gathered", "reference". See `explain`.
+        backend: None chooses one; or "fused", "sampled", "blended", "dense", "gathered", "reference". See
+            `explain`.
 
     Returns:
         (N, C_out, H_out, W_out), sizes as conv2d's.
@@ -71,7 +73,10 @@ def irregular_conv2d(
     check_positions(positions, geometry)
     width = to_width(interpolation, sigma, positions)
     request = _request(x, weight, positions, geometry, width)
-    chosen = _choose(request) if backend is None else _forced(backend, request)
+    chosen = choose_unseen(request) if backend is None else None
+    if chosen is None:
+        request = request.with_box(read_box(positions, geometry, width))
+        chosen = _choose(request) if backend is None else _forced(backend, request)
     return chosen.run(x, weight, positions, bias, width, request)
 
 
@@ -100,11 +105,16 @@ def explain(
     interpolation: str = "bilinear",
     sigma: Tensor | float | None = None,
 ) -> Explanation:
-    """Say which back end `irregular_conv2d` would choose for these arguments, and why. Computes nothing."""
+    """Say which back end `irregular_conv2d` would choose for these arguments, and why.
+
+    Computes nothing, but reads the positions: unlike the call itself it may wait for a GPU.
+    """
     geometry = to_geometry(x, weight, stride, padding, dilation, groups)
     check_positions(positions, geometry)
-    request = _request(x, weight, positions, geometry, to_width(interpolation, sigma, positions))
-    chosen = _choose(request)
+    width = to_width(interpolation, sigma, positions)
+    unseen = _request(x, weight, positions, geometry, width)
+    request = unseen.with_box(read_box(positions, geometry, width))
+    chosen = choose_unseen(unseen) or _choose(request)
     others = {}
     for name, backend in BACKENDS.items():
         if name == chosen.name:
@@ -117,7 +127,13 @@ def _compare_cost(backend: Backend, chosen: Backend, request: Request) -> str:
     ratio = backend.cost(request) / max(chosen.cost(request), 1.0)
     if math.isinf(ratio):
         return "slow here, and for tests: it serves only where it is asked for"
-    return f"estimated to take {ratio:.3g} times as long"
+    estimate = f"estimated to take {ratio:.3g} times as long"
+    if request.device.type != "cuda":
+        return estimate
+    unasked = (
+        "; the positions' reach is not looked at unless it is asked for" if backend.name == "dense" else ""
+    )
+    return f"{estimate} (by {cuda_costs.SOURCE} costs){unasked}"
 
 
 def _choose(request: Request) -> Backend:
@@ -147,6 +163,7 @@ def _forced(name: str, request: Request) -> Backend:
 def _request(
     x: Tensor, weight: Tensor, positions: Tensor, geometry: Geometry, sigma: Tensor | None
 ) -> Request:
+    """Without a look at the positions' reach."""
     return Request(
         geometry=geometry,
         dtype=_computing_dtype(x),
@@ -154,7 +171,8 @@ def _request(
         shared=positions.ndim == 3,
         gaussian=sigma is not None,
         native=needs_native(x, weight, positions, sigma),
-        box=read_box(positions, geometry, sigma),
+        box=None,
+        one_shape=positions.ndim == 3 and positions.shape[0] == 1,
     )
 
 

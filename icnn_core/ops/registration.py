@@ -19,6 +19,7 @@ from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 from icnn_core.errors import UnsupportedError
 from icnn_core.ops import fused, gathered, sampled
 from icnn_core.ops.geometry import Geometry
+from icnn_core.ops.trusted import TRUSTED, Eager
 
 _SIZES = "int[] stride, int[] padding, int[] dilation, int groups"
 _SCHEMA = f"(Tensor x, Tensor weight, Tensor positions, Tensor? bias, {_SIZES}) -> Tensor"
@@ -27,6 +28,7 @@ _BACKWARD_SCHEMA = (
     "-> (Tensor, Tensor, Tensor, Tensor)"
 )
 _INPUTS = 4  # x, weight, positions, bias
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 class _Passes(Protocol):
@@ -80,7 +82,7 @@ def run_sampled(
     x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> Tensor:
     """`sampled.forward`, differentiable. Under autocast computed in float32 and then rounded to autocast's dtype."""
-    sizes = geometry.stride, geometry.padding, geometry.dilation, geometry.groups
+    sizes = _sizes(geometry)
     if not torch.is_autocast_enabled("cpu") or x.dtype == torch.float64:
         return _SAMPLED(x, weight, positions, bias, *sizes)
     with torch.autocast("cpu", enabled=False):
@@ -93,18 +95,36 @@ def run_fused(
     x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> Tensor:
     """`fused.forward`, differentiable. Under autocast x, weight and bias are rounded to autocast's dtype first."""
-    sizes = geometry.stride, geometry.padding, geometry.dilation, geometry.groups
     kind = x.device.type
-    if not torch.is_autocast_enabled(kind):
-        return _FUSED(x, weight, positions, bias, *sizes)
-    dtype = torch.get_autocast_dtype(kind)
-    with torch.autocast(kind, enabled=False):
+    if torch.is_autocast_enabled(kind):
+        dtype = torch.get_autocast_dtype(kind)
         bias = None if bias is None else bias.to(dtype)
-        return _FUSED(x.to(dtype), weight.to(dtype), positions, bias, *sizes)
+        x, weight = x.to(dtype), weight.to(dtype)
+    plain = type(x) in _PLAIN and type(weight) in _PLAIN and type(positions) in _PLAIN
+    if plain and not torch.compiler.is_compiling() and not torch._C._len_torch_dispatch_stack():
+        return Eager.apply(x, weight, positions, bias, geometry)  # pyright: ignore[reportReturnType]
+    with torch.autocast(kind, enabled=False):
+        return _FUSED(x, weight, positions, bias, *_sizes(geometry))
 
 
-def _define(name: str, passes: _Passes, devices: tuple[str, ...]) -> Callable[..., Tensor]:
-    """Register `icnn::name` and `icnn::name_backward` for some kinds of device; returns the first."""
+def _sizes(geometry: Geometry) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]:
+    return geometry.stride, geometry.padding, geometry.dilation, geometry.groups
+
+
+def _contiguous(x: Tensor) -> torch.memory_format:
+    return torch.contiguous_format
+
+
+def _define(
+    name: str,
+    passes: _Passes,
+    devices: tuple[str, ...],
+    image_format: Callable[[Tensor], torch.memory_format] = _contiguous,
+) -> Callable[..., Tensor]:
+    """Register `icnn::name` and `icnn::name_backward` for some kinds of device; returns the first.
+
+    `image_format` tells that of the output, and of x's gradient, from x.
+    """
 
     def forward(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, *sizes: Any) -> Tensor:
         _refuse_tangents(name, x, weight, positions, bias)
@@ -130,12 +150,30 @@ def _define(name: str, passes: _Passes, devices: tuple[str, ...]) -> Callable[..
     op = torch.library.custom_op(
         f"icnn::{name}", forward, mutates_args=(), device_types=devices, schema=_SCHEMA
     )
-    op.register_fake(_fake)
+
+    def fake(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, *sizes: Any) -> Tensor:
+        geometry = _geometry(x, weight, *sizes)
+        shape = geometry.batch, geometry.out_channels, *geometry.output_size
+        return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=image_format(x))
+
+    def fake_backward(
+        grad_out: Tensor, x: Tensor, weight: Tensor, positions: Tensor, *rest: Any
+    ) -> tuple[Tensor, ...]:
+        by_x = torch.empty_like(x, memory_format=image_format(x))
+        made = (
+            by_x,
+            weight.new_empty(weight.shape),
+            positions.new_empty(positions.shape),
+            x.new_empty(weight.shape[:1]),
+        )
+        return tuple(each if need else x.new_empty(0) for each, need in zip(made, rest[-1], strict=True))
+
+    op.register_fake(fake)
     op.register_autograd(differentiate, setup_context=keep)
     backward_op = torch.library.custom_op(
         f"icnn::{name}_backward", backward, mutates_args=(), device_types=devices, schema=_BACKWARD_SCHEMA
     )
-    backward_op.register_fake(_fake_backward)
+    backward_op.register_fake(fake_backward)
     backward_op.register_autograd(_differentiate_twice, setup_context=_keep_all)
     register_flop_formula(getattr(torch.ops.icnn, name))(_count_flops)
     register_flop_formula(getattr(torch.ops.icnn, f"{name}_backward"))(_count_flops_backward)
@@ -160,19 +198,6 @@ def _geometry(
         padding=(padding[0], padding[1]),
         dilation=(dilation[0], dilation[1]),
         groups=groups,
-    )
-
-
-def _fake(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, *sizes: Any) -> Tensor:
-    geometry = _geometry(x, weight, *sizes)
-    return x.new_empty(geometry.batch, geometry.out_channels, *geometry.output_size)
-
-
-def _fake_backward(grad_out: Tensor, x: Tensor, weight: Tensor, positions: Tensor, *rest: Any) -> Any:
-    shaped = (x, x.shape), (weight, weight.shape), (positions, positions.shape), (x, weight.shape[:1])
-    return tuple(
-        like.new_empty(shape) if need else x.new_empty(0)
-        for (like, shape), need in zip(shaped, rest[-1], strict=True)
     )
 
 
@@ -202,7 +227,8 @@ def _differentiate_twice(ctx: Any, *seeds: Tensor | None) -> tuple[Tensor | None
     with torch.enable_grad(), torch.autocast(ctx.saved_tensors[0].device.type, enabled=False):
         # A view each, so that the derivative ends here and does not run on into what the inputs were computed from.
         inputs = [t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in ctx.saved_tensors]
-        gradients = _native_backward(inputs, ctx.sizes, ctx.needs)
+        geometry = _geometry(*inputs[1:3], *ctx.sizes)
+        gradients = gathered.backward(inputs[0], inputs[1], inputs[2], inputs[3], geometry, ctx.needs)
         used = [(g, s) for g, s in zip(gradients, seeds, strict=True) if g is not None and s is not None]
         outputs, seeds = zip(*used, strict=True)
         second = torch.autograd.grad(outputs, inputs, seeds, create_graph=create_graph, allow_unused=True)
@@ -210,16 +236,7 @@ def _differentiate_twice(ctx: Any, *seeds: Tensor | None) -> tuple[Tensor | None
     return (*_needed(second, needs), *[None] * len(ctx.sizes), None)
 
 
-def _native_backward(
-    inputs: Sequence[Tensor], sizes: Sequence[Any], needs: Sequence[bool]
-) -> list[Tensor | None]:
-    """Gradients of x, weight, positions and bias as differentiable functions of grad_out, x, weight, positions."""
-    grad_out, *tensors = inputs
-    x, weight, positions = tensors
-    out = gathered.forward(x, weight, positions, None, _geometry(x, weight, *sizes))
-    gradients = torch.autograd.grad(out, tensors, grad_out, create_graph=True)
-    return _needed([*gradients, grad_out.sum((0, 2, 3))], needs)
-
-
 _SAMPLED = _define("sampled_conv2d", sampled, ("cpu",))
-_FUSED = _define("fused_conv2d", fused, ("cuda", "cpu"))  # the CPU for Triton's interpreter
+_FUSED = _define(
+    "fused_conv2d", TRUSTED, ("cuda", "cpu"), fused.image_format
+)  # the CPU for Triton's interpreter

@@ -44,8 +44,10 @@ class Largest:
             known[name] = max(known.get(name, (0.0, seed)), (error, seed), key=lambda pair: pair[0])
 
 
-def compare(call: Call, backends: Sequence[str], largest: Largest) -> None:
-    """Run every one of `backends` that does not refuse the call, compare, and note the differences in `largest`.
+def compare(
+    call: Call, backends: Sequence[str], largest: Largest, device: torch.device | str = "cpu"
+) -> None:
+    """Run every one of `backends` that does not refuse the call, on `device`, and note the differences in `largest`.
 
     Raises:
         DisagreementError: a difference is above `LIMIT`, or one result has a NaN where the other has none.
@@ -55,7 +57,7 @@ def compare(call: Call, backends: Sequence[str], largest: Largest) -> None:
         if backend == "dense" and call.dtype.itemsize < 4:
             continue  # PyTorch's own convolution may add up in half precision on the way back, and would be measured
         try:
-            found = _differentiate(call, backend)
+            found = _differentiate(call, backend, device)
         except UnsupportedError:
             continue
         errors = {name: _distance(name, found[name], expected[name], sums[name], call) for name in found}
@@ -77,14 +79,15 @@ def _leaves(call: Call) -> Values:
     return {name: tensor.detach().requires_grad_() for name, tensor in tensors.items()}
 
 
-def _differentiate(call: Call, backend: str) -> Values:
+def _differentiate(call: Call, backend: str, device: torch.device | str) -> Values:
     """The output and the gradient of every input."""
-    leaves = _leaves(call)
+    leaves = {name: tensor.to(device).detach().requires_grad_() for name, tensor in _leaves(call).items()}
     arguments = leaves["x"], leaves["weight"], leaves["positions"], leaves.get("bias")
     options: dict[str, Any] = call.options | {"sigma": leaves.get("sigma")}
     out = irregular_conv2d(*arguments, **options, backend=backend)
-    gradients = torch.autograd.grad(out, list(leaves.values()), call.grad_out)
-    return {"out": out.detach(), **dict(zip(leaves, gradients, strict=True))}
+    gradients = torch.autograd.grad(out, list(leaves.values()), call.grad_out.to(device))
+    found = {"out": out.detach(), **dict(zip(leaves, gradients, strict=True))}
+    return {name: tensor.cpu() for name, tensor in found.items()}
 
 
 def _specify(call: Call) -> tuple[Values, Values]:

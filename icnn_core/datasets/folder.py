@@ -10,12 +10,12 @@ import numpy as np
 
 from icnn_core.datasets.images import UnreadableError, read_mask
 from icnn_core.datasets.labels import IGNORE_INDEX, LabelSet, default_palette, to_label_set
-from icnn_core.datasets.listing import Pair, list_pairs, need_folder, read_stems
+from icnn_core.datasets.listing import Pair, need_folder
 from icnn_core.datasets.pairs import PairsDataset
+from icnn_core.datasets.splits import split_pairs
 from icnn_core.errors import DataError
 
 _WHO = "folder"
-_EVERY = 5  # without a split of the user's own, every fifth image is for validation
 _PROBED = 8  # masks looked at when a data set is opened
 
 
@@ -27,7 +27,9 @@ class FolderDataset(PairsDataset):
     "palette" (RGB per class), "ids" (the number in the masks per class) and "void_ids".
 
     Splits: `images/<split>` and `masks/<split>` where such folders are, else the names in `root/<split>.txt` where that
-    is, else "train" and "val" take four images of five and every fifth, by name; "all" takes all.
+    is. A "val" that is not given is every fifth image of "train", by name, and "train" has the others; a "train" that
+    is not given is what no other split has. "all" takes all of `images`. What was made up, and an image that is byte
+    for byte in two splits, is logged.
 
     Args:
         root: the folder of the above.
@@ -44,33 +46,10 @@ class FolderDataset(PairsDataset):
         self, root: str | Path, split: str, *, classes: str | Path | None = None, skip_bad: bool = False
     ) -> None:
         root = need_folder(_WHO, Path(root))
-        pairs = _split_pairs(root, split)
+        pairs = split_pairs(root, split)
         labels = read_class_file(Path(classes) if classes is not None else _find_class_file(root))
         _check_scale(pairs, labels)
         super().__init__(pairs, labels, skip_bad=skip_bad)
-
-
-def _split_pairs(root: Path, split: str) -> list[Pair]:
-    images, masks, listed = root / "images", root / "masks", root / f"{split}.txt"
-    if (images / split).is_dir():
-        return list_pairs(_WHO, images / split, masks / split)
-    if listed.is_file():
-        return list_pairs(_WHO, images, masks, read_stems(_WHO, listed))
-    pairs = list_pairs(_WHO, images, masks)
-    if split == "all":
-        return pairs
-    chosen = {
-        "train": [p for i, p in enumerate(pairs) if i % _EVERY != _EVERY - 1],
-        "val": pairs[_EVERY - 1 :: _EVERY],
-    }.get(split)
-    if not chosen:
-        raise DataError(
-            f"{_WHO} {root}",
-            needed=f"images of the split {split!r}",
-            got=f"{len(pairs)} images and no list {listed.name}",
-            fix=f"Write their names into {listed.name}, or use the split 'all'.",
-        )
-    return chosen
 
 
 def _find_class_file(root: Path) -> Path:

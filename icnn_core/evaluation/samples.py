@@ -10,7 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from icnn_core.checkpoint import Checkpoint
+from icnn_core.datasets.images import read_size
 from icnn_core.datasets.registry import SegmentationDataset, open_dataset
+from icnn_core.datasets.splits import say_once
 from icnn_core.datasets.transforms import EvalTransform
 from icnn_core.errors import CheckpointError
 
@@ -87,13 +89,25 @@ def open_measured(
     if size is None and trained_on.get("size"):
         size = (int(trained_on["size"][0]), int(trained_on["size"][1]))
     opened = open_dataset(name, root, split, size=size if name == "shapes" else None, **options)
-    _check_classes(checkpoint, opened, name)
+    check_classes(checkpoint, opened.classes, name)
+    warn_of_another_shape(opened, size)
     return Measured(opened, EvalTransform(size=size), images)
 
 
-def _check_classes(checkpoint: Checkpoint, opened: SegmentationDataset, name: str) -> None:
+def warn_of_another_shape(data: SegmentationDataset, size: Size | None) -> None:
+    """Log that images are stretched, if the first one is by more than a tenth."""
+    pairs = getattr(data, "pairs", None)
+    own = read_size(pairs[0].image) if pairs and size else None
+    if own is not None and size is not None and not 0.9 < own[1] * size[0] / (own[0] * size[1]) < 1 / 0.9:
+        say_once(
+            f"{data.name}: images of {own[1]} × {own[0]} (width × height) are stretched to {size[1]} × {size[0]}, "
+            "another shape"
+        )
+
+
+def check_classes(checkpoint: Checkpoint, classes: Sequence[str], name: str) -> None:
     """Another number of classes, or another order of the same, is wrong; other names may be another spelling."""
-    known, found = checkpoint.classes, tuple(opened.classes)
+    known, found = checkpoint.classes, tuple(classes)
     if not known or known == found:
         return
     if len(known) != len(found) or sorted(known) == sorted(found):

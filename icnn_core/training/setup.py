@@ -13,10 +13,11 @@ from torch import nn
 
 from icnn_core.checkpoint import build_model, read_checkpoint
 from icnn_core.datasets.registry import SegmentationDataset, open_dataset
+from icnn_core.datasets.splits import warn_of_twins
 from icnn_core.datasets.transforms import EvalTransform, TrainTransform
 from icnn_core.devices import check_default_device
 from icnn_core.errors import ArgumentError, CheckpointError
-from icnn_core.evaluation.samples import Measured
+from icnn_core.evaluation.samples import Measured, check_classes, warn_of_another_shape
 from icnn_core.models.deeplab import deeplab_largefov
 from icnn_core.models.factory import build_with
 from icnn_core.nn import Sharing
@@ -84,7 +85,7 @@ def prepare(config: TrainConfig, factory: Factory | None = None) -> Prepared:
     _log.info("%s: %d images in %s", config.dataset, len(train_set), config.train_split)
     sources = describe_sources(config)  # before they are read: a file overwritten in between is another one
     torch.manual_seed(config.seed)
-    model = _build(config, len(train_set.classes), factory)
+    model = _build(config, tuple(train_set.classes), factory)
     surgery = None
     if config.irregular is not None:
         torch.manual_seed(config.seed)
@@ -115,6 +116,11 @@ def open_data(config: TrainConfig) -> tuple[SegmentationDataset, Measured]:
         IcnnError: as `open_dataset`.
     """
     train_set, val_set = (_open(config, split) for split in (config.train_split, config.val_split))
+    for data in (train_set, val_set):
+        warn_of_another_shape(data, config.size)
+    warn_of_twins(
+        {config.train_split: getattr(train_set, "pairs", ()), config.val_split: getattr(val_set, "pairs", ())}
+    )
     measured = Measured(val_set, EvalTransform(size=config.size), config.val_images)
     return _First(train_set, config.train_images), measured
 
@@ -133,7 +139,7 @@ def _open(config: TrainConfig, split: str) -> SegmentationDataset:
     )
 
 
-def _build(config: TrainConfig, num_classes: int, factory: Factory | None) -> nn.Module:
+def _build(config: TrainConfig, classes: tuple[str, ...], factory: Factory | None) -> nn.Module:
     if config.model is not None and factory is None:
         raise ArgumentError(
             "prepare",
@@ -142,26 +148,21 @@ def _build(config: TrainConfig, num_classes: int, factory: Factory | None) -> nn
             fix="Give it: factory=load_factory(…), from icnn_core.models.factory.",
         )
     if config.init is not None:
-        return _build_from(config, config.init, num_classes, factory)
+        return _build_from(config, config.init, classes, factory)
     if factory is not None:
-        return build_with(factory, num_classes)
+        return build_with(factory, len(classes))
     given = {"classifier_dilation": config.classifier_dilation, "dropout": config.dropout}
     known = {name: value for name, value in given.items() if value is not None}
-    return deeplab_largefov(str(config.backbone), num_classes, weights=config.weights, **known)
+    return deeplab_largefov(str(config.backbone), len(classes), weights=config.weights, **known)
 
 
-def _build_from(config: TrainConfig, init: str, num_classes: int, factory: Factory | None) -> nn.Module:
+def _build_from(
+    config: TrainConfig, init: str, classes: tuple[str, ...], factory: Factory | None
+) -> nn.Module:
     """The network of a checkpoint, with its weights."""
     checkpoint = read_checkpoint(init)
-    model = build_model(checkpoint, None if factory is None else lambda: build_with(factory, num_classes))
-    built = len(checkpoint.classes)
-    if built not in (0, num_classes):
-        raise CheckpointError(
-            init,
-            needed=f"a network for the {num_classes} classes of {config.dataset}",
-            got=f"one for {built}",
-            fix="Start from one that was trained on this data set.",
-        )
+    check_classes(checkpoint, classes, str(config.dataset))
+    model = build_model(checkpoint, None if factory is None else lambda: build_with(factory, len(classes)))
     if config.irregular is not None and irregular_layers(model):
         raise CheckpointError(
             init,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from icnn_core.datasets import splits
 from icnn_core.datasets.folder import read_class_file
 from icnn_core.datasets.registry import open_dataset
 from icnn_core.errors import DataError
@@ -126,3 +127,63 @@ def test_class_files_that_cannot_be_used_are_named(tmp_path, text):
 def test_a_missing_class_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"none\.txt"):
         read_class_file(tmp_path / "none.txt")
+
+
+@pytest.fixture(autouse=True)
+def _forget(monkeypatch):
+    monkeypatch.setattr(splits, "_said", set())
+
+
+def _splits(root, *names):
+    return {name: set(_stems(open_dataset("folder", root, name))) for name in names}
+
+
+def _list(root, name, numbers):
+    (root / f"{name}.txt").write_text("".join(f"my leaf {number:02}\n" for number in numbers))
+
+
+def test_val_comes_out_of_trains_list_and_never_out_of_tests(root, caplog):
+    _list(root, "train", (8, 0, 1, 2, 3, 4, 5))
+    _list(root, "test", (6, 7, 9, 10))
+    got = _splits(root, "train", "val", "test")
+    assert got == {"train": {0, 1, 2, 3, 5, 8}, "val": {4}, "test": {6, 7, 9, 10}}
+    assert [r.message for r in caplog.records if "no split val" in r.message] == [
+        f"{root}: no split val is given: every fifth of train is it, and train has the others"
+    ]
+
+
+def test_what_is_not_given_is_made_of_what_no_other_split_has(root):
+    _list(root, "test", (0, 4))
+    assert _splits(root, "train", "val") == {"train": {1, 2, 3, 5, 7, 8, 9, 10}, "val": {6}}
+    _list(root, "val", (5, 6))
+    assert _splits(root, "train", "val") == {"train": {1, 2, 3, 7, 8, 9, 10}, "val": {5, 6}}
+
+
+def test_val_of_folders_comes_out_of_trains_folder(tmp_path):
+    (tmp_path / "classes.txt").write_text("ground\nleaf\n")
+    for split, numbers in (("train", range(7)), ("test", range(20, 26))):
+        for number in numbers:
+            _pair(tmp_path / "images" / split, tmp_path / "masks" / split, f"{number:02}")
+    assert _splits(tmp_path, "train", "val") == {"train": {0, 1, 2, 3, 5, 6}, "val": {4}}
+
+
+def test_an_image_in_two_lists_is_refused(root):
+    _list(root, "train", (1, 2, 3))
+    _list(root, "val", (4, 3))
+    for split in ("train", "val"):
+        with pytest.raises(DataError, match=r"either in train or in val; got 1 in both: my leaf 03\.jpg"):
+            open_dataset("folder", root, split)
+
+
+def test_the_same_picture_under_two_names_is_said(root, caplog):
+    for number in range(11):
+        Image.new("RGB", SIZE[::-1], (9 * number, 80, 70)).save(root / "images" / f"my leaf {number:02}.jpg")
+    (root / "images" / "my leaf 07.jpg").write_bytes((root / "images" / "my leaf 02.jpg").read_bytes())
+    _list(root, "train", (0, 1, 2, 3))
+    _list(root, "val", (4, 5))
+    _list(root, "test", (6, 7, 8))
+    for split in ("train", "val", "test"):
+        open_dataset("folder", root, split)
+    assert [r.message for r in caplog.records] == [
+        "the same image is in train and in test: my leaf 02.jpg as my leaf 07.jpg"
+    ]

@@ -23,7 +23,7 @@ class LabelledPixel:
         image: index in the data set.
         pixel: (y, x).
         label: class id.
-        boundary: distance in pixels to the nearest pixel of another label.
+        boundary: distance in pixels from its centre to the nearest border between pixels of different labels.
         elongation: of its object, the connected part of its label: ratio of the extents along its principal axes.
         area: of its object, in pixels.
     """
@@ -140,17 +140,18 @@ def _objects(labels: np.ndarray, ignore_index: int) -> Iterator[tuple[int, np.nd
 def _boundary_distance(labels: np.ndarray) -> np.ndarray:
     from scipy import ndimage
 
-    edge = np.zeros(labels.shape, bool)
-    across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
-    edge[:, 1:] |= across
-    edge[:, :-1] |= across
-    edge[1:] |= down
-    edge[:-1] |= down
+    # On a grid twice as fine, pixels' centres lie at odd places and the ends and middles of their borders at even ones;
+    # of a border no other point is ever the nearest.
+    edge = np.zeros((2 * labels.shape[0] + 1, 2 * labels.shape[1] + 1), bool)
+    down, across = np.nonzero(labels[1:] != labels[:-1]), np.nonzero(labels[:, 1:] != labels[:, :-1])
+    for step in range(3):
+        edge[2 * down[0] + 2, 2 * down[1] + step] = True
+        edge[2 * across[0] + step, 2 * across[1] + 2] = True
     if not edge.any():
         return np.full(labels.shape, np.inf)
-    distance = np.empty(labels.shape)
+    distance = np.empty(edge.shape)
     ndimage.distance_transform_edt(~edge, distances=distance)
-    return distance + 1
+    return distance[1::2, 1::2] / 2
 
 
 def _elongation(ys: np.ndarray, xs: np.ndarray) -> float:

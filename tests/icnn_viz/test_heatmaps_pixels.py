@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from icnn_core.errors import ArgumentError, NameNotFoundError
-from icnn_viz.heatmaps import LabelledPixel, choose_pixels, find_pixels
+from icnn_viz.heatmaps import LabelledPixel, choose_pixels, find_pixels, pixels
 
 
 def make_labels() -> np.ndarray:
@@ -31,14 +31,16 @@ def test_candidates_are_described_truly() -> None:
         y, x = candidate.pixel
         assert labels[y, x] == candidate.label
         other = labels != candidate.label
-        nearest = np.hypot(ys[other] - y, xs[other] - x).min()
-        assert candidate.boundary == pytest.approx(nearest, abs=1)  # by way of the own side of the boundary
+        away = [np.maximum(np.abs(each[other] - at) - 0.5, 0) for each, at in ((ys, y), (xs, x))]
+        assert candidate.boundary == pytest.approx(
+            np.hypot(*away).min(), abs=1e-12
+        )  # to the other pixels' squares
     bar = [c for c in found if c.label == 2]
     assert {c.pixel[0] for c in bar} == {20, 21, 22, 23}
     for (y, x), boundary in ((c.pixel, c.boundary) for c in bar):
-        assert boundary == min(y - 19, 24 - y, x - 49, 110 - x)
+        assert boundary == min(y - 19, 24 - y, x - 49, 110 - x) - 0.5
     for (y, x), boundary in ((c.pixel, c.boundary) for c in found if c.label == 1):
-        assert boundary == min(y - 9, 40 - y, x - 9, 40 - x)
+        assert boundary == min(y - 9, 40 - y, x - 9, 40 - x) - 0.5
     shapes = {c.label: (c.area, c.elongation) for c in found}
     assert shapes[1] == (900, pytest.approx(1))
     assert shapes[2] == (240, pytest.approx(15))
@@ -99,3 +101,16 @@ def test_what_is_refused() -> None:
 def test_labels_of_8_bits_give_the_same_pixels():
     labels = make_labels()
     assert find_pixels(3, labels.astype(np.uint8), 255) == find_pixels(3, labels, 255)
+
+
+def test_the_boundary_is_exactly_as_far_as_the_nearest_square_of_another_label() -> None:
+    """Diagonal edges, where the way to the own side of the boundary is too long."""
+    y, x = np.indices((23, 31))
+    labels = (x + y > 25) + 2 * ((y - 15) ** 2 + (x - 6) ** 2 < 20)
+    got = pixels._boundary_distance(labels)
+    for at, distance in np.ndenumerate(got):
+        other = labels != labels[at]
+        away = [
+            np.maximum(np.abs(each[other] - here) - 0.5, 0) for each, here in zip((y, x), at, strict=True)
+        ]
+        assert distance == pytest.approx(np.hypot(*away).min(), abs=1e-12)

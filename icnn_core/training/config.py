@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -160,9 +160,31 @@ def make_config(preset: str, toml: str | Path | None = None, **overrides: Any) -
             got=f"model = {written['model']!r} in the file, {overrides.get('model')!r} there",
             fix="Give it with --model if you trust it.",
         )
-    return settle_network(
-        config_from(PRESETS[preset] | written | overrides), overrides.keys() | written.keys()
+    chosen = overrides.keys() | written.keys()
+    return _with_crop_inside(
+        settle_network(config_from(PRESETS[preset] | written | overrides), chosen), chosen
     )
+
+
+def _with_crop_inside(config: TrainConfig, chosen: Set[str]) -> TrainConfig:
+    """A preset's crop is no larger than the size chosen: most of it would be void.
+
+    Raises:
+        ArgumentError: a crop that was chosen is larger than the images ever are.
+    """
+    size, crop, largest = config.size, config.crop, config.scale[1]
+    if size is None or crop is None:
+        return config
+    if "size" in chosen and "crop" not in chosen:
+        return dataclasses.replace(config, crop=(min(crop[0], size[0]), min(crop[1], size[1])))
+    if "crop" in chosen and any(c > s * largest for c, s in zip(crop, size, strict=True)):
+        raise ArgumentError(
+            "train",
+            needed=f"a crop within the images, which are at most {largest:g} times their size of {size[0]} × {size[1]}",
+            got=f"crop {crop[0]} × {crop[1]}: what is beyond is void",
+            fix="Make the crop smaller, or the size larger.",
+        )
+    return config
 
 
 def config_from(values: Mapping[str, Any]) -> TrainConfig:

@@ -7,6 +7,7 @@ resumed run, another worker or another process does the same.
 from __future__ import annotations
 
 import torch
+from torch.nn.functional import interpolate
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
@@ -17,6 +18,19 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Sample = tuple[torch.Tensor, torch.Tensor]
 Size = float | tuple[int, int] | None
+
+
+def resized(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """(…, C, H, W) floats in another size, bilinearly; antialiased where they shrink.
+
+    The one way of images into networks and of logits back, in training, evaluation and heatmaps.
+    """
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    smaller = size[0] < images.shape[-2] or size[1] < images.shape[-1]
+    batch = images if images.ndim == 4 else images[None]
+    out = interpolate(batch, list(size), mode="bilinear", align_corners=False, antialias=smaller)
+    return out if images.ndim == 4 else out[0]
 
 
 def normalise(image: torch.Tensor) -> torch.Tensor:
@@ -60,11 +74,13 @@ class TrainTransform:
         scale, mirror, y, x = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
         factor = self.scale[0] + scale * (self.scale[1] - self.scale[0])
         height, width = _target_size(mask.shape, self.size)
-        image, mask = _resized(image, mask, (max(1, round(height * factor)), max(1, round(width * factor))))
+        image, mask = _brought_to(
+            image, mask, (max(1, round(height * factor)), max(1, round(width * factor)))
+        )
         if self.mirror and mirror < 0.5:
             image, mask = F.horizontal_flip(image), F.horizontal_flip(mask)
         if self.crop is None:
-            return normalise(image), mask
+            return image, mask
         return self._cropped(image, mask, (y, x), self.crop)
 
     def _cropped(
@@ -75,7 +91,6 @@ class TrainTransform:
         top, left = (int(p * (abs(s) + 1)) for p, s in zip(place, spare, strict=True))
         window = [min(size, wanted) for size, wanted in zip(mask.shape, crop, strict=True)]
         image, mask = (F.crop(t, top * (spare[0] > 0), left * (spare[1] > 0), *window) for t in (image, mask))
-        image = normalise(image)
         if min(spare) < 0:
             above, before = top * (spare[0] < 0), left * (spare[1] < 0)
             margins = [before, above, crop[1] - window[1] - before, crop[0] - window[0] - above]
@@ -99,15 +114,15 @@ class EvalTransform:
 
     def __call__(self, image: torch.Tensor, mask: torch.Tensor) -> Sample:
         """Image (3, H, W) uint8 and mask (H, W) int64 to a normalised image (3, h, w) float32 and the mask."""
-        resized, resized_mask = _resized(image, mask, _target_size(mask.shape, self.size))
-        return normalise(resized), resized_mask if self.resize_mask else mask
+        image, resized_mask = _brought_to(image, mask, _target_size(mask.shape, self.size))
+        return image, resized_mask if self.resize_mask else mask
 
 
-def _resized(image: torch.Tensor, mask: torch.Tensor, size: tuple[int, int]) -> Sample:
-    """Bilinear with antialiasing, and the nearest label: "exact", for the older "nearest" shifts by half a pixel."""
+def _brought_to(image: torch.Tensor, mask: torch.Tensor, size: tuple[int, int]) -> Sample:
+    """Normalised and resized, and the nearest label: "exact", for the older "nearest" shifts by half a pixel."""
+    image = resized(normalise(image), size)
     if tuple(mask.shape) == size:
         return image, mask
-    image = F.resize(image, list(size), InterpolationMode.BILINEAR, antialias=True)
     return image, F.resize(mask[None], list(size), InterpolationMode.NEAREST_EXACT)[0]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from icnn_core.datasets.transforms import resized
 from icnn_core.errors import ArgumentError
 from icnn_core.evaluation.outputs import to_logits
 
@@ -92,10 +92,10 @@ def predict_logits(
     wanted = size or (image.shape[1], image.shape[2])
     total: Tensor | None = None
     for scale in how.scales:
-        scaled = _resized(image[None], [max(1, round(side * scale)) for side in image.shape[1:]])
+        scaled = resized(image[None], (_scaled(image.shape[1], scale), _scaled(image.shape[2], scale)))
         for mirrored in (False, True) if how.flip else (False,):
             logits = _in_windows(model, scaled.flip(3) if mirrored else scaled, how, classes)
-            logits = _resized(logits.flip(3) if mirrored else logits, list(wanted))
+            logits = resized(logits.flip(3) if mirrored else logits, wanted)
             total = logits if total is None else total + logits
     assert total is not None
     return total[0] / (len(how.scales) * (2 if how.flip else 1))
@@ -133,15 +133,11 @@ def _windows(
 
 
 def _of_input_size(model: nn.Module, image: Tensor, classes: int | None) -> Tensor:
-    return _resized(to_logits(model(image), classes), list(image.shape[2:]))
+    return resized(to_logits(model(image), classes), (image.shape[2], image.shape[3]))
 
 
-def _resized(images: Tensor, size: list[int]) -> Tensor:
-    """Bilinear; antialiased where images shrink."""
-    if list(images.shape[2:]) == size:
-        return images
-    smaller = size[0] < images.shape[2] or size[1] < images.shape[3]
-    return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=smaller)
+def _scaled(side: int, scale: float) -> int:
+    return max(1, round(side * scale))
 
 
 def _refusal(needed: str, got: object, fix: str) -> ArgumentError:

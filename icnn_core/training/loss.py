@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from icnn_core.datasets.labels import to_class_ids
 from icnn_core.datasets.registry import SegmentationDataset
+from icnn_core.datasets.transforms import resized
 from icnn_core.evaluation import to_logits
 
 
@@ -29,8 +30,7 @@ class Objective(nn.Module):
         """This part's share of the loss of a batch whose labelled pixels weigh `total`; see `segmentation_loss`."""
         weights = self.get_buffer("weights")
         logits = to_logits(self.model(images), len(weights))
-        if logits.shape[2:] != masks.shape[1:]:
-            logits = F.interpolate(logits, masks.shape[1:], mode="bilinear", align_corners=False)
+        logits = resized(logits, (masks.shape[1], masks.shape[2]))
         return segmentation_loss(logits, masks, weights, self.ignore_index, total)
 
 

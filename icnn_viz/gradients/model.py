@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from icnn_core.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
+from icnn_core.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD, resized
 from icnn_core.errors import ArgumentError, DeviceError, DtypeError, ShapeError
 from icnn_core.evaluation.outputs import to_logits
 
@@ -90,7 +89,7 @@ def forward(
     top, left, height, width = preparation.window(*x.shape[-2:])
     seen = x[..., top : top + height, left : left + width]
     if preparation.size and tuple(preparation.size) != (height, width):
-        seen = F.interpolate(seen, preparation.size, mode="bilinear", align_corners=False, antialias=True)
+        seen = resized(seen, preparation.size)
     # A copy: networks may work in place on their input, which autograd forbids on the leaf itself.
     output = model(seen.to(like.dtype, copy=True))
     logits = to_logits(output, binary=preparation.binary, batch=len(x), who="pixel_gradient").to(x.dtype)
@@ -100,7 +99,9 @@ def forward(
             note = "logits of {} × {} upsampled bilinearly to {} × {}".format(
                 *logits.shape[-2:], height, width
             )
-        logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+        logits = resized(
+            resized(logits, (seen.shape[-2], seen.shape[-1])), (height, width)
+        )  # as `evaluate` does
     return logits, note
 
 

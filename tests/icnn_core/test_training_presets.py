@@ -6,7 +6,8 @@ import tomllib
 
 import pytest
 
-from icnn_core.errors import ArgumentError, DataError, NameNotFoundError
+from icnn_core.checkpoint import write_checkpoint
+from icnn_core.errors import ArgumentError, CheckpointError, DataError, NameNotFoundError
 from icnn_core.training.config import config_from, make_config, parse_setting, to_toml
 from icnn_core.training.optimizers import Optimizers
 from icnn_core.training.presets import PRESETS
@@ -143,3 +144,32 @@ def test_the_voc_preset_takes_a_part_of_voc_and_a_small_network(data_dir):
     assert (tuple(image.shape), tuple(mask.shape)) == ((3, 113, 129), (113, 129))
     with pytest.raises(NameNotFoundError, match="res4b11"):
         prepare(make_config("voc", root=config.root, backbone="squeezenet1_0", weights="none"))
+
+
+def test_a_presets_crop_follows_the_size_and_a_larger_one_is_refused():
+    assert make_config("camvid", size=(60, 300)).crop == (60, 240)
+    assert make_config("camvid", size=(360, 480)).crop == (180, 240)
+    assert make_config("voc", size=[128, 128]).crop == (128, 128)
+    assert make_config("camvid", size=(100, 200), crop=(150, 300)).crop == (
+        150,
+        300,
+    )  # of images scaled by 1.5
+    with pytest.raises(
+        ArgumentError, match=r"at most 1\.5 times their size of 100 × 200; got crop 151 × 300"
+    ):
+        make_config("camvid", size=(100, 200), crop=(151, 300))
+    with pytest.raises(ArgumentError, match="crop 400 × 400"):
+        make_config("camvid", crop=(400, 400))
+
+
+def test_a_network_for_the_same_classes_in_another_order_is_no_start(tmp_path):
+    ready = prepare(make_config("shapes", size=(40, 56), train_images=2, val_images=1))
+    names = list(ready.train_set.classes)
+    for order, ok in ((names, True), (names[::-1], False)):
+        path = write_checkpoint(tmp_path / "a.pt", ready.model, classes=order)
+        config = make_config("shapes", size=(40, 56), train_images=2, val_images=1, init=str(path))
+        if ok:
+            prepare(config)
+        else:
+            with pytest.raises(CheckpointError, match="in another order"):
+                prepare(config)

@@ -396,3 +396,26 @@ def test_an_output_without_gradient_and_inference_parameters_are_refused(image: 
         net = nn.Conv2d(3, 2, 1)
     with pytest.raises(ArgumentError, match="inference_mode"):
         pixel_gradient(net, image, PIXEL)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"), [((30, 44), (61, 53)), ((90, 70), (61, 53)), ((61, 53), (61, 53))]
+)
+def test_the_logit_that_is_differentiated_is_the_one_that_is_measured(size, shape):
+    """One way in and one way back, whatever sizes the image, the network's input and its logits have."""
+    from icnn_core.datasets.transforms import EvalTransform
+    from icnn_core.evaluation import predict_logits
+
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 5, stride=4), nn.ReLU(), nn.Conv2d(4, 3, 1)).eval()
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    seen, labels = EvalTransform(size)(
+        torch.from_numpy(image).permute(2, 0, 1), torch.zeros(shape, dtype=torch.int64)
+    )
+    with torch.no_grad():
+        measured = predict_logits(network, seen, size=tuple(labels.shape))
+    for pixel in ((0, 0), (33, 20), (60, 52)):
+        found = pixel_gradient(network, image, pixel, size=size)
+        assert found.class_id == measured[:, *pixel].argmax()
+        assert found.logit == pytest.approx(measured[:, *pixel].max().item(), abs=1e-6)
+    assert (found.prediction == measured.argmax(0).numpy()).all()

@@ -200,7 +200,7 @@ def print_errors(repeats: int, seed: int) -> None:
     for _ in range(repeats):
         drawn = cloud(rng, 100)
         ours = rng.lognormal(0, 1.0, (2, 100, 1))  # intraclass correlation of the logarithms about 0.6
-        moves = drawn.displacements * ours[0]
+        moves = drawn.displacements * ours[0][:, None]
         weights = ours[1] * rng.lognormal(0, 0.8, (100, 9))
         row = measure_layers([drawn.__class__(**(vars(drawn) | {
             "positions": (SLOTS + moves)[None], "weights": weights[None]}))]).iloc[0]  # fmt: skip

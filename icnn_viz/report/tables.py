@@ -62,6 +62,7 @@ _LAYERS = (
     Column("spread", "spread (px)", ".3f"),
     Column("spread_ratio", "widest / narrowest slot", ".2f"),
     Column("extent_ratio", "reach against regular", ".2f"),
+    Column("pinning", "on the pixel lattice, times chance", ".2f"),
     Column("state", "state"),
 )
 _SLOTS = (

@@ -13,6 +13,7 @@ from icnn_viz.statistics.depth import depth_trends
 from icnn_viz.statistics.elongation import covariance_of, log_covariance, measure_form, moment_units
 from icnn_viz.statistics.gaussian import finite_displacements, fit_gaussians
 from icnn_viz.statistics.normality import test_normality
+from icnn_viz.statistics.pinning import measure_pinning
 from icnn_viz.statistics.rules import CANNOT_BE_SAID, DOES_NOT_HOLD, HOLDS, ClaimRules
 from icnn_viz.statistics.spreads import is_outer, radial_spreads, test_spreads
 
@@ -48,6 +49,12 @@ def find_gaussian(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding
         f"excess kurtosis {_median(table, 'excess_kurtosis')}, gap {_median(table, 'gap')}; on subsamples some "
         f"test rejects in {rejected.mean():.0%}"
     )
+    pins = [measure_pinning(cloud) for cloud in clouds]
+    if pinned := [pin["pinning"] for pin in pins if pin.get("pinning_low", 0.0) > 1]:
+        evidence += (
+            f"; in {len(pinned)} of {len(clouds)} layers coordinates lie on the lattice of pixels oftener than by "
+            f"chance ({np.median(pinned):.1f} times, median)"
+        )
     return Finding(
         _band(share, rules.gaussian_holds, rules.gaussian_fails), share, "share of slots", evidence
     )

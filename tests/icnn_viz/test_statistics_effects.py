@@ -1,0 +1,86 @@
+"""Claims on trainings and receptive fields: verdicts on tables whose truth is known, and nothing without data."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.effects import RULES, judge_effects
+
+HOLDS, FAILS, UNSAID = "holds", "does not hold", "cannot be said here"
+GROWS, BOTH, LARGER, TWO, OVERFITS = range(5)
+
+
+def ablation(means, gaps=None):
+    rng = np.random.default_rng(0)
+    rows = []
+    for row, mean in means.items():
+        for seed in range(4):
+            score = mean + 0.002 * rng.standard_normal()
+            rows.append({"row": row, "seed": seed, "mean_iou": score})
+            if gaps:
+                rows[-1]["train_iou"] = score + gaps[row] + 0.001 * rng.standard_normal()
+    return pd.DataFrame(rows)
+
+
+def verdicts(*args, **kwargs):
+    return judge_effects(*args, permutations=100, **kwargs).verdict.tolist()
+
+
+def test_without_data_nothing_is_said():
+    table = judge_effects()
+    assert table.verdict.tolist() == [UNSAID] * 5
+    assert table.claim.tolist() == list(RULES)
+    assert table.number.isna().all()
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ((0.01, 0.04, 0.045, 0.05), HOLDS),
+        ((0.01, 0.03, 0.06, 0.1), FAILS),
+        ((0.03, 0.03, 0.03, 0.03), FAILS),
+    ],
+)
+def test_a_gain_that_grows_and_saturates(gains, verdict):
+    means = {"none": 0.3} | {f"from {n}": 0.3 + gain for n, gain in enumerate(gains)}
+    assert verdicts(ablation=ablation(means))[GROWS] == verdict
+    few = {name: means[name] for name in ("none", "from 0", "from 3")}
+    assert verdicts(ablation=ablation(few))[GROWS] == UNSAID
+
+
+def test_gaps_between_training_and_other_images():
+    means = {"none": 0.3, "all": 0.35}
+    assert verdicts(ablation=ablation(means, {"none": 0.1, "all": 0.1}))[OVERFITS] == HOLDS
+    assert verdicts(ablation=ablation(means, {"none": 0.1, "all": 0.15}))[OVERFITS] == FAILS
+
+
+def test_two_regular_kernels():
+    assert verdicts(ablation=ablation({"none": 0.3, "all": 0.35, "two regular": 0.35}))[TWO] == HOLDS
+    assert verdicts(ablation=ablation({"none": 0.3, "all": 0.35, "two regular": 0.31}))[TWO] == FAILS
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "verdict"),
+    [(9.0, 5.0, 13.0, HOLDS), (1.0, -0.3, 2.2, FAILS), (4.0, -1.0, 9.0, UNSAID)],
+)
+def test_the_radius_against_snapped_positions(difference, low, high, verdict):
+    row = {
+        "measure": "radius_of_gyration",
+        "group": "all",
+        "against": "irregular, snapped to slots",
+        "images": 9,
+    }
+    survey = pd.DataFrame([row | {"second": 160.0, "difference": difference, "low": low, "high": high}])
+    assert verdicts(survey=survey)[LARGER] == verdict
+    assert verdicts(survey=survey.assign(against="regular"))[LARGER] == UNSAID
+
+
+def test_wide_and_narrow_slots():
+    slots = np.stack([np.zeros(5), 3.0 * np.arange(-2, 3)], 1)
+    for widths, verdict in ((np.linspace(1, 2, 5), HOLDS), (np.ones(5), FAILS)):
+        moves = np.random.default_rng(0).standard_normal((200, 5, 2)) * widths[:, None]
+        cloud = PositionCloud(
+            "l", 0, (1, 5), (1, 3), "channel", slots, (slots + moves)[None], np.ones((1, 200, 5))
+        )
+        assert verdicts([cloud])[BOTH] == verdict

@@ -49,5 +49,5 @@ def test_no_measure_without_a_lattice_or_without_moves():
     moves = np.random.default_rng(0).standard_normal((50, 6, 2))
     assert measure_pinning(replace(cloud_of(moves), regular=False)) == {}
     assert measure_pinning(cloud_of(0.1 * moves)) == {}
-    few = measure_pinning(cloud_of(5 * moves[:4]))
+    few = measure_pinning(cloud_of(np.full((4, 6, 2), 1.1)))
     assert list(few) == ["pinning"]

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all; what to try where one is missing."""
+"""Writing files whole or not at all; reading a user's text; what to try where a file is missing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 
 from icnn_core.errors import IcnnError
 
+_MOST_TEXT = 64 << 20
+_MARKS = ((b"\xff\xfe\x00\x00", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -120,6 +122,43 @@ def need_regular_file(path: str | Path, who: str, error: type[IcnnError]) -> Pat
         kind = next((kind for test, kind in _KINDS if test(mode)), "something else")
         raise error(who, needed="a regular file", got=kind, fix="Copy what it gives into a file.")
     return path
+
+
+def read_text(path: str | Path, who: str, error: type[IcnnError]) -> str:
+    """A user's text file: UTF-8, with or without the mark that some editors put before it.
+
+    Raises:
+        error: no regular file is there, it is larger than any list, or in another encoding, which is named.
+    """
+    path = need_regular_file(path, who, error)
+    try:
+        if path.stat().st_size > _MOST_TEXT:
+            raise error(
+                who,
+                needed=f"a text of at most {_MOST_TEXT >> 20} MiB",
+                got=f"{path.stat().st_size >> 20} MiB",
+                fix="Name another file.",
+            )
+        raw = path.read_bytes()
+    except OSError as cause:
+        got, fix = explain(cause)
+        raise error(who, needed="a file that can be read", got=got, fix=fix) from cause
+    try:
+        text = raw.decode("utf-8-sig")
+        if "\0" not in text:
+            return text
+        broken = raw.index(0)
+    except UnicodeDecodeError as cause:
+        broken = cause.start
+    found = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
+    guess = "UTF-16 or binary data" if 0 in raw[:1000] else "another encoding, as cp1252 or Latin-1"
+    line = raw.count(b"\n", 0, broken) + 1
+    raise error(
+        who,
+        needed="text in UTF-8",
+        got=f"{found or guess} (byte {raw[broken]:#04x} in line {line})",
+        fix="Save it as UTF-8 in your editor.",
+    )
 
 
 def nearest_files(path: str | Path) -> str:

@@ -14,6 +14,7 @@ from icnn_core.datasets.listing import Pair, need_folder
 from icnn_core.datasets.pairs import PairsDataset
 from icnn_core.datasets.splits import split_pairs
 from icnn_core.errors import DataError
+from icnn_core.files import read_text
 
 _WHO = "folder"
 _PROBED = 8  # masks looked at when a data set is opened
@@ -70,8 +71,8 @@ def read_class_file(path: Path) -> LabelSet:
     Raises:
         DataError: no such file, not JSON, no names, or lists of different lengths.
     """
+    text = read_text(path, f"{_WHO} {path}", DataError)
     try:
-        text = path.read_text(encoding="utf-8")
         lines = [name for line in text.splitlines() if (name := line.strip())]
         given = json.loads(text) if path.suffix == ".json" else lines
         data: dict[str, Any] = {"classes": given} if isinstance(given, list) else dict(given)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icnn_core.errors import DataError
+from icnn_core.files import read_text
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _SHOWN = 3  # names in an error
@@ -108,11 +109,12 @@ def read_stems(who: str, path: Path) -> list[str]:
     Raises:
         DataError: no such file, or nothing in it.
     """
-    if not path.is_file():
+    if not path.exists():
         raise DataError(
             f"{who} {path}", needed="the list of this split", got="no such file", fix="Unpack it there."
         )
-    names = [Path(line.strip()) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    text = read_text(path, f"{who} {path}", DataError)
+    names = [Path(line.strip()) for line in text.splitlines() if line.strip()]
     stems = [name.stem if name.suffix.lower() in IMAGE_SUFFIXES else name.name for name in names]
     if not stems:
         raise DataError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
-from icnn_core.files import explain
+from icnn_core.files import read_text
 from icnn_core.training.presets import PRESETS
 from icnn_core.training.used import settle_network
 
@@ -233,10 +233,11 @@ def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    text = read_text(path, str(path), ArgumentError)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ArgumentError(str(path), needed="a TOML file", got=explain(error)[0], fix="Mend it.") from error
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ArgumentError(str(path), needed="a TOML file", got=str(error), fix="Mend it.") from error
 
 
 def _converted(key: str, value: Any, hint: Any) -> Any:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 
 import pytest
 from rich.table import Table
 
 from icnn_core.cli.app import make_console
-from icnn_core.errors import DataError
+from icnn_core.datasets.folder import read_class_file
+from icnn_core.datasets.listing import read_stems
+from icnn_core.errors import DataError, IcnnError
 from icnn_core.files import explain, write_atomically
 from icnn_core.text import from_cell, to_cell, to_visible
+from icnn_core.training.config import _read_toml
 
 
 def test_control_characters_are_shown_not_obeyed():
@@ -107,3 +111,51 @@ def test_torchs_writer_on_a_full_disk_and_other_faults_keep_their_names(tmp_path
         write_atomically(tmp_path / "a.pt", raising(full), DataError)
     with pytest.raises(RuntimeError, match="latex could not be found"):
         write_atomically(tmp_path / "a.png", raising(RuntimeError("latex could not be found")), DataError)
+
+
+ENCODINGS = {
+    "utf-8-sig": None,
+    "utf-16": "UTF-16",
+    "utf-16-le": "UTF-16 or binary",  # no mark, and some of it is UTF-8
+    "cp1252": "as cp1252",
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_users_texts_are_utf8_or_their_encoding_is_named(tmp_path, encoding):
+    words = {
+        "classes.txt": "Grund\nStraße\n",
+        "train.txt": "bäume_1\nbäume_2\n",
+        "run.toml": "# Größe\nsize = [96, 128]\n",
+    }
+    for name, text in words.items():
+        (tmp_path / name).write_bytes(text.encode(encoding))
+    reads = {
+        "classes.txt": lambda path: tuple(read_class_file(path).classes),
+        "train.txt": lambda path: tuple(read_stems("folder", path)),
+        "run.toml": lambda path: _read_toml(path)["size"],
+    }
+    expected = {
+        "classes.txt": ("Grund", "Straße"),
+        "train.txt": ("bäume_1", "bäume_2"),
+        "run.toml": [96, 128],
+    }
+    for name, read in reads.items():
+        if ENCODINGS[encoding] is None:
+            assert read(tmp_path / name) == expected[name], "without the mark before it"
+            continue
+        with pytest.raises(
+            IcnnError, match=rf"{name}: needs text in UTF-8; got .*{ENCODINGS[encoding]}.* in line [12]"
+        ):
+            read(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
+@pytest.mark.parametrize("name", ["classes.txt", "train.txt", "run.toml"])
+def test_a_pipe_is_refused_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    read = {"classes.txt": read_class_file, "train.txt": lambda path: read_stems("folder", path)}.get(
+        name, _read_toml
+    )
+    with pytest.raises(IcnnError, match="a regular file; got a pipe"):
+        read(tmp_path / name)

@@ -101,7 +101,7 @@ def record(run: Callable[[], object], *, every_way: bool = True) -> list[Recorde
     def note(launch: launching.Launch, *tensors: Tensor | None) -> None:
         found.append((launch, tensors))
 
-    launching.Launch.__call__ = note
+    launching.Launch.__call__ = note  # pyright: ignore[reportAttributeAccessIssue]
     tuning.run_fastest = run_all
     try:
         run()

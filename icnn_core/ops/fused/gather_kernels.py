@@ -1,7 +1,7 @@
 """Triton kernel of the gradients of x and of the positions, seen from the input. See sampling.py for the words."""
 
 # pyright: reportArgumentType=false, reportAssignmentType=false, reportGeneralTypeIssues=false
-# pyright: reportPossiblyUnbound=false
+# pyright: reportPossiblyUnboundVariable=false
 # `tl.constexpr` marks what the compiler must know; callers pass plain numbers.
 
 from __future__ import annotations

@@ -6,11 +6,14 @@ them for the cores, so a pass is handed to the same team. Every thread calls the
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import importlib
-from collections.abc import Iterator
+import logging
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+_log = logging.getLogger(__name__)
 
 
 @functools.cache
@@ -56,24 +61,49 @@ def find_gemm(dtype: torch.dtype) -> int:
     return api.PyCapsule_GetPointer(capsule, api.PyCapsule_GetName(capsule))
 
 
-@functools.cache
 def find_pass(code: str, dtype: torch.dtype) -> int:
     """Address of a compiled pass, named "module.function"; compiles it where no earlier process has."""
+    with _LOCK:  # Numba's settings are the process's, and one compilation serves all threads
+        return _find_pass(code, dtype)
+
+
+@functools.cache
+def _find_pass(code: str, dtype: torch.dtype) -> int:
     module, name = code.split(".")
     compiler = getattr(importlib.import_module(f"icnn_core.ops.sampled.{module}"), f"compile_{name}")
     real, lanes = (np.float32, 16) if dtype == torch.float32 else (np.float64, 8)
-    try:
-        with _user_cache():
-            function = compiler(real, lanes, _stamp(), cache=True)
-    except (RuntimeError, OSError):  # Numba found no folder that it may write to
+    function = None
+    with _user_cache() as folder:
+        if folder is not None:
+            function = _compile_cached(lambda: compiler(real, lanes, _stamp(), cache=True), Path(folder))
+    if function is None:
         function = compiler(real, lanes, _stamp())
     _KEPT.append(function)
     return function.address
 
 
+def _compile_cached(compile_it: Callable[[], Any], folder: Path) -> Any:
+    """The function, of the cache if it is there; a damaged cache is removed. None if there can be none."""
+    try:
+        return compile_it()
+    except Exception as error:
+        if isinstance(error, OSError) or "cannot cache" in str(error):  # no folder that Numba may write to
+            return None
+        # whatever a file that was cut off provokes in unpickling
+        _log.warning("%s was damaged: compiled anew (%s)", folder, type(error).__name__)
+    own = f"{Path(__file__).parent.name}_*/*.nb[ci]"  # Numba's name for what this folder holds
+    for kept in folder.glob(own):
+        with contextlib.suppress(OSError):
+            kept.unlink()
+    try:
+        return compile_it()
+    except Exception:
+        return None
+
+
 @contextmanager
-def _user_cache() -> Iterator[None]:
-    """Numba keeps what it compiles in the user's cache folder, or in NUMBA_CACHE_DIR.
+def _user_cache() -> Iterator[str | None]:
+    """Numba keeps what it compiles in the user's cache folder, or in NUMBA_CACHE_DIR; gives it, or None for no user.
 
     Its default lies beside the sources, where uninstalling the package would leave a folder of that name behind, which
     Python then imports in place of the package.
@@ -82,9 +112,15 @@ def _user_cache() -> Iterator[None]:
 
     config: Any = importlib.import_module("numba.core.config")
     given = config.CACHE_DIR
-    config.CACHE_DIR = given or AppDirs("icnn", appauthor=False).user_cache_dir
+    folder = given or AppDirs("icnn", appauthor=False).user_cache_dir
+    if (
+        not given and not Path(folder).is_absolute()
+    ):  # no home: "~/.cache" would be made in the working folder
+        yield None
+        return
+    config.CACHE_DIR = folder
     try:
-        yield
+        yield folder
     finally:
         config.CACHE_DIR = given
 
@@ -97,6 +133,7 @@ def _stamp() -> int:
 
 
 _KEPT: list[Any] = []  # compiled code is freed with its object
+_LOCK = threading.Lock()
 
 
 def run(address: int, job: np.ndarray, threads: int) -> None:

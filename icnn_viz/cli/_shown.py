@@ -132,7 +132,7 @@ def to_difference_table(summary: pd.DataFrame, first: str, second: str) -> Table
     from icnn_viz.displays.survey_summary import difference_rows
 
     table = Table(
-        caption="95 % intervals by a bootstrap over images; by class and stratum in differences.csv"
+        caption="95 % intervals over images, none below five of them; by class and stratum in differences.csv"
     )
     table.add_column("measure")
     for title in (first, second, "difference", "interval", f"higher in {first}"):

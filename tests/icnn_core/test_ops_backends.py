@@ -432,3 +432,23 @@ def test_bad_arguments_say_who_what_and_how_to_mend(error, change):
     assert isinstance(caught.value, IcnnError)
     assert all((caught.value.who, caught.value.needed, caught.value.got, caught.value.fix))
     assert str(copy.deepcopy(caught.value)) == str(caught.value)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+@pytest.mark.parametrize("backend", ["reference", "dense", "gathered", "sampled"])
+@pytest.mark.parametrize("sharing", ["channel", "none"])
+def test_a_pixel_that_is_not_finite_spreads_to_what_reads_it(backend, sharing, broken):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 2, 9, 10, generator=generator)
+    x[0, 0, 4, 5] = broken
+    lead = (2,) if sharing == "channel" else (3, 2)
+    shift = 0.1 + 0.2 * torch.rand(*lead, 9, 2, generator=generator)
+    positions = regular_slots((3, 3), (1, 1)) + shift
+    weight = torch.randn(3, 2, 3, 3, generator=generator)
+    if sharing == "none" and backend == "sampled":
+        pytest.skip("serves no shape per kernel")
+    out = irregular_conv2d(x, weight, positions, padding=1, backend=backend)
+    far = torch.ones(9, 10, dtype=torch.bool)
+    far[2:6, 3:7] = False  # the four rows and columns whose taps read pixel (4, 5)
+    assert out[0, :, far].isfinite().all()
+    assert not out[0, :, ~far].isfinite().any()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icnn_core.errors import DataError
+from icnn_core.text import from_cell, to_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,9 @@ class RowFile:
                 got=f"{len(rows)} rows with {sorted(set(columns) ^ set(self.columns))[:3]} more or less",
                 fix="Choose another folder with --out.",
             )
-        writer.writerows({key: "" if value != value else value for key, value in row.items()} for row in rows)
+        writer.writerows(
+            {k: "" if value != value else to_cell(value) for k, value in row.items()} for row in rows
+        )
         try:
             with self.path.open("a", encoding="utf-8", newline="") as file:
                 file.write(text.getvalue())
@@ -81,7 +84,11 @@ def _read(path: Path) -> pd.DataFrame:
 
     text = path.read_text(encoding="utf-8")
     text = text[: text.rfind("\n") + 1]  # another process may be writing
-    return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""]) if text else pd.DataFrame()
+    if not text:
+        return pd.DataFrame()
+    table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+    words = [name for name in table.columns if table[name].dtype.kind not in "biufc"]
+    return table.assign(**{name: table[name].map(from_cell) for name in words})
 
 
 def _header(path: Path) -> list[str]:

@@ -67,8 +67,19 @@ def write_tables(
     return written
 
 
+def to_csv(table: pd.DataFrame, **options: Any) -> str:
+    """A table as CSV without its index; text in it is no formula to a spreadsheet. `options` as of pandas."""
+    from icnn_core.text import to_cell
+
+    words = {
+        name: table[name].map(to_cell) for name in table.columns if table[name].dtype.kind not in "biufc"
+    }
+    named = {name: str(to_cell(str(name))) for name in table.columns}
+    return table.assign(**words).rename(columns=named).to_csv(index=False, **options)
+
+
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    table.to_csv(path, index=False)
+    path.write_text(to_csv(table), encoding="utf-8", newline="")
 
 
 def _write_parquet(table: pd.DataFrame, path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_core.errors import DataError
+from icnn_core.text import from_cell
 from icnn_viz.positions.arrays import grid_of, to_cloud
 from icnn_viz.records import PositionCloud
 
@@ -34,7 +35,7 @@ def read_table(path: Path, order: Sequence[int] | str | None = None) -> list[Pos
         table = pd.read_parquet(path)
         table = table.astype({name: str for name in _TEXTS if name in table.columns})
     else:  # as text: a layer may be called NA, and pandas' own numbers may be a rounding off
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False).map(from_cell)
     missing = [name for name in _COLUMNS if name not in table.columns]
     if missing or table.empty:
         raise DataError(

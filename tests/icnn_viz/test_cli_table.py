@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pandas.testing import assert_frame_equal
 
 from icnn_viz.displays import KernelDisplay
 from icnn_viz.displays.tables import write_tables
+from icnn_viz.positions import read_clouds
 from icnn_viz.records import PositionCloud
 
 
@@ -33,3 +35,15 @@ def test_a_missing_value_among_words_and_numbers_is_missing_in_parquet(tmp_path:
         "slot": ["3", "all", None],
         "p": [0.5, None, 1.0],
     }
+
+
+def test_no_name_is_a_formula_and_tables_are_read_back(
+    make_cloud: Callable[..., PositionCloud], tmp_path: Path
+) -> None:
+    names = ("=HYPERLINK(1)", "+1", "-head", "@sum", "'quoted")
+    clouds = [make_cloud(name, channels=4, seed=n) for n, name in enumerate(names)]
+    (path,) = write_tables({"positions": KernelDisplay(clouds).tables()["positions"]}, tmp_path)
+    with path.open(encoding="utf-8", newline="") as file:
+        layers = {row["layer"] for row in csv.DictReader(file)}
+    assert not any(layer.startswith(("=", "+", "-", "@")) for layer in layers)
+    assert tuple(cloud.layer for cloud in read_clouds(path)) == names

@@ -10,6 +10,7 @@ from dash.exceptions import PreventUpdate
 
 from icnn_core.errors import ArgumentError, IcnnError
 from icnn_viz.displays.pixels import Question
+from icnn_viz.displays.tables import to_csv
 from icnn_viz.explorer.heat_figure import draw_answer
 from icnn_viz.explorer.memory import StaleError
 from icnn_viz.explorer.pages.parts import table, tell
@@ -91,7 +92,7 @@ def measures_csv(answer: PixelComparison) -> str:
         for g, measures in zip(answer.gradients, answer.measures, strict=True)
         for name, value in measures.items()
     ]
-    return pd.DataFrame(rows).to_csv(index=False)
+    return to_csv(pd.DataFrame(rows))
 
 
 def maps_csv(answer: PixelComparison) -> str:
@@ -103,7 +104,7 @@ def maps_csv(answer: PixelComparison) -> str:
     y, x = np.indices(answer.heatmaps[0].values.shape)
     first, second = list(maps.values())[:2]
     columns = {"y": y.ravel(), "x": x.ravel(), **maps, "difference": first - second}
-    return pd.DataFrame(columns).to_csv(index=False, float_format="%.6g")
+    return to_csv(pd.DataFrame(columns), float_format="%.6g")
 
 
 def _to_table(answer: PixelComparison) -> html.Table:

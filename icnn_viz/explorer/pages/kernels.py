@@ -8,6 +8,7 @@ import numpy as np
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
+from icnn_viz.displays.tables import to_csv
 from icnn_viz.explorer.kernel_figures import draw_one, draw_plane, draw_space, select
 from icnn_viz.explorer.pages.parts import button, choice, client, graph, number
 from icnn_viz.explorer.pages.points import clicked_shape, to_table
@@ -200,8 +201,8 @@ def _register_controls(app: Dash, session: Session) -> None:
         if not clicks:
             raise PreventUpdate
         cloud = _cloud(session, layer)
-        frame = cloud.to_frame()[select(cloud, _checked(brush), _slot(slot)).ravel()]
-        return {"content": frame.to_csv(index=False), "filename": "icnn-points.csv", "type": "text/csv"}
+        frame = cloud.to_frame().loc[select(cloud, _checked(brush), _slot(slot)).ravel()]
+        return {"content": to_csv(frame), "filename": "icnn-points.csv", "type": "text/csv"}
 
 
 def _cloud(session: Session, layer: str) -> PositionCloud:

@@ -8,6 +8,7 @@ from dash import Dash, Input, Output, State, dcc, html
 from dash.exceptions import PreventUpdate
 
 from icnn_core.errors import IcnnError
+from icnn_viz.displays.tables import to_csv
 from icnn_viz.explorer.pages.parts import button, choice, client, graph
 from icnn_viz.explorer.session import Run, Session
 from icnn_viz.explorer.views import RunView
@@ -82,7 +83,7 @@ def register(app: Dash, session: Session) -> None:
         parts = [
             one[number].to_frame().assign(iteration=step) for step, one in zip(steps, clouds, strict=True)
         ]
-        text = pd.concat(parts).to_csv(index=False)
+        text = to_csv(pd.concat(parts))
         return {"content": text, "filename": "icnn-trajectory.csv", "type": "text/csv"}
 
 

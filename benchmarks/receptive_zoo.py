@@ -310,7 +310,10 @@ def influence(net: nn.Module, seed: int) -> np.ndarray:
 def _output(net: nn.Module, image: Tensor) -> Tensor:
     logits = net(image)
     if logits.shape[-2:] != image.shape[-2:]:
-        logits = F.interpolate(logits, image.shape[-2:], mode="bilinear", align_corners=False)
+        smaller = logits.shape[-2] > image.shape[-2] or logits.shape[-1] > image.shape[-1]
+        logits = F.interpolate(
+            logits, image.shape[-2:], mode="bilinear", align_corners=False, antialias=smaller
+        )
     return logits[0, :, PIXEL[0], PIXEL[1]]
 
 

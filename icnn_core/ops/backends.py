@@ -9,6 +9,7 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from icnn_core.ops import blended, dense, fused, gathered, reference, registration, sampled, trusted
 from icnn_core.ops.dense import Box
@@ -163,7 +164,8 @@ def _gather(
 
     The matrices would multiply such a pixel by 0 in every output, which is NaN, also where no tap reads it.
     """
-    looks = x.device.type == "cpu" and request.box is not None and not request.native
+    watched = _get_current_dispatch_mode() is not None  # by a trace, to which the look would be a decision
+    looks = x.device.type == "cpu" and request.box is not None and not request.native and not watched
     back_end = reference if looks and not x.isfinite().all() else gathered
     return back_end.forward(x, weight, positions, bias, request.geometry, sigma)
 

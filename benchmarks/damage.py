@@ -191,7 +191,7 @@ def _structures(draw: Draw) -> list[tuple[str, Callable[[Path], Any]]]:
 
     def arrays(**changes: Any) -> Callable[[Path], Any]:
         given = {"positions": np.zeros((5, 9, 2))} | changes
-        return lambda path: np.savez(_renamed(path, ".npz"), **given)
+        return lambda path: np.savez(_renamed(path, ".npz"), allow_pickle=True, **given)
 
     def header_only(path: Path) -> None:
         text = json.dumps({"a": {"dtype": "F32", "shape": [10**9, 10**9], "data_offsets": [0, 4]}}).encode()

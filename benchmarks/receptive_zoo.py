@@ -103,7 +103,7 @@ class InPlace(nn.Module):
 class PooledIndices(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         values, indices = F.max_pool2d(x, 2, return_indices=True)
-        return F.max_unpool2d(values, indices, 2, output_size=x.shape[-2:])
+        return F.max_unpool2d(values, indices, [2, 2], output_size=x.shape[-2:])
 
 
 class WindowedAttention(nn.Module):
@@ -117,15 +117,15 @@ class WindowedAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.project(x.flatten(2).transpose(1, 2)).chunk(3, -1)
-        return F.scaled_dot_product_attention(q, k, v, self.mask).transpose(1, 2).view(x.shape)
+        return F.scaled_dot_product_attention(q, k, v, self.get_buffer("mask")).transpose(1, 2).view(x.shape)
 
 
 class Standardised(nn.Conv2d):
     """Weights of mean 0 and variance 1."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         deviation, mean = torch.std_mean(self.weight, (1, 2, 3), keepdim=True)
-        return self._conv_forward(x, (self.weight - mean) / deviation, self.bias)
+        return self._conv_forward(input, (self.weight - mean) / deviation, self.bias)
 
 
 def conv(size: int | tuple[int, int] = 3, **options: object) -> nn.Conv2d:

@@ -140,7 +140,7 @@ def _parts(content: Any) -> Iterator[bytes]:
 
     if isinstance(content, torch.Tensor):
         yield f"{content.dtype} {tuple(content.shape)}".encode()
-        yield _bytes(content.detach())
+        yield bytes(_bytes(content.detach()))
     elif isinstance(content, Mapping):
         yield f"names {len(content)}".encode()
         for name, value in sorted(content.items(), key=lambda item: str(item[0])):

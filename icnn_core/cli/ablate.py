@@ -96,7 +96,9 @@ def command(
     _check_settings(overrides)
     overrides |= {key: options[key] for key in _SETTINGS if options[key] is not None}
     common = make_config(preset, config, **overrides)
-    names = [name.strip() for name in rows.split(",")] if rows else default_rows(model or common.backbone)
+    names = (
+        [name.strip() for name in rows.split(",")] if rows else default_rows(model or common.backbone or "")
+    )
     plan = plan_runs(common, names, range(seed, seed + seeds), out, from_regular=from_regular)
     factory = load_factory(model) if model else None  # named on the command line, nowhere else
     first = prepare(plan[0].config, factory)

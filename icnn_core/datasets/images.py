@@ -124,7 +124,7 @@ def to_rgb(picture: Image.Image, who: str) -> np.ndarray:
         _log.warning("%s has 16 bits a channel: scaled to 8 by their range (65535 is white)", who)
     if upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info:
         upright = upright.convert("RGBA")
-        if upright.getchannel("A").getextrema()[0] < 255:
+        if np.asarray(upright.getchannel("A")).min() < 255:
             raise DataError(
                 who,
                 needed="an opaque image",

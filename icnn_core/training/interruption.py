@@ -29,7 +29,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         asked.set()
         signal.signal(number, before[signal.Signals(number)])
 
-    if before.get(getattr(signal, "SIGHUP", None)) == signal.SIG_IGN:
+    if hasattr(signal, "SIGHUP") and before.get(signal.SIGHUP) == signal.SIG_IGN:
         del before[signal.SIGHUP]
     for number in before:
         signal.signal(number, remember)

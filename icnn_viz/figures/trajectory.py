@@ -120,8 +120,8 @@ def _check(clouds: Sequence[PositionCloud], steps: Sequence[int]) -> None:
 
 def _count_unseen(paths: np.ndarray, half_width: float) -> list[str]:
     """What of the paths (snapshots, shapes, K, 2) a view does not show, in any snapshot, in words."""
-    finite: np.ndarray = np.isfinite(paths).all(-1)
-    outside: np.ndarray = (np.abs(paths) > half_width).any(-1) & finite
+    finite = np.asarray(np.isfinite(paths).all(-1))
+    outside = np.asarray((np.abs(paths) > half_width).any(-1) & finite)
     notes, total = [], f"{finite[0].size:,}"
     if left := int(outside.any(0).sum()):
         notes.append(f"{left:,} of {total} paths leave the view")

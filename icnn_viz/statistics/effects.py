@@ -116,7 +116,7 @@ def _global_and_detailed(judged: list[PositionCloud], permutations: int, seed: i
     table = test_spreads(judged, permutations=permutations, seed=seed).dropna(subset=["p"])
     if table.empty:
         return _unsaid("no layer has 100 shapes that moved and two slots with a covariance")
-    wide = (table["spread_ratio"] >= SPREAD_RATIO) & (table["q"] <= 0.05)
+    wide = ((table["spread_ratio"] >= SPREAD_RATIO) & (table["q"] <= 0.05)).to_numpy(bool)
     share = float(wide.mean())
     verdict = HOLDS if share >= 0.75 else DOES_NOT_HOLD if share <= 0.25 else CANNOT_BE_SAID
     words = f"{int(wide.sum())} of {len(table)} layers; median ratio {table['spread_ratio'].median():.2f}"
@@ -126,8 +126,8 @@ def _global_and_detailed(judged: list[PositionCloud], permutations: int, seed: i
 def _larger_field(survey: pd.DataFrame | None) -> Finding:
     if survey is None:
         return _unsaid("a survey with snapped positions (--controls) is needed")
-    rows = survey[(survey["measure"] == "radius_of_gyration") & (survey["group"] == "all")]
-    rows = rows[rows["against"].astype(str).str.contains("snapped")].dropna(subset=["low", "high"])
+    rows = survey.loc[(survey["measure"] == "radius_of_gyration") & (survey["group"] == "all")]
+    rows = rows.loc[rows["against"].astype(str).str.contains("snapped")].dropna(subset=["low", "high"])
     if rows.empty:
         return _unsaid("the survey has no interval against snapped positions")
     row = rows.iloc[0]

@@ -105,7 +105,7 @@ def find_trend(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
     layers = pd.DataFrame({"depth": [c.depth for c in clouds], "longer": axes[:, 0], "narrower": -axes[:, 1]})
     unit = "Kendall's tau, the smaller"
     verdicts, taus, words = [], [], []
-    for _, row in depth_trends(layers, ["longer", "narrower"]).iterrows():
+    for row in depth_trends(layers, ["longer", "narrower"]).to_dict("records"):
         if row["state"] == "constant":
             return Finding(CANNOT_BE_SAID, None, unit, "the axes are the same in all layers")
         if row["state"] != "ok" or row["layers"] < rules.trend_layers:

@@ -62,7 +62,9 @@ def to_shapes(fit: GaussianFit) -> pd.DataFrame:
         "sd_major": major,
         "sd_minor": minor,
         "elongation": major / minor,
-        "orientation": np.where(may_be_round(fit), None, orientation(directions[:, 0])),
+        "orientation": [
+            None if r else o for r, o in zip(may_be_round(fit), orientation(directions[:, 0]), strict=True)
+        ],
         "area": np.pi * major * minor,
         "spread": np.sqrt(major * minor),
         "var_y": fit.covariance[:, 0, 0],

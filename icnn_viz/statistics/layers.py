@@ -86,14 +86,14 @@ def mirror_score(cloud: PositionCloud, axis: int, seed: int = 0) -> float | None
         1 on average for a symmetric law, by chance a little above or below; towards 0 the less symmetric it
         is. None if some slot and its mirror slot have fewer than two shapes where both are finite.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(cloud.points))[:SUBSAMPLE]
     moves = np.asarray(cloud.displacements[rows], dtype=np.float64)
     flip = np.where(np.arange(2) == axis, -1.0, 1.0)
     chosen = np.sort(rng.permutation(len(cloud.slots))[:SLOTS])
-    _, twins = cKDTree(cloud.slots).query(cloud.slots[chosen] * flip, p=1)
+    twins = np.asarray(KDTree(cloud.slots).query(cloud.slots[chosen] * flip, p=1)[1])
     scores = []
     for slot, twin in zip(chosen, twins, strict=True):
         here, there = moves[:, slot], moves[:, twin] * flip
@@ -140,9 +140,9 @@ def _reach(cloud: PositionCloud, feature_size: tuple[int, int] | None) -> dict[s
 
 def _count_near(points: np.ndarray) -> int:
     """Pairs of points (n, 2) closer than COLLAPSED."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    tree = cKDTree(points)
+    tree = KDTree(points)
     return (tree.count_neighbors(tree, np.nextafter(COLLAPSED, 0)) - len(points)) // 2 if len(points) else 0
 
 
@@ -192,8 +192,8 @@ def _correlation(weights: np.ndarray, length: np.ndarray, good: np.ndarray) -> d
     if good.sum() < 5 or np.ptp(weights[good]) == 0 or np.ptp(length[good]) == 0:
         return {}
     ranks = np.zeros((2, *good.shape))
-    for rank, values in zip(ranks, (weights, length), strict=True):
-        rank[good] = rankdata(values[good]) - (good.sum() + 1) / 2
+    for number, values in enumerate((weights, length)):
+        ranks[number, good] = rankdata(values[good]) - (good.sum() + 1) / 2
     a, b = ranks
     sums = np.stack([good, a, b, a * a, b * b, a * b]).sum(-1)[:, good.any(1)]  # (6, shapes)
     rho = float(_pearson(sums.sum(1)))

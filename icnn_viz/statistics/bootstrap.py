@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -203,16 +203,3 @@ def _measures(sums: np.ndarray) -> np.ndarray:
 def _wrapped(difference: np.ndarray) -> np.ndarray:
     """Differences of axes in degrees, in [-90, 90)."""
     return (difference + 90.0) % 180.0 - 90.0
-
-
-class ShapeBootstrap:
-    """The earlier name of `bootstrap_slots` and `bootstrap_layers`, until its callers are moved."""
-
-    def __init__(self, **options: Any) -> None:
-        self.options = options
-
-    def __call__(self, cloud: PositionCloud) -> pd.DataFrame:
-        return bootstrap_slots(cloud, **self.options)
-
-    def layers(self, clouds: Iterable[PositionCloud]) -> pd.DataFrame:
-        return bootstrap_layers(clouds, **self.options)

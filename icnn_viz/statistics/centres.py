@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -85,8 +84,3 @@ def _hotelling(fit: GaussianFit, slot: int, moved: np.ndarray) -> dict[str, obje
     count = int(fit.count[slot])
     t2 = float(count * moved @ np.linalg.solve(fit.covariance[slot], moved))
     return {"t2": t2, "p": float(fdtrc(2, count - 2, t2 * (count - 2) / (2 * (count - 1))))}
-
-
-def CentreTest(**options: Any) -> Callable[..., pd.DataFrame]:
-    """The earlier name of `test_centres`, until its callers are moved."""
-    return partial(test_centres, **options)

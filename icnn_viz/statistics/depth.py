@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -87,8 +87,3 @@ def _interval(correlation: float, variance: float, count: int, level: float) -> 
     z = np.arctanh(np.clip(correlation, -most, most))
     half = ndtri((1 + level) / 2) * np.sqrt(variance)
     return min(float(np.tanh(z - half)), correlation), max(float(np.tanh(z + half)), correlation)
-
-
-def DepthTrend(*measures: Any, **options: Any) -> Callable[..., pd.DataFrame]:
-    """The earlier name of `depth_trends`, until its callers are moved."""
-    return lambda layers: depth_trends(layers, *measures, **options)

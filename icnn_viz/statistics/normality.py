@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import lru_cache, partial
+from collections.abc import Iterable
+from functools import lru_cache
 from math import comb
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -199,8 +199,3 @@ def _whitened(points: np.ndarray) -> np.ndarray:
     centred = points - points.mean(0)
     factor = np.linalg.cholesky(centred.T @ centred / len(points))
     return np.linalg.solve(factor, centred.T).T
-
-
-def NormalityTest(**options: Any) -> Callable[..., pd.DataFrame]:
-    """The earlier name of `test_normality`, until its callers are moved."""
-    return partial(test_normality, **options)

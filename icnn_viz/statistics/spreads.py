@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -146,8 +145,3 @@ def _radial(fit: GaussianFit, slot: int, place: np.ndarray, major: np.ndarray) -
     if not may_be_round(fit)[slot]:
         row["off_radius"] = float(np.degrees(np.arccos(min(1.0, abs(float(major @ radius))))))
     return row
-
-
-def SpreadTest(**options: Any) -> Callable[..., pd.DataFrame]:
-    """The earlier name of `test_spreads`, until its callers are moved."""
-    return partial(test_spreads, **options)

@@ -22,7 +22,8 @@ RULES = ("deconvnet", "guided")
 _CLAMPS = {"clamp", "clamp_min", "clip"}
 ACTIVATIONS = {
     *("celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "prelu", "relu6"),
-    *("rrelu", "selu", "silu", "softplus", "threshold"),
+    *("rrelu", "selu", "silu", "softplus", "threshold", "hardshrink", "softshrink", "tanhshrink", "softsign"),
+    *("logsigmoid", "log_sigmoid"),
 }
 """Other activations, by the names of the functions that compute them. (Sigmoid and tanh serve as gates too.)"""
 _SIGNS = {
@@ -33,6 +34,25 @@ _SELECTIONS = _SIGNS | {
     *("maximum", "minimum", "fmax", "fmin", "where", "masked_fill", "clamp_max", "abs", "absolute"),
 }
 """What a ReLU, or something like it, may be spelt with; the first also of a value that is cut off from its gradient."""
+_ORDERS = {
+    *("max", "min", "amax", "amin", "aminmax", "argmax", "argmin", "cummax", "cummin", "sort", "msort"),
+    *("argsort", "topk", "kthvalue", "median", "nanmedian", "quantile", "nanquantile", "scatter_reduce"),
+    *("index_reduce", "max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d"),
+    *("adaptive_max_pool2d", "adaptive_max_pool3d"),
+}
+"""Pools, and what else goes by size: over values that were put together with others, a ReLU or something like it."""
+_MOVES = {
+    *("View", "UnsafeView", "ReshapeAlias", "Alias", "Clone", "Expand", "Repeat", "Unsqueeze"),
+    *("Squeeze", "Select", "Slice", "Split", "SplitWithSizes", "Unbind", "Permute", "Transpose", "T"),
+    *("Flip", "Roll", "Rot90", "Index", "IndexSelect", "Gather", "Unfold", "AsStrided", "Diagonal"),
+    *("ToCopy", "PixelShuffle", "PixelUnshuffle"),
+}
+"""Steps of autograd that move values and change none."""
+_INSERTIONS = {
+    *("Cat", "BlockDiag", "CopySlices", "IndexPut", "IndexCopy", "IndexAdd", "Scatter", "ScatterAdd"),
+    *("SelectScatter", "SliceScatter", "DiagonalScatter", "MaskedScatter", "Complex"),
+}
+"""Steps that put values beside others."""
 
 
 class _RuledRelu(torch.autograd.Function):
@@ -80,6 +100,8 @@ class _ReluMode(TorchFunctionMode):
         selects = name in _CLAMPS or (name in ("max", "min") and len(tensors) > 1)
         if selects or name in ACTIVATIONS | _SELECTIONS | {"glu"}:
             raise self._refuse(name)
+        if name in _ORDERS and isinstance(x, torch.Tensor) and _is_joined(x, "pool" in name):
+            raise self._refuse(f"{name} of values that are put together with others")
         return self._cut(func(*args, **kwargs))
 
     def _cut(self, found: Any) -> Any:
@@ -104,7 +126,7 @@ def relu_rule(model: nn.Module, rule: str) -> Iterator[None]:
     Raises:
         UnsupportedError: scripted or compiled parts, activations other than ReLU, or no ReLU at all: the rule
             would then be silently left out. So is what may stand for a ReLU: comparisons, `where`, clamps, the
-            larger of two.
+            larger of two, or of values that were stacked or padded (`_is_joined`).
     """
     for name, module in nn.Module.named_modules(model):
         if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod"):
@@ -114,6 +136,29 @@ def relu_rule(model: nn.Module, rule: str) -> Iterator[None]:
         yield
     if not mode.seen:
         raise _refusal(rule, "no ReLU was met on the way from the image to the output")
+
+
+def _is_joined(x: torch.Tensor, pooled: bool) -> bool:
+    """Whether values of the image were stacked with others, or put beside numbers that do not depend on the image.
+
+    Those around an image that is pooled do not count.
+    """
+    step = _origin(x.grad_fn)
+    name, parts = _step_name(step), [part for part, _ in step.next_functions] if step is not None else []
+    if name == "Stack":  # of parts of one value: a pool
+        return len({_origin(part) for part in parts}) > 1
+    return (name in _INSERTIONS and None in parts) or (name == "ConstantPadNd" and not pooled)
+
+
+def _origin(step: Any) -> Any:
+    """The step of autograd behind those that only move values; None where nothing depends on the image."""
+    while step is not None and _step_name(step) in _MOVES:
+        step = step.next_functions[0][0]
+    return step
+
+
+def _step_name(step: Any) -> str:
+    return type(step).__name__.split("Backward")[0]
 
 
 def call_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, bool, Any]:

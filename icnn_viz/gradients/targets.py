@@ -147,7 +147,14 @@ def _mask(
         mask = connected_part(prediction == prediction[at], at)
     elif isinstance(region, tuple):
         mask = np.zeros((height, width), bool)
-        up, west, down, east = region
+        if len(region) != 4 or not all(float(edge).is_integer() for edge in region):
+            raise ArgumentError(
+                "Target",
+                needed="a box (top, left, bottom, right) of four whole numbers",
+                got=str(region),
+                fix="Round them first.",
+            )
+        up, west, down, east = map(int, region)
         rows, columns = shape or (top + height, left + width)
         if not (0 <= up <= down <= rows and 0 <= west <= east <= columns):
             raise ArgumentError(

@@ -45,6 +45,37 @@ SPELLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+STACKED: dict[str, Callable[[Tensor], Tensor]] = {
+    "amax": lambda x: torch.stack([x, torch.zeros_like(x)]).amax(0),
+    "max": lambda x: (
+        torch.stack([torch.zeros_like(x), x], -1).flatten(-2).unflatten(-1, (-1, 2)).max(-1).values
+    ),
+    "sort": lambda x: torch.cat([x[None], 0 * x.detach()[None]]).sort(0).values[1],
+    "topk": lambda x: (
+        torch.vstack([x[None], torch.zeros_like(x)[None]]).permute(1, 2, 3, 4, 0).topk(1).values[..., 0]
+    ),
+    "max_pool3d": lambda x: F.max_pool3d(torch.stack([x, torch.zeros_like(x)], 2), (2, 1, 1)).squeeze(2),
+    "cummax": lambda x: F.pad(x[None], [0] * 8 + [1, 0]).cummax(0).values[1],
+    "aminmax": lambda x: torch.stack([x, 0.1 * x]).aminmax(dim=0).max,
+    "argmax": lambda x: (both := written(x)).gather(0, both.argmax(0, keepdim=True))[0],
+}
+
+
+def written(x: Tensor) -> Tensor:
+    both = x.new_zeros(2, *x.shape)
+    both[1] = x
+    return both
+
+
+@pytest.mark.parametrize("name", STACKED)
+def test_the_largest_of_a_stack_with_others_is_refused_by_name(name: str) -> None:
+    x = torch.linspace(-1, 1, 54).reshape(1, 1, *SHAPE)
+    if name != "aminmax":  # a leaky one
+        torch.testing.assert_close(STACKED[name](x), x.relu())
+    with pytest.raises(UnsupportedError, match=f"the network calls {name} of values that are put together"):
+        pixel_gradient(Spelt(STACKED[name]), np.zeros((*SHAPE, 3), np.uint8), (2, 4), method="guided")
+
+
 @pytest.mark.parametrize("method", ["guided", "deconvnet"])
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_another_spelling_of_relu_is_refused_by_name(name: str, method: str) -> None:
@@ -53,8 +84,14 @@ def test_another_spelling_of_relu_is_refused_by_name(name: str, method: str) -> 
 
 
 def test_a_maximum_over_channels_is_a_pool() -> None:
-    net = Spelt(lambda x: torch.cat([x.max(1, keepdim=True).values, F.max_pool2d(x, 1)], 1))
-    pixel_gradient(net, np.full((*SHAPE, 3), 200, np.uint8), (2, 4), method="guided")
+    def pools(x: Tensor) -> Tensor:
+        shifted = torch.stack([x[..., i : i + SHAPE[0] - 1, :-1] for i in (0, 1)]).amax(0)
+        joined = torch.cat([x, x.exp()], 1).amax(1, keepdim=True)
+        unfolded = F.unfold(x, 3, padding=1).unflatten(1, (2, 9)).amax(2).view_as(x)
+        pooled = torch.cat([x.max(1, keepdim=True).values, F.max_pool2d(F.pad(x, (0, 0, 0, 0)), 1)], 1)
+        return torch.cat([pooled, joined, unfolded, F.pad(shifted, (0, 1, 0, 1))], 1)
+
+    pixel_gradient(Spelt(pools), np.full((*SHAPE, 3), 200, np.uint8), (2, 4), method="guided")
 
 
 def test_batch_norm_without_running_statistics_sees_one_image_at_a_time() -> None:
@@ -135,6 +172,12 @@ def test_a_box_that_leaves_the_image_is_refused(box: tuple[int, int, int, int]) 
     net = nn.Conv2d(3, 2, 3, padding=1)
     with pytest.raises(ArgumentError, match=r"inside the image of 6 × 9; got \("):
         pixel_gradient(net, np.zeros((*SHAPE, 3), np.uint8), (2, 4), region=box)
+
+
+@pytest.mark.parametrize("box", [(0.5, 0, 3, 4), (0, 0, 3, 4.2), (0, 0, 3), (0, 0, float("nan"), 4)])
+def test_a_box_between_pixels_is_refused(box: tuple[float, ...]) -> None:
+    with pytest.raises(ArgumentError, match="four whole numbers; got "):
+        pixel_gradient(nn.Conv2d(3, 2, 1), np.zeros((*SHAPE, 3), np.uint8), (2, 4), region=box)
 
 
 class Wrapped(nn.Module):

@@ -26,9 +26,9 @@ from icnn_core.datasets.registry import open_dataset
 from icnn_core.ops.benchmark import describe_machine
 from icnn_viz.cli._options import BUILTIN
 from icnn_viz.data import builtin_path
-from icnn_viz.explorer.pictures import Shelf, make_shelf
 from icnn_viz.explorer.server import bind, make_app
 from icnn_viz.explorer.session import Looker, Session
+from icnn_viz.explorer.shelf import Shelf, make_shelf
 from icnn_viz.gradients import load_pair
 from icnn_viz.records import PixelComparison
 

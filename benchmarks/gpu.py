@@ -31,7 +31,7 @@ Case = tuple[str, Callable[[], Any]]
 Stage = Callable[[torch.device, bool], Iterator[Case]]
 
 
-class Run:
+class Record:
     """What was found so far, and how much time is left."""
 
     def __init__(self, out: Path, seconds: float) -> None:
@@ -99,7 +99,7 @@ def main() -> None:
         sys.exit("gpu.py: needs a CUDA device, and there is none. Try --dry-run.")
     device = torch.device("cpu") if chosen.dry_run else torch.device("cuda", 0)
     wanted = [name for name in chosen.only.split(",") if name]
-    run = Run(chosen.out, chosen.seconds)
+    run = Record(chosen.out, chosen.seconds)
     for name, (stage, until) in stages().items():
         if not wanted or name in wanted:
             run.serve(name, stage(device, chosen.dry_run), until)

@@ -175,7 +175,7 @@ def _measure(
     from icnn_core.datasets.pairs import PairsDataset
     from icnn_core.devices import choose_device
     from icnn_core.evaluation import choose_classes, evaluate
-    from icnn_core.evaluation.pictures import write_palette_png
+    from icnn_core.evaluation.palette_png import write_palette_png
 
     place, data = choose_device(device), samples.data
     numbers = data.labels.numbers if isinstance(data, PairsDataset) else ()

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from icnn_core.ops import blended, dense, fused, gathered, reference, registration, sampled, trusted
-from icnn_core.ops.dense import Box
+from icnn_core.ops.dense import Reach
 from icnn_core.ops.estimates import (
     Request,
     blended_cost,
@@ -40,7 +40,7 @@ class Backend:
 
 
 def _dense_reasons(request: Request) -> list[str]:
-    if request.box is None:
+    if request.reach is None:
         return [
             "the size of its kernel follows from the positions' values, which cannot be read while tracing"
         ]
@@ -123,7 +123,7 @@ BACKENDS: dict[str, Backend] = {
             _dense_reasons,
             dense_cost,
             lambda x, w, p, b, sigma, request: dense.forward(
-                x, w, p, b, request.geometry, _box_now(p, request, sigma), sigma
+                x, w, p, b, request.geometry, _reach_now(p, request, sigma), sigma
             ),
         ),
         Backend(
@@ -147,7 +147,7 @@ BACKENDS: dict[str, Backend] = {
 def _reference_reasons(request: Request) -> list[str]:
     return (
         ["it loops over the positions' values, which cannot be read while tracing"]
-        if request.box is None
+        if request.reach is None
         else []
     )
 
@@ -164,7 +164,7 @@ def _gather(
 
     The matrices would multiply such a pixel by 0 in every output, which is NaN, also where no tap reads it.
     """
-    looks = x.device.type == "cpu" and request.box is not None and not request.native
+    looks = x.device.type == "cpu" and request.reach is not None and not request.native
     looks = (
         looks and _get_current_dispatch_mode() is None
     )  # of a trace, to which the look would be a decision
@@ -172,19 +172,19 @@ def _gather(
     return back_end.forward(x, weight, positions, bias, request.geometry, sigma)
 
 
-def _box_now(positions: Tensor, request: Request, sigma: Tensor | None) -> Box:
+def _reach_now(positions: Tensor, request: Request, sigma: Tensor | None) -> Reach:
     """The reach to compute with: the one kept may be older than what is written through `.data`, uncounted.
 
     While a CUDA graph is captured nothing can be read.
     """
-    box = request.box
+    span = request.reach
     if _is_kept(positions) and not (positions.is_cuda and torch.cuda.is_current_stream_capturing()):
-        box = _try_reach(positions, request.geometry, sigma)
-    assert box is not None
-    return box
+        span = _try_reach(positions, request.geometry, sigma)
+    assert span is not None
+    return span
 
 
-def read_box(positions: Tensor, geometry: Geometry, sigma: Tensor | None) -> Box | None:
+def read_reach(positions: Tensor, geometry: Geometry, sigma: Tensor | None) -> Reach | None:
     """The reach of the positions, or None where their values cannot be read.
 
     On a GPU the answer is kept with the tensor until its storage or version changes, so that one look per optimiser
@@ -206,7 +206,7 @@ def _is_kept(positions: Tensor) -> bool:
     return positions.device.type != "cpu" and not positions.is_inference()
 
 
-def _try_reach(positions: Tensor, geometry: Geometry, sigma: Tensor | None) -> Box | None:
+def _try_reach(positions: Tensor, geometry: Geometry, sigma: Tensor | None) -> Reach | None:
     try:
         return dense.reach(positions, geometry, sigma)
     except RuntimeError:  # fake tensors and vmap have no values to read

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from icnn_core.ops.geometry import Geometry, pair_on
 
-Run = Callable[[Tensor, Tensor, Tensor, Tensor | None, Geometry], Tensor]
+Sample = Callable[[Tensor, Tensor, Tensor, Tensor | None, Geometry], Tensor]
 
 
 def forward(
-    x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry, run: Run
+    x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry, sample: Sample
 ) -> Tensor:
-    """As `reference.forward`, for positions (1, K, 2). `run(x, weight, positions, bias, geometry)` samples."""
+    """As `reference.forward`, for positions (1, K, 2). `sample(x, weight, positions, bias, geometry)` samples."""
     g = geometry
     by_tap = weight.flatten(2).transpose(1, 2).flatten(0, 1)[..., None, None]
     planes = F.conv2d(x, by_tap, groups=g.groups)
@@ -32,7 +32,7 @@ def forward(
     anchors = positions[0].to(dtype) + pair_on(positions.device, (offset_y, offset_x), dtype)
     by_plane = anchors.repeat(g.out_channels, 1)[:, None]
     ones = planes.new_ones(g.out_channels, g.taps, 1, 1)
-    out = run(planes, ones, by_plane, bias, sampling)
+    out = sample(planes, ones, by_plane, bias, sampling)
     if sampling.output_size == g.output_size:
         return out
     return out[..., : g.output_size[0], : g.output_size[1]].contiguous()

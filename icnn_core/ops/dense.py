@@ -12,7 +12,7 @@ from torch import Tensor
 
 from icnn_core.ops.geometry import Geometry, axis_weights, split_anchors, window
 
-Box = tuple[tuple[int, int], tuple[int, int]]
+Reach = tuple[tuple[int, int], tuple[int, int]]
 """((first_y, last_y), (first_x, last_x)): the pixels, counted from the first tap, that a kernel must cover."""
 
 
@@ -22,22 +22,22 @@ def forward(
     positions: Tensor,
     bias: Tensor | None,
     geometry: Geometry,
-    box: Box,
+    span: Reach,
     sigma: Tensor | None = None,
 ) -> Tensor:
-    """As `reference.forward`, if `box` covers every neighbour that lies inside the image for some output pixel."""
-    kernel = dense_kernel(weight, positions, geometry, box, sigma).to(x.dtype)
-    (first_y, _), (first_x, _) = box
+    """As `reference.forward`, if `span` covers every neighbour that lies inside the image for some output pixel."""
+    kernel = dense_kernel(weight, positions, geometry, span, sigma).to(x.dtype)
+    (first_y, _), (first_x, _) = span
     padded = F.pad(x, (*_margins(1, first_x, kernel, geometry), *_margins(0, first_y, kernel, geometry)))
     return F.conv2d(padded, kernel, bias, stride=geometry.stride, groups=geometry.groups)
 
 
 def dense_kernel(
-    weight: Tensor, positions: Tensor, geometry: Geometry, box: Box, sigma: Tensor | None = None
+    weight: Tensor, positions: Tensor, geometry: Geometry, span: Reach, sigma: Tensor | None = None
 ) -> Tensor:
-    """(C_out, C_in/groups, kH, kW) and positions -> (C_out, C_in/groups, box height, box width).
+    """(C_out, C_in/groups, kH, kW) and positions -> (C_out, C_in/groups, rows, columns of the span).
 
-    The largest temporary is C_in·K·(box height)·(box width), or C_out·C_in/groups·K·(box height) with sharing "none".
+    The largest temporary is C_in·K·rows·columns of the span, or C_out·C_in/groups·K·rows with sharing "none".
     """
     floor, fraction = split_anchors(positions, geometry)
     rows, columns = (
@@ -47,7 +47,7 @@ def dense_kernel(
             torch.arange(first, last + 1, device=positions.device),
             None if sigma is None else sigma.expand(positions.shape)[..., axis],
         ).to(weight.dtype)
-        for axis, (first, last) in enumerate(box)
+        for axis, (first, last) in enumerate(span)
     )
     flat = weight.flatten(2)
     if positions.ndim == 4:
@@ -59,8 +59,8 @@ def dense_kernel(
     return torch.einsum("gock,gckyx->gocyx", *per_group).flatten(0, 1)
 
 
-def reach(positions: Tensor, geometry: Geometry, sigma: Tensor | None = None) -> Box:
-    """The smallest box that holds every neighbour which some output pixel reads inside the image. Reads the values.
+def reach(positions: Tensor, geometry: Geometry, sigma: Tensor | None = None) -> Reach:
+    """The smallest span that holds every neighbour which some output pixel reads inside the image. Reads the values.
 
     Positions whose neighbours all lie outside add nothing: its size is bounded by the image, not by the positions.
     Where none is left it is one pixel that some output reads, so that what is padded and cropped meets the image.

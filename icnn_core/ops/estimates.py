@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from icnn_core.ops.cuda_costs import CudaCosts, cuda_costs
-from icnn_core.ops.dense import Box
+from icnn_core.ops.dense import Reach
 from icnn_core.ops.geometry import Geometry
 
 _MULTIPLY_ADDS_PER_ELEMENT_MOVED = 16
@@ -27,7 +27,7 @@ class Request:
         shared: False if every kernel has shapes of its own (sharing "none").
         gaussian: whether interpolation is Gaussian, not bilinear.
         native: whether only native operations can serve, see `registration.needs_native`.
-        box: the positions' reach, or None where their values cannot be read (tracing, vmap, meta tensors) or are not
+        reach: the positions' reach, or None where their values cannot be read (tracing, vmap, meta tensors) or are not
             looked at.
         one_shape: whether all channels share one shape (sharing "layer").
     """
@@ -38,20 +38,20 @@ class Request:
     shared: bool
     gaussian: bool
     native: bool
-    box: Box | None
+    reach: Reach | None
     one_shape: bool = False
 
-    def with_box(self, box: Box | None) -> Request:
-        return self._with(self.geometry, box)
+    def with_reach(self, reach: Reach | None) -> Request:
+        return self._with(self.geometry, reach)
 
     def with_geometry(self, geometry: Geometry) -> Request:
-        return self._with(geometry, self.box)
+        return self._with(geometry, self.reach)
 
     def _with(
-        self, geometry: Geometry, box: Box | None
+        self, geometry: Geometry, reach: Reach | None
     ) -> Request:  # the compiler cannot trace dataclasses.replace
         return Request(
-            geometry, self.dtype, self.device, self.shared, self.gaussian, self.native, box, self.one_shape
+            geometry, self.dtype, self.device, self.shared, self.gaussian, self.native, reach, self.one_shape
         )
 
 
@@ -62,16 +62,16 @@ def _product_size(request: Request, taps: float) -> float:
     return g.batch * g.out_channels * (g.in_channels / g.groups) * height * width * taps
 
 
-def _box_area(box: Box) -> int:
-    (first_y, last_y), (first_x, last_x) = box
+def _reach_area(reach: Reach) -> int:
+    (first_y, last_y), (first_x, last_x) = reach
     return (last_y - first_y + 1) * (last_x - first_x + 1)
 
 
 def dense_cost(request: Request) -> float:
-    if request.box is None:
+    if request.reach is None:
         return math.inf
     g = request.geometry
-    area = _box_area(request.box)
+    area = _reach_area(request.reach)
     weights = g.out_channels * (g.in_channels / g.groups) * area
     build = weights * g.taps
     if request.device.type == "cuda":

@@ -12,7 +12,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 from icnn_core.errors import NameNotFoundError, UnsupportedError, nearest_names
 from icnn_core.ops import cuda_costs
 from icnn_core.ops.arguments import WHO, autocasts, check_positions, check_tensors, to_geometry, to_width
-from icnn_core.ops.backends import BACKENDS, Backend, Request, choose_unseen, read_box
+from icnn_core.ops.backends import BACKENDS, Backend, Request, choose_unseen, read_reach
 from icnn_core.ops.geometry import Geometry
 from icnn_core.ops.registration import needs_native
 
@@ -75,7 +75,7 @@ def irregular_conv2d(
     request = _request(x, weight, positions, geometry, width)
     chosen = choose_unseen(request) if backend is None else None
     if chosen is None:
-        request = request.with_box(read_box(positions, geometry, width))
+        request = request.with_reach(read_reach(positions, geometry, width))
         chosen = _choose(request) if backend is None else _forced(backend, request)
     return chosen.run(x, weight, positions, bias, width, request)
 
@@ -113,7 +113,7 @@ def explain(
     check_positions(positions, geometry)
     width = to_width(interpolation, sigma, positions)
     unseen = _request(x, weight, positions, geometry, width)
-    request = unseen.with_box(read_box(positions, geometry, width))
+    request = unseen.with_reach(read_reach(positions, geometry, width))
     chosen = choose_unseen(unseen) or _choose(request)
     others = {}
     for name, backend in BACKENDS.items():
@@ -171,7 +171,7 @@ def _request(
         shared=positions.ndim == 3,
         gaussian=sigma is not None,
         native=needs_native(x, weight, positions, sigma),
-        box=None,
+        reach=None,
         one_shape=positions.ndim == 3 and positions.shape[0] == 1,
     )
 

@@ -74,12 +74,12 @@ def train(
     folder = RunFolder(Path(out), config, train_set, identity)
     check_folder(folder.path, resume=resume, overwrite=overwrite)
     with folder.locked(here=processes.is_main):
-        run = _Run(model, train_set, val_samples, config, folder, processes, on_progress)
+        run = _Training(model, train_set, val_samples, config, folder, processes, on_progress)
         run.begin(resume=resume)
         return run.go_on(transform)
 
 
-class _Run:
+class _Training:
     """The state of one run, and what is done with it in each iteration."""
 
     def __init__(

@@ -98,8 +98,8 @@ def command(
     from icnn_viz.displays.pixels import load_networks
     from icnn_viz.displays.sources import read_shapes
     from icnn_viz.displays.survey import check_classes
-    from icnn_viz.explorer.pictures import make_shelf
     from icnn_viz.explorer.session import Session
+    from icnn_viz.explorer.shelf import make_shelf
 
     if export is None:
         need_dash()

@@ -40,7 +40,7 @@ _FEWEST = 50  # images among whose objects pixels are chosen
 
 
 @dataclass(frozen=True)
-class Progress:
+class SurveyProgress:
     """How far a survey is: pixels done of all, and where this process spent its time, in seconds."""
 
     done: int
@@ -133,7 +133,7 @@ class SurveyDisplay:
         found = hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:8]
         return to_file_names(["-".join([*filter(None, (self.dataset.name, self.split)), found])])[0]
 
-    def run(self, track: Track = iter) -> Progress:
+    def run(self, track: Track = iter) -> SurveyProgress:
         """Look at all pixels of this process's share that no row tells of yet.
 
         Rows go to `folder`/rows/<process>.csv as they come.
@@ -170,7 +170,7 @@ class SurveyDisplay:
                 waiting.result()
         self._tables = None
         done = len(set(self._rows()[KEY]))
-        return Progress(done, len(plan), time.perf_counter() - started, in_networks)
+        return SurveyProgress(done, len(plan), time.perf_counter() - started, in_networks)
 
     def tables(self) -> Tables:
         """ "measures": a row per pixel and network; "differences": paired, with intervals. Runs what is left to run."""

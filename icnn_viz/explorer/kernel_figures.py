@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icnn_viz.explorer.views import parse_brush
+from icnn_viz.explorer.states import parse_brush
 from icnn_viz.figures.cloud_pages import draw_cloud_interactive
 from icnn_viz.figures.heights import to_heights
 from icnn_viz.figures.marks import X_LABEL, Y_LABEL, view_half_width

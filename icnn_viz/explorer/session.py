@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from icnn_viz.displays.pixels import Looker, Question, ask, to_comparison
 from icnn_viz.explorer.memory import Memory, StaleError, Turns
-from icnn_viz.explorer.pictures import Picture, Shelf
+from icnn_viz.explorer.shelf import Shelf, ShelfImage
 from icnn_viz.records import PixelComparison, PixelGradient, PositionCloud
 
-Run = tuple[list[int], list[list[PositionCloud]]]
+History = tuple[list[int], list[list[PositionCloud]]]
 """Iterations, and the clouds of each."""
 
 
@@ -33,7 +33,7 @@ class Session:
         networks: Sequence[Looker],
         shelf: Shelf,
         clouds: Sequence[PositionCloud] = (),
-        read_run: Callable[[], Run] | None = None,
+        read_run: Callable[[], History] | None = None,
         *,
         seed: int = 0,
         room: int = 256 * 2**20,
@@ -42,7 +42,7 @@ class Session:
         self.classes = self.networks[0].classes
         self.turns = Turns()
         self._seed, self._read_run = seed, read_run
-        self._run: Run | None = None
+        self._run: History | None = None
         self._locks = [threading.Lock() for _ in self.networks]
         self._run_lock = threading.Lock()
         self._memory = Memory(room)
@@ -57,23 +57,23 @@ class Session:
             StaleError: it said so.
             IcnnError: no such image, pixel, class or method; a method that a network does not allow.
         """
-        picture = self.shelf.get(question.image)
+        held = self.shelf.get(question.image)
         started = time.perf_counter()
         gradients: list[PixelGradient] = []
         for number in range(len(self.networks)):
             asked = replace(question, class_id=gradients[0].class_id) if gradients else question
-            gradients.append(self._look(number, picture, asked, is_stale))
+            gradients.append(self._look(number, held, asked, is_stale))
         seconds = time.perf_counter() - started
         return to_comparison(
             gradients,
             question.reduction,
             question.smoothing,
-            picture.labels,
-            source=picture.name,
+            held.labels,
+            source=held.name,
             seconds=seconds,
         )
 
-    def read_run(self) -> Run | None:
+    def read_run(self) -> History | None:
         """The training's snapshots, read once; None if there are none.
 
         Raises:
@@ -85,15 +85,15 @@ class Session:
             return self._run
 
     def _look(
-        self, number: int, picture: Picture, asked: Question, is_stale: Callable[[], bool]
+        self, number: int, held: ShelfImage, asked: Question, is_stale: Callable[[], bool]
     ) -> PixelGradient:
-        key = (number, picture.key, asked.pixel, asked.method, asked.class_id)
+        key = (number, held.key, asked.pixel, asked.method, asked.class_id)
         known = self._memory.get(key)
         if known is not None:
             return known
         with self._locks[number]:
             if is_stale():
                 raise StaleError
-            gradient = ask(self.networks[number], picture.image, asked, self._seed)
+            gradient = ask(self.networks[number], held.image, asked, self._seed)
         self._memory.put(key, gradient)
         return gradient

@@ -14,12 +14,12 @@ INTEGRATION_NODES = 50
 NOISE_SAMPLES = 25
 NOISE_LEVEL = 0.15  # standard deviation, as a share of the range of the normalised image
 
-Plan = Sequence[Sequence[ResolvedTarget]]
+TargetsByImage = Sequence[Sequence[ResolvedTarget]]
 Maps = list[list[torch.Tensor]]
 Passes = Callable[[torch.Tensor], Maps]
 
 
-def backward(logits: torch.Tensor, leaf: torch.Tensor, plan: Plan) -> Maps:
+def backward(logits: torch.Tensor, leaf: torch.Tensor, plan: TargetsByImage) -> Maps:
     """∂target/∂leaf for all targets of a batch.
 
     One backward pass serves one target of every image, since images of a batch do not depend on each other.

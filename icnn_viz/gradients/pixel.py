@@ -22,7 +22,7 @@ from icnn_viz.gradients.model import (
     to_input,
 )
 from icnn_viz.gradients.relu import RULES, relu_rule
-from icnn_viz.gradients.targets import Box, Target, resolve
+from icnn_viz.gradients.targets import Rectangle, Target, resolve
 from icnn_viz.records import PixelGradient
 
 
@@ -40,7 +40,7 @@ def pixel_gradients(
     *,
     class_id: int | None = None,
     against: int | None = None,
-    region: np.ndarray | Box | str | None = None,
+    region: np.ndarray | Rectangle | str | None = None,
     **options: Any,
 ) -> list[PixelGradient]:
     """The gradients of several pixels of one image, which share one forward pass.
@@ -66,7 +66,7 @@ def batch_gradients(
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
     size: tuple[int, int] | None = None,
-    crop: Box | None = None,
+    crop: Rectangle | None = None,
     device: str | torch.device | None = None,
     seed: int = 0,
 ) -> list[list[PixelGradient]]:
@@ -182,7 +182,7 @@ def _check_differentiable(logits: torch.Tensor) -> None:
         )
 
 
-def _on_image(prediction: np.ndarray, window: Box, shape: Sequence[int]) -> np.ndarray:
+def _on_image(prediction: np.ndarray, window: Rectangle, shape: Sequence[int]) -> np.ndarray:
     top, left, height, width = window
     if (height, width) == tuple(shape[-2:]):
         return prediction

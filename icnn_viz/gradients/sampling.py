@@ -23,7 +23,7 @@ from icnn_core.ops.irregular_conv import irregular_conv2d
 from icnn_viz.gradients.controls import PLACES
 from icnn_viz.gradients.model import Preparation, forward, left_as_found, reference_tensor
 from icnn_viz.gradients.structure import Structure
-from icnn_viz.gradients.targets import Box, Target, resolve
+from icnn_viz.gradients.targets import Rectangle, Target, resolve
 
 _SCALES = (1.0, 1e-280, 1e280)
 _LEAVING = (Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__)
@@ -36,7 +36,7 @@ def sampling_density(
     *,
     class_id: int | None = None,
     size: tuple[int, int] | None = None,
-    crop: Box | None = None,
+    crop: Rectangle | None = None,
 ) -> np.ndarray:
     """Where in the image the kernels on all ways to one output pixel sample, by |w|: a density, (H, W) float64.
 
@@ -77,7 +77,7 @@ def receptive_field(
     pixel: tuple[int, int],
     *,
     size: tuple[int, int] | None = None,
-    crop: Box | None = None,
+    crop: Rectangle | None = None,
 ) -> np.ndarray:
     """The theoretical receptive field of one output pixel, (H, W) bool: what could reach it with any weights.
 
@@ -94,7 +94,7 @@ def _trace(
     shape: tuple[int, int],
     target: Target,
     size: tuple[int, int] | None,
-    crop: Box | None,
+    crop: Rectangle | None,
     scale: float = 1.0,
 ) -> np.ndarray:
     preparation = Preparation(size=size, crop=crop, binary=True)

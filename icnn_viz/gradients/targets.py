@@ -10,7 +10,7 @@ import torch
 from icnn_core.errors import ArgumentError, NameNotFoundError, ShapeError
 from icnn_viz.masks import connected_part
 
-Box = tuple[int, int, int, int]
+Rectangle = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Target:
     pixel: tuple[int, int]
     class_id: int | None = None
     against: int | None = None
-    region: np.ndarray | Box | str | None = None
+    region: np.ndarray | Rectangle | str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class ResolvedTarget:
 def resolve(
     target: Target,
     image: int,
-    window: Box,
+    window: Rectangle,
     prediction: np.ndarray,
     class_count: int,
     who: str = "pixel_gradient",
@@ -115,7 +115,7 @@ def _whole(pixel: tuple[float, float], who: str) -> tuple[int, int]:
     return int(pixel[0]), int(pixel[1])
 
 
-def check_pixel(pixel: tuple[int, int], window: Box, who: str) -> None:
+def check_pixel(pixel: tuple[int, int], window: Rectangle, who: str) -> None:
     """Raises: ArgumentError: the pixel (y, x) lies outside the window (top, left, height, width)."""
     top, left, height, width = window
     y, x = pixel
@@ -129,8 +129,8 @@ def check_pixel(pixel: tuple[int, int], window: Box, who: str) -> None:
 
 
 def _mask(
-    region: np.ndarray | Box | str,
-    window: Box,
+    region: np.ndarray | Rectangle | str,
+    window: Rectangle,
     prediction: np.ndarray,
     at: tuple[int, int],
     shape: tuple[int, int] | None,

@@ -16,7 +16,7 @@ from icnn_core.errors import DataError
 from icnn_viz.report.card import mean_iou, to_card
 from icnn_viz.report.findings import Findings
 from icnn_viz.report.panels import count_others, draw_panels
-from icnn_viz.report.pictures import LIMIT, make_plan
+from icnn_viz.report.pictures import LIMIT, make_budget
 from icnn_viz.report.space import read_plotly_js, to_space
 from icnn_viz.report.tables import list_kernel_tables, to_claim_table, to_measure_table
 from icnn_viz.report.words import FIGURES, GLOSSARY
@@ -68,9 +68,9 @@ def build_report(
     }
     page = environment.get_template("report.html.j2")
     bare = _check_size(page.render(content | {"panels": None, "notes": ()}), limit)
-    plan = make_plan(len(findings.display.clouds), count_others(findings), bare + 20_000, limit)
-    panels = draw_panels(findings, plan, on_drawn)
-    text = page.render(content | {"panels": panels, "notes": (*findings.notes, *plan.notes)})
+    budget = make_budget(len(findings.display.clouds), count_others(findings), bare + 20_000, limit)
+    panels = draw_panels(findings, budget, on_drawn)
+    text = page.render(content | {"panels": panels, "notes": (*findings.notes, *budget.notes)})
     _check_size(text, limit)
     return text
 

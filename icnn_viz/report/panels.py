@@ -11,7 +11,7 @@ from icnn_viz.displays.heatmaps import HeatmapDisplay
 from icnn_viz.figures.grid import MOST_COLUMNS
 from icnn_viz.records import PixelComparison
 from icnn_viz.report.findings import Findings
-from icnn_viz.report.pictures import Picture, Plan, make_picture
+from icnn_viz.report.pictures import Budget, Picture, make_picture
 from icnn_viz.report.words import FIGURES, Words
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class _Sketch:
     title: str = ""
     dark: bool = True
 
-    def finish(self, plan: Plan) -> Panel:
-        picture = make_picture(self.draw, plan, self.alt, dark=self.dark)
+    def finish(self, budget: Budget) -> Panel:
+        picture = make_picture(self.draw, budget, self.alt, dark=self.dark)
         return Panel(self.kind, FIGURES[self.kind], picture, self.title)
 
 
@@ -75,10 +75,12 @@ def count_others(findings: Findings) -> int:
     )
 
 
-def draw_panels(findings: Findings, plan: Plan, on_drawn: Callable[[int, int], object]) -> Panels:
+def draw_panels(findings: Findings, budget: Budget, on_drawn: Callable[[int, int], object]) -> Panels:
     """Draw everything; `on_drawn(done, all)` is called after each panel."""
     display, looks = findings.display, findings.looks
-    groups: list[list[_Sketch]] = [_of_layer(display, number, plan) for number in range(len(display.clouds))]
+    groups: list[list[_Sketch]] = [
+        _of_layer(display, number, budget) for number in range(len(display.clouds))
+    ]
     groups.append([_of_network(findings, view) for view in _NETWORK_VIEWS])
     groups.append([_of_run(findings.run)] if findings.run else [])
     groups.append([_of_pixel(look, findings.photo) for look in looks])
@@ -88,7 +90,7 @@ def draw_panels(findings: Findings, plan: Plan, on_drawn: Callable[[int, int], o
     for group in groups:
         panels = []
         for sketch in group:
-            panels.append(sketch.finish(plan))
+            panels.append(sketch.finish(budget))
             done += 1
             on_drawn(done, total)
         drawn.append(tuple(panels))
@@ -96,16 +98,16 @@ def draw_panels(findings: Findings, plan: Plan, on_drawn: Callable[[int, int], o
     return Panels(tuple(layers), network, run, pixels, grids)
 
 
-def _of_layer(display: KernelDisplay, number: int, plan: Plan) -> list[_Sketch]:
+def _of_layer(display: KernelDisplay, number: int, budget: Budget) -> list[_Sketch]:
     layer = display.clouds[number].layer
     return [
         _Sketch(
             view,
             lambda theme, view=view: display.draw(view, number, theme=theme),
             f"{FIGURES[view].title}: layer {layer}",
-            dark=plan.dark,
+            dark=budget.dark,
         )
-        for view in plan.views
+        for view in budget.views
     ]
 
 

@@ -24,7 +24,7 @@ _CSS_PER_MM = 5.0  # on the screen; 7 pt text becomes 12 px
 
 
 @dataclass(frozen=True)
-class Plan:
+class Budget:
     """How pictures are made.
 
     Attributes:
@@ -53,7 +53,7 @@ class Picture:
     alt: str
 
 
-def make_plan(layers: int, others: int, taken: int, limit: int = LIMIT) -> Plan:
+def make_budget(layers: int, others: int, taken: int, limit: int = LIMIT) -> Budget:
     """The richest way of drawing that leaves every picture enough bytes.
 
     Args:
@@ -76,25 +76,25 @@ def make_plan(layers: int, others: int, taken: int, limit: int = LIMIT) -> Plan:
         most = room // max(2 * others + layers * len(views) * (1 + dark), 1)
         if most >= _ENOUGH or views == ("cloud",):
             note = f"{left_out}, so that a page of {layers} layers stays below {limit / 1e6:.0f} MB."
-            return Plan(
+            return Budget(
                 views, dark, min(most, _MOST), 200 if most > 2 * _ENOUGH else 150, (note,) * bool(left_out)
             )
     raise AssertionError("the last way is taken whatever it leaves")
 
 
-def make_picture(draw: Callable[[str], Figure], plan: Plan, alt: str, *, dark: bool = True) -> Picture:
+def make_picture(draw: Callable[[str], Figure], budget: Budget, alt: str, *, dark: bool = True) -> Picture:
     """Draw a figure once a theme: `draw("light")`, `draw("dark")`."""
     figure = draw("light")
     width, height = (round(float(size) / MM * _CSS_PER_MM) for size in figure.get_size_inches())
-    light = to_data_uri(figure, plan)
-    return Picture(light, to_data_uri(draw("dark"), plan) if dark else "", width, height, alt)
+    light = to_data_uri(figure, budget)
+    return Picture(light, to_data_uri(draw("dark"), budget) if dark else "", width, height, alt)
 
 
-def to_data_uri(figure: Figure, plan: Plan) -> str:
-    """The figure as a data URI with a WebP picture of at most `plan.most` bytes."""
+def to_data_uri(figure: Figure, budget: Budget) -> str:
+    """The figure as a data URI with a WebP picture of at most `budget.most` bytes."""
     return (
         "data:image/webp;base64,"
-        + base64.b64encode(_to_webp(_to_image(figure, plan.dpi), plan.most)).decode()
+        + base64.b64encode(_to_webp(_to_image(figure, budget.dpi), budget.most)).decode()
     )
 
 

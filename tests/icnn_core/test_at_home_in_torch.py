@@ -19,7 +19,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from icnn_core import IrregularConv2d, irregular_conv2d
 from icnn_core.ops import explain
 from icnn_core.ops.arguments import to_geometry
-from icnn_core.ops.backends import BACKENDS, read_box
+from icnn_core.ops.backends import BACKENDS, read_reach
 from icnn_core.ops.geometry import regular_slots
 from icnn_core.ops.irregular_conv import _choose, _request
 
@@ -319,7 +319,7 @@ def test_on_mps_dense_serves(sharing):
     x, sizes = torch.zeros(1, 16, 12, 13), (layer.stride, (1, 1), layer.dilation, 1)
     geometry = to_geometry(x, layer.weight, *sizes)
     request = _request(x, layer.weight, layer.positions, geometry, None)
-    request = request.with_box(read_box(layer.positions, geometry, None))
+    request = request.with_reach(read_reach(layer.positions, geometry, None))
     request = dataclasses.replace(request, device=torch.device("mps", 0))
     assert _choose(request).name == "dense"
     assert "runs on the CPU, and the input lies on mps" in "".join(BACKENDS["sampled"].reasons(request))

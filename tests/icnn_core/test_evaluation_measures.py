@@ -16,7 +16,7 @@ from icnn_core.datasets.registry import open_dataset
 from icnn_core.errors import ArgumentError, DataError, DtypeError, NameNotFoundError
 from icnn_core.evaluation import Evaluation, choose_classes, confusion_matrix, evaluate
 from icnn_core.evaluation.boundaries import count_boundaries, no_boundaries
-from icnn_core.evaluation.pictures import write_palette_png
+from icnn_core.evaluation.palette_png import write_palette_png
 
 VOID = 255
 

@@ -21,11 +21,11 @@ def layer(monkeypatch: pytest.MonkeyPatch) -> IrregularConv2d:
 
 def test_back_ends_are_chosen_by_the_reach_of_positions_changed_in_place(layer: IrregularConv2d) -> None:
     sizes = Geometry(1, 2, 3, (11, 9), (3, 2), (1, 1), (2, 2), (1, 1), 1)
-    first = backends.read_box(layer.positions, sizes, None)
-    assert backends.read_box(layer.positions, sizes, None) is first
+    first = backends.read_reach(layer.positions, sizes, None)
+    assert backends.read_reach(layer.positions, sizes, None) is first
     with torch.no_grad():
         layer.positions[0, 3] += FAR
-    assert backends.read_box(layer.positions, sizes, None) != first
+    assert backends.read_reach(layer.positions, sizes, None) != first
 
 
 @pytest.mark.parametrize("way", ["in place", "through data", "other storage"])

@@ -120,8 +120,8 @@ class _DrawnNetwork:
 def _make_session(
     predicted: tuple[int, int] = (1, 0), delay: float = 0.0, read_run: Any = None, **options: Any
 ) -> Session:
-    from icnn_viz.explorer.pictures import Shelf, Source
     from icnn_viz.explorer.session import Session
+    from icnn_viz.explorer.shelf import Shelf, Source
 
     image = np.random.default_rng(0).integers(0, 256, (24, 37, 3), np.uint8)
     labels = np.zeros((24, 37), np.int64)

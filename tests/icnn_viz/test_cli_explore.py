@@ -25,7 +25,7 @@ from icnn_core.surgery import make_irregular
 from icnn_viz.cli import main
 from icnn_viz.data import builtin_path
 from icnn_viz.displays.sources import read_shapes
-from icnn_viz.explorer.pictures import make_shelf
+from icnn_viz.explorer.shelf import make_shelf
 
 Run = Callable[..., Any]
 _ROOT = Path(__file__).resolve().parents[2]

@@ -18,8 +18,8 @@ from icnn_core.errors import ArgumentError
 from icnn_viz.displays.pixels import Question
 from icnn_viz.explorer import export
 from icnn_viz.explorer.export import freeze, grid_of, write_page
-from icnn_viz.explorer.pictures import Shelf, Source
 from icnn_viz.explorer.session import Session
+from icnn_viz.explorer.shelf import Shelf, Source
 
 MakeSession = Callable[..., Session]
 

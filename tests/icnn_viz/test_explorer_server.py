@@ -17,9 +17,9 @@ from icnn_core.errors import DataError
 from icnn_viz.displays.pixels import Question
 from icnn_viz.explorer.guards import allowed_names, host_name, is_loopback
 from icnn_viz.explorer.pages import answers, heatmaps, kernels, points, runs
-from icnn_viz.explorer.pictures import Shelf, Source
 from icnn_viz.explorer.server import make_app
 from icnn_viz.explorer.session import Session
+from icnn_viz.explorer.shelf import Shelf, Source
 from icnn_viz.records import PositionCloud
 
 MakeSession = Callable[..., Session]

@@ -19,9 +19,9 @@ from icnn_viz.displays.pixels import Question
 from icnn_viz.explorer.heat_figure import draw_answer, shrink
 from icnn_viz.explorer.kernel_figures import draw_plane, draw_space, select
 from icnn_viz.explorer.memory import StaleError, Turns
-from icnn_viz.explorer.pictures import MOST_BYTES, Shelf, Source, decode_upload
 from icnn_viz.explorer.session import Session
-from icnn_viz.explorer.views import HeatmapView, KernelView, brush_of, parse_brush
+from icnn_viz.explorer.shelf import MOST_BYTES, Shelf, Source, decode_upload
+from icnn_viz.explorer.states import HeatmapState, KernelState, brush_of, parse_brush
 from icnn_viz.figures.screen import to_colour_stops
 from icnn_viz.records import PositionCloud
 
@@ -284,11 +284,11 @@ def test_points_in_space_tell_their_shape_to_dash(
 
 
 def test_a_view_comes_back_from_its_url() -> None:
-    view = HeatmapView("1", 33, 12, "gradient*input", "2", 1.5, 60)
+    view = HeatmapState("1", 33, 12, "gradient*input", "2", 1.5, 60)
     allowed = {"image": ["0", "1"], "method": ["gradient", "gradient*input"], "class": ["0", "1", "2"]}
-    assert HeatmapView.from_query(view.to_query(), HeatmapView(), allowed) == view
-    kernels = KernelView("3", "4", "weight", 17, 2, "lasso:0,0,1.5,0,0.25,-2")
-    assert KernelView.from_query(kernels.to_query(), KernelView(), {"height": ["weight"]}) == kernels
+    assert HeatmapState.from_query(view.to_query(), HeatmapState(), allowed) == view
+    kernels = KernelState("3", "4", "weight", 17, 2, "lasso:0,0,1.5,0,0.25,-2")
+    assert KernelState.from_query(kernels.to_query(), KernelState(), {"height": ["weight"]}) == kernels
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_a_view_comes_back_from_its_url() -> None:
 )
 def test_a_hostile_url_gives_the_default(query: str) -> None:
     allowed = {"image": ["0"], "method": ["gradient"], "class": ["0"]}
-    assert HeatmapView.from_query(query, HeatmapView(x=5, y=6), allowed) == HeatmapView(x=5, y=6)
+    assert HeatmapState.from_query(query, HeatmapState(x=5, y=6), allowed) == HeatmapState(x=5, y=6)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_a_hostile_url_gives_the_default(query: str) -> None:
 def test_a_malformed_brush_is_refused(brush: str) -> None:
     with pytest.raises(ValueError, match=r"brush|float|zip"):
         parse_brush(brush)
-    assert KernelView.from_query(f"?brush={brush}", KernelView(), {}).brush == ""
+    assert KernelState.from_query(f"?brush={brush}", KernelState(), {}).brush == ""
 
 
 def test_plotlys_selections_become_brushes() -> None:

@@ -29,7 +29,7 @@ from icnn_viz.records import PixelComparison, PixelGradient, PositionCloud
 from icnn_viz.report import Findings, build_report, write_report
 from icnn_viz.report import pictures as pictures_module
 from icnn_viz.report.page import name_files
-from icnn_viz.report.pictures import Picture, make_plan
+from icnn_viz.report.pictures import Picture, make_budget
 from icnn_viz.report.space import to_space
 from icnn_viz.report.words import FIGURES
 
@@ -79,7 +79,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Stands in for drawing, which takes most of the time; the list holds what was to be drawn."""
     alts: list[str] = []
 
-    def make_picture(draw: object, plan: object, alt: str, *, dark: bool = True) -> Picture:
+    def make_picture(draw: object, budget: object, alt: str, *, dark: bool = True) -> Picture:
         alts.append(alt)
         return Picture(
             "data:image/webp;base64,AA==", "data:image/webp;base64,AA==" if dark else "", 300, 200, alt
@@ -204,14 +204,14 @@ def test_every_figure_has_its_words_above_it(make_findings: MakeFindings, drawn:
 def test_many_layers_get_plainer_pictures_and_the_page_says_so(
     make_findings: MakeFindings, drawn: list[str]
 ) -> None:
-    few, many, most = (make_plan(layers, 10, 6_000_000) for layers in (3, 35, 200))
+    few, many, most = (make_budget(layers, 10, 6_000_000) for layers in (3, 35, 200))
     assert (few.dark, few.notes, len(few.views)) == (True, (), 4)
     assert not many.dark
     assert "35 layers" in many.notes[0]
     assert most.views == ("cloud",)
-    for plan, layers in ((few, 3), (many, 35), (most, 200)):
-        pictures = 2 * 10 + layers * len(plan.views) * (1 + plan.dark)
-        assert 6_000_000 + pictures * plan.most * 4 / 3 <= 15_000_000
+    for budget, layers in ((few, 3), (many, 35), (most, 200)):
+        pictures = 2 * 10 + layers * len(budget.views) * (1 + budget.dark)
+        assert 6_000_000 + pictures * budget.most * 4 / 3 <= 15_000_000
     text = build_report(make_findings(TAME, layers=3, looks=0), limit=6_200_000)
     assert "so that a page of 3 layers stays below 6 MB" in text
     assert len(drawn) == 3 * 4 + 5
@@ -240,7 +240,7 @@ def test_a_picture_is_drawn_in_both_themes() -> None:
         asked.append(theme)
         return Figure(figsize=(2, 1), facecolor={"light": "white", "dark": "black"}[theme])
 
-    picture = pictures_module.make_picture(draw, make_plan(1, 1, 0), "words")
+    picture = pictures_module.make_picture(draw, make_budget(1, 1, 0), "words")
     assert asked == ["light", "dark"]
     assert (picture.width, picture.height) == (254, 127)
     for uri, bright in ((picture.light, True), (picture.dark, False)):
@@ -248,7 +248,7 @@ def test_a_picture_is_drawn_in_both_themes() -> None:
         assert head == "data:image/webp;base64"
         with Image.open(io.BytesIO(base64.b64decode(data))) as image:
             assert (image.convert("L").getpixel((5, 5)) > 128) == bright
-    assert pictures_module.make_picture(draw, make_plan(1, 1, 0), "words", dark=False).dark == ""
+    assert pictures_module.make_picture(draw, make_budget(1, 1, 0), "words", dark=False).dark == ""
 
 
 def test_everything_can_be_drawn(make_findings: MakeFindings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from icnn_viz.explorer.heat_figure import draw_answer
 from icnn_viz.explorer.memory import StaleError
 from icnn_viz.explorer.pages.parts import table, tell
 from icnn_viz.explorer.session import Session
-from icnn_viz.explorer.views import MOST_SMOOTHING
+from icnn_viz.explorer.states import MOST_SMOOTHING
 from icnn_viz.figures.comparison import describe_target
 from icnn_viz.figures.measure_table import answer_rows, measure_rows
 from icnn_viz.figures.panels import format_value

@@ -11,9 +11,9 @@ from icnn_core.errors import IcnnError
 from icnn_viz.displays.pixels import METHODS
 from icnn_viz.explorer.pages.answers import maps_csv, measures_csv, reply, to_question
 from icnn_viz.explorer.pages.parts import GRAPH, button, choice, client, field, graph, number, tell
-from icnn_viz.explorer.pictures import KINDS, MOST_BYTES
 from icnn_viz.explorer.session import Session
-from icnn_viz.explorer.views import MOST_SMOOTHING, HeatmapView
+from icnn_viz.explorer.shelf import KINDS, MOST_BYTES
+from icnn_viz.explorer.states import MOST_SMOOTHING, HeatmapState
 
 PATH, TITLE, NAV = "/", "Heatmaps", "nav-heatmaps"
 _CONTROLS = ("image", "x", "y", "method", "class", "smooth")
@@ -126,7 +126,7 @@ def _register_server(app: Dash, session: Session) -> None:
     def write(image: str, x: Any, y: Any, method: str, class_: str, smooth: Any, opacity: Any) -> Any:
         if None in (x, y, smooth):
             return no_update
-        return PATH + HeatmapView(image, x, y, method, class_, float(smooth), opacity).to_query()
+        return PATH + HeatmapState(image, x, y, method, class_, float(smooth), opacity).to_query()
 
     @app.callback(
         Output("x", "max"),
@@ -177,17 +177,17 @@ def _register_server(app: Dash, session: Session) -> None:
         return {"content": text, "filename": f"icnn-{kind}-x{x}-y{y}.csv", "type": "text/csv"}
 
 
-def _restore(session: Session, search: str | None) -> tuple[HeatmapView, Any, str]:
+def _restore(session: Session, search: str | None) -> tuple[HeatmapState, Any, str]:
     """The view of a query, its image, and what a reader must be told."""
     keys = session.shelf.names()
     allowed = {"image": keys, "method": _methods(), "class": [str(n) for n in range(len(session.classes))]}
-    view = HeatmapView.from_query(search, HeatmapView(image=next(iter(keys)), x=-1, y=-1), allowed)
+    view = HeatmapState.from_query(search, HeatmapState(image=next(iter(keys)), x=-1, y=-1), allowed)
     picture = session.shelf.get(view.image)
     height, width = picture.image.shape[:2]
     lost = "image=u" in (search or "") and not view.image.startswith("u")
     note = "The image of this link was dropped in and is no longer here: drop it in again." if lost else ""
     if not (0 <= view.x < width and 0 <= view.y < height) or lost:
-        view = HeatmapView(
+        view = HeatmapState(
             view.image, width // 2, height // 2, view.method, view.class_, view.smooth, view.opacity
         )
     return view, picture, note

@@ -13,7 +13,7 @@ from icnn_viz.explorer.kernel_figures import draw_one, draw_plane, draw_space, s
 from icnn_viz.explorer.pages.parts import button, choice, client, graph, number
 from icnn_viz.explorer.pages.points import clicked_shape, to_table
 from icnn_viz.explorer.session import Session
-from icnn_viz.explorer.views import KernelView, brush_of, parse_brush
+from icnn_viz.explorer.states import KernelState, brush_of, parse_brush
 from icnn_viz.figures.clouds import describe
 from icnn_viz.figures.heights import HEIGHTS
 from icnn_viz.figures.style import THEMES
@@ -69,16 +69,16 @@ def layout(session: Session, search: str | None) -> html.Div:
     )
 
 
-def restore(session: Session, search: str | None) -> tuple[KernelView, PositionCloud]:
+def restore(session: Session, search: str | None) -> tuple[KernelState, PositionCloud]:
     """The view of a query, and its layer."""
     allowed = {"layer": [str(n) for n in range(len(session.clouds))], "height": HEIGHTS}
-    last = KernelView(layer=str(len(session.clouds) - 1))
-    view = KernelView.from_query(search, last, allowed)
+    last = KernelState(layer=str(len(session.clouds) - 1))
+    view = KernelState.from_query(search, last, allowed)
     cloud = session.clouds[int(view.layer)]
     kernels, channels, taps, _ = cloud.positions.shape
     slot = view.slot if view.slot.isdecimal() and int(view.slot) < taps else ""
     channel, kernel = min(view.channel, channels - 1), min(view.kernel, kernels - 1)
-    return KernelView(view.layer, slot, view.height, channel, kernel, view.brush), cloud
+    return KernelState(view.layer, slot, view.height, channel, kernel, view.brush), cloud
 
 
 def register(app: Dash, session: Session) -> None:
@@ -186,7 +186,7 @@ def _register_controls(app: Dash, session: Session) -> None:
     def write(layer: str, slot: str, height: str, channel: Any, kernel: Any, brush: str) -> Any:
         if channel is None or kernel is None:
             return no_update
-        view = KernelView(layer, "" if slot == _ALL else slot, height, channel, kernel, brush or "")
+        view = KernelState(layer, "" if slot == _ALL else slot, height, channel, kernel, brush or "")
         return PATH + view.to_query()
 
     @app.callback(

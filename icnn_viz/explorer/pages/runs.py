@@ -10,8 +10,8 @@ from dash.exceptions import PreventUpdate
 from icnn_core.errors import IcnnError
 from icnn_viz.displays.tables import to_csv
 from icnn_viz.explorer.pages.parts import button, choice, client, graph
-from icnn_viz.explorer.session import Run, Session
-from icnn_viz.explorer.views import RunView
+from icnn_viz.explorer.session import History, Session
+from icnn_viz.explorer.states import RunState
 from icnn_viz.figures.style import THEMES
 from icnn_viz.figures.trajectory import draw_trajectory_interactive
 
@@ -34,8 +34,8 @@ def layout(session: Session, search: str | None) -> html.Div:
         return html.Div(html.P(_HOW, className="note", id="how"), className="page")
     steps, clouds = run
     names = {str(n): cloud.layer for n, cloud in enumerate(clouds[-1])}
-    last = RunView(layer=str(len(names) - 1))
-    view = RunView.from_query(search, last, {"layer": names})
+    last = RunState(layer=str(len(names) - 1))
+    view = RunState.from_query(search, last, {"layer": names})
     controls = [
         choice("Layer", "run-layer", names, view.layer),
         html.P(f"{len(steps)} snapshots, iterations {steps[0]:,} to {steps[-1]:,}.", className="hint"),
@@ -65,7 +65,7 @@ def register(app: Dash, session: Session) -> None:
 
     @app.callback(Output(NAV, "href"), Input("run-layer", "value"))
     def write(layer: str) -> str:
-        return PATH + RunView(layer).to_query()
+        return PATH + RunState(layer).to_query()
 
     @app.callback(
         Output("run-download", "data"),
@@ -87,7 +87,7 @@ def register(app: Dash, session: Session) -> None:
         return {"content": text, "filename": "icnn-trajectory.csv", "type": "text/csv"}
 
 
-def _need(session: Session) -> Run:
+def _need(session: Session) -> History:
     run = session.read_run()
     if run is None:
         raise PreventUpdate

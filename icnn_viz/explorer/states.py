@@ -15,7 +15,7 @@ _MOST_CORNERS = 100
 
 
 @dataclass(frozen=True)
-class View:
+class State:
     """State of a page. Field names are the query's keys; None is left out."""
 
     def to_query(self) -> str:
@@ -43,7 +43,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class HeatmapView(View):
+class HeatmapState(State):
     """Of the first page. `x`, `y`: column and row. `class_`: a class id as text, "" for the predicted one."""
 
     image: str = "0"
@@ -56,7 +56,7 @@ class HeatmapView(View):
 
 
 @dataclass(frozen=True)
-class KernelView(View):
+class KernelState(State):
     """Of the second page. `brush`: "box:x0,y0,x1,y1" or "lasso:x0,y0,x1,y1,…" in px from the kernel's centre, or ""."""
 
     layer: str = "0"
@@ -68,7 +68,7 @@ class KernelView(View):
 
 
 @dataclass(frozen=True)
-class RunView(View):
+class RunState(State):
     """Of the third page."""
 
     layer: str = "0"

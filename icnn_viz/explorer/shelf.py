@@ -29,7 +29,7 @@ _KEPT = 8  # images dropped in, and images read
 
 
 @dataclass(frozen=True)
-class Picture:
+class ShelfImage:
     """An image to look at.
 
     Attributes:
@@ -63,18 +63,18 @@ class Shelf:
 
     def __init__(self, sources: Sequence[Source], max_size: int) -> None:
         self._sources = {str(number): source for number, source in enumerate(sources)}
-        self._dropped: OrderedDict[str, Picture] = OrderedDict()
-        self._read: OrderedDict[str, Picture] = OrderedDict()
+        self._dropped: OrderedDict[str, ShelfImage] = OrderedDict()
+        self._read: OrderedDict[str, ShelfImage] = OrderedDict()
         self._lock = threading.Lock()
         self.max_size = max_size
 
     def names(self) -> dict[str, str]:
         """What the reader sees, by key."""
         with self._lock:
-            dropped = {key: picture.name for key, picture in self._dropped.items()}
+            dropped = {key: held.name for key, held in self._dropped.items()}
         return {key: source.name for key, source in self._sources.items()} | dropped
 
-    def get(self, key: str) -> Picture:
+    def get(self, key: str) -> ShelfImage:
         """The image of a key.
 
         Raises:
@@ -93,12 +93,12 @@ class Shelf:
                 fix="Choose one, or drop it in again: images dropped in are kept only while the explorer runs.",
             )
         source = self._sources[key]
-        picture = Picture(key, source.name, *source.read())
+        held = ShelfImage(key, source.name, *source.read())
         with self._lock:
-            _keep(self._read, picture)
-        return picture
+            _keep(self._read, held)
+        return held
 
-    def drop(self, contents: str, name: str) -> Picture:
+    def drop(self, contents: str, name: str) -> ShelfImage:
         """Take in an image as a browser sends it (see `decode_upload`), and forget the oldest.
 
         Raises:
@@ -106,10 +106,10 @@ class Shelf:
         """
         image = decode_upload(contents, self.max_size)
         key = "u" + hashlib.sha256(image.tobytes() + str(image.shape).encode()).hexdigest()[:12]
-        picture = Picture(key, name[:60] or "your image", image)
+        held = ShelfImage(key, name[:60] or "your image", image)
         with self._lock:
-            _keep(self._dropped, picture)
-        return picture
+            _keep(self._dropped, held)
+        return held
 
 
 def make_shelf(
@@ -157,8 +157,8 @@ def decode_upload(contents: str, max_size: int) -> np.ndarray:
 
     data = BytesIO(_to_bytes(contents))
     try:
-        with open_picture(data, _WHO, max_size, formats=KINDS) as picture:
-            return to_rgb(picture, _WHO)
+        with open_picture(data, _WHO, max_size, formats=KINDS) as held:
+            return to_rgb(held, _WHO)
     except UnreadableError as error:
         raise _refuse(f"an image file: {', '.join(KINDS)}", "another file, or a damaged one") from error
 
@@ -179,8 +179,8 @@ def _refuse(needed: str, got: str, fix: str = "Choose another file.") -> DataErr
     return DataError(_WHO, needed=needed, got=got, fix=fix)
 
 
-def _keep(kept: OrderedDict[str, Picture], picture: Picture) -> None:
-    kept[picture.key] = picture
-    kept.move_to_end(picture.key)
+def _keep(kept: OrderedDict[str, ShelfImage], held: ShelfImage) -> None:
+    kept[held.key] = held
+    kept.move_to_end(held.key)
     while len(kept) > _KEPT:
         kept.popitem(last=False)

@@ -96,20 +96,20 @@ def command(
     from icnn_core.evaluation import Inference
 
     torch.manual_seed(seed)
-    how = Inference(window=tiles, stride=steps, scales=factors, flip=flip)
+    inference = Inference(window=tiles, stride=steps, scales=factors, flip=flip)
     network, samples = _open(
         checkpoint, model, data=data, root=root, split=split, images=images, size=seen, skip_bad=skip_bad
     )
-    identity = _identify(network, samples, split, how, names, boundary or None)
+    identity = _identify(network, samples, split, inference, names, boundary or None)
     if out is not None:
         check_kept(out / "evaluation.json", identity)
-    evaluation = _measure(network, samples, how, names, boundary or None, predictions, device, split)
+    evaluation = _measure(network, samples, inference, names, boundary or None, predictions, device, split)
     result = {
         "checkpoint": str(checkpoint),
         "data": samples.data.name,
         "split": split,
         "images": len(samples),
-        "segmented": str(how),
+        "segmented": str(inference),
         "boundary_ratio": boundary or None,
         "skipped": [str(path) for path in samples.skipped],
         "identity": identity,
@@ -117,7 +117,7 @@ def command(
     console = make_console(json=as_json)
     if as_json:
         print_json(result)
-    print_evaluation(evaluation, f"{samples.data.name} {split}, {len(samples)} images, {how}", console)
+    print_evaluation(evaluation, f"{samples.data.name} {split}, {len(samples)} images, {inference}", console)
     print_skipped(samples.skipped, console)
     if out is not None:
         write_json(out / "evaluation.json", result)
@@ -141,7 +141,7 @@ def _identify(
     network: nn.Module,
     samples: Measured,
     split: str,
-    how: Inference,
+    inference: Inference,
     names: list[str],
     boundary: float | None,
 ) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _identify(
         "images": describe_data(samples.data, len(samples)),
         "split": split,
         "size": samples.transform.size,
-        "segmented": str(how),
+        "segmented": str(inference),
         "boundary_ratio": boundary,
         "mean_over": list(choose_classes(names, samples.data.classes)),
         "version": __version__,
@@ -165,7 +165,7 @@ def _identify(
 def _measure(
     network: nn.Module,
     samples: Measured,
-    how: Inference,
+    inference: Inference,
     names: list[str],
     boundary: float | None,
     predictions: Path | None,
@@ -192,7 +192,7 @@ def _measure(
             classes=data.classes,
             ignore_index=data.ignore_index,
             device=place,
-            inference=how,
+            inference=inference,
             boundary=boundary,
             chosen=choose_classes(names, data.classes),
             on_image=lambda: bar.advance(task),

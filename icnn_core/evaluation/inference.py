@@ -69,7 +69,7 @@ class Inference:
 def predict_logits(
     model: nn.Module,
     image: Tensor,
-    how: Inference | None = None,
+    inference: Inference | None = None,
     *,
     size: tuple[int, int] | None = None,
     classes: int | None = None,
@@ -79,7 +79,7 @@ def predict_logits(
     Args:
         model: in evaluation mode. Returns logits (1, C, …, …), or what `to_logits` finds them in; of another
             size than their input they are resized to it.
-        how: None for the whole image once.
+        inference: None for the whole image once.
         size: (H, W) of the logits wanted; None for the image's.
         classes: C, if it must be that.
         batch: N, if it must be that.
@@ -88,17 +88,17 @@ def predict_logits(
     Raises:
         ShapeError: the network gives something else.
     """
-    how = how or Inference()
+    inference = inference or Inference()
     wanted = size or (image.shape[1], image.shape[2])
     total: Tensor | None = None
-    for scale in how.scales:
+    for scale in inference.scales:
         scaled = resized(image[None], (_scaled(image.shape[1], scale), _scaled(image.shape[2], scale)))
-        for mirrored in (False, True) if how.flip else (False,):
-            logits = _in_windows(model, scaled.flip(3) if mirrored else scaled, how, classes)
+        for mirrored in (False, True) if inference.flip else (False,):
+            logits = _in_windows(model, scaled.flip(3) if mirrored else scaled, inference, classes)
             logits = resized(logits.flip(3) if mirrored else logits, wanted)
             total = logits if total is None else total + logits
     assert total is not None
-    return total[0] / (len(how.scales) * (2 if how.flip else 1))
+    return total[0] / (len(inference.scales) * (2 if inference.flip else 1))
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
@@ -107,13 +107,13 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     return [*range(0, last, stride), last]
 
 
-def _in_windows(model: nn.Module, image: Tensor, how: Inference, classes: int | None) -> Tensor:
+def _in_windows(model: nn.Module, image: Tensor, inference: Inference, classes: int | None) -> Tensor:
     """Logits of (1, 3, h, w) in that size: where windows overlap, their mean."""
-    if how.window is None or how.steps is None:
+    if inference.window is None or inference.steps is None:
         return _of_input_size(model, image, classes)
     total: Tensor | None = None
     counts = image.new_zeros(image.shape[2:])
-    for place in _windows((image.shape[2], image.shape[3]), how.window, how.steps):
+    for place in _windows((image.shape[2], image.shape[3]), inference.window, inference.steps):
         logits = _of_input_size(model, image[:, :, place[0], place[1]], classes)
         if total is None:
             total = logits.new_zeros(1, logits.shape[1], *image.shape[2:])

@@ -69,12 +69,12 @@ def measure_heatmap(
         labels: (H, W) class ids of the scene, with `classes`: "energy_on <class>" for each class.
         field: (H, W) bool, the theoretical receptive field: beyond_field.
     """
-    falling = sort_values(heatmap)
+    descending = sort_values(heatmap)
     (major, minor), directions = principal_axes(heatmap)
     found: dict[str, float] = {
         "peak": float(heatmap.values.max()),
         "energy": float(heatmap.values.sum()),
-        **{f"area_{share:.0%}".rstrip("%"): smallest_area(heatmap, share, falling) for share in SHARES},
+        **{f"area_{share:.0%}".rstrip("%"): smallest_area(heatmap, share, descending) for share in SHARES},
         "radius_of_gyration": radius_of_gyration(heatmap),
         "extent_major": float(major),
         "extent_minor": float(minor),
@@ -84,14 +84,14 @@ def measure_heatmap(
         "orientation": float(np.degrees(np.arctan2(*directions[0]))) % 180
         if major - minor > 1e-9 * major
         else float("nan"),
-        "gini": gini(heatmap, falling),
+        "gini": gini(heatmap, descending),
         "entropy": entropy(heatmap),
     }
     if object_mask is not None:
         found["energy_in_object"] = energy_in_mask(heatmap, object_mask)
-        found["object_used"] = mask_used(heatmap, object_mask, 0.9, falling)
+        found["object_used"] = mask_used(heatmap, object_mask, 0.9, descending)
         found["pointing_game"] = pointing_game(heatmap, object_mask)
-        found["rank_accuracy"] = relevance_rank_accuracy(heatmap, object_mask, falling)
+        found["rank_accuracy"] = relevance_rank_accuracy(heatmap, object_mask, descending)
     if class_mask is not None:
         found["energy_in_class"] = energy_in_mask(heatmap, class_mask)
     if field is not None:

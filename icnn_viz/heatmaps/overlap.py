@@ -51,27 +51,33 @@ def pointing_game(heatmap: Heatmap, mask: np.ndarray, tolerance: float = 0.0) ->
     return float(((rows - y) ** 2 + (columns - x) ** 2 <= tolerance**2).any())
 
 
-def relevance_rank_accuracy(heatmap: Heatmap, mask: np.ndarray, falling: np.ndarray | None = None) -> float:
+def relevance_rank_accuracy(
+    heatmap: Heatmap, mask: np.ndarray, descending: np.ndarray | None = None
+) -> float:
     """Share of the K largest values that lie in `mask`, K being the mask's size; NaN for an empty mask or map.
 
     Of values equal to the K-th as many count as have room, in the mask and outside it in proportion. Source: Arras et
     al., CLEVR-XAI, Information Fusion 2022.
 
     Args:
-        falling: the map's values, sorted (`sort_values`), if known.
+        descending: the map's values, sorted (`sort_values`), if known.
     """
     size = int(np.count_nonzero(mask))
-    falling = sort_values(heatmap) if falling is None else falling
-    return count_among_largest(heatmap, mask, size, falling) / size if size and falling[0] else float("nan")
+    descending = sort_values(heatmap) if descending is None else descending
+    return (
+        count_among_largest(heatmap, mask, size, descending) / size
+        if size and descending[0]
+        else float("nan")
+    )
 
 
-def count_among_largest(heatmap: Heatmap, mask: np.ndarray, count: int, falling: np.ndarray) -> float:
+def count_among_largest(heatmap: Heatmap, mask: np.ndarray, count: int, descending: np.ndarray) -> float:
     """How many of the `count` largest values lie in `mask`; equal values at the end count in proportion."""
     mask = _checked(mask, heatmap).astype(bool)
-    last = falling[count - 1]
+    last = descending[count - 1]
     inside = heatmap.values[mask]
-    above = int(np.searchsorted(-falling, -last))  # values larger than the last
-    equal = int(np.searchsorted(-falling, -last, side="right")) - above
+    above = int(np.searchsorted(-descending, -last))  # values larger than the last
+    equal = int(np.searchsorted(-descending, -last, side="right")) - above
     return float((inside > last).sum() + (inside == last).sum() * (count - above) / equal)
 
 

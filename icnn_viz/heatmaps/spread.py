@@ -13,15 +13,15 @@ from icnn_viz.heatmaps.overlap import count_among_largest, sort_values
 from icnn_viz.records import Heatmap
 
 
-def smallest_area(heatmap: Heatmap, share: float, falling: np.ndarray | None = None) -> float:
+def smallest_area(heatmap: Heatmap, share: float, descending: np.ndarray | None = None) -> float:
     """Number of pixels of the smallest region that holds `share` of the energy (`density_region`).
 
     Unlike counts above a threshold of log values, it does not change when the map is multiplied.
 
     Args:
-        falling: the map's values, sorted (`sort_values`), if known.
+        descending: the map's values, sorted (`sort_values`), if known.
     """
-    return float(_count(share, sort_values(heatmap) if falling is None else falling))
+    return float(_count(share, sort_values(heatmap) if descending is None else descending))
 
 
 def density_region(heatmap: Heatmap, share: float) -> np.ndarray:
@@ -42,19 +42,19 @@ def density_region(heatmap: Heatmap, share: float) -> np.ndarray:
 
 
 def mask_used(
-    heatmap: Heatmap, mask: np.ndarray, share: float = 0.9, falling: np.ndarray | None = None
+    heatmap: Heatmap, mask: np.ndarray, share: float = 0.9, descending: np.ndarray | None = None
 ) -> float:
     """How much of an object is used: share of `mask` (H, W) bool in the region that holds `share` of the energy.
 
     The recall that goes with `energy_in_mask`. NaN for an empty mask.
 
     Args:
-        falling: the map's values, sorted (`sort_values`), if known.
+        descending: the map's values, sorted (`sort_values`), if known.
     """
-    falling = sort_values(heatmap) if falling is None else falling
-    size, count = int(np.count_nonzero(mask)), _count(share, falling)
+    descending = sort_values(heatmap) if descending is None else descending
+    size, count = int(np.count_nonzero(mask)), _count(share, descending)
     return (
-        count_among_largest(heatmap, mask, int(count), falling) / size
+        count_among_largest(heatmap, mask, int(count), descending) / size
         if size and count == count
         else float("nan")
     )
@@ -115,20 +115,20 @@ def elongation(heatmap: Heatmap) -> float:
     return float(major / minor) if minor > 1e-9 * major else float("inf")
 
 
-def gini(heatmap: Heatmap, falling: np.ndarray | None = None) -> float:
+def gini(heatmap: Heatmap, descending: np.ndarray | None = None) -> float:
     """Gini index of the values: 0 if all pixels share alike, 1 - 1/(H·W) if one pixel holds everything.
 
     Source: Hurley & Rickard, Comparing measures of sparsity, IEEE Trans. Information Theory 2009, section II.
 
     Args:
-        falling: the map's values, sorted (`sort_values`), if known.
+        descending: the map's values, sorted (`sort_values`), if known.
     """
     total, size = heatmap.values.sum(), heatmap.values.size
     if not total:
         return float("nan")
-    falling = sort_values(heatmap) if falling is None else falling
+    descending = sort_values(heatmap) if descending is None else descending
     ranks = np.arange(size) + 0.5  # of the k-th largest; (n - k + 1/2) of the rising order, turned round
-    return float(1 - 2 * (falling @ ranks) / (total * size))
+    return float(1 - 2 * (descending @ ranks) / (total * size))
 
 
 def entropy(heatmap: Heatmap) -> float:
@@ -164,12 +164,12 @@ def distance_energy(heatmap: Heatmap, radii: np.ndarray | None = None) -> tuple[
     return radii, np.cumsum(energy) / total if total else np.full(len(radii), np.nan)
 
 
-def _count(share: float, falling: np.ndarray) -> float:
+def _count(share: float, descending: np.ndarray) -> float:
     if not 0 < share <= 1:
         raise ArgumentError(
             "smallest_area", needed="a share above 0 and up to 1", got=str(share), fix="0.9 means 90 %."
         )
-    cumulative = np.cumsum(falling)
+    cumulative = np.cumsum(descending)
     if not cumulative[-1]:
         return float("nan")
     # Rounding must not ask for one pixel more than the share does.

@@ -11,7 +11,7 @@ class Words:
 
     title: str
     what: str
-    how: str
+    reading: str
 
 
 FIGURES = {

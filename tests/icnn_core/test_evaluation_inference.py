@@ -47,8 +47,8 @@ def test_a_network_that_sees_single_pixels_does_not_notice_windows():
     torch.manual_seed(0)
     model, image = nn.Conv2d(3, 4, 1), torch.randn(3, 29, 41)
     want = model(image[None])[0]
-    for how in (Inference(window=(13, 17)), Inference(window=(13, 50), stride=(13, 9))):
-        torch.testing.assert_close(predict_logits(model, image, how), want)
+    for inference in (Inference(window=(13, 17)), Inference(window=(13, 50), stride=(13, 9))):
+        torch.testing.assert_close(predict_logits(model, image, inference), want)
 
 
 def test_windows_are_what_the_network_would_see_cut_out():
@@ -90,11 +90,11 @@ def test_mirroring_averages_with_the_mirrored_image_mirrored_back():
 
 def test_all_together_count_their_calls():
     model = Counting()
-    how = Inference(window=(8, 8), scales=(1, 2), flip=True)
-    predict_logits(model, torch.zeros(3, 8, 14), how)
+    inference = Inference(window=(8, 8), scales=(1, 2), flip=True)
+    predict_logits(model, torch.zeros(3, 8, 14), inference)
     # stride 5: columns 0, 5, 6; doubled: rows 0, 5, 8 and columns 0, 5, 10, 15, 20
     assert len(model.sizes) == 2 * (3 + 3 * 5)
-    assert str(how) == "windows of 8×8 every 5×5, scales 1, 2, mirrored too"
+    assert str(inference) == "windows of 8×8 every 5×5, scales 1, 2, mirrored too"
     assert str(Inference()) == "whole images"
 
 

@@ -192,8 +192,8 @@ def test_every_figure_has_its_words_above_it(make_findings: MakeFindings, drawn:
     plain = re.sub(r"\s+", " ", html.unescape(text))
     for kind, words in FIGURES.items():
         assert words.what in plain, kind
-        assert words.how in plain, kind
-        for sentence in (words.what, words.how):  # one sentence each
+        assert words.reading in plain, kind
+        for sentence in (words.what, words.reading):  # one sentence each
             assert re.match(r"^[A-Z].*[^.]\.$", sentence), kind
             assert not re.search(r"[.!?] [A-Z]", sentence), kind
     assert (

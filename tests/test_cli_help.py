@@ -58,6 +58,24 @@ def test_every_option_says_what_it_does(program: str, name: str, command: Any) -
     assert not silent
 
 
+@pytest.mark.parametrize(
+    ("name", "earlier", "now", "value"),
+    [
+        ("heatmap", "--reduce", "reduction", "l2"),
+        ("heatmap", "--smooth", "smoothing", "1.5"),
+        ("kernels", "--height", "third_axis", "weight"),
+    ],
+)
+def test_an_option_that_was_renamed_is_taken_and_not_shown(
+    name: str, earlier: str, now: str, value: str
+) -> None:
+    group: Any = typer.main.get_command(viz.build_app())
+    parent = group.context_class(group, **group.context_settings)
+    context = group.commands[name].make_context(name, [earlier, value], parent=parent)
+    assert str(context.params[now]) == value
+    assert earlier + " " not in context.get_help()
+
+
 def test_the_command_reference_is_current() -> None:
     written = (_ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
     tool = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "write_commands.py"))

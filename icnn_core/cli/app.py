@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
@@ -39,13 +39,15 @@ def _print_version(wanted: bool) -> None:
     raise typer.Exit
 
 
-def make_app(name: str, text: str) -> typer.Typer:
+def make_app(name: str, text: str, earlier: Mapping[str, str] | None = None) -> typer.Typer:
     """A typer app with --version, -q and -v, plain where its output is not a terminal.
 
     Args:
         name: the console script's name, which starts its error lines.
         text: what `--help` says first.
+        earlier: options' earlier names, without dashes, to those that they have now: taken, and not shown.
     """
+    known = dict(earlier or {})
     rich = all(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))
     app = typer.Typer(
         name=name,
@@ -53,7 +55,10 @@ def make_app(name: str, text: str) -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown" if rich else None,
-        context_settings={"help_option_names": ["--help", "-h"]},
+        context_settings={
+            "help_option_names": ["--help", "-h"],
+            "token_normalize_func": lambda option: known.get(option, option),
+        },
     )
 
     @app.callback(help=text)

@@ -9,6 +9,8 @@ import typer
 from icnn_core.cli.app import add_commands, make_app, run
 
 _COMMANDS = ("kernels", "heatmap", "ablation", "report", "explore", "demo")
+_EARLIER = {"reduce": "reduction", "smooth": "smoothing", "height": "third-axis"}
+"""Options' names that are still taken, for one version."""
 
 
 def build_app() -> typer.Typer:
@@ -17,6 +19,7 @@ def build_app() -> typer.Typer:
         "icnn-viz",
         "Look at irregular convolutions: shapes of kernels, and what a pixel depends on.\n\n"
         "Example: icnn-viz heatmap --pixel 74,45",
+        _EARLIER,
     )
     add_commands(app, "icnn_viz.cli", _COMMANDS)
     return app

@@ -160,9 +160,11 @@ class Way:
     method: Annotated[
         Method, typer.Option("--method", "-m", help="deconvnet and guided are partly edge detectors.")
     ] = Method.gradient
-    reduce: Annotated[Reduction, typer.Option("--reduce", help="Over the colour channels.")] = Reduction.max
-    smooth: Annotated[
-        float, typer.Option("--smooth", metavar="σ", min=0, help="Blur the maps, in pixels; 0 does not.")
+    reduction: Annotated[Reduction, typer.Option("--reduction", help="Over the colour channels.")] = (
+        Reduction.max
+    )
+    smoothing: Annotated[
+        float, typer.Option("--smoothing", metavar="σ", min=0, help="Blur the maps, in pixels; 0 does not.")
     ] = 0.0
     seed: SeedOption = 0
 
@@ -217,8 +219,8 @@ def command(networks: Networks, place: Place, survey: Survey, way: Way, output: 
     checkpoint, regular = choose_pair(networks.checkpoint, networks.regular, networks.model)
     asked = {
         "method": str(way.method),
-        "reduction": str(way.reduce),
-        "smoothing": way.smooth,
+        "reduction": str(way.reduction),
+        "smoothing": way.smoothing,
         "seed": way.seed,
     }
     found = {"checkpoint": checkpoint, "regular": regular, **asked}

@@ -49,7 +49,7 @@ class Format(StrEnum):
     mp4 = "mp4"
 
 
-class Height(StrEnum):
+class ThirdAxis(StrEnum):
     """The third axis of the view 3d."""
 
     channel = "channel"
@@ -103,7 +103,7 @@ def command(
         list[int] | None,
         typer.Option("--slot", metavar="N", min=0, help="Only these slots in cloud and qq; repeatable."),
     ] = None,
-    height: Annotated[Height, typer.Option(help="The third axis of the view 3d.")] = Height.channel,
+    third_axis: Annotated[ThirdAxis, typer.Option(help="The third axis of the view 3d.")] = ThirdAxis.channel,
     magnify: Annotated[
         float,
         typer.Option(
@@ -150,7 +150,7 @@ def command(
         dcls=dcls and str(dcls),
         kernel_size=kernel_size,
     )
-    options = KernelOptions(str(theme), channel, kernel, tuple(slot or ()), str(height), magnify, seed)
+    options = KernelOptions(str(theme), channel, kernel, tuple(slot or ()), str(third_axis), magnify, seed)
     kinds = [str(kind) for kind in format or ("png", "html")]
     table_kinds = [str(kind) for kind in table or ("csv",)]
     if isinstance(display, KernelDisplay):

@@ -37,7 +37,7 @@ class KernelOptions:
     channel: int = 0
     kernel: int = 0
     slots: tuple[int, ...] = ()
-    height: str = "channel"
+    third_axis: str = "channel"
     magnify: float = 1.0
     seed: int = 0
 
@@ -48,7 +48,7 @@ class KernelOptions:
             chosen["channel"] = 0 if cloud.sharing == "layer" else self.channel
             chosen["kernel"] = self.kernel if cloud.sharing == "none" else 0
         if view == "3d":
-            chosen["height"] = self.height
+            chosen["third_axis"] = self.third_axis
         if view in ("cloud", "3d"):
             chosen["magnify"] = self.magnify
         if view in ("cloud", "qq") and self.slots:
@@ -68,7 +68,9 @@ def draw_views(display: KernelDisplay, views: Sequence[str], options: KernelOpti
     drawings = []
     for view in views:
         if view == "3d":
-            page = partial(draw_cloud_interactive, display.clouds, height=options.height, theme=options.theme)
+            page = partial(
+                draw_cloud_interactive, display.clouds, third_axis=options.third_axis, theme=options.theme
+            )
             drawings.append(Drawing("clouds", page, PAGE))
         if view in LAYER_VIEWS:
             drawings += [

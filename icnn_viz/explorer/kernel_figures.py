@@ -8,10 +8,10 @@ import numpy as np
 
 from icnn_viz.explorer.states import parse_brush
 from icnn_viz.figures.cloud_pages import draw_cloud_interactive
-from icnn_viz.figures.heights import to_heights
 from icnn_viz.figures.marks import X_LABEL, Y_LABEL, view_half_width
 from icnn_viz.figures.screen import choose_evenly, to_colour_stops
 from icnn_viz.figures.style import Look, get_look, slot_colours, to_plotly_layout
+from icnn_viz.figures.third_axis import to_levels
 from icnn_viz.records import SHARING, PositionCloud
 
 if TYPE_CHECKING:
@@ -78,18 +78,18 @@ def draw_plane(cloud: PositionCloud, slot: int | None, brush: str, *, theme: str
 
 
 def draw_space(
-    cloud: PositionCloud, slot: int | None, brush: str, *, height: str = "channel", theme: str = "light"
+    cloud: PositionCloud, slot: int | None, brush: str, *, third_axis: str = "channel", theme: str = "light"
 ) -> go.Figure:
     """The cloud in space as on the pages that `icnn-viz kernels` writes, brushed points large, the others pale."""
     import plotly.graph_objects as go
 
     look = get_look(theme)
-    figure = draw_cloud_interactive([cloud], height=height, theme=theme)
+    figure = draw_cloud_interactive([cloud], third_axis=third_axis, theme=theme)
     figure.update_layout(title=None, showlegend=False, margin={"l": 0, "r": 0, "t": 30, "b": 0})
-    figure.update_layout(uirevision=f"{cloud.layer} {height}", scene_camera=_CAMERA)
+    figure.update_layout(uirevision=f"{cloud.layer} {third_axis}", scene_camera=_CAMERA)
     small = {"tickfont": {"size": 10}, "title_font": {"size": 11}}
     figure.update_scenes(xaxis=small, yaxis=small, zaxis=small)
-    if height == "density":
+    if third_axis == "density":
         return figure
     figure.for_each_trace(_list_custom_data)
     figure.update_traces(opacity=0.15 if brush else 1.0)
@@ -102,13 +102,13 @@ def draw_space(
         kept = choose_evenly(len(shape), MOST_POINTS)
         shape, taps = shape[kept], taps[kept]
         points = cloud.points[shape, taps]
-        heights, _ = to_heights(cloud, height)
+        levels, _ = to_levels(cloud, third_axis)
         who = SHARING[cloud.sharing].hover
         figure.add_trace(
             go.Scatter3d(
                 x=points[:, 1],
                 y=points[:, 0],
-                z=heights[shape, taps],
+                z=levels[shape, taps],
                 mode="markers",
                 marker={
                     "size": 4.5,

@@ -15,7 +15,7 @@ _MOST_CORNERS = 100
 
 
 @dataclass(frozen=True)
-class State:
+class PageState:
     """State of a page. Field names are the query's keys; None is left out."""
 
     def to_query(self) -> str:
@@ -43,7 +43,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class HeatmapState(State):
+class HeatmapState(PageState):
     """Of the first page. `x`, `y`: column and row. `class_`: a class id as text, "" for the predicted one."""
 
     image: str = "0"
@@ -51,24 +51,24 @@ class HeatmapState(State):
     y: int = 0
     method: str = "gradient"
     class_: str = ""
-    smooth: float = 0.0
+    smoothing: float = 0.0
     opacity: int = 100
 
 
 @dataclass(frozen=True)
-class KernelState(State):
+class KernelState(PageState):
     """Of the second page. `brush`: "box:x0,y0,x1,y1" or "lasso:x0,y0,x1,y1,…" in px from the kernel's centre, or ""."""
 
     layer: str = "0"
     slot: str = ""
-    height: str = "channel"
+    third_axis: str = "channel"
     channel: int = 0
     kernel: int = 0
     brush: str = ""
 
 
 @dataclass(frozen=True)
-class RunState(State):
+class RunState(PageState):
     """Of the third page."""
 
     layer: str = "0"
@@ -134,7 +134,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "y": _count,
     "channel": _count,
     "kernel": _count,
-    "smooth": _between(0, MOST_SMOOTHING, float),
+    "smoothing": _between(0, MOST_SMOOTHING, float),
     "opacity": _between(0, 100, int),
     "brush": _brush,
 }

@@ -10,10 +10,10 @@ import numpy as np
 
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.clouds import count_hidden, describe
-from icnn_viz.figures.heights import check_height, to_density, to_heights
 from icnn_viz.figures.marks import view_half_width
 from icnn_viz.figures.screen import choose_evenly
 from icnn_viz.figures.style import Look, get_look, shorten, slot_colours, to_plotly_layout
+from icnn_viz.figures.third_axis import check_third_axis, to_density, to_levels
 from icnn_viz.records import SHARING, PositionCloud
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _CELLS = 56
 
 
 def draw_cloud_interactive(
-    clouds: Sequence[PositionCloud], *, height: str = "channel", theme: str = "light"
+    clouds: Sequence[PositionCloud], *, third_axis: str = "channel", theme: str = "light"
 ) -> go.Figure:
     """The clouds of all layers on one page; hovering names channel, slot and position.
 
@@ -33,14 +33,14 @@ def draw_cloud_interactive(
     of `PAGE_BYTES` are thinned by whole shapes, and the title says so.
 
     Args:
-        height: the third axis: "channel", "weight" or, as a surface over all slots, "density".
+        third_axis: the third axis: "channel", "weight" or, as a surface over all slots, "density".
 
     Raises:
-        ArgumentError: no clouds. NameNotFoundError: another height.
+        ArgumentError: no clouds. NameNotFoundError: another third axis.
     """
     import plotly.graph_objects as go
 
-    check_height(height)
+    check_third_axis(third_axis)
     if not clouds:
         raise ArgumentError(
             "draw_cloud_interactive",
@@ -50,15 +50,17 @@ def draw_cloud_interactive(
         )
     look = get_look(theme)
     figure = go.Figure(layout=to_plotly_layout(look))
-    shares = _share_out(clouds, height)
+    shares = _share_out(clouds, third_axis)
     owners: list[int] = []
     for number, (cloud, share) in enumerate(zip(clouds, shares, strict=True)):
-        traces = [_to_surface(cloud, look)] if height == "density" else _to_traces(cloud, share, height)
+        traces = (
+            [_to_surface(cloud, look)] if third_axis == "density" else _to_traces(cloud, share, third_axis)
+        )
         for trace in traces:
             trace.visible = number == 0
         owners += [number] * len(traces)
         figure.add_traces(traces)
-    views = [_to_view(cloud, share, height, look) for cloud, share in zip(clouds, shares, strict=True)]
+    views = [_to_view(cloud, share, third_axis, look) for cloud, share in zip(clouds, shares, strict=True)]
     legend = {"title": {"text": "slot: (y, x)"}, "itemsizing": "constant", "x": 1.0, "xanchor": "right"}
     figure.update_layout(views[0] | {"legend": legend})
     if len(clouds) > 1:
@@ -82,14 +84,14 @@ def _to_menu(
     return {"buttons": buttons, **place, "bgcolor": look.grid, "showactive": True, "font": {"size": 12}}
 
 
-def _share_out(clouds: Sequence[PositionCloud], height: str) -> list[int]:
+def _share_out(clouds: Sequence[PositionCloud], third_axis: str) -> list[int]:
     """How many shapes of each layer fit on the page: all of the small layers', as many of each large one's."""
     sizes = [len(cloud.points) for cloud in clouds]
-    if height == "density":
+    if third_axis == "density":
         return sizes
     traces = sum(len(cloud.slots) for cloud in clouds)
     left = max(PAGE_BYTES - 600 * traces - (7 * traces + 1600) * len(clouds), PAGE_BYTES // 10)
-    costs = [len(cloud.slots) * _bytes(cloud, height) for cloud in clouds]
+    costs = [len(cloud.slots) * _bytes(cloud, third_axis) for cloud in clouds]
     shares = [0] * len(clouds)
     order = sorted(range(len(clouds)), key=lambda number: sizes[number] * costs[number])
     for rank, number in enumerate(order):
@@ -98,21 +100,21 @@ def _share_out(clouds: Sequence[PositionCloud], height: str) -> list[int]:
     return shares
 
 
-def _bytes(cloud: PositionCloud, height: str) -> int:
+def _bytes(cloud: PositionCloud, third_axis: str) -> int:
     """What a point takes as base64: three numbers, and its kernel and channel where the third does not say them."""
-    return 22 if height == "weight" or cloud.sharing == "none" else 14
+    return 22 if third_axis == "weight" or cloud.sharing == "none" else 14
 
 
-def _to_traces(cloud: PositionCloud, share: int, height: str) -> list[go.Scatter3d]:
+def _to_traces(cloud: PositionCloud, share: int, third_axis: str) -> list[go.Scatter3d]:
     """One trace a slot, over evenly chosen shapes."""
     import plotly.graph_objects as go
 
-    heights, word = to_heights(cloud, height)
-    shown = choose_evenly(len(heights), share)
-    named = height == "weight" or cloud.sharing == "none"
+    levels, word = to_levels(cloud, third_axis)
+    shown = choose_evenly(len(levels), share)
+    named = third_axis == "weight" or cloud.sharing == "none"
     what = SHARING[cloud.sharing].hover if named else word + " %{z}"
-    what += "<br>" + word + " %{z:.3g}" if height == "weight" else ""
-    small = height == "channel" and len(heights) <= 32_767
+    what += "<br>" + word + " %{z:.3g}" if third_axis == "weight" else ""
+    small = third_axis == "channel" and len(levels) <= 32_767
     traces = []
     for slot, (colour, place) in enumerate(zip(slot_colours(cloud.slots), cloud.slots, strict=True)):
         finite = np.isfinite(cloud.points[shown, slot]).all(-1)
@@ -124,7 +126,7 @@ def _to_traces(cloud: PositionCloud, share: int, height: str) -> list[go.Scatter
             go.Scatter3d(
                 x=points[:, 1],
                 y=points[:, 0],
-                z=heights[index, slot].astype(np.int16 if small else np.float32),
+                z=levels[index, slot].astype(np.int16 if small else np.float32),
                 mode="markers",
                 marker={"size": 1.7 if share > 400 else 3.0, "color": colour, "opacity": 0.85},
                 name=name,
@@ -149,7 +151,7 @@ def _to_surface(cloud: PositionCloud, look: Look) -> go.Surface:
     )
 
 
-def _to_view(cloud: PositionCloud, share: int, height: str, look: Look) -> dict[str, Any]:
+def _to_view(cloud: PositionCloud, share: int, third_axis: str, look: Look) -> dict[str, Any]:
     """Title and axes of a layer, in the flat form that a menu button takes."""
     half_width = view_half_width([cloud])
     shapes = len(cloud.points)
@@ -158,9 +160,9 @@ def _to_view(cloud: PositionCloud, share: int, height: str, look: Look) -> dict[
     axis = {"color": look.text, "gridcolor": look.grid, "zerolinecolor": look.muted}
     axis["backgroundcolor"] = look.background
     upwards: dict[str, Any] = {"title": {"text": "points per px² and shape"}, "rangemode": "tozero"}
-    if height != "density":
-        upwards["title"] = {"text": to_heights(cloud, height)[1]}
-    if height == "channel":
+    if third_axis != "density":
+        upwards["title"] = {"text": to_levels(cloud, third_axis)[1]}
+    if third_axis == "channel":
         upwards["range"] = [-0.5, max(shapes - 0.5, 0.5)]
         upwards |= {"dtick": 1} if shapes <= 10 else {}
     return {

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_viz.figures.clouds import MAX_POINTS, count_hidden, describe
-from icnn_viz.figures.heights import check_height, to_density, to_heights
 from icnn_viz.figures.marks import describe_factor, draw_key, view_half_width
 from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import Look, slot_colours, use_theme
+from icnn_viz.figures.third_axis import check_third_axis, to_density, to_levels
 from icnn_viz.records import PositionCloud
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def draw_cloud_3d(
     cloud: PositionCloud,
     *,
-    height: str = "channel",
+    third_axis: str = "channel",
     theme: str = "light",
     half_width: float | None = None,
     magnify: float = 1.0,
@@ -30,46 +30,46 @@ def draw_cloud_3d(
     is counted below.
 
     Args:
-        height: the third axis: "channel" (the index of the shape), "weight" (the magnitude of the weight that lies
+        third_axis: the third axis: "channel" (the index of the shape), "weight" (the magnitude of the weight that lies
             there) or "density" (a surface over all slots' points).
         theme: "light" or "dark".
         half_width: of the square view, in input pixels.
         magnify: draw every displacement from its slot so many times longer; the figure says so.
 
     Raises:
-        NameNotFoundError: another height.
+        NameNotFoundError: another third axis.
     """
-    check_height(height)
+    check_third_axis(third_axis)
     cloud = replace(cloud, positions=cloud.slots + magnify * (cloud.positions - cloud.slots))
     half_width = half_width or view_half_width([cloud])
     with use_theme(theme) as look:
         sheet = Sheet(80, 93, look)
         ax: Any = sheet.add_axes(-1.6, 6.5, 73.6, 76.3, projection="3d", computed_zorder=False)
-        if height == "density":
+        if third_axis == "density":
             top, word = _draw_surface(ax, cloud, half_width, look), "points per px² and shape"
         else:
-            top, word = _draw_points(ax, cloud, height, half_width, look)
+            top, word = _draw_points(ax, cloud, third_axis, half_width, look)
             draw_key(sheet.add_axes(66.2, 75.2, 11, 8), cloud.slots, look)
         for y, x in cloud.slots:
             ax.plot(
                 [x, x], [y, y], [0, top], color=look.muted, linewidth=0.5, alpha=0.8, zorder=0, gid="post"
             )
         _set_axes(ax, half_width, top, word, look)
-        if height == "channel":
+        if third_axis == "channel":
             _set_counting(ax, len(cloud.points))
         sheet.write_heading(cloud.layer, describe(cloud) + describe_factor(magnify))
-        limit = None if height == "density" else MAX_POINTS  # a surface is made of all points
+        limit = None if third_axis == "density" else MAX_POINTS  # a surface is made of all points
         sheet.write_notes(count_hidden(cloud, half_width, limit))
     return sheet.figure
 
 
 def _draw_points(
-    ax: Any, cloud: PositionCloud, height: str, half_width: float, look: Look
+    ax: Any, cloud: PositionCloud, third_axis: str, half_width: float, look: Look
 ) -> tuple[float, str]:
     """Points from the far side to the near one, so that these lie on top. Returns the top and the axis' name."""
-    heights, word = to_heights(cloud, height)
-    points, flat = cloud.points.reshape(-1, 2), heights.ravel()
-    slot = np.tile(np.arange(len(cloud.slots)), len(heights))
+    levels, word = to_levels(cloud, third_axis)
+    points, flat = cloud.points.reshape(-1, 2), levels.ravel()
+    slot = np.tile(np.arange(len(cloud.slots)), len(levels))
     seen = np.flatnonzero((np.abs(points) <= half_width).all(-1) & np.isfinite(flat))
     seen = np.random.default_rng(0).permutation(seen)[:MAX_POINTS]
     seen = seen[np.argsort(points[seen] @ (1.0, 1.0), kind="stable")]
@@ -85,7 +85,7 @@ def _draw_points(
         rasterized=True,
         gid="points",
     )
-    top = len(heights) - 1 if height == "channel" else float(flat[seen].max(initial=0.0))
+    top = len(levels) - 1 if third_axis == "channel" else float(flat[seen].max(initial=0.0))
     return float(top) or 1.0, word
 
 

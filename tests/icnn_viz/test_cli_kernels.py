@@ -146,10 +146,10 @@ def test_channel_kernel_and_slot_choose_what_is_shown(
 
 
 def test_each_view_gets_its_own_options(make_cloud: Callable[..., PositionCloud]) -> None:
-    options = KernelOptions("dark", channel=3, kernel=2, slots=(1,), height="weight", magnify=5.0)
+    options = KernelOptions("dark", channel=3, kernel=2, slots=(1,), third_axis="weight", magnify=5.0)
     shared, full = make_cloud(), make_cloud(kernels=4, channels=6, sharing="none")
     assert options.of("cloud", shared) == {"theme": "dark", "magnify": 5.0, "slots": (1,)}
-    assert options.of("3d", shared) == {"theme": "dark", "magnify": 5.0, "height": "weight"}
+    assert options.of("3d", shared) == {"theme": "dark", "magnify": 5.0, "third_axis": "weight"}
     assert options.of("qq", shared) == {"theme": "dark", "slots": (1,)}
     assert options.of("field", shared) == {"theme": "dark"}
     assert options.of("inspect", shared) == {"theme": "dark", "channel": 3, "kernel": 0}

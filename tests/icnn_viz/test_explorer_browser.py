@@ -231,7 +231,7 @@ def test_keys_move_the_pixel_and_stop_at_the_border(page: Page, address: str) ->
 
 
 def test_a_shared_address_shows_the_same_view(page: Page, address: str) -> None:
-    query = "?image=1&x=7&y=21&method=guided&class=2&smooth=1.5&opacity=60"
+    query = "?image=1&x=7&y=21&method=guided&class=2&smoothing=1.5&opacity=60"
     open_heatmaps(page, address, query)
     expect(page.locator("#words")).to_contain_text("“bar”")
     expect(page.locator("#words")).to_contain_text("smoothed")
@@ -356,7 +356,7 @@ def test_a_click_on_a_point_shows_its_channel(page: Page, address: str) -> None:
 
 
 def test_a_click_on_a_point_in_space_shows_its_channel(page: Page, address: str) -> None:
-    page.goto(address + "/kernels?layer=0&height=weight")
+    page.goto(address + "/kernels?layer=0&third_axis=weight")
     expect(page.locator("#space canvas").first).to_be_visible()
     spots: list[tuple[int, int]] = []
     wait_for(page, lambda: bool(spots.extend(colourful(page)) or len(spots) > 100))

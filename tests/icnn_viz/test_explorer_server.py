@@ -165,7 +165,7 @@ def test_an_image_is_a_key_never_a_path(session: Session, tmp_path: Path) -> Non
 
 def ask(number: int, **changes: Any) -> dict[str, Any]:
     asked = {"tab": "t", "number": number, "image": "0", "x": 20, "y": 9, "method": "gradient", "class": ""}
-    return asked | {"smooth": 0, "theme": "dark"} | changes
+    return asked | {"smoothing": 0, "theme": "dark"} | changes
 
 
 def components(component: Any) -> dict[str, Any]:
@@ -215,16 +215,16 @@ def test_an_overtaken_question_gets_no_answer(session: Session) -> None:
 
 def test_a_url_restores_the_page(session: Session) -> None:
     page = components(
-        heatmaps.layout(session, "?image=1&x=33&y=12&method=guided&class=1&smooth=1.5&opacity=60")
+        heatmaps.layout(session, "?image=1&x=33&y=12&method=guided&class=1&smoothing=1.5&opacity=60")
     )
-    values = {id: page[id].value for id in ("image", "x", "y", "method", "class", "smooth", "opacity")}
+    values = {id: page[id].value for id in ("image", "x", "y", "method", "class", "smoothing", "opacity")}
     expected = {
         "image": "1",
         "x": 33,
         "y": 12,
         "method": "guided",
         "class": "1",
-        "smooth": 1.5,
+        "smoothing": 1.5,
         "opacity": 60,
     }
     assert values == expected
@@ -263,9 +263,9 @@ def test_csv_holds_every_pixel_and_measure(session: Session) -> None:
 
 def test_the_kernel_page_comes_back_from_its_url(session: Session) -> None:
     page = components(
-        kernels.layout(session, "?layer=1&slot=4&height=weight&channel=5&kernel=2&brush=box:0,0,1,1")
+        kernels.layout(session, "?layer=1&slot=4&third_axis=weight&channel=5&kernel=2&brush=box:0,0,1,1")
     )
-    assert [page[id].value for id in ("layer", "slot", "height", "channel", "kernel")] == [
+    assert [page[id].value for id in ("layer", "slot", "third_axis", "channel", "kernel")] == [
         "1",
         "4",
         "weight",

@@ -276,7 +276,7 @@ def test_points_in_space_tell_their_shape_to_dash(
     make_cloud: Callable[..., PositionCloud], sharing: str
 ) -> None:
     cloud = make_cloud(channels=4, kernels=3 if sharing == "none" else 1, sharing=sharing)
-    trace = draw_space(cloud, None, "", height="weight").to_dict()["data"][0]
+    trace = draw_space(cloud, None, "", third_axis="weight").to_dict()["data"][0]
     assert list(trace["customdata"][-1]) == [2 if sharing == "none" else 0, 3]  # a list: not in base64
 
 
@@ -295,8 +295,8 @@ def test_a_view_comes_back_from_its_url() -> None:
     "query",
     [
         "?image=../../etc/passwd&method=evil&class=9",
-        "?x=-1&y=1e9&smooth=nan&opacity=101",
-        "?x=½&y=&smooth=inf&opacity=%00",
+        "?x=-1&y=1e9&smoothing=nan&opacity=101",
+        "?x=½&y=&smoothing=inf&opacity=%00",
         "?" + "x=1" * 9000,
         "x",
         "?=&&&;",

@@ -21,9 +21,9 @@ from icnn_core.errors import ArgumentError, DataError, NameNotFoundError
 from icnn_viz.figures.cloud_pages import draw_cloud_interactive
 from icnn_viz.figures.clouds import MAX_POINTS, draw_cloud
 from icnn_viz.figures.clouds_3d import draw_cloud_3d
-from icnn_viz.figures.heights import to_density
 from icnn_viz.figures.marks import view_half_width
 from icnn_viz.figures.style import get_look, slot_colours
+from icnn_viz.figures.third_axis import to_density
 from icnn_viz.figures.write import write_figure
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.gaussian import fit_gaussians
@@ -202,14 +202,14 @@ def test_the_third_axis_is_the_channel(make_cloud: MakeCloud) -> None:
 
 def test_the_third_axis_may_be_the_weight(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(kernels=2, channels=3, sharing="none")
-    figure = draw_cloud_3d(cloud, height="weight")
+    figure = draw_cloud_3d(cloud, third_axis="weight")
     (artist,) = _find(figure, "points")
     x, y, z = (np.asarray(axis) for axis in artist._offsets3d)  # type: ignore[attr-defined]
     for point_x, point_y, weight in zip(x, y, z, strict=True):
         (where,) = np.argwhere((cloud.positions == (point_y, point_x)).all(-1))
         assert weight == abs(cloud.weights[tuple(where)])
     assert figure.axes[0].get_zlabel() == "|weight|"  # type: ignore[attr-defined]
-    trace = draw_cloud_interactive([cloud], height="weight").data[4]
+    trace = draw_cloud_interactive([cloud], third_axis="weight").data[4]
     np.testing.assert_allclose(trace.z, np.abs(cloud.weights[..., 4]).ravel(), rtol=1e-6)
     np.testing.assert_array_equal(trace.customdata[4], (1, 1))
 
@@ -246,19 +246,22 @@ def test_the_densitys_bandwidth_does_not_know_where_the_cloud_lies(make_cloud: M
 def test_a_density_is_of_all_points_and_says_no_other_number(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(channels=10_000)
     assert "60,000 of 90,000 drawn" in _texts(draw_cloud_3d(cloud))
-    assert "drawn" not in _texts(draw_cloud_3d(cloud, height="density"))
+    assert "drawn" not in _texts(draw_cloud_3d(cloud, third_axis="density"))
 
 
 def test_the_third_axis_may_be_the_density(make_cloud: MakeCloud) -> None:
     cloud = make_cloud()
-    assert _find(draw_cloud_3d(cloud, height="density"), "density")
-    figure = draw_cloud_interactive([cloud, make_cloud("b")], height="density")
+    assert _find(draw_cloud_3d(cloud, third_axis="density"), "density")
+    figure = draw_cloud_interactive([cloud, make_cloud("b")], third_axis="density")
     assert [type(trace).__name__ for trace in figure.data] == ["Surface", "Surface"]
     _, density = to_density(cloud, view_half_width([cloud]), 56)
     np.testing.assert_allclose(figure.data[0].z, density, rtol=1e-6)
-    for draw in (draw_cloud_3d, lambda cloud, height: draw_cloud_interactive([cloud], height=height)):
+    for draw in (
+        draw_cloud_3d,
+        lambda cloud, third_axis: draw_cloud_interactive([cloud], third_axis=third_axis),
+    ):
         with pytest.raises(NameNotFoundError, match="Did you mean weight"):
-            draw(cloud, height="weigth")
+            draw(cloud, third_axis="weigth")
 
 
 def test_the_page_has_a_trace_per_slot_and_a_menu_of_layers(make_cloud: MakeCloud) -> None:

@@ -61,7 +61,7 @@ def to_question(ask: dict[str, Any]) -> Question:
     try:
         pixel = (int(ask["y"]), int(ask["x"]))
         class_id = int(ask["class"]) if ask.get("class") else None
-        smoothing = min(max(float(ask.get("smooth") or 0), 0.0), MOST_SMOOTHING)
+        smoothing = min(max(float(ask.get("smoothing") or 0), 0.0), MOST_SMOOTHING)
     except (TypeError, ValueError, KeyError) as error:
         raise ArgumentError(
             "pixel", needed="x and y as whole numbers", got="none", fix="Click a pixel, or fill in both."

@@ -16,7 +16,7 @@ from icnn_viz.explorer.shelf import KINDS, MOST_BYTES
 from icnn_viz.explorer.states import MOST_SMOOTHING, HeatmapState
 
 PATH, TITLE, NAV = "/", "Heatmaps", "nav-heatmaps"
-_CONTROLS = ("image", "x", "y", "method", "class", "smooth")
+_CONTROLS = ("image", "x", "y", "method", "class", "smoothing")
 
 
 def layout(session: Session, search: str | None) -> html.Div:
@@ -42,7 +42,7 @@ def layout(session: Session, search: str | None) -> html.Div:
         html.Div(place, className="pair"),
         choice("Method", "method", _methods(), view.method),
         choice("Class", "class", classes, view.class_),
-        number("Smoothing σ (pixels)", "smooth", view.smooth, 0, MOST_SMOOTHING, 0.5),
+        number("Smoothing σ (pixels)", "smoothing", view.smoothing, 0, MOST_SMOOTHING, 0.5),
         field("Opacity (%)", "opacity", opacity),
         html.Div(saves, className="buttons", role="group", **{"aria-label": "Save"}),  # type: ignore[arg-type]
         html.P("Click a pixel, or move it with the arrow keys (10 pixels with Shift).", className="hint"),
@@ -123,10 +123,10 @@ def _register_server(app: Dash, session: Session) -> None:
         return reply(session, ask)
 
     @app.callback(Output(NAV, "href"), [Input(id, "value") for id in _CONTROLS], Input("opacity", "value"))
-    def write(image: str, x: Any, y: Any, method: str, class_: str, smooth: Any, opacity: Any) -> Any:
-        if None in (x, y, smooth):
+    def write(image: str, x: Any, y: Any, method: str, class_: str, smoothing: Any, opacity: Any) -> Any:
+        if None in (x, y, smoothing):
             return no_update
-        return PATH + HeatmapState(image, x, y, method, class_, float(smooth), opacity).to_query()
+        return PATH + HeatmapState(image, x, y, method, class_, float(smoothing), opacity).to_query()
 
     @app.callback(
         Output("x", "max"),
@@ -188,7 +188,7 @@ def _restore(session: Session, search: str | None) -> tuple[HeatmapState, Any, s
     note = "The image of this link was dropped in and is no longer here: drop it in again." if lost else ""
     if not (0 <= view.x < width and 0 <= view.y < height) or lost:
         view = HeatmapState(
-            view.image, width // 2, height // 2, view.method, view.class_, view.smooth, view.opacity
+            view.image, width // 2, height // 2, view.method, view.class_, view.smoothing, view.opacity
         )
     return view, picture, note
 

@@ -15,8 +15,8 @@ from icnn_viz.explorer.pages.points import clicked_shape, to_table
 from icnn_viz.explorer.session import Session
 from icnn_viz.explorer.states import KernelState, brush_of, parse_brush
 from icnn_viz.figures.clouds import describe
-from icnn_viz.figures.heights import HEIGHTS
 from icnn_viz.figures.style import THEMES
+from icnn_viz.figures.third_axis import THIRD_AXES
 from icnn_viz.records import PositionCloud
 
 PATH, TITLE, NAV = "/kernels", "Kernels", "nav-kernels"
@@ -39,7 +39,9 @@ def layout(session: Session, search: str | None) -> html.Div:
         choice("Layer", "layer", names, view.layer),
         html.P(describe(cloud), id="layer-words", className="hint"),
         choice("Slot (y, x)", "slot", _slots(cloud), view.slot or _ALL),
-        choice("Third axis", "height", {height: height for height in HEIGHTS}, view.height),
+        choice(
+            "Third axis", "third_axis", {third_axis: third_axis for third_axis in THIRD_AXES}, view.third_axis
+        ),
         html.Div(pair, className="pair"),
         html.P("Drag a box or a lasso in the plane; click a point to see its shape.", className="hint"),
         html.Div(
@@ -71,14 +73,14 @@ def layout(session: Session, search: str | None) -> html.Div:
 
 def restore(session: Session, search: str | None) -> tuple[KernelState, PositionCloud]:
     """The view of a query, and its layer."""
-    allowed = {"layer": [str(n) for n in range(len(session.clouds))], "height": HEIGHTS}
+    allowed = {"layer": [str(n) for n in range(len(session.clouds))], "third_axis": THIRD_AXES}
     last = KernelState(layer=str(len(session.clouds) - 1))
     view = KernelState.from_query(search, last, allowed)
     cloud = session.clouds[int(view.layer)]
     kernels, channels, taps, _ = cloud.positions.shape
     slot = view.slot if view.slot.isdecimal() and int(view.slot) < taps else ""
     channel, kernel = min(view.channel, channels - 1), min(view.kernel, kernels - 1)
-    return KernelState(view.layer, slot, view.height, channel, kernel, view.brush), cloud
+    return KernelState(view.layer, slot, view.third_axis, channel, kernel, view.brush), cloud
 
 
 def register(app: Dash, session: Session) -> None:
@@ -107,13 +109,13 @@ def _register_figures(app: Dash, session: Session) -> None:
     @app.callback(
         Output("space-figure", "data"),
         where,
-        Input("height", "value"),
+        Input("third_axis", "value"),
         Input("theme", "data"),
         Input("brush", "data"),
     )
-    def space(layer: str, slot: str, height: str, theme: str, brush: str) -> Any:
+    def space(layer: str, slot: str, third_axis: str, theme: str, brush: str) -> Any:
         cloud = _cloud(session, layer)
-        return draw_space(cloud, _slot(slot), _checked(brush), height=height, theme=_theme(theme))
+        return draw_space(cloud, _slot(slot), _checked(brush), third_axis=third_axis, theme=_theme(theme))
 
     @app.callback(
         Output("shape", "figure"),
@@ -170,23 +172,23 @@ def _register_controls(app: Dash, session: Session) -> None:
         Input("plane", "clickData"),
         Input("space", "clickData"),
         State("layer", "value"),
-        State("height", "value"),
+        State("third_axis", "value"),
         prevent_initial_call=True,
     )
-    def inspect(plane: Any, space: Any, layer: str, height: str) -> Any:
+    def inspect(plane: Any, space: Any, layer: str, third_axis: str) -> Any:
         cloud = _cloud(session, layer)
         point = ((space if ctx.triggered_id == "space" else plane) or {}).get("points", [{}])[0]
-        return clicked_shape(cloud, point, ctx.triggered_id == "space", height)
+        return clicked_shape(cloud, point, ctx.triggered_id == "space", third_axis)
 
     @app.callback(
         Output(NAV, "href"),
-        [Input(id, "value") for id in ("layer", "slot", "height", "channel", "kernel")],
+        [Input(id, "value") for id in ("layer", "slot", "third_axis", "channel", "kernel")],
         Input("brush", "data"),
     )
-    def write(layer: str, slot: str, height: str, channel: Any, kernel: Any, brush: str) -> Any:
+    def write(layer: str, slot: str, third_axis: str, channel: Any, kernel: Any, brush: str) -> Any:
         if channel is None or kernel is None:
             return no_update
-        view = KernelState(layer, "" if slot == _ALL else slot, height, channel, kernel, brush or "")
+        view = KernelState(layer, "" if slot == _ALL else slot, third_axis, channel, kernel, brush or "")
         return PATH + view.to_query()
 
     @app.callback(

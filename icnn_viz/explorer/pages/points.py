@@ -15,7 +15,7 @@ from icnn_viz.records import PositionCloud
 
 
 def clicked_shape(
-    cloud: PositionCloud, point: dict[str, Any], in_space: bool, height: str
+    cloud: PositionCloud, point: dict[str, Any], in_space: bool, third_axis: str
 ) -> tuple[int, int]:
     """Channel and kernel of a point that was clicked on.
 
@@ -27,7 +27,7 @@ def clicked_shape(
         kernel, channel = int(data[0]), int(data[1])
     elif isinstance(data, int | float) and not in_space:
         kernel, channel = divmod(int(data), cloud.positions.shape[1])
-    elif in_space and height == "channel" and isinstance(point.get("z"), int | float):
+    elif in_space and third_axis == "channel" and isinstance(point.get("z"), int | float):
         kernel, channel = divmod(int(point["z"]), cloud.positions.shape[1])
     else:
         raise PreventUpdate

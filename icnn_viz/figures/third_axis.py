@@ -8,18 +8,18 @@ from icnn_core.errors import NameNotFoundError, nearest_names
 from icnn_viz.figures.marks import finite_points
 from icnn_viz.records import SHARING, PositionCloud
 
-HEIGHTS = ("channel", "weight", "density")
+THIRD_AXES = ("channel", "weight", "density")
 """The index of a point's shape, the weight that lies there, or how many points lie around, as a surface."""
 
 
-def to_heights(cloud: PositionCloud, height: str) -> tuple[np.ndarray, str]:
-    """(shapes, K) heights of the points and the axis' name, for "channel" and "weight".
+def to_levels(cloud: PositionCloud, third_axis: str) -> tuple[np.ndarray, str]:
+    """(shapes, K) levels of the points and the axis' name, for "channel" and "weight".
 
     Raises:
-        NameNotFoundError: another height.
+        NameNotFoundError: another third axis.
     """
-    check_height(height)
-    if height == "weight":
+    check_third_axis(third_axis)
+    if third_axis == "weight":
         return cloud.point_weights, "|weight|" if cloud.sharing == "none" else "norm of the weights"
     index = np.broadcast_to(np.arange(len(cloud.points))[:, None], cloud.points.shape[:2])
     return index, SHARING[cloud.sharing].axis
@@ -47,13 +47,16 @@ def to_density(cloud: PositionCloud, half_width: float, cells: int = 64) -> tupl
     return (edges[:-1] + edges[1:]) / 2, smooth / (cell**2 * len(moves))
 
 
-def check_height(height: str) -> None:
-    """Refuse an unknown height.
+def check_third_axis(third_axis: str) -> None:
+    """Refuse an unknown third axis.
 
     Raises:
-        NameNotFoundError: not one of HEIGHTS.
+        NameNotFoundError: not one of THIRD_AXES.
     """
-    if height not in HEIGHTS:
+    if third_axis not in THIRD_AXES:
         raise NameNotFoundError(
-            "height", needed="a third axis", got=repr(height), fix=nearest_names(height, HEIGHTS)
+            "third_axis",
+            needed="a third axis",
+            got=repr(third_axis),
+            fix=nearest_names(third_axis, THIRD_AXES),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -23,25 +24,35 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
 _SINGLE_CHANNEL = ("L", "P", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _TO_8_BITS = "np.uint8(255 * np.clip((values - black) / (white - black), 0, 1))"
 _log = logging.getLogger(__name__)
-_said: set[str] = set()  # what need not be said again of the next image
+
+Say = Callable[[str, str], None]
+"""Is told what was done with a picture: the kind, DEEP or TURNED, and a sentence that names the file."""
+DEEP, TURNED = "16 bits", "turned"
+
+
+def say_of_one(kind: str, text: str) -> None:
+    """Log what is of interest of a picture by itself, without a mask."""
+    if kind == DEEP:
+        _log.warning("%s", text)
 
 
 class UnreadableError(DataError):
     """A file that cannot be decoded: the one fault of an image for which `skip_bad` leaves it out."""
 
 
-def read_image(path: Path, max_size: int | None = None) -> torch.Tensor:
+def read_image(path: Path, max_size: int | None = None, say: Say = say_of_one) -> torch.Tensor:
     """A picture as viewers show it, RGB of 8 bits, (3, H, W) uint8: see `to_rgb`.
 
     Args:
         max_size: pixels allowed along the longer side; checked before they are decoded.
+        say: as of `to_rgb`.
 
     Raises:
         UnreadableError: the file cannot be decoded (damaged, cut off, or no image).
         DataError: no such file, no regular one, too large, or of values that no rule brings to 8 bits.
     """
     with open_picture(path, f"image {path}", max_size) as picture:
-        return torch.from_numpy(to_rgb(picture, f"image {path}")).permute(2, 0, 1).contiguous()
+        return torch.from_numpy(to_rgb(picture, f"image {path}", say)).permute(2, 0, 1).contiguous()
 
 
 def read_mask(path: Path, max_size: int | None = None) -> np.ndarray:
@@ -94,11 +105,15 @@ def open_picture(
     return picture
 
 
-def to_rgb(picture: Image.Image, who: str) -> np.ndarray:
+def to_rgb(picture: Image.Image, who: str, say: Say = say_of_one) -> np.ndarray:
     """(H, W, 3) uint8, turned as its EXIF says.
 
     Grey, palette, CMYK and the like become RGB as viewers show them; 16 unsigned bits are scaled by their range, 65535
-    to 255, which is logged once. What has no such rule is refused: signed and 32-bit integers, floats, transparency.
+    to 255. What has no such rule is refused: signed and 32-bit integers, floats, transparency.
+
+    Args:
+        say: is told of 16 bits, and of a turn that leaves the size as it is, so that a mask's cannot tell whether it
+            follows.
 
     Raises:
         UnreadableError, DataError: as `read_image`.
@@ -115,13 +130,17 @@ def to_rgb(picture: Image.Image, who: str) -> np.ndarray:
             got=f"{kind} (mode {picture.mode})",
             fix=f"Choose which values are black and white, and write 8 bits: {_TO_8_BITS}.",
         )
+    orientation = _orientation(picture)
     upright = _decoded(picture, who)
     if picture.mode.startswith("I"):
         grey = (np.array(upright).astype(np.uint32) * 255 + 32767) // 65535
         upright = Image.fromarray(grey.astype(np.uint8))
-    if is_16_bit and "16" not in _said:
-        _said.add("16")
-        _log.warning("%s has 16 bits a channel: scaled to 8 by their range (65535 is white)", who)
+    if is_16_bit:
+        brightest = np.array(upright).max(initial=0)
+        dark = f"; nothing in it is brighter than {brightest} of 255" if brightest < 64 else ""
+        say(DEEP, f"{who} has 16 bits a channel: scaled to 8 by their range (65535 is white){dark}")
+    if orientation in (2, 3, 4) or (orientation in (5, 6, 7, 8) and upright.width == upright.height):
+        say(TURNED, f"{who} is shown turned, as its EXIF says (orientation {orientation})")
     if upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info:
         upright = upright.convert("RGBA")
         if np.asarray(upright.getchannel("A")).min() < 255:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,10 +10,26 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from icnn_core.datasets.images import UnreadableError, is_stored_turned, read_image, read_mask, read_size
+from icnn_core.datasets.images import (
+    DEEP,
+    TURNED,
+    UnreadableError,
+    is_stored_turned,
+    read_image,
+    read_mask,
+    read_size,
+)
 from icnn_core.datasets.labels import IGNORE_INDEX, LabelSet
 from icnn_core.datasets.listing import Pair, listed
 from icnn_core.errors import DataError
+
+_log = logging.getLogger(__name__)
+OF_ALL = {
+    DEEP: "so are all such images of {name}",
+    TURNED: "masks of {name} are taken to lie on images as shown; should they lie on the stored pixels, which sizes "
+    "cannot tell, turn them likewise (Image.transpose), or remove the entry from the images",
+}
+"""What is said of a data set, at its first image of a kind."""
 
 
 class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -46,6 +63,7 @@ class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self._read_numbers, self._table = read_numbers, labels.table()
         # in shared memory: worker processes mark, this one reports
         self._bad = torch.zeros(len(self.pairs), dtype=torch.bool).share_memory_()
+        self._told = torch.zeros(len(OF_ALL), dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -60,7 +78,7 @@ class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         """
         pair = self.pairs[index]
         try:
-            image, numbers = read_image(pair.image), self._read_numbers(pair.mask)
+            image, numbers = read_image(pair.image, say=self._say), self._read_numbers(pair.mask)
         except UnreadableError as error:
             if not self.skip_bad:
                 fix = f"{error.fix.rstrip('.')}, or skip such files (--skip-bad)."
@@ -70,6 +88,13 @@ class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         if tuple(image.shape[1:]) != numbers.shape:
             raise _other_size(pair, (image.shape[1], image.shape[2]), numbers.shape)
         return image, torch.from_numpy(self._to_labels(numbers, pair.mask))
+
+    def _say(self, kind: str, text: str) -> None:
+        """Log it of the first image of a kind, whichever process reads that."""
+        number = list(OF_ALL).index(kind)
+        if not self._told[number]:
+            self._told[number] = True
+            _log.warning("%s; %s", text, OF_ALL[kind].format(name=self.name))
 
     def _to_labels(self, numbers: np.ndarray, path: Path) -> np.ndarray:
         inside = numbers.min(initial=0) >= 0 and numbers.max(initial=0) < len(self._table)

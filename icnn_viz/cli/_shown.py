@@ -113,10 +113,10 @@ def to_measure_table(look: PixelComparison) -> Table:
     from icnn_viz.figures.comparison import describe_target
     from icnn_viz.figures.measure_table import answer_rows, measure_rows
 
-    true = f"true class: {look.label}" if look.label else None
-    table = Table(
-        title=f"What {describe_target(look.gradients[0])} depends on", title_justify="left", caption=true
-    )
+    said = [f"true class: {look.label}"] * bool(look.label)
+    said += dict.fromkeys(note for heatmap in look.heatmaps for note in heatmap.notes)
+    title = f"What {describe_target(look.gradients[0])} depends on"
+    table = Table(title=title, title_justify="left", caption="; ".join(said) or None)
     table.add_column("measure")
     for model in look.models:
         table.add_column(model, justify="right")
@@ -132,7 +132,8 @@ def to_difference_table(summary: pd.DataFrame, first: str, second: str) -> Table
     from icnn_viz.displays.survey_summary import difference_rows
 
     table = Table(
-        caption="95 % intervals over images, none below five of them; by class and stratum in differences.csv"
+        caption="95 % intervals over images: Student's t or a studentised bootstrap, whichever is wider; – where "
+        "fewer than five images speak (effective number); by class and stratum in differences.csv"
     )
     table.add_column("measure")
     for title in (first, second, "difference", "interval", f"higher in {first}"):

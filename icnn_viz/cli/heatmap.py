@@ -263,7 +263,8 @@ def _look(
     from icnn_viz.displays.tables import write_tables
 
     pixels = parse_pixels(place.pixel)
-    image = read_image(place.image or builtin_path(BUILTIN[2]), place.max_size)
+    path = place.image or builtin_path(BUILTIN[2])
+    image = read_image(path, place.max_size, labelled=place.labels is not None)
     labels = read_labels(place.labels, image.shape[:2], place.max_size) if place.labels else None
     make_targets(pixels, image)  # wrong ones are told before networks are read
     loaded = _load(checkpoint, regular, networks, asked["seed"])

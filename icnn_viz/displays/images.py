@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,26 @@ from icnn_core.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
 
+_log = logging.getLogger(__name__)
 
-def read_image(path: Path, max_size: int) -> np.ndarray:
-    """An image file as (H, W, 3) uint8, by the reader that training has. Raises: DataError, as there."""
-    from icnn_core.datasets.images import read_image
 
-    return read_image(path, max_size).permute(1, 2, 0).numpy()
+def read_image(path: Path, max_size: int, *, labelled: bool = False) -> np.ndarray:
+    """An image file as (H, W, 3) uint8, by the reader that training has; what it does with it is logged.
+
+    Args:
+        labelled: say also of a turn by EXIF that labels of the same size are taken to follow it.
+
+    Raises:
+        DataError: as there.
+    """
+    from icnn_core.datasets.images import TURNED, read_image, say_of_one
+
+    def say(kind: str, text: str) -> None:
+        if labelled and kind == TURNED:
+            _log.warning("%s; its labels are taken to lie on it as shown", text)
+        say_of_one(kind, text)
+
+    return read_image(path, max_size, say).permute(1, 2, 0).numpy()
 
 
 def read_labels(path: Path, shape: tuple[int, int], max_size: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError, nearest_names
+from icnn_core.evaluation.samples import warn_of_another_shape
 from icnn_core.identity import describe_data, digest_weights, keep_identity
 from icnn_viz.displays.drawings import to_file_names
 from icnn_viz.displays.pixels import METHODS, REDUCTIONS, TARGETS, choose_targets, follow, to_comparison
@@ -146,6 +147,8 @@ class SurveyDisplay:
         """
         started, in_networks = time.perf_counter(), 0.0
         plan = self._load_plan(track)
+        for network in self.networks:
+            warn_of_another_shape(self.dataset, network.size)
         rank, world = _share()
         known = set(self._rows()[KEY])
         todo = [(n, p) for n, p in enumerate(plan) if n not in known and p.image % world == rank]

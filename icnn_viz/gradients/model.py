@@ -82,9 +82,9 @@ def to_input(images: np.ndarray, preparation: Preparation, like: torch.Tensor) -
 
 def forward(
     model: nn.Module, x: torch.Tensor, preparation: Preparation, like: torch.Tensor
-) -> tuple[torch.Tensor, str]:
-    """Logits (B, C, h, w) on the pixels of the image's window, and what had to be done to bring them there
-    ("" = nothing).
+) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """Logits (B, C, h, w) on the pixels of the image's window, and what a reader is told of the way: a shape that the
+    network sees stretched by more than a tenth, logits of another size.
     """
     top, left, height, width = preparation.window(*x.shape[-2:])
     seen = x[..., top : top + height, left : left + width]
@@ -93,16 +93,20 @@ def forward(
     # A copy: networks may work in place on their input, which autograd forbids on the leaf itself.
     output = model(seen.to(like.dtype, copy=True))
     logits = to_logits(output, binary=preparation.binary, batch=len(x), who="pixel_gradient").to(x.dtype)
-    note = ""
+    notes = []
+    if not 0.9 < seen.shape[-1] * height / (seen.shape[-2] * width) < 1 / 0.9:
+        notes.append(
+            "stretched from {} × {} to {} × {} for the network".format(height, width, *seen.shape[-2:])
+        )
     if logits.shape[-2:] != (height, width):
         if logits.shape[-2:] != seen.shape[-2:]:
-            note = "logits of {} × {} upsampled bilinearly to {} × {}".format(
-                *logits.shape[-2:], height, width
+            notes.append(
+                "logits of {} × {} upsampled bilinearly to {} × {}".format(*logits.shape[-2:], height, width)
             )
         logits = resized(
             resized(logits, (seen.shape[-2], seen.shape[-1])), (height, width)
         )  # as `evaluate` does
-    return logits, note
+    return logits, tuple(notes)
 
 
 def reference_tensor(model: nn.Module, device: str | torch.device | None) -> torch.Tensor:

@@ -136,7 +136,7 @@ def batch_gradients(
     with torch.inference_mode(False), torch.enable_grad(), left_as_found(model), rule:
         leaf = to_input(images, preparation, like).requires_grad_()
         window = preparation.window(*leaf.shape[-2:])
-        logits, note = forward(model, leaf, preparation, like)
+        logits, notes = forward(model, leaf, preparation, like)
         _check_differentiable(logits)
         prediction = logits.detach().max(1).indices.cpu().numpy()  # argmax, 5 times as fast on a CPU
         shape = (leaf.shape[2], leaf.shape[3])
@@ -164,7 +164,7 @@ def batch_gradients(
                 logit=value,
                 method=method,
                 target=target.text,
-                notes=(note,) if note else (),
+                notes=notes,
             )
             for target, gradient, value in zip(plan[i], maps[i], values[i], strict=True)
         ]

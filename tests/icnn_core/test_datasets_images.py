@@ -92,8 +92,7 @@ def test_other_kinds_become_what_viewers_show(tmp_path, mode):
     assert np.array_equal(read_image(path).permute(1, 2, 0), np.asarray(picture.convert("RGB")))
 
 
-def test_16_bits_are_scaled_by_their_range_and_said_once(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(images, "_said", set())
+def test_16_bits_are_scaled_by_their_range_and_said(tmp_path, caplog):
     values = np.arange(14 * 23).reshape(SIZE) * 203
     Image.fromarray(values.astype(np.uint16)).save(tmp_path / "grey.png")
     Image.fromarray(values.astype(np.uint16)).save(tmp_path / "grey.tif")
@@ -103,8 +102,56 @@ def test_16_bits_are_scaled_by_their_range_and_said_once(tmp_path, caplog, monke
         got = read_image(tmp_path / name)
         assert np.abs(got.numpy() - values / 65535 * 255).max() <= 1
     assert [r.message for r in caplog.records] == [
-        f"image {tmp_path / 'grey.png'} has 16 bits a channel: scaled to 8 by their range (65535 is white)"
+        f"image {tmp_path / name} has 16 bits a channel: scaled to 8 by their range (65535 is white)"
+        for name in ("grey.png", "grey.tif", "colour.png")
     ]
+
+
+def test_16_bits_of_12_say_how_dark_they_are(tmp_path, caplog):
+    Image.fromarray(np.full(SIZE, 4095, np.uint16)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").max() == 16
+    assert "nothing in it is brighter than 16 of 255" in caplog.text
+
+
+def data_of(tmp_path, name, *orientations, size=SIZE, bits=8):
+    """A data set of an image a file, each turned by its EXIF, with a mask of the size that viewers show."""
+    pairs = []
+    for number, orientation in enumerate(orientations):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        pair = Pair(f"{number}", tmp_path / f"{name}{number}.png", tmp_path / f"{name}{number}-mask.png")
+        values = ramp(size)[..., 0].astype(np.uint16 if bits == 16 else np.uint8)
+        Image.fromarray(values).save(pair.image, exif=exif)
+        Image.fromarray(np.zeros(size if orientation < 5 else size[::-1], np.uint8)).save(pair.mask)
+        pairs.append(pair)
+    return PairsDataset(pairs, to_label_set(name, ("a", "b"), [(0, 0, 0), (9, 9, 9)], (0, 1)))
+
+
+def test_a_data_set_says_once_what_it_does_to_all_such_images(tmp_path, caplog):
+    for name in ("one", "two"):
+        data = data_of(tmp_path, name, 1, 1, 1, bits=16)
+        for _ in torch.utils.data.DataLoader(data, batch_size=None):
+            pass
+        data[0]
+    assert [r.message.partition(" has 16 bits")[0] for r in caplog.records] == [
+        f"image {tmp_path / 'one0.png'}",
+        f"image {tmp_path / 'two0.png'}",
+    ]
+    assert caplog.records[1].message.endswith("so are all such images of two")
+
+
+@pytest.mark.parametrize(
+    ("size", "orientations", "first"),
+    [(SIZE, (1, 6, 8, 3, 2), 3), ((16, 16), (1, 6, 3), 1), (SIZE, (1, 5, 6, 7, 8), None)],
+)
+def test_turns_that_the_size_of_a_mask_cannot_tell_are_said_once(tmp_path, caplog, size, orientations, first):
+    data = data_of(tmp_path, "toy", *orientations, size=size)
+    for index in range(len(data)):
+        data[index]
+    said = [] if first is None else [f"toy{first}.png is shown turned, as its EXIF says (orientation"]
+    assert [text in r.message for text, r in zip(said, caplog.records, strict=True)] == [True] * len(said)
+    if said:
+        assert "masks of toy are taken to lie on images as shown" in caplog.text
 
 
 @pytest.mark.parametrize(

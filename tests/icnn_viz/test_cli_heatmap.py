@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import nn
 
 from icnn_core.checkpoint import build_model, read_checkpoint, write_checkpoint
@@ -137,6 +137,23 @@ def test_labels_give_measures_of_masks(run: Run, tmp_path: Path) -> None:
     assert measures["energy_in_class"] == pytest.approx((inside + heat[30:, :10].sum()) / heat.sum())
     assert measures["energy_on bicycle"] == pytest.approx(measures["energy_in_class"])
     assert measures["energy_on tree"] == 0
+
+
+def test_what_is_done_to_an_image_is_said(run: Run, folder: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    deep = (np.indices((HEIGHT, WIDTH))[1] * 1000).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png", exif=exif)
+    arguments = "irregular.safetensors", "-p", "33,12", "--size", "40x24"
+    for labels in ((), ("--labels", "labels.png")):
+        ended = run(*arguments, *labels, image=str(tmp_path / "deep.png"))
+        told = " ".join(ended.err.split())
+        assert ended.code == 0, told
+        assert "has 16 bits a channel" in told
+        assert ("its labels are taken to lie on it as shown" in told) == bool(labels)
+        assert f"stretched from {HEIGHT} × {WIDTH} to 40 × 24 for the network" in " ".join(ended.out.split())
+    ended = run("irregular.safetensors", "-p", "33,12", "--size", "20x28")
+    assert "stretched" not in ended.out
 
 
 @pytest.mark.parametrize("method", ["guided", "gradient*input"])

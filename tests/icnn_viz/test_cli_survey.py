@@ -304,6 +304,10 @@ def test_the_command_writes_differences_and_their_figure(
     assert whole["difference"] == pytest.approx((sides[0] - sides[1]).mean())
     assert whole["low"] <= whole["difference"] <= whole["high"]
     assert set(summary["group"]) == {"all", "class", "boundary", "object_elongation", "outcome"}
+    told = " ".join(run_main(main, *(a for a in arguments if a != "--json")).out.split())
+    assert (
+        "Student's t or a studentised bootstrap, whichever is wider; – where fewer than five images" in told
+    )
     again = run_main(main, *arguments)  # all is done: the same summary, no second look
     assert pd.read_csv(out / "differences.csv").equals(summary)
     assert json.loads(again.out)["differences"] == found["differences"]

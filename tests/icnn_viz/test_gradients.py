@@ -236,10 +236,10 @@ def test_resize_and_crop_are_differentiated_exactly(image: np.ndarray) -> None:
     inside = record.prediction[1:12, 2:15]
     np.testing.assert_array_equal(inside, logits[0].argmax(0).numpy())
     assert (record.prediction[0] == -1).all()
+    assert not record.notes
     energy = (record.gradient**2).sum(0)
     centroid = [float((energy * at).sum() / energy.sum()) for at in np.indices(energy.shape)]
     np.testing.assert_allclose(centroid, pixel, atol=1)
-    assert not record.notes
 
 
 def test_coarse_logits_are_upsampled_and_said(image: np.ndarray) -> None:
@@ -252,6 +252,8 @@ def test_coarse_logits_are_upsampled_and_said(image: np.ndarray) -> None:
             return {"out": net(x), "aux": x}
 
     np.testing.assert_array_equal(pixel_gradient(Dictionary(), image, PIXEL).gradient, record.gradient)
+    stretched = pixel_gradient(nn.Conv2d(3, 2, 1), image, PIXEL, size=(13, 13))
+    assert stretched.notes == ("stretched from 13 × 17 to 13 × 13 for the network",)
 
 
 def test_pixels_share_one_forward_pass_and_batches_equal_single_images(image: np.ndarray) -> None:

@@ -25,7 +25,7 @@ Call = dict[str, Any]
 NAMES = ("out", "x", "weight", "positions", "bias")
 TOLERANCE = {torch.float32: 1e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}  # of norms, relative
 CASES: dict[str, dict[str, Any]] = {
-    "strided": {"c_in": 6, "c_out": 4, "kernel": (3, 2), "size": (5, 4), "stride": (2, 1), "padding": (1, 0),
+    "strided": {"c_in": 4, "c_out": 4, "kernel": (2, 2), "size": (5, 4), "stride": (2, 1), "padding": (1, 0),
                 "dilation": (2, 1), "groups": 2, "batch": 2},
     "strided along x": {"stride": (1, 2), "kernel": (1, 3), "padding": (0, 2)},
     "one shape a layer": {"shapes": 1, "bias": False},
@@ -49,7 +49,7 @@ CASES: dict[str, dict[str, Any]] = {
 COLUMNS: dict[str, dict[str, Any]] = {
     "columns": {"kernel": (2, 3)},
     "columns, one pixel": {"size": (1, 1), "padding": (2, 3), "kernel": (2, 1)},
-    "columns, strided": {**CASES["strided"], "workspace": 500},
+    "columns, strided": {**CASES["strided"], "c_in": 2, "workspace": 500},
     "columns, one shape a layer": CASES["one shape a layer"],
     "columns, aligned rows of pixels": {"size": (8, 6), "kernel": (1, 3), "padding": (0, 1), "batch": 2},
     "columns, float16": {"dtype": torch.float16},
@@ -157,7 +157,32 @@ def serve(path: Path) -> None:
     for name in ("columns", "depthwise"):
         tuning.MOST_KERNELS = 0 if name == "columns" else most_kernels
         answers[f"needs, {name}"] = _run_needs(calls[name])
+    answers["planes"] = {name: _copy(image, margin) for name, (image, margin) in make_images().items()}
     torch.save(answers, path)
+
+
+def make_images() -> dict[str, tuple[Tensor, int]]:
+    """Images to copy, each with the margin of its planes: every block of the kernel, its last ones in part."""
+    numbers = torch.arange(2 * 131 * 5 * 3, dtype=torch.float32).remainder(509).view(2, 131, 5, 3)
+    last = numbers.to(memory_format=torch.channels_last)
+    return {
+        "channels last": (last, 1),
+        "channels last, of 2 bytes": (last.bfloat16(), 5),
+        "few channels of a slice": (last[:, 3:36, 1:], 5),
+        "contiguous": (numbers[:, :33], 1),
+        "contiguous, of 2 bytes": (numbers[:, :33].half(), 5),
+    }
+
+
+def _copy(image: Tensor, margin: int) -> Tensor:
+    from icnn_core.ops.fused import launches
+    from icnn_core.ops.fused.sizes import plane_pitch
+
+    pitch = plane_pitch((image.shape[2], image.shape[3]), margin)
+    dtype = torch.int32 if image.element_size() == 2 else image.dtype
+    planes = torch.full((*image.shape[:2], pitch), -1, dtype=dtype)
+    launches.copy(image.shape, image.stride(), margin, rows_first=False, device=None)(image, planes)
+    return planes
 
 
 def _run_needs(call: Call) -> dict[int, Tensor]:
@@ -298,6 +323,22 @@ def test_every_configuration_computes_the_same(calls, answers):
     for answer in by_config.values():
         assert answer[0] is not None
         assert_close(answer, expected, torch.float32)
+
+
+@pytest.mark.parametrize("name", make_images())
+def test_planes_hold_an_image_a_margin_of_zeros_and_right_neighbours(name, answers):
+    image, margin = make_images()[name]
+    height, width = image.shape[2:]
+    expected = torch.nn.functional.pad(image, (1, 1, margin, margin)).flatten(2)
+    planes = answers["planes"][name]
+    if image.element_size() == 2:
+        pairs = planes.view(image.dtype).unflatten(2, (-1, 2))
+        planes = pairs[..., 0]
+        rows = pairs[..., 1][..., : expected.shape[2]].unflatten(2, (height + 2 * margin, width + 2))
+        assert torch.equal(rows[..., :-1], expected.view_as(rows)[..., 1:])
+        assert not rows[..., -1].any()
+    assert torch.equal(planes[..., : expected.shape[2]], expected)
+    assert not planes[..., expected.shape[2] :].any()
 
 
 @pytest.mark.parametrize("name", ["columns", "depthwise"])

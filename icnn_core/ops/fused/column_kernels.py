@@ -14,29 +14,31 @@ from icnn_core.ops.fused.sampling import POINTERS, SIZES, place, sample_lanes
 @triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=["image", "stride_c", "stride_w"])
 def copy_kernel(
     image, copy, channels, height, width, tiles, blocks, stride_n, stride_c, stride_h, stride_w,
-    copy_n, copy_c, pitch,
+    copy_n, copy_c, pitch, inverse,
     MARGIN: tl.constexpr, CHANNELS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
     """An image of any strides -> planes with MARGIN rows around: a block of channels by a tile of elements.
 
-    A copy of int32 gets words.
+    A copy of int32 gets words. `inverse` is 2³²/(width + 2), rounded up: a quotient is at most one too large. What lies
+    beyond a plane's end writes its last element once more.
     """
     program = tl.program_id(0)
     number = tl.cast(program // (tiles * blocks), tl.int64)
     channel = program // tiles % blocks * CHANNELS + tl.arange(0, CHANNELS)
-    element = program % tiles * PIXELS + tl.arange(0, PIXELS)
-    y, x = element // (width + 2) - MARGIN, element % (width + 2) - 1
-    exists = (channel < channels)[:, None]
-    is_row = exists & ((y >= 0) & (y < height))[None, :]
+    element = tl.minimum(program % tiles * PIXELS + tl.arange(0, PIXELS), pitch - 1)
+    row = tl.umulhi(element.to(tl.uint32), inverse.to(tl.uint32)).to(tl.int32)
+    rest = element - row * (width + 2)
+    y, x = tl.where(rest < 0, row - 1, row) - MARGIN, tl.where(rest < 0, rest + width + 2, rest) - 1
+    exists, is_row = (channel < channels)[:, None], (y >= 0) & (y < height)
     plane = image + number * stride_n + (channel.to(tl.int64) * stride_c)[:, None]
     source = plane + (y.to(tl.int64) * stride_h + x.to(tl.int64) * stride_w)[None, :]
-    values = tl.load(source, mask=is_row & ((x >= 0) & (x < width))[None, :], other=0.0)
+    values = tl.load(source, mask=exists & (is_row & (x >= 0) & (x < width))[None, :], other=0.0)
     if copy.dtype.element_ty == tl.int32:
-        following = tl.load(source + stride_w, mask=is_row & (x + 1 < width)[None, :], other=0.0)
+        following = tl.load(source + stride_w, mask=exists & (is_row & (x + 1 < width))[None, :], other=0.0)
         low = values.to(tl.int16, bitcast=True).to(tl.int32) & 0xFFFF
         values = low | (following.to(tl.int16, bitcast=True).to(tl.int32) << 16)
     target = copy + number * copy_n + (channel.to(tl.int64) * copy_c)[:, None] + element[None, :]
-    tl.store(target, values, mask=exists & (element < pitch)[None, :])
+    tl.store(target, values, mask=exists)
 
 
 @triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=POINTERS)

@@ -30,12 +30,14 @@ def copy(
     """An image -> planes; `rows_first`: (C, N, pitch), else (N, C, pitch)."""
     batch, channels, height, width = shape
     pitch = plane_pitch((height, width), margin)
-    tiles, blocks = ceil_div(pitch, 128), ceil_div(channels, 32)
+    # Neighbouring lanes read neighbouring numbers, and each has several channels of an element that it found once.
+    block, tile, warps = (128, 16, 1) if stride[1] == 1 and channels >= 128 else (32, 128, 4)
+    tiles, blocks = ceil_div(pitch, tile), ceil_div(channels, block)
     steps = (pitch, batch * pitch) if rows_first else (channels * pitch, pitch)
     return Launch(
         column_kernels.copy_kernel, batch * blocks * tiles,
-        (channels, height, width, tiles, blocks, *stride, *steps, pitch),
-        MARGIN=margin, CHANNELS=32, PIXELS=128, num_warps=4,
+        (channels, height, width, tiles, blocks, *stride, *steps, pitch, ceil_div(1 << 32, width + 2)),
+        MARGIN=margin, CHANNELS=block, PIXELS=tile, num_warps=warps,
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ SIZES = [
     "taps", "kernels", "group_kernels", "group_channels", "group_rows", "groups", "channels", "tiles", "blocks",
     "height", "width", "out_height", "out_width", "grid_width", "stride_y", "stride_x", "padding_y", "padding_x",
     "stride_n", "stride_h", "out_n", "out_c", "out_h", "out_w", "position_step", "plane_pitch", "image_pitch",
-    "column_pitch", "part_pitch", "image_step", "row_step",
+    "column_pitch", "part_pitch", "image_step", "row_step", "inverse",
 ]  # fmt: skip
 POINTERS = [
     "image", "source", "planes", "positions", "bias", "column", "out", "grad_x", "by_position", "by_weight",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
 import tomllib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
@@ -16,6 +18,14 @@ from icnn_core.training.presets import PRESETS
 from icnn_core.training.used import settle_network
 
 Size = tuple[int, int]
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple[int, int]: "HEIGHTxWIDTH, one number or [height, width]",
+    tuple[float, float]: "two numbers, e.g. 0.5,1.5 or [0.5, 1.5]",
+}
 _CHOICES = {
     "optimizer": ("sgd", "adamw"),
     "position_rule": ("adam", "sgd"),
@@ -123,7 +133,8 @@ class TrainConfig:
             ("position_warmup", "from 0 to below 1", 0 <= self.position_warmup < 1),
             ("balance", "from 0 to 1", 0 <= self.balance <= 1),
             ("step_bound", "above 0", self.step_bound > 0),
-            ("scale", "0 < low ≤ high", 0 < self.scale[0] <= self.scale[1]),
+            *((n, "at least 1 × 1", min(getattr(self, n) or (1,)) >= 1) for n in ("size", "crop")),
+            ("scale", "0 < low ≤ high, finite", 0 < self.scale[0] <= self.scale[1] < math.inf),
             ("evaluate_every", "at least 0", self.evaluate_every >= 0),
             ("checkpoint_every", "at least 0", self.checkpoint_every >= 0),
             ("workers", "at least 0", self.workers >= 0),
@@ -211,6 +222,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key:
         raise ArgumentError("--set", needed="key=value", got=repr(text), fix="E.g. --set momentum=0.95.")
+    if re.fullmatch(r"\d+x\d+", value):  # a size; 0x4 is no number in another base
+        return key, value
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -241,17 +254,32 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _converted(key: str, value: Any, hint: Any) -> Any:
-    """`value` as `hint` wants it: lists become tuples, whole numbers may stand for fractions."""
+    """`value` as `hint` wants it: lists and the options' spelling become tuples, whole numbers stand for fractions."""
     options = get_args(hint) if type(None) in get_args(hint) else (hint,)
     if type(None) in options and value in (None, "none"):
         return None
     for option in options:
         if get_origin(option) is tuple:
-            inner = get_args(option)
-            if isinstance(value, list | tuple) and len(value) == len(inner):
-                return tuple(_converted(key, v, kind) for v, kind in zip(value, inner, strict=True))
+            inner, parts = get_args(option), _spelt_out(value, get_args(option)[0])
+            if isinstance(parts, list | tuple) and len(parts) == len(inner):
+                return tuple(_converted(key, v, kind) for v, kind in zip(parts, inner, strict=True))
         elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
         elif type(value) is option:
             return value
-    raise ArgumentError("train", needed=f"{key} as {hint}", got=repr(value), fix="Change its type.")
+    needed = " or ".join(_WORDS[option] for option in options if option is not type(None))
+    raise ArgumentError("train", needed=f"{key} as {needed}", got=repr(value), fix="Write it so.")
+
+
+def _spelt_out(value: Any, kind: type) -> Any:
+    """A size or a range as the options write them, 180x240, 240 or 0.5,1.5, as numbers; anything else as it is."""
+    if kind is int and isinstance(value, int) and not isinstance(value, bool):
+        return value, value
+    if not isinstance(value, str):
+        return value
+    parts = value.lower().replace("×", "x").split("x") if kind is int else value.split(",")
+    try:
+        numbers = tuple(kind(part) for part in parts)
+    except ValueError:
+        return value
+    return numbers * 2 if kind is int and len(numbers) == 1 else numbers

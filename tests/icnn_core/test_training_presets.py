@@ -87,6 +87,49 @@ def test_settings_are_written_as_in_toml(text, want):
     assert parse_setting(text) == want
 
 
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("scale=1,1", (1.0, 1.0)),
+        ("scale=0.5,1.5", (0.5, 1.5)),
+        ("scale=[0.5, 2]", (0.5, 2.0)),
+        ("size=180x240", (180, 240)),
+        ("size=128", (128, 128)),
+        ('size="96"', (96, 96)),
+        ("crop=100×120", (100, 120)),
+        ("crop=none", None),
+    ],
+)
+def test_settings_may_be_spelt_as_their_options_are(tmp_path, text, want):
+    key, value = parse_setting(text)
+    assert getattr(config_from({key: value}), key) == want
+    path = tmp_path / "config.toml"
+    path.write_text(
+        text if "[" in text or '"' in text else f'{key} = "{text.partition("=")[2]}"', encoding="utf-8"
+    )
+    assert getattr(make_config("shapes", path), key) == want
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("scale=1", "scale as two numbers, e.g. 0.5,1.5"),
+        ("scale=1,2,3", "scale as two numbers"),
+        ("scale=1,x", "scale as two numbers"),
+        ("scale=1,inf", "finite"),
+        ("size=1x2x3", "size as HEIGHTxWIDTH"),
+        ("size=0x4", "size at least 1 × 1"),
+        ("crop=-3", "crop at least 1 × 1"),
+        ("size=true", "size as HEIGHTxWIDTH"),
+        ("mirror=yes", "mirror as true or false"),
+        ("iterations=1.5", "iterations as a whole number"),
+    ],
+)
+def test_other_spellings_are_refused_with_the_right_one(text, said):
+    with pytest.raises(ArgumentError, match=said):
+        config_from(dict([parse_setting(text)]))
+
+
 def test_a_setting_without_a_value_is_refused():
     with pytest.raises(ArgumentError, match="key=value"):
         parse_setting("momentum")

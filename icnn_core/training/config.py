@@ -10,22 +10,15 @@ import tomllib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
 from icnn_core.files import read_text
 from icnn_core.training.presets import PRESETS
 from icnn_core.training.used import settle_network
+from icnn_core.training.values import to_type
 
 Size = tuple[int, int]
-_WORDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    tuple[int, int]: "HEIGHTxWIDTH, one number or [height, width]",
-    tuple[float, float]: "two numbers, e.g. 0.5,1.5 or [0.5, 1.5]",
-}
 _CHOICES = {
     "optimizer": ("sgd", "adamw"),
     "position_rule": ("adam", "sgd"),
@@ -205,7 +198,7 @@ def config_from(values: Mapping[str, Any]) -> TrainConfig:
     for key in values:
         if key not in hints:
             raise NameNotFoundError("train", needed="a known setting", got=key, fix=nearest_names(key, hints))
-    return TrainConfig(**{key: _converted(key, value, hints[key]) for key, value in values.items()})
+    return TrainConfig(**{key: to_type(key, value, hints[key]) for key, value in values.items()})
 
 
 def setting_names() -> set[str]:
@@ -251,35 +244,3 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ArgumentError(str(path), needed="a TOML file", got=str(error), fix="Mend it.") from error
-
-
-def _converted(key: str, value: Any, hint: Any) -> Any:
-    """`value` as `hint` wants it: lists and the options' spelling become tuples, whole numbers stand for fractions."""
-    options = get_args(hint) if type(None) in get_args(hint) else (hint,)
-    if type(None) in options and value in (None, "none"):
-        return None
-    for option in options:
-        if get_origin(option) is tuple:
-            inner, parts = get_args(option), _spelt_out(value, get_args(option)[0])
-            if isinstance(parts, list | tuple) and len(parts) == len(inner):
-                return tuple(_converted(key, v, kind) for v, kind in zip(parts, inner, strict=True))
-        elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        elif type(value) is option:
-            return value
-    needed = " or ".join(_WORDS[option] for option in options if option is not type(None))
-    raise ArgumentError("train", needed=f"{key} as {needed}", got=repr(value), fix="Write it so.")
-
-
-def _spelt_out(value: Any, kind: type) -> Any:
-    """A size or a range as the options write them, 180x240, 240 or 0.5,1.5, as numbers; anything else as it is."""
-    if kind is int and isinstance(value, int) and not isinstance(value, bool):
-        return value, value
-    if not isinstance(value, str):
-        return value
-    parts = value.lower().replace("×", "x").split("x") if kind is int else value.split(",")
-    try:
-        numbers = tuple(kind(part) for part in parts)
-    except ValueError:
-        return value
-    return numbers * 2 if kind is int and len(numbers) == 1 else numbers

@@ -7,7 +7,8 @@ import errno
 import os
 import stat
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +50,43 @@ def write_atomically(path: str | Path, write: Callable[[str], Any], error: type[
         write(str(temporary))
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
+        announce(path)
         os.replace(temporary, path)
     except (OSError, RuntimeError) as cause:
         if isinstance(cause, RuntimeError) and not any(word in str(cause) for word in _TORCH_SAYS):
             raise
-        reason, fix = _REASONS[errno.ENOSPC] if isinstance(cause, RuntimeError) else explain(cause)
-        raise error(
-            str(path), needed="a folder that can be written, with room", got=reason, fix=fix
-        ) from cause
+        if isinstance(cause, RuntimeError):
+            cause = OSError(errno.ENOSPC, str(cause))
+        raise cannot_write(path, cause, error) from cause
     finally:
         if os.path.lexists(temporary):
             temporary.unlink()
     return path
+
+
+def cannot_write(path: Path, cause: OSError, error: type[IcnnError]) -> IcnnError:
+    """The error to raise for a place that cannot be written."""
+    got, fix = explain(cause)
+    return error(str(path), needed="a folder that can be written, with room", got=got, fix=fix)
+
+
+_LISTENERS: list[Callable[[Path], None]] = []
+
+
+@contextmanager
+def announced(listener: Callable[[Path], None]) -> Iterator[None]:
+    """Inside of it `listener` is told of every file that is about to be written; an error of its stops that."""
+    _LISTENERS.append(listener)
+    try:
+        yield
+    finally:
+        _LISTENERS.remove(listener)
+
+
+def announce(path: Path) -> None:
+    """Tell whoever listens that a file is about to be written."""
+    for listener in _LISTENERS:
+        listener(path)
 
 
 _TORCH_SAYS = ("PytorchStreamWriter", "inline_container")  # as RuntimeError, where a disk is full

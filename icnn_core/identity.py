@@ -76,7 +76,11 @@ def describe_data(data: Any, count: int | None = None) -> dict[str, Any]:
 
 
 def check_identity(
-    where: Path, before: Mapping[str, Any], now: Mapping[str, Any], error: type[IcnnError]
+    where: Path,
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    error: type[IcnnError],
+    fix: str = "Repeat the command that it was made with, choose another --out, or --overwrite.",
 ) -> None:
     """Nothing, if the numbers in `where`, whose identity is `before`, are those that `now` would give.
 
@@ -102,7 +106,7 @@ def check_identity(
             str(where),
             needed=f"what it was made with, {first}={_shown(old.get(first))}",
             got=f"others for {', '.join(differ)} ({first}={_shown(new.get(first))})",
-            fix="Repeat the command that it was made with, or choose another --out.",
+            fix=fix,
         )
 
 

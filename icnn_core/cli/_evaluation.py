@@ -21,18 +21,6 @@ if TYPE_CHECKING:
 _SHOWN = 20  # skipped files in a list
 
 
-def check_kept(path: Path, identity: dict[str, Any]) -> None:
-    """Nothing, if no evaluation lies at `path`, or this one: the files of two are never mixed in one folder.
-
-    Raises:
-        DataError: another one lies there; it names what differs.
-    """
-    from icnn_core.identity import check_identity, read_identity
-
-    if path.exists():
-        check_identity(path, read_identity(path, DataError).get("identity", {}), identity, DataError)
-
-
 def write_json(path: Path, result: dict[str, Any]) -> None:
     """Write `result`, whole or not at all.
 

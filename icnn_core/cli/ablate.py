@@ -16,6 +16,7 @@ from icnn_core.cli._options import (
     IterationsOption,
     JsonOption,
     ModelOption,
+    OverwriteOption,
     RootOption,
     SettingsOption,
     TrainImagesOption,
@@ -68,6 +69,7 @@ def command(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the runs and tables.")
     ] = Path("icnn-ablation"),
+    overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -83,13 +85,13 @@ def command(
     from icnn_core.devices import choose_device
     from icnn_core.evaluation import choose_classes
     from icnn_core.models.factory import load_factory
+    from icnn_core.outputs import check_writable, one_call
     from icnn_core.training.ablation import check_rows, default_rows, plan_runs
     from icnn_core.training.config import make_config, parse_setting
-    from icnn_core.training.folder import check_folder
     from icnn_core.training.setup import prepare
 
     _check_one_process()
-    check_folder(out, overwrite=True)
+    check_writable(out)
     console = make_console(json=as_json)
     where = choose_device(device)
     overrides = dict(parse_setting(text) for text in settings or ())
@@ -108,7 +110,10 @@ def command(
     )
     report = Report(plan, common, preset, split, out, chosen)
     settings_of_runs = {"device": where, "build": lambda c: prepare(c, factory), "retry": retry_failed}
-    done = _run_all(plan, split, settings_of_runs, report, console)
+    if overwrite:
+        _need_idle(plan)
+    with one_call(out, "ablate", {}, overwrite=overwrite, goes_on=True):
+        done = _run_all(plan, split, settings_of_runs, report, console)
     console.print(report.to_table())
     for note in report.to_notes():
         console.print(note)
@@ -127,6 +132,17 @@ _SETTINGS = (
     *("root", "weights", "backbone", "model", "iterations", "batch_size"),
     *("train_images", "val_images", "workers"),
 )
+
+
+def _need_idle(plan: Sequence[Run]) -> None:
+    """Raise TrainingError if another process is at work on one of the runs: they are to be removed."""
+    from icnn_core.errors import TrainingError
+    from icnn_core.locking import locked_folder
+
+    for run in plan:
+        if run.folder.exists():
+            with locked_folder(run.folder, TrainingError):
+                pass
 
 
 def _check_one_process() -> None:

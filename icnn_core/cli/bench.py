@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icnn_core.cli._options import DeviceOption, JsonOption, SeedOption
+from icnn_core.cli._options import DeviceOption, JsonOption, OverwriteOption, SeedOption
 from icnn_core.cli.app import make_console, make_progress, print_json
 
 if TYPE_CHECKING:
@@ -29,12 +29,15 @@ def command(
     ] = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Time conv2d and this layer's back ends, interleaved, with near and far positions; ratios to conv2d.
 
     Example: icnn bench --layer res4 --layer fc1 --out bench
     """
+    call = dict(locals())
+    from contextlib import nullcontext
     from dataclasses import asdict
 
     import torch
@@ -42,20 +45,22 @@ def command(
     from icnn_core.cli._evaluation import write_json
     from icnn_core.devices import choose_device
     from icnn_core.ops.benchmark import LAYERS, SPREADS, Case, describe_machine, find_layer, time_case
+    from icnn_core.outputs import describe_call, one_call
 
     torch.manual_seed(seed)
     place = choose_device(device)
     cases = [Case(find_layer(name), spread, name) for name in layer or LAYERS for spread in SPREADS.values()]
     timings = []
-    with make_progress() as bar:
+    folder = one_call(out, "bench", describe_call(call), overwrite=overwrite) if out else nullcontext()
+    with folder, make_progress() as bar:
         task = bar.add_task("timing", total=len(cases))
         for case in cases:
             timings += time_case(case, rounds=rounds, peers=peers, device=place)
             bar.advance(task)
-    machine = describe_machine(place)
-    result = machine | {"rounds": rounds, "timings": [asdict(timing) for timing in timings]}
-    if out is not None:
-        write_json(out / "bench.json", result)
+        machine = describe_machine(place)
+        result = machine | {"rounds": rounds, "timings": [asdict(timing) for timing in timings]}
+        if out is not None:
+            write_json(out / "bench.json", result)
     if as_json:
         print_json(result)
     _print(timings, ", ".join(map(str, machine.values())) + ": time / conv2d", as_json)

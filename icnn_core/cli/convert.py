@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from icnn_core.cli._options import JsonOption, ModelOption, SeedOption
+from icnn_core.cli._options import JsonOption, ModelOption, OverwriteOption, SeedOption
 from icnn_core.cli.app import make_console, print_json
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def command(
     ] = 1e-3,
     model: ModelOption = None,
     seed: SeedOption = 0,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make a regular network irregular with the same weights, or snap an irregular one back to its slots.
@@ -46,6 +47,7 @@ def command(
     from icnn_core.checkpoint import build_model, read_checkpoint, write_checkpoint
     from icnn_core.models.factory import build_with, load_factory
 
+    _check_out(checkpoint, out, overwrite)
     read = read_checkpoint(checkpoint)
     factory = load_factory(model) if model else None
     count = len(read.classes) or None
@@ -68,6 +70,20 @@ def command(
     console = make_console(json=as_json)
     console.print(said)
     console.print(f"Wrote {out}")
+
+
+def _check_out(checkpoint: Path, out: Path, overwrite: bool) -> None:
+    from icnn_core.errors import ArgumentError
+    from icnn_core.outputs import check_target
+
+    if checkpoint.exists() and out.exists() and out.samefile(checkpoint):
+        raise ArgumentError(
+            str(out),
+            needed="another file than what is converted",
+            got="the same one",
+            fix="Choose another --out.",
+        )
+    check_target(out, overwrite=overwrite)
 
 
 def _deform(

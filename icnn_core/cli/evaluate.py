@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from icnn_core.cli._numbers import parse_numbers, parse_size
-from icnn_core.cli._options import DeviceOption, JsonOption, ModelOption, RootOption, SeedOption
+from icnn_core.cli._options import (
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    OverwriteOption,
+    RootOption,
+    SeedOption,
+)
 from icnn_core.cli.app import make_console, make_progress, print_json
 
 if TYPE_CHECKING:
@@ -70,6 +77,7 @@ def command(
     ] = None,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Segment images and print intersection over union per class, against the labels in their own size.
@@ -83,10 +91,11 @@ def command(
     factors = parse_numbers(scales)
     names = [name.strip() for name in classes.split(",")] if classes is not None else []
 
+    from contextlib import ExitStack
+
     import torch
 
     from icnn_core.cli._evaluation import (
-        check_kept,
         print_evaluation,
         print_skipped,
         to_json,
@@ -94,34 +103,41 @@ def command(
         write_json,
     )
     from icnn_core.evaluation import Inference
+    from icnn_core.outputs import check_writable, one_call
 
+    places = {"--out": out, "--predictions": predictions if predictions != out else None}
+    folders = {option: folder for option, folder in places.items() if folder is not None}
+    for folder in folders.values():
+        check_writable(folder)
     torch.manual_seed(seed)
     inference = Inference(window=tiles, stride=steps, scales=factors, flip=flip)
     network, samples = _open(
         checkpoint, model, data=data, root=root, split=split, images=images, size=seen, skip_bad=skip_bad
     )
     identity = _identify(network, samples, split, inference, names, boundary or None)
-    if out is not None:
-        check_kept(out / "evaluation.json", identity)
-    evaluation = _measure(network, samples, inference, names, boundary or None, predictions, device, split)
-    result = {
-        "checkpoint": str(checkpoint),
-        "data": samples.data.name,
-        "split": split,
-        "images": len(samples),
-        "segmented": str(inference),
-        "boundary_ratio": boundary or None,
-        "skipped": [str(path) for path in samples.skipped],
-        "identity": identity,
-    } | to_json(evaluation)
+    with ExitStack() as stack:
+        for option, folder in folders.items():
+            stack.enter_context(one_call(folder, "evaluate", identity, overwrite=overwrite, option=option))
+        evaluation = _measure(network, samples, inference, names, boundary or None, predictions, device, split)
+        result = {
+            "checkpoint": str(checkpoint),
+            "data": samples.data.name,
+            "split": split,
+            "images": len(samples),
+            "segmented": str(inference),
+            "boundary_ratio": boundary or None,
+            "skipped": [str(path) for path in samples.skipped],
+            "identity": identity,
+        } | to_json(evaluation)
+        if out is not None:
+            write_json(out / "evaluation.json", result)
+            write_csv(out / "evaluation.csv", evaluation)
     console = make_console(json=as_json)
     if as_json:
         print_json(result)
     print_evaluation(evaluation, f"{samples.data.name} {split}, {len(samples)} images, {inference}", console)
     print_skipped(samples.skipped, console)
     if out is not None:
-        write_json(out / "evaluation.json", result)
-        write_csv(out / "evaluation.csv", evaluation)
         console.print(f"Wrote evaluation.json and evaluation.csv into {out}")
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
 
 from icnn_core.errors import ArgumentError, CheckpointError
-from icnn_core.files import explain, nearest_files
+from icnn_core.files import nearest_files
+from icnn_core.outputs import LIST, check_writable
 
 LAST, BEST, CONFIG, SNAPSHOTS = "last.pt", "best.pt", "config.toml", "snapshots"
 
@@ -38,18 +37,11 @@ def check_folder(path: Path, *, resume: bool = False, overwrite: bool = False) -
             got="one with a trained network",
             fix="Choose another --out, go on with --resume, or replace it with --overwrite.",
         )
-    _check_writable(path)
-
-
-def cannot_write(path: Path, cause: OSError) -> CheckpointError:
-    """The error to raise for a folder that cannot be written."""
-    got, fix = explain(cause)
-    return CheckpointError(str(path), needed="a folder that can be written, with room", got=got, fix=fix)
-
-
-def _check_writable(path: Path) -> None:
-    nearest = next((each for each in (path, *path.absolute().parents) if each.exists()), Path.cwd())
-    if not nearest.is_dir():
-        raise cannot_write(path, OSError(errno.ENOTDIR, "not a folder"))
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise cannot_write(path, OSError(errno.EACCES, "no permission"))
+    if not last.exists() and (path / LIST).exists():
+        raise CheckpointError(
+            str(path),
+            needed="a folder of its own",
+            got="one with another command's files",
+            fix="Choose another --out.",
+        )
+    check_writable(path, error=CheckpointError)

@@ -15,11 +15,11 @@ from icnn_core.checkpoint import read_checkpoint, write_checkpoint, write_snapsh
 from icnn_core.datasets.registry import SegmentationDataset
 from icnn_core.errors import CheckpointError
 from icnn_core.evaluation import Evaluation
-from icnn_core.files import write_text
+from icnn_core.files import cannot_write, write_text
 from icnn_core.identity import check_identity
 from icnn_core.locking import locked_folder
 from icnn_core.training.config import TrainConfig, to_toml
-from icnn_core.training.folder import BEST, CONFIG, LAST, SNAPSHOTS, cannot_write
+from icnn_core.training.folder import BEST, CONFIG, LAST, SNAPSHOTS
 from icnn_core.training.same_run import saved_identity
 from icnn_core.training.update import check_positions
 
@@ -71,7 +71,7 @@ class RunFolder:
                 try:
                     stack.enter_context(locked_folder(self.path, CheckpointError))
                 except OSError as cause:
-                    raise cannot_write(self.path, cause) from cause
+                    raise cannot_write(self.path, cause, CheckpointError) from cause
             yield
 
     def claim(self) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from icnn_core.cli._options import JsonOption, Theme, ThemeOption
+from icnn_core.cli._options import JsonOption, OverwriteOption, Theme, ThemeOption
 from icnn_core.cli.app import make_console, print_json
 
 _SOURCE = "The folder that icnn ablate wrote, or a CSV with the columns row, seed and mean_iou (0 to 1)."
@@ -30,6 +30,7 @@ def command(
         ),
     ] = None,
     theme: ThemeOption = Theme.light,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Draw every run's mean IoU, the rows' means, and their paired differences to one row with intervals.
@@ -38,11 +39,14 @@ def command(
     """
     from dataclasses import asdict
 
+    from icnn_core.outputs import check_target
     from icnn_viz.displays.ablation import draw_study
     from icnn_viz.figures.write import write_figure
 
-    figure, summaries, path = draw_study(source, against, title, theme=str(theme))
-    written = write_figure(figure, out or path.with_name("ablation.png"))
+    place = out or (source if source.is_dir() else source.parent) / "ablation.png"
+    check_target(place, overwrite=overwrite)
+    figure, summaries = draw_study(source, against, title, theme=str(theme))
+    written = write_figure(figure, place)
     make_console(json=as_json).print(f"Wrote {written}")
     if as_json:
         print_json({"rows": [asdict(summary) for summary in summaries], "written": written})

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from icnn_core.cli._options import DeviceOption, OutOption, SeedOption, Theme, ThemeOption
+from icnn_core.cli._options import DeviceOption, OutOption, OverwriteOption, SeedOption, Theme, ThemeOption
 
 
 def command(
@@ -16,6 +16,7 @@ def command(
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
     theme: ThemeOption = Theme.light,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Train a regular and an irregular network on drawn shapes, live, and look at both.
 
@@ -23,6 +24,18 @@ def command(
 
     Example: icnn-viz demo --out demo
     """
+    call = dict(locals())
+    from icnn_core.outputs import describe_call, one_call
+    from icnn_core.training.folder import check_folder
+    from icnn_viz.data.pair import KINDS
+
+    with one_call(out, "demo", describe_call(call), overwrite=overwrite) as again:
+        for kind in KINDS:
+            check_folder(out / kind, overwrite=again)
+        _demonstrate(out, iterations, device, seed, theme)
+
+
+def _demonstrate(out: Path, iterations: int, device: str, seed: int, theme: Theme) -> None:
     from icnn_core.cli.app import make_console, make_progress
     from icnn_viz.cli import heatmap, kernels
     from icnn_viz.data.pair import KINDS, surest_pixel, train_pair
@@ -47,7 +60,7 @@ def command(
         console.print(f"{kind}: mean IoU {result.evaluation.mean_iou:.1%} after {result.seconds:.0f} s")
 
     console.rule("the shapes of its kernels")
-    kernels.command([pair.irregular.checkpoint], out=out / "kernels", theme=theme)
+    kernels.command([pair.irregular.checkpoint], out=out / "kernels", theme=theme, overwrite=True)
     y, x = surest_pixel(pair.irregular.checkpoint)
     console.rule(f"what pixel {x},{y} looks at")
     heatmap.command(
@@ -56,6 +69,7 @@ def command(
         regular=pair.regular.checkpoint,
         image=pair.sample,
         out=out / "heatmap",
+        overwrite=True,
         device=device,
         theme=theme,
     )

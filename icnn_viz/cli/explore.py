@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icnn_core.cli._numbers import parse_size
-from icnn_core.cli._options import DeviceOption, ModelOption, RootOption, SeedOption
+from icnn_core.cli._options import DeviceOption, ModelOption, OverwriteOption, RootOption, SeedOption
 from icnn_viz.cli._options import (
     MaxSizeOption,
     PairArgument,
@@ -78,6 +78,7 @@ def command(
             show_default=False,
         ),
     ] = None,
+    overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
@@ -95,6 +96,7 @@ def command(
 
     from icnn_core.cli.app import make_console
     from icnn_core.datasets.registry import open_dataset
+    from icnn_core.outputs import check_target
     from icnn_viz.displays.pixels import load_networks
     from icnn_viz.displays.sources import read_shapes
     from icnn_viz.displays.survey import check_classes
@@ -103,6 +105,8 @@ def command(
 
     if export is None:
         need_dash()
+    else:
+        check_target(export, overwrite=overwrite, option="--export")
     console = make_console()
     dataset = open_dataset(data, root, split) if data else None
     shelf = make_shelf(image or (), dataset, f"{data} {split}", max_size)

@@ -14,6 +14,7 @@ from icnn_core.cli._options import (
     DeviceOption,
     JsonOption,
     ModelOption,
+    OverwriteOption,
     RootOption,
     SeedOption,
     Theme,
@@ -36,6 +37,7 @@ from icnn_viz.cli._options import (
 from icnn_viz.cli._shown import bar, tell, to_difference_table, to_json, to_measure_table
 
 if TYPE_CHECKING:
+    from icnn_viz.displays import SurveyDisplay
     from icnn_viz.displays.pixels import Network
 
 _OUT = Path("icnn-heatmap")
@@ -192,6 +194,7 @@ class Output:
             show_default=False,
         ),
     ] = None
+    overwrite: OverwriteOption = False
     format: Annotated[
         list[Format] | None,
         typer.Option("--format", "-f", help="Repeatable; by default png.", show_default=False),
@@ -216,6 +219,11 @@ def command(networks: Networks, place: Place, survey: Survey, way: Way, output: 
         raise typer.BadParameter("chooses its pixels itself: leave out --pixel.", param_hint="--data")
     if output.overlay and not output.photo:
         raise typer.BadParameter("shows the image, which --no-photo forbids.", param_hint="--overlay")
+    from dataclasses import asdict
+
+    from icnn_core.outputs import check_writable, describe_call, one_call
+
+    check_writable(output.out or _OUT)
     checkpoint, regular = choose_pair(networks.checkpoint, networks.regular, networks.model)
     asked = {
         "method": str(way.method),
@@ -226,7 +234,9 @@ def command(networks: Networks, place: Place, survey: Survey, way: Way, output: 
     found = {"checkpoint": checkpoint, "regular": regular, **asked}
     if survey.data:
         _survey(checkpoint, regular, networks, survey, output, asked, found)
-    else:
+        return
+    call = {name: value for part in (networks, place, way, output) for name, value in asdict(part).items()}
+    with one_call(output.out or _OUT, "heatmap", describe_call(call), overwrite=output.overwrite):
         _look(checkpoint, regular, networks, place, output, asked, found)
 
 
@@ -304,13 +314,12 @@ def _survey(
     found: dict[str, Any],
 ) -> None:
     """Many pixels of a data set: run, or go on, and write the summary when all pixels are done."""
-    from dataclasses import asdict
-
-    from icnn_core.cli.app import make_console, print_json
     from icnn_core.datasets.registry import open_dataset
+    from icnn_core.outputs import one_call
     from icnn_viz.displays import SurveyDisplay
-    from icnn_viz.displays.tables import to_records
 
+    if output.overwrite:
+        _need_one_process()
     display = SurveyDisplay(
         _load(checkpoint, regular, networks, asked["seed"]),
         open_dataset(str(survey.data), survey.root, survey.split),
@@ -323,6 +332,23 @@ def _survey(
     )
     if output.out is None:
         display.folder = _OUT / display.folder_name()
+    with one_call(display.folder, "heatmap --data", {}, overwrite=output.overwrite, goes_on=True):
+        _go_on(display, survey, output, found)
+
+
+def _need_one_process() -> None:
+    import os
+
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise typer.BadParameter("takes one process; start the others after it.", param_hint="--overwrite")
+
+
+def _go_on(display: SurveyDisplay, survey: Survey, output: Output, found: dict[str, Any]) -> None:
+    from dataclasses import asdict
+
+    from icnn_core.cli.app import make_console, print_json
+    from icnn_viz.displays.tables import to_records
+
     progress, out = display.run(bar("looking")), display.folder
     found |= {"out": out, "data": survey.data, "split": survey.split, "target": str(survey.target)}
     found |= asdict(progress)

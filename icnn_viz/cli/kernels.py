@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icnn_core.cli._options import JsonOption, OutOption, SeedOption, Theme, ThemeOption
+from icnn_core.cli._options import JsonOption, OutOption, OverwriteOption, SeedOption, Theme, ThemeOption
 from icnn_viz.cli._options import BUILTIN
 from icnn_viz.cli._shown import bar, tell, to_claim_words, to_comparison_table, to_layer_table
 
@@ -127,6 +127,7 @@ def command(
         int | None, typer.Option(metavar="N", min=1, help="Their dilated_kernel_size.", show_default=False)
     ] = None,
     seed: SeedOption = 0,
+    overwrite: OverwriteOption = False,
     json: JsonOption = False,
     theme: ThemeOption = Theme.light,
 ) -> None:
@@ -138,10 +139,13 @@ def command(
 
     Example: icnn-viz kernels runs/camvid/best.pt --layer fc1 --view all --out shapes
     """
+    call = dict(locals())
+    from icnn_core.outputs import check_writable, describe_call, one_call
     from icnn_viz.displays import KernelDisplay
     from icnn_viz.displays.drawings import KernelOptions
     from icnn_viz.displays.sources import read_display
 
+    check_writable(out)
     views = [str(one) for one in view or ()]
     display = read_display(
         checkpoint or [],
@@ -153,10 +157,11 @@ def command(
     options = KernelOptions(str(theme), channel, kernel, tuple(slot or ()), str(third_axis), magnify, seed)
     kinds = [str(kind) for kind in format or ("png", "html")]
     table_kinds = [str(kind) for kind in table or ("csv",)]
-    if isinstance(display, KernelDisplay):
-        shown, written, found = _show(display, views, options, kinds, table_kinds, out)
-    else:
-        shown, written, found = _compare(display, views, options, kinds, table_kinds, out)
+    with one_call(out, "kernels", describe_call(call), overwrite=overwrite):
+        if isinstance(display, KernelDisplay):
+            shown, written, found = _show(display, views, options, kinds, table_kinds, out)
+        else:
+            shown, written, found = _compare(display, views, options, kinds, table_kinds, out)
     tell(shown, written, out, {"checkpoints": _paths(checkpoint), **found, "out": out} if json else None)
 
 

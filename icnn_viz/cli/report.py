@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from icnn_core.cli._options import DeviceOption, JsonOption, ModelOption, RootOption, SeedOption
+from icnn_core.cli._options import (
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    OverwriteOption,
+    RootOption,
+    SeedOption,
+)
 from icnn_viz.cli._options import (
     PairArgument,
     RegularOption,
@@ -68,6 +75,7 @@ def command(
     ),
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
+    overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
     """Tell on one page what a network's irregular kernels learnt, for a reader who never heard of them.
@@ -88,9 +96,11 @@ def command(
     checkpoint, regular = choose_pair(checkpoint, regular, model)
 
     from icnn_core.cli.app import make_console, make_progress, print_json
+    from icnn_core.outputs import check_target
     from icnn_viz.displays.tables import to_records
     from icnn_viz.report import Pixels, build_report, find_out, list_commands, write_report
 
+    check_target(out, overwrite=overwrite)
     wanted = Pixels(data, root, split, image, places, pixels, str(target))
     console = make_console(json=json)
     with make_progress() as progress:

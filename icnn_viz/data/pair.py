@@ -69,9 +69,11 @@ def write_sample(path: Path, index: int = 0) -> Path:
     from PIL import Image
 
     from icnn_core.datasets.shapes import ShapesDataset
+    from icnn_core.errors import DataError
+    from icnn_core.files import write_atomically
 
-    Image.fromarray(ShapesDataset("test")[index][0].permute(1, 2, 0).numpy()).save(path)
-    return path
+    image = Image.fromarray(ShapesDataset("test")[index][0].permute(1, 2, 0).numpy())
+    return write_atomically(path, lambda temporary: image.save(temporary, format="PNG"), DataError)
 
 
 def surest_pixel(checkpoint: Path, index: int = 0) -> tuple[int, int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icnn_core.errors import DataError, NameNotFoundError, nearest_names
-from icnn_core.files import explain
+from icnn_core.files import explain, read_text
 from icnn_core.training.ablation_table import RowSummary, summarise
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ _COLUMNS = ("row", "seed", "mean_iou")
 
 def draw_study(
     source: Path, against: str = "none", title: str | None = None, *, theme: str = "light"
-) -> tuple[Figure, list[RowSummary], Path]:
-    """The figure of a study, its summary by row, and the path of its runs.
+) -> tuple[Figure, list[RowSummary]]:
+    """The figure of a study, and its summary by row.
 
     Args:
         source: the folder that `icnn ablate` wrote, or a CSV with the columns row, seed and mean_iou.
@@ -45,19 +46,20 @@ def draw_study(
         subtitle=f"measured on {splits}" if splits else "",
         theme=theme,
     )
-    return figure, summaries, path
+    return figure, summaries
 
 
 def _read_runs(path: Path) -> pd.DataFrame:
     import pandas as pd
 
+    text = read_text(path, str(path), DataError)
     try:
-        runs = pd.read_csv(path, dtype={"row": str})
+        runs = pd.read_csv(io.StringIO(text), dtype={"row": str})
         missing = [name for name in _COLUMNS if name not in runs]
         if missing or runs.empty or not runs["mean_iou"].between(0, 1).all():
             what = f"none of {', '.join(missing)}" if missing else "no runs, or values out of range"
             raise ValueError(what)
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+    except ValueError as error:  # pandas' own errors are ValueErrors
         reason = explain(error)[0]
         raise DataError(
             str(path),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icnn_core.errors import DataError
+from icnn_core.files import announce, explain
 from icnn_core.text import from_cell, to_cell
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class RowFile:
     def __init__(self, path: Path, group: int) -> None:
         self.path, self.group = path, group
         path.parent.mkdir(parents=True, exist_ok=True)
+        announce(path)
         if path.exists():
             _repair(path, group)
         self.columns = _header(path) if path.exists() else []
@@ -61,7 +63,7 @@ class RowFile:
             raise DataError(
                 str(self.path),
                 needed="a file that can be written",
-                got=str(error),
+                got=explain(error)[0],
                 fix="Make room and run again.",
             ) from error
 

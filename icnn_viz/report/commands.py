@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from icnn_viz.data import builtin_path
@@ -13,14 +14,17 @@ from icnn_viz.report.findings import Pixels
 def list_commands(
     typed: Sequence[str], checkpoint: Path, regular: Path | None, wanted: Pixels
 ) -> list[tuple[str, str]]:
-    """The command as it was `typed`, and those that give its parts with more choice."""
+    """The command as it was `typed`, and those that give its parts with more choice.
+
+    Files are named without where they lie: the page is passed on.
+    """
     # The commands take the built-in networks by themselves.
     built_in = [builtin_path(f"shapes-{kind}.safetensors") for kind in ("irregular", "regular")]
     pair = [] if checkpoint == built_in[0] else [checkpoint]
     named = regular is not None and (pair or regular != built_in[1])
     networks = [*pair, *(("--regular", regular) if named else ())]
     commands = [
-        (_join(*typed), "This page:"),
+        (_join(*_without_places(typed)), "This page:"),
         (_join("kernels", *pair, "--view", "all"), "All figures and tables of the kernels as files:"),
     ]
     if wanted.image:
@@ -36,4 +40,15 @@ def list_commands(
 
 
 def _join(*parts: object) -> str:
-    return shlex.join(["icnn-viz", *map(str, parts)])
+    return shlex.join(["icnn-viz", *(part.name if isinstance(part, Path) else str(part) for part in parts)])
+
+
+def _without_places(typed: Sequence[str]) -> Iterator[str]:
+    """What was typed, but where the page went, and the folders of files."""
+    rest = iter(typed)
+    for part in rest:
+        option, equals, value = part.partition("=") if part.startswith("--") else ("", "", part)
+        if part in ("-o", "--out"):
+            next(rest, None)
+        elif part != "--overwrite" and option != "--out":
+            yield option + equals + (Path(value).name if os.path.exists(value) else value)

@@ -141,3 +141,17 @@ def test_rows_that_start_from_a_network_that_failed_fail_with_it(run_main, tmp_p
     assert [one["row"] for one in failures] == ["none", "continued", "fc1"]
     assert "one that failed" in failures[2]["reason"]
     assert not (tmp_path / "fc1").exists()
+
+
+def test_a_study_of_other_settings_is_refused_or_takes_the_place_of_the_first(run_main, tmp_path):
+    call = ("ablate", "shapes", *SMALL[2:-1], "none", "--seeds", 1, "--out", tmp_path, "--device", "cpu")
+    assert run_main(main, *call, "--iterations", 2).code == 0
+    before = (tmp_path / "runs.csv").read_bytes()
+    ended = run_main(main, *call, "--iterations", 3)
+    assert ended.code == 1
+    assert "iterations=2" in ended.err
+    assert "--overwrite" in ended.err
+    assert (tmp_path / "runs.csv").read_bytes() == before
+    ended = run_main(main, *call, "--iterations", 3, "--overwrite")
+    assert ended.code == 0, ended.err
+    assert json.loads((tmp_path / "ablation.json").read_text())["config"]["iterations"] == 3

@@ -111,7 +111,7 @@ def test_windows_scales_and_mirroring_are_said_and_change_the_result(evaluate_si
 
 def test_predictions_are_class_ids_with_the_data_sets_colours(site, evaluate_site, tmp_path):
     assert evaluate_site("--predictions", tmp_path / "png", "--images", 2).code == 0
-    assert sorted(p.name for p in (tmp_path / "png").iterdir()) == ["leaf 0.png", "leaf 1.png"]
+    assert sorted(p.name for p in (tmp_path / "png").glob("[!.]*")) == ["leaf 0.png", "leaf 1.png"]
     image, _ = open_dataset("folder", site, "all")[1]
     with torch.inference_mode():
         want = build_model(read_checkpoint(site / "net.pt"))(normalise(image)[None])[0].argmax(0)
@@ -154,7 +154,7 @@ def test_a_damaged_image_stops_or_is_skipped_counted_and_listed(site, evaluate_s
     assert ended.code == 0
     assert f"Skipped 1 image that cannot be decoded, or whose masks cannot:\n  {bad}\n" in ended.out
     assert json.loads(evaluate_site("--skip-bad", "--json", root=tmp_path).out)["skipped"] == [str(bad)]
-    assert sorted(p.stem for p in (tmp_path / "png").iterdir()) == ["leaf 0", "leaf 1", "leaf 3"]
+    assert sorted(p.stem for p in (tmp_path / "png").glob("[!.]*")) == ["leaf 0", "leaf 1", "leaf 3"]
 
 
 def test_a_folder_holds_one_evaluation_and_another_is_refused(site, evaluate_site, tmp_path):
@@ -183,6 +183,26 @@ def test_a_folder_holds_one_evaluation_and_another_is_refused(site, evaluate_sit
         assert words in ended.err
         assert (tmp_path / "out" / "evaluation.json").read_bytes() == kept
     assert evaluate_site(*out, root=tmp_path / "moved").code == 0
+
+
+def test_predictions_of_two_networks_do_not_mix(site, evaluate_site, tmp_path):
+    folder = ("--predictions", tmp_path / "png")
+    assert evaluate_site(*folder, "--images", 2).code == 0
+    ended = evaluate_site(*folder, "--images", 1)
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert "images.number=2" in ended.err
+    assert "another --predictions" in ended.err
+    assert evaluate_site(*folder, "--images", 1, "--overwrite").code == 0
+    assert sorted(p.name for p in (tmp_path / "png").glob("[!.]*")) == ["leaf 0.png"]
+    assert evaluate_site(*folder, "--out", tmp_path / "png", "--images", 1).code == 0
+    assert len(list((tmp_path / "png").glob("[!.]*"))) == 3
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(evaluate_site, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for option in ("--out", "--predictions"):
+        ended = evaluate_site(option, tmp_path / "file" / "out", checkpoint=tmp_path / "nothing.pt")
+        assert "a file where a folder should be" in ended.err
 
 
 def test_without_any_label_nothing_is_claimed(site, evaluate_site, tmp_path):

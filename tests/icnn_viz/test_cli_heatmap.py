@@ -68,7 +68,9 @@ def run(run_main: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(folder)
 
     def run(*arguments: object, image: str = "image.png") -> Any:
-        return run_main(main, "heatmap", *arguments, "-i", image, "-o", tmp_path, "--device", "cpu")
+        return run_main(
+            main, "heatmap", *arguments, "-i", image, "-o", tmp_path, "--device", "cpu", "--overwrite"
+        )
 
     return run
 
@@ -83,7 +85,7 @@ def test_a_pair_gives_figures_gradients_and_a_table(run: Run, folder: Path, tmp_
     assert ended.err == ""
     stems = ("heatmap-x33-y12", "heatmap-x5-y35")
     files = {f"{stem}.{kind}" for stem in stems for kind in ("png", "npz")} | {"measures.csv", "grid.png"}
-    assert {path.name for path in tmp_path.iterdir()} == files
+    assert {path.name for path in tmp_path.glob("[!.]*")} == files
     assert "6 files" in ended.out
     assert str(tmp_path / "heatmap-x33-y12.png") in ended.out
     saved = np.load(tmp_path / "heatmap-x33-y12.npz")
@@ -113,7 +115,7 @@ def test_without_a_second_network_it_is_compared_with_itself_snapped(
     (pixel,) = found["pixels"]
     assert [m["model"] for m in pixel["models"]] == ["irregular", "irregular, snapped to slots"]
     assert (pixel["class"], pixel["class_id"], pixel["x"], pixel["y"]) == ("bicycle", 1, 20, 20)
-    assert sorted(Path(p).name for p in found["written"]) == sorted(p.name for p in tmp_path.iterdir())
+    assert sorted(Path(p).name for p in found["written"]) == sorted(p.name for p in tmp_path.glob("[!.]*"))
     assert (tmp_path / "heatmap-x20-y20.svg").exists()
     saved = np.load(tmp_path / "heatmap-x20-y20.npz")
     assert saved["models"].tolist() == ["irregular", "irregular, snapped to slots"]
@@ -208,7 +210,9 @@ def test_controls_sampling_overlay_and_grid(run: Run, folder: Path, tmp_path: Pa
     pictures = {f"{stem}{kind}.svg" for stem in stems for kind in ("", "-overlay", "-sampling")} | {
         "grid.svg"
     }
-    assert {p.name for p in tmp_path.iterdir()} == pictures | {f"{s}.npz" for s in stems} | {"measures.csv"}
+    assert {p.name for p in tmp_path.glob("[!.]*")} == pictures | {f"{s}.npz" for s in stems} | {
+        "measures.csv"
+    }
     models = json.loads(ended.out)["pixels"][0]["models"]
     assert [m["model"] for m in models] == [
         *("irregular", "regular", "irregular, snapped to slots", "irregular, random weights")

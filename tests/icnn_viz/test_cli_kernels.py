@@ -43,7 +43,7 @@ def test_pictures_page_and_tables_are_written_and_named(
     assert ended.code == 0
     pictures = {f"{layer}.{kind}.png" for layer in "02" for kind in ("cloud", "3d")}
     tables = {f"{table}.csv" for table in ("claims", "gaussians", "layers", "positions", "tests")}
-    assert {path.name for path in tmp_path.iterdir()} == pictures | tables | {"clouds.html"}
+    assert {path.name for path in tmp_path.glob("[!.]*")} == pictures | tables | {"clouds.html"}
     assert str(tmp_path / "clouds.html") in ended.out
     assert "10 files" in ended.out
     assert ended.err == ""
@@ -89,7 +89,7 @@ def test_json_lists_layers_and_files_and_nothing_else_is_on_stdout(
     result = json.loads(ended.out)
     assert [layer["layer"] for layer in result["layers"]] == ["2"]
     assert result["layers"][0]["largest_displacement"] == 0.0
-    assert sorted(result["written"]) == sorted(str(path) for path in tmp_path.iterdir())
+    assert sorted(result["written"]) == sorted(str(path) for path in tmp_path.glob("[!.]*"))
     assert {Path(path).suffix for path in result["written"]} == {".svg", ".csv"}
     assert "undeformed" in ended.err
 
@@ -206,12 +206,12 @@ def test_two_checkpoints_are_compared(run_main: Run, checkpoint: Path, tmp_path:
     out = tmp_path / "out"
     ended = run_main(main, "kernels", checkpoint, other, "-o", out)
     assert ended.code == 0
-    assert {path.name for path in out.iterdir()} == {"comparison.csv", "layers.csv", "runs.png"}
+    assert {path.name for path in out.glob("[!.]*")} == {"comparison.csv", "layers.csv", "runs.png"}
     rows = pd.read_csv(out / "comparison.csv", dtype={"layer_a": str}).set_index(["layer_a", "slot"])
     assert rows.loc[("0", 2), "shift_y"] == pytest.approx(5.0, abs=1e-5)
     assert rows.loc[("0", 3), "shift_y"] == 0
     assert "5.00" in ended.out
-    ended = run_main(main, "kernels", checkpoint, other, "-o", out, "--view", "cloud")
+    ended = run_main(main, "kernels", checkpoint, other, "-o", tmp_path / "none", "--view", "cloud")
     assert "Leave out --view to compare" in ended.err
     ended = run_main(main, "kernels", checkpoint, other, other, "-o", out)
     assert "--view trajectory" in ended.err
@@ -229,7 +229,7 @@ def test_a_runs_snapshots_become_a_trajectory(run_main: Run, checkpoint: Path, t
         main, "kernels", run, "-o", tmp_path / "out", "-l", "0", "--view", "trajectory", *formats
     )
     assert ended.code == 0
-    drawn = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".csv"}
+    drawn = {path.name for path in (tmp_path / "out").glob("[!.]*") if path.suffix != ".csv"}
     assert drawn == {"0.trajectory.png", "0.trajectory.html", "0.trajectory.gif"}
     ended = run_main(main, "kernels", run / "10.pt", "-o", tmp_path / "out", "--view", "trajectory")
     assert "two or more snapshots" in ended.err

@@ -53,7 +53,8 @@ def run(run_main: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
 
     def run(*arguments: object) -> Any:
-        return run_main(main, "report", *arguments, "-o", tmp_path / "page.html", "--device", "cpu")
+        out = ("-o", tmp_path / "page.html", "--overwrite")
+        return run_main(main, "report", *arguments, *out, "--device", "cpu")
 
     return run
 
@@ -172,3 +173,31 @@ def test_a_network_beside_the_built_in_one_is_named_in_the_commands(
     assert ended.code == 0, ended.err
     wanted = f"icnn-viz heatmap --regular {own} --image image.png --pixel 3,4"
     assert wanted in (tmp_path / "page.html").read_text()
+
+
+def test_the_page_names_files_and_not_where_they_lie_and_is_the_same_bytes_twice(
+    run: Run, run_main: Run, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    pair = (folder / "irregular.safetensors", "--regular", folder / "regular.safetensors")
+    place = (f"--image={folder / 'image.png'}", "--pixel", "3,4")
+    assert run(*pair, *place).code == 0
+    first = (tmp_path / "page.html").read_bytes()
+    other = (*pair, *place, "--device", "cpu", f"--out={tmp_path / 'other.html'}")
+    assert run_main(main, "report", *other).code == 0
+    assert first == (tmp_path / "other.html").read_bytes()
+    page = first.decode()
+    assert "1970-01-02" in page
+    assert str(folder) not in page
+    assert "icnn-viz report irregular.safetensors --regular regular.safetensors --image=image.png" in page
+    assert "icnn-viz heatmap irregular.safetensors --regular regular.safetensors --image image.png" in page
+
+
+def test_a_page_in_the_way_is_told_before_anything_is_read(run_main: Run, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("mine")
+    ended = run_main(main, "report", tmp_path / "nothing.pt", "-o", tmp_path / "page.html")
+    assert ended.code == 1
+    assert "a file that is there" in ended.err
+    assert "--overwrite" in ended.err
+    ended = run_main(main, "report", tmp_path / "nothing.pt", "-o", tmp_path / "page.html" / "p.html")
+    assert "a file where a folder should be" in ended.err

@@ -118,7 +118,9 @@ def command(
     with ExitStack() as stack:
         for option, folder in folders.items():
             stack.enter_context(one_call(folder, "evaluate", identity, overwrite=overwrite, option=option))
-        evaluation = _measure(network, samples, inference, names, boundary or None, predictions, device, split)
+        evaluation = _measure(
+            network, samples, inference, names, boundary or None, predictions, device, split
+        )
         result = {
             "checkpoint": str(checkpoint),
             "data": samples.data.name,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from icnn_viz.positions import clouds_from_model as clouds_from_model
     from icnn_viz.positions import read_clouds as read_clouds
     from icnn_viz.positions import select_layers as select_layers
+    from icnn_viz.recording import PositionRecorder as PositionRecorder
     from icnn_viz.records import GaussianFit as GaussianFit
     from icnn_viz.records import Heatmap as Heatmap
     from icnn_viz.records import PixelComparison as PixelComparison
@@ -41,6 +42,7 @@ _EXPORTS = {
     "PixelComparison": "icnn_viz.records",
     "PixelGradient": "icnn_viz.records",
     "PositionCloud": "icnn_viz.records",
+    "PositionRecorder": "icnn_viz.recording",
     "SurveyDisplay": "icnn_viz.displays",
     "clouds_from_model": "icnn_viz.positions",
     "draw_cloud": "icnn_viz.figures.clouds",

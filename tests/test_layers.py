@@ -30,7 +30,7 @@ _HEAVY = _PLOTS | {
     "flask",
 }
 _MODULES = sorted(path for package in _PACKAGES for path in (_ROOT / package).rglob("*.py"))
-_FRONTS = {"report", "explorer", "cli"}  # they show what displays computes and names
+_FRONTS = {"report", "explorer", "recording", "cli"}  # they show what displays computes and names
 _FLOORS = {"positions", "gradients", "statistics", "heatmaps"}
 _DOORS = {"records", "statistics", "heatmaps", "figures"}  # behind the two doors, positions and gradients
 

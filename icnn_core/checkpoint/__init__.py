@@ -3,13 +3,18 @@
 from icnn_core.checkpoint.building import build_model
 from icnn_core.checkpoint.contents import Checkpoint, IrregularLayer
 from icnn_core.checkpoint.reading import read_checkpoint
-from icnn_core.checkpoint.writing import write_checkpoint, write_snapshot
+from icnn_core.checkpoint.snapshots import Snapshot, take_snapshot, write_snapshot
+from icnn_core.checkpoint.wrappers import unwrap
+from icnn_core.checkpoint.writing import write_checkpoint
 
 __all__ = [
     "Checkpoint",
     "IrregularLayer",
+    "Snapshot",
     "build_model",
     "read_checkpoint",
+    "take_snapshot",
+    "unwrap",
     "write_checkpoint",
     "write_snapshot",
 ]

@@ -1,27 +1,24 @@
-"""Networks and snapshots to files, whole or not at all."""
+"""Networks to files, whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from icnn_core import __version__
-from icnn_core.checkpoint.contents import BARE, FORMAT_VERSION, refuse
+from icnn_core.checkpoint.contents import BARE, refuse
 from icnn_core.checkpoint.effective import EFFECTIVE, effective_tensors
-from icnn_core.checkpoint.layers import describe_layer
+from icnn_core.checkpoint.snapshots import describe, describe_layers
+from icnn_core.checkpoint.wrappers import plain_name, unwrap, whole
 from icnn_core.errors import CheckpointError
 from icnn_core.files import write_atomically
 from icnn_core.identity import digest_content
-from icnn_core.models.registry import Architecture
 from icnn_core.nn import IrregularConv2d
-from icnn_core.surgery import irregular_layers
 
 _log = logging.getLogger(__name__)
 
@@ -52,13 +49,13 @@ def write_checkpoint(
     Raises:
         CheckpointError: the folder cannot be written, the disk is full, or the values are not plain.
     """
-    path, model = Path(path), _unwrapped(model)
+    path, model = Path(path), unwrap(model)
     layers = {
-        name: module
+        plain_name(name): module
         for name, module in nn.Module.named_modules(model, remove_duplicate=False)
         if isinstance(module, IrregularConv2d)
     }
-    header = _describe(model, layers) | {
+    header = describe(model, describe_layers(layers)) | {
         "classes": list(classes),
         "palette": [list(colour) for colour in palette],
         "ignore_index": ignore_index,
@@ -68,7 +65,7 @@ def write_checkpoint(
     prefix = f"{BARE}." if isinstance(model, IrregularConv2d) else ""
     computed = effective_tensors(model)
     state, effective = (
-        {prefix + name: _stored(name, tensor, dtype) for name, tensor in tensors.items()}
+        {prefix + plain_name(name): _stored(name, tensor, dtype) for name, tensor in tensors.items()}
         for tensors in (_tensors_alone(model), computed)
     )
     if effective:
@@ -97,61 +94,6 @@ def write_checkpoint(
     return path
 
 
-def write_snapshot(folder: str | Path, model: nn.Module, iteration: int) -> Path | None:
-    """Write the irregular layers' shapes alone into `folder`, named by the iteration; None if there are none.
-
-    Small enough to keep every one: a state dict of positions, slots, and weights that are summed up by their norm over
-    the kernels that share a shape, with the layers' order and the iteration. `read_checkpoint` reads it.
-
-    Raises:
-        CheckpointError: the folder cannot be written.
-    """
-    from safetensors.torch import save_file
-
-    layers = irregular_layers(_unwrapped(model))
-    state: dict[str, Tensor] = {}
-    for name, layer in layers.items():
-        now = effective_tensors(layer)
-        weight = now.get("weight", layer.weight).detach()
-        positions = now.get("positions", layer.positions).detach()
-        if layer.sharing != "none":
-            weight = weight.unflatten(0, (layer.groups, -1)).norm(dim=1)
-        for key, tensor in (("weight", weight), ("positions", positions), ("slots", layer.slots)):
-            state[f"{name or BARE}.{key}"] = tensor.detach().cpu().float().contiguous().clone()
-    if not state:
-        return None
-    text = json.dumps(_describe(None, layers) | {"metrics": {"iteration": iteration}})
-    path = Path(folder) / f"{iteration:08d}.safetensors"
-    return write_atomically(
-        path, lambda temporary: save_file(state, temporary, metadata={"icnn": text}), CheckpointError
-    )
-
-
-def _describe(model: nn.Module | None, layers: Mapping[str, IrregularConv2d]) -> dict[str, Any]:
-    """A file's description, as yet without labels, data set and metrics; of layers alone without a model."""
-    architecture = getattr(model, "architecture", None)
-    return {
-        "format_version": FORMAT_VERSION,
-        "package_version": __version__,
-        "axis_order": "yx",
-        "architecture": asdict(architecture) if isinstance(architecture, Architecture) else None,
-        "irregular": [asdict(describe_layer(name or BARE, layer)) for name, layer in layers.items()],
-        "classes": [],
-        "palette": [],
-        "ignore_index": 255,
-        "dataset": {},
-        "metrics": {},
-    }
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """The network inside of DataParallel, DistributedDataParallel or torch.compile."""
-    while isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        model = model.module
-    inner = getattr(model, "_orig_mod", None)
-    return _unwrapped(inner) if isinstance(inner, nn.Module) else model
-
-
 def _tensors_alone(model: nn.Module) -> dict[str, Tensor]:
     """A state dict without what some modules add that is no tensor (`get_extra_state`)."""
     return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
@@ -169,4 +111,5 @@ def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
         or not tensor.is_floating_point()
         or name.rpartition(".")[2] in ("positions", "slots", "sigma")
     )
-    return tensor.detach().cpu().contiguous() if keep else tensor.detach().cpu().to(dtype).contiguous()
+    tensor = whole(tensor.detach())
+    return tensor.cpu().contiguous() if keep else tensor.cpu().to(dtype).contiguous()

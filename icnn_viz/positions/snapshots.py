@@ -106,14 +106,19 @@ def _key(clouds: Sequence[PositionCloud]) -> tuple[object, ...]:
 
 
 def _is_snapshot(path: Path) -> bool:
-    """Hidden files are of a writer that was stopped."""
-    return path.suffix.lower() in (
-        ".pt",
-        ".pth",
-        ".ckpt",
-        ".safetensors",
-        *TABLES,
-    ) and not path.name.startswith(".")
+    """Hidden files are of a writer that was stopped; a recording's table of displacements holds no positions."""
+    return (
+        path.name != "displacement.csv"
+        and path.suffix.lower()
+        in (
+            ".pt",
+            ".pth",
+            ".ckpt",
+            ".safetensors",
+            *TABLES,
+        )
+        and not path.name.startswith(".")
+    )
 
 
 def _refuse(path: str | Path, needed: str, got: str) -> CheckpointError:

@@ -79,7 +79,7 @@ def main() -> None:
         " · ".join(f"{key}: {value}" for key, value in describe_machine().items()),
         f"· {os.cpu_count()} cores",
     )
-    print(f"{width} × {height} pixels, {', '.join(network.label for network in networks)}\n")
+    print(f"{width} × {height} pixels, {', '.join(network.name for network in networks)}\n")
     print_table(
         ("clicks", "n", "median s", "of it networks", "beyond: median s", "90 % below", "largest"),
         [_cells(name, times) for name, times in found.items()],

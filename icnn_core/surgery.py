@@ -47,7 +47,7 @@ class Surgery(Facts):
 
 def make_irregular(
     model: nn.Module,
-    start: str | None = None,
+    irregular: str | None = None,
     names: str | Iterable[str] | None = None,
     *,
     sharing: Sharing = "channel",
@@ -65,9 +65,9 @@ def make_irregular(
 
     Args:
         model: changed in place.
-        start: a module's name; every convolution from it to the network's end, in order of registration.
+        irregular: a module's name; every convolution from it to the network's end, in order of registration.
         names: names or shell patterns of modules ("classifier.*"); every convolution in or below a match. Default,
-            with no `start`: the whole network.
+            with no `irregular`: the whole network.
         sharing, interpolation, sigma, learn_sigma, shift, backend: as in `IrregularConv2d`.
 
     Both accept the dotted names of the modules and, for ResNets, Caffe's ("res4b11", "res5a_branch2b", "fc1_voc12").
@@ -86,7 +86,7 @@ def make_irregular(
             got="a single Conv2d",
             fix="Use IrregularConv2d.from_conv2d(conv), which returns the new layer.",
         )
-    selected = _select(model, start, [names] if isinstance(names, str) else names)
+    selected = _select(model, irregular, [names] if isinstance(names, str) else names)
     replaced, skipped = [], {}
     made: set[int] = set()
     for name in selected:
@@ -178,11 +178,11 @@ def _matches(pattern: str, known: list[str]) -> list[str]:
     return exact or [name for name in known if fnmatchcase(name, f"*.{pattern}")]
 
 
-def _select(model: nn.Module, start: str | None, names: Iterable[str] | None) -> list[str]:
+def _select(model: nn.Module, irregular: str | None, names: Iterable[str] | None) -> list[str]:
     order = [name for name, _ in nn.Module.named_modules(model, remove_duplicate=False) if name]
-    chosen = set(order) if start is None and names is None else set()
-    if start is not None:
-        first = order.index(match_names([start], order, who=_WHO)[0])
+    chosen = set(order) if irregular is None and names is None else set()
+    if irregular is not None:
+        first = order.index(match_names([irregular], order, who=_WHO)[0])
         chosen.update(order[first:])
     if names is not None:
         roots = match_names(names, order, who=_WHO)

@@ -160,7 +160,7 @@ class PixelGradient(Facts):
     """What one output pixel's logit depends on: its gradient with respect to the input image.
 
     Attributes:
-        model: label shown to the reader, e.g. "irregular", "regular" or "irregular, snapped to slots".
+        network: its name as shown to the reader, e.g. "irregular", "regular" or "irregular, snapped to slots".
         image: (H, W, 3) uint8, the image as given.
         pixel: (y, x), 0-based, in pixels of `image`.
         gradient: (3, H, W) float32, d logit / d (input as the network sees it, normalised), on the pixels of `image`.
@@ -173,7 +173,7 @@ class PixelGradient(Facts):
         notes: what a reader must be told, e.g. that the logits had to be upsampled.
     """
 
-    model: str
+    network: str
     image: np.ndarray
     pixel: tuple[int, int]
     gradient: np.ndarray
@@ -197,7 +197,7 @@ class PixelGradient(Facts):
 
     def _facts(self) -> dict[str, str]:
         facts = {
-            "model": self.model,
+            "network": self.network,
             "logit": f"{self.logit:.4g} of “{self.class_name}” at {_place(self.pixel)}",
             "method": self.method,
             "gradient": "3×{}×{}, largest value {:.3g}".format(
@@ -215,21 +215,21 @@ class Heatmap(Facts):
     Attributes:
         values: (H, W), not normalised: two maps of the same target may be compared.
         pixel: (y, x) of the output pixel it belongs to.
-        model: the gradient's model label.
+        network: the gradient's.
         reduction: "max" (largest absolute value over colour), "l2" or "sum".
         smoothing: standard deviation in pixels of a Gaussian blur applied afterwards; 0 = none.
     """
 
     values: np.ndarray
     pixel: tuple[int, int]
-    model: str
+    network: str
     reduction: str = "max"
     smoothing: float = 0.0
     notes: tuple[str, ...] = field(default=())
 
     def _facts(self) -> dict[str, str]:
         facts = {
-            "model": self.model,
+            "network": self.network,
             "pixel": _place(self.pixel),
             "map": "{}×{}, sum {:.3g}, largest value {:.3g}".format(
                 *self.values.shape, self.values.sum(), self.values.max()
@@ -246,7 +246,7 @@ class PixelComparison(Facts):
     Attributes:
         gradients, heatmaps, measures: one per network, in their order.
         source: where the image came from, in words, or "".
-        label: the pixel's true class, or "" if unknown.
+        true_class: the pixel's true class, or "" if unknown.
         densities: where each network samples, (H, W), if that was traced.
         seconds: spent in the networks, waiting for them included; 0 if nothing had to be computed.
     """
@@ -255,7 +255,7 @@ class PixelComparison(Facts):
     heatmaps: list[Heatmap]
     measures: list[dict[str, float]]
     source: str = ""
-    label: str = ""
+    true_class: str = ""
     densities: list[np.ndarray] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -270,16 +270,18 @@ class PixelComparison(Facts):
         return self.gradients[0].pixel
 
     @property
-    def models(self) -> list[str]:
-        """The networks' labels."""
-        return [gradient.model for gradient in self.gradients]
+    def networks(self) -> list[str]:
+        """The networks' names."""
+        return [gradient.network for gradient in self.gradients]
 
     def _facts(self) -> dict[str, str]:
         first = self.gradients[0]
         facts = {"logit of": f"“{first.class_name}” at {_place(self.pixel)}", "method": first.method}
         facts |= {"image": self.source} if self.source else {}
-        facts |= {"true class": self.label} if self.label else {}
-        return facts | {g.model: f"logit {g.logit:.4g}, predicted {g.predicted_name}" for g in self.gradients}
+        facts |= {"true class": self.true_class} if self.true_class else {}
+        return facts | {
+            g.network: f"logit {g.logit:.4g}, predicted {g.predicted_name}" for g in self.gradients
+        }
 
 
 def name_class(class_id: int, classes: Sequence[str], otherwise: str = "") -> str:

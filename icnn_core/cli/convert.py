@@ -87,17 +87,17 @@ def _check_out(checkpoint: Path, out: Path, overwrite: bool) -> None:
 
 
 def _deform(
-    read: Checkpoint, network: nn.Module, start: str, sharing: Sharing, shift: float
+    read: Checkpoint, network: nn.Module, irregular: str, sharing: Sharing, shift: float
 ) -> tuple[tuple[str, ...], str]:
     from icnn_core.errors import CheckpointError
     from icnn_core.surgery import make_irregular
 
-    surgery = make_irregular(network, start, sharing=sharing, shift=shift)
+    surgery = make_irregular(network, irregular, sharing=sharing, shift=shift)
     if not surgery.replaced:
         reasons = "; ".join(f"{name}: {why}" for name, why in surgery.skipped.items())
         raise CheckpointError(
             str(read.path),
-            needed=f"regular k×k convolutions from {start} on",
+            needed=f"regular k×k convolutions from {irregular} on",
             got=reasons or "none",
             fix="Name an earlier module.",
         )

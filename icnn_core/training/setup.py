@@ -90,7 +90,7 @@ def prepare(config: TrainConfig, factory: Factory | None = None) -> Prepared:
     if config.irregular is not None:
         torch.manual_seed(config.seed)
         surgery = make_irregular(
-            model, start=config.irregular, sharing=cast(Sharing, config.sharing), shift=config.shift
+            model, irregular=config.irregular, sharing=cast(Sharing, config.sharing), shift=config.shift
         )
     transform = TrainTransform(
         size=config.size,

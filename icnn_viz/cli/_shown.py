@@ -91,36 +91,36 @@ def to_comparison_table(comparison: pd.DataFrame) -> Table:
     return table
 
 
-def to_json(look: PixelComparison) -> dict[str, Any]:
+def to_json(record: PixelComparison) -> dict[str, Any]:
     """A pixel's findings as plain values."""
     from icnn_viz.displays.pixels import describe_networks
 
     shared = ("x", "y", "class", "label")
-    described = zip(describe_networks(look), look.measures, strict=True)
+    described = zip(describe_networks(record), record.measures, strict=True)
     models = [model | {"measures": measures} for model, measures in described]
     return {
         **{key: models[0][key] for key in shared},
-        "class_id": look.gradients[0].class_id,
-        "notes": list(look.heatmaps[0].notes),
+        "class_id": record.gradients[0].class_id,
+        "notes": list(record.heatmaps[0].notes),
         "models": [{key: value for key, value in model.items() if key not in shared} for model in models],
     }
 
 
-def to_measure_table(look: PixelComparison) -> Table:
+def to_measure_table(record: PixelComparison) -> Table:
     """A pixel's measures for the terminal, one column per network."""
     from rich.table import Table
 
     from icnn_viz.figures.comparison import describe_target
     from icnn_viz.figures.measure_table import answer_rows, measure_rows
 
-    said = [f"true class: {look.label}"] * bool(look.label)
-    said += dict.fromkeys(note for heatmap in look.heatmaps for note in heatmap.notes)
-    title = f"What {describe_target(look.gradients[0])} depends on"
+    said = [f"true class: {record.true_class}"] * bool(record.true_class)
+    said += dict.fromkeys(note for heatmap in record.heatmaps for note in heatmap.notes)
+    title = f"What {describe_target(record.gradients[0])} depends on"
     table = Table(title=title, title_justify="left", caption="; ".join(said) or None)
     table.add_column("measure")
-    for model in look.models:
-        table.add_column(model, justify="right")
-    for row in (*answer_rows(look), *measure_rows(look)):
+    for network in record.networks:
+        table.add_column(network, justify="right")
+    for row in (*answer_rows(record), *measure_rows(record)):
         table.add_row(row.title, *row.texts)
     return table
 

@@ -364,7 +364,7 @@ def _go_on(display: SurveyDisplay, survey: Survey, output: Output, found: dict[s
     differences, zeros = display.tables()["differences"], display.zero_maps()
     whole = differences.loc[differences["group"] == "all"].drop(columns=["group", "stratum"])
     found |= {"zero_maps": zeros, "differences": to_records(whole)}
-    first, second, *_ = (network.label for network in display.networks)
+    first, second, *_ = (network.name for network in display.networks)
     shown: list[Any] = [to_difference_table(differences, first, second), f"{display.describe()}."]
     if progress.seconds > 1:
         share = progress.seconds_in_networks / progress.seconds

@@ -151,7 +151,7 @@ def write_drawings(
 
 def write_gradients(record: PixelComparison, path: Path) -> Path:
     """The raw gradients: `irregular`, `regular` (3, H, W) float32, further ones as `other_2`, …; `pixel` (y, x);
-    `class_id`; `models`, the networks' labels in this order; `method`.
+    `class_id`; `models`, the networks' names in this order; `method`.
     """
     import numpy as np
 
@@ -161,7 +161,7 @@ def write_gradients(record: PixelComparison, path: Path) -> Path:
     arrays: dict[str, Any] = {n: g.gradient for n, g in zip(names, record.gradients, strict=True)}
     first = record.gradients[0]
     arrays |= {"pixel": np.array(first.pixel), "class_id": np.array(first.class_id)}
-    arrays |= {"method": np.array(first.method), "models": np.array(record.models)}
+    arrays |= {"method": np.array(first.method), "models": np.array(record.networks)}
     return write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
 
 

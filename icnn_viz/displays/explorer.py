@@ -143,7 +143,7 @@ class HeatmapExplorer:
 
     def __repr__(self) -> str:
         y, x = self.choice.pixel
-        names = " and ".join(network.label for network in self._networks)
+        names = " and ".join(network.name for network in self._networks)
         return f"HeatmapExplorer of {names} at (y, x) = ({y}, {x}), method {self.choice.method}"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:

@@ -138,8 +138,8 @@ class HeatmapDisplay:
             sampling: trace where the networks sample, too, which the view "sampling" needs.
             seed: of smoothgrad's noise.
         """
-        if len({network.label for network in networks}) < max(2, len(networks)):
-            got = ", ".join(network.label for network in networks) or "none"
+        if len({network.name for network in networks}) < max(2, len(networks)):
+            got = ", ".join(network.name for network in networks) or "none"
             fix = "To look at one alone, use `pixel_gradient`."
             raise _refuse("two or more networks, each of its own name", got, fix)
         number = find_class(class_id, networks[0].classes) if isinstance(class_id, str) else class_id
@@ -171,7 +171,7 @@ class HeatmapDisplay:
         if view == "grid":
             columns = [each.gradients for each in self.records], [each.heatmaps for each in self.records]
             return draw_grid(*columns, theme=theme, **options)
-        shown: dict[str, Any] = {"label": record.label, "theme": theme} | options
+        shown: dict[str, Any] = {"true_class": record.true_class, "theme": theme} | options
         maps = record.gradients, record.heatmaps
         if view == "sampling":
             if not record.densities:
@@ -193,7 +193,7 @@ class HeatmapDisplay:
 
         rows = [
             {"x": record.pixel[1], "y": record.pixel[0], "class": record.gradients[0].class_name}
-            | {"measure": row.name, **dict(zip(record.models, row.values, strict=True)), "unit": row.unit}
+            | {"measure": row.name, **dict(zip(record.networks, row.values, strict=True)), "unit": row.unit}
             for record in sorted(self.records, key=lambda record: record.pixel[::-1])
             for row in measure_rows(record)
         ]
@@ -202,7 +202,7 @@ class HeatmapDisplay:
     def __repr__(self) -> str:
         places = ", ".join("({}, {})".format(*record.pixel) for record in self.records[:6])
         more = ", …" if len(self.records) > 6 else ""
-        return f"HeatmapDisplay of (y, x) {places}{more} through {' | '.join(self.records[0].models)}"
+        return f"HeatmapDisplay of (y, x) {places}{more} through {' | '.join(self.records[0].networks)}"
 
     def _repr_html_(self) -> str:
         from icnn_viz.figures.panels import format_value

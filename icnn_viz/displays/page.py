@@ -28,7 +28,7 @@ def to_measures_html(record: PixelComparison) -> str:
     """
     from icnn_viz.figures.measure_table import measure_rows
 
-    rows = [["", *record.models], *([row.title, *row.texts] for row in measure_rows(record))]
+    rows = [["", *record.networks], *([row.title, *row.texts] for row in measure_rows(record))]
     return f'<table style="border-collapse:collapse">{"".join(map(_to_row, rows))}</table>'
 
 

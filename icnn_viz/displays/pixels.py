@@ -33,7 +33,7 @@ class Looker(Protocol):
     """A network that can be asked for gradients."""
 
     @property
-    def label(self) -> str: ...
+    def name(self) -> str: ...
     @property
     def classes(self) -> tuple[str, ...]: ...
     def look(
@@ -234,7 +234,7 @@ def describe_networks(record: PixelComparison) -> list[dict[str, Any]]:
     """What each network says at the pixel: x, y, class, label, model, predicted, logit."""
     y, x = record.pixel
     return [
-        {"x": x, "y": y, "class": gradient.class_name, "label": record.label, "model": gradient.model}
+        {"x": x, "y": y, "class": gradient.class_name, "label": record.true_class, "model": gradient.network}
         | {"predicted": gradient.predicted_name, "logit": gradient.logit}
         for gradient in record.gradients
     ]

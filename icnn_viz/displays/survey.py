@@ -95,11 +95,11 @@ class SurveyDisplay:
             if name not in known:
                 fix = nearest_names(name, known)
                 raise NameNotFoundError("SurveyDisplay", needed=f"a known {what}", got=repr(name), fix=fix)
-        if len({network.label for network in networks}) < max(2, len(networks)):
+        if len({network.name for network in networks}) < max(2, len(networks)):
             raise ArgumentError(
                 "SurveyDisplay",
                 needed="two or more networks, each of its own name",
-                got=", ".join(network.label for network in networks) or "none",
+                got=", ".join(network.name for network in networks) or "none",
                 fix="Give networks to compare, with labels that differ.",
             )
         check_classes(networks, dataset)
@@ -115,9 +115,9 @@ class SurveyDisplay:
     def identity(self) -> dict[str, Any]:
         """All that decides the numbers; a folder holds the rows of one identity alone."""
         return {
-            "networks": {network.label: digest_weights(network.model) for network in self.networks},
-            "sizes": {network.label: network.size for network in self.networks},
-            "channels": {n.label: [list(n.mean), list(n.std)] for n in self.networks},
+            "networks": {network.name: digest_weights(network.model) for network in self.networks},
+            "sizes": {network.name: network.size for network in self.networks},
+            "channels": {n.name: [list(n.mean), list(n.std)] for n in self.networks},
             "data": describe_data(self.dataset),
             "split": self.split,
             "pixels": self.pixels,
@@ -179,7 +179,7 @@ class SurveyDisplay:
         """ "measures": a row per pixel and network; "differences": paired, with intervals. Runs what is left to run."""
         if self._tables is None:
             self.run()
-            labels = [network.label for network in self.networks]
+            labels = [network.name for network in self.networks]
             rows = self._rows()
             makers = {"measures": lambda: rows}
             self._tables = Tables(
@@ -191,7 +191,7 @@ class SurveyDisplay:
         """By network how many heatmaps are zero everywhere: they have no shares, and are left out of differences."""
         measures = self.tables()["measures"]
         return {
-            n.label: int((measures.loc[measures["model"] == n.label, "energy"] == 0).sum())
+            n.name: int((measures.loc[measures["model"] == n.name, "energy"] == 0).sum())
             for n in self.networks
         }
 
@@ -208,7 +208,7 @@ class SurveyDisplay:
         """
         from icnn_viz.figures.survey import draw_survey
 
-        first, other = self.networks[0].label, self.networks[against].label
+        first, other = self.networks[0].name, self.networks[against].name
         return draw_survey(self._differences(other), first, other, title=self.describe(), theme=theme)
 
     def describe(self) -> str:
@@ -227,15 +227,15 @@ class SurveyDisplay:
         written = write_tables(self.tables(), self.folder)
         drawn = []
         for number, network in enumerate(self.networks[1:], 1):
-            if has_intervals(self._differences(network.label)):
-                figure, stem = self.draw(number, theme=theme), name_of_pair(network.label, number)
+            if has_intervals(self._differences(network.name)):
+                figure, stem = self.draw(number, theme=theme), name_of_pair(network.name, number)
                 drawn += [
                     write_figure(figure, self.folder / f"{stem}.{kind}") for kind in dict.fromkeys(formats)
                 ]
         return drawn + written
 
     def __repr__(self) -> str:
-        names = " | ".join(network.label for network in self.networks)
+        names = " | ".join(network.name for network in self.networks)
         return f"SurveyDisplay of {self.pixels} pixels of {self.dataset.name} through {names}"
 
     def _repr_html_(self) -> str:
@@ -296,7 +296,7 @@ class SurveyDisplay:
                     | {
                         "area": pixel.area,
                         "target": name_class(gradient.class_id, classes),
-                        "model": gradient.model,
+                        "model": gradient.network,
                     }
                     | _answer(gradient, pixel.label, classes)
                     | measures

@@ -154,7 +154,7 @@ def render(session: Session, name: str, image: np.ndarray, frozen: list[dict[str
         "width": width,
         "height": height,
         "block": block,
-        "models": [h.model for h in found.heatmaps[:2]],
+        "models": [h.network for h in found.heatmaps[:2]],
         "rows": [row.title for row in _rows(found)],
         "unit": unit_of(method),
         "value": name_of(method),

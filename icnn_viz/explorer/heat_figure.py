@@ -41,7 +41,7 @@ def draw_answer(
     first, second = answer.heatmaps[0].values, answer.heatmaps[1].values
     unit, name = unit_of(answer.gradients[0].method), name_of(answer.gradients[0].method)
     scale, signed = fit_scale([first, second], unit=unit), fit_scale([first - second], unit=unit)
-    names = [shorten(h.model, 40) for h in answer.heatmaps[:2]]
+    names = [shorten(h.network, 40) for h in answer.heatmaps[:2]]
     titles = ["image", names[0], f"{names[0]} − {names[1]}", names[1]]
     photo = {"type": "image", "source": to_data_url(answer.image), "name": "image"}
     data = [

@@ -35,7 +35,7 @@ def draw_comparison(
     heatmaps: Sequence[Heatmap],
     *,
     measures: Sequence[Mapping[str, float]] | None = None,
-    label: str = "",
+    true_class: str = "",
     photo: bool = True,
     gamma: float = 0.5,
     theme: str = "light",
@@ -46,7 +46,7 @@ def draw_comparison(
         gradients: one per network, two or more, of the same image, pixel, class and method.
         heatmaps: of these gradients, reduced alike. The difference is the first minus the second.
         measures: as `measure_heatmap` gives them, e.g. with masks; None = measured here, without masks.
-        label: the pixel's true class, if known.
+        true_class: the pixel's true class, if known.
         photo: False leaves the image out, where it may not be passed on: heatmaps and contours alone.
         gamma: colours go with value ** gamma; 1 is linear, 0.5 lets faint parts be seen. The colour bars show it.
         theme: "light" or "dark".
@@ -66,29 +66,29 @@ def draw_comparison(
     ]
     shape = heatmaps[0].values.shape
     count = len(heatmaps) + 1 + photo
-    models = [h.model for h in heatmaps]
-    below = table_height(rows, models) + _NOTES * LINE
+    networks = [h.network for h in heatmaps]
+    below = table_height(rows, networks) + _NOTES * LINE
     scale = fit_scale([h.values for h in heatmaps], gamma=gamma, unit=unit_of(gradients[0].method))
     difference = heatmaps[0].values - heatmaps[1].values
     signed = fit_scale([difference], gamma=gamma, unit=scale.unit)
     with use_theme(theme) as look:
         sheet = PanelSheet(count, shape, below, look)
-        write_heading(sheet, gradients, label)
+        write_heading(sheet, gradients, true_class)
         if photo:
             ax = sheet.add_panel("image")
             draw_photo(ax, gradients[0].image)
             draw_cross(ax, heatmaps[0].pixel, look)
         for heatmap in heatmaps:
-            ax = sheet.add_panel(heatmap.model)
+            ax = sheet.add_panel(heatmap.network)
             draw_map(ax, heatmap.values, scale.norm(), look.sequential)
             draw_contours(ax, heatmap, "#ffffff", "#000000")
             draw_cross(ax, heatmap.pixel, look)
         sheet.add_colour_bar(scale.norm(), look.sequential, scale, name_of(gradients[0].method))
-        ax = sheet.add_panel(f"{heatmaps[0].model} − {heatmaps[1].model}")
+        ax = sheet.add_panel(f"{heatmaps[0].network} − {heatmaps[1].network}")
         draw_map(ax, difference, signed.signed_norm(), look.diverging)
         draw_cross(ax, heatmaps[0].pixel, look)
         sheet.add_colour_bar(signed.signed_norm(), look.diverging, signed, "difference")
-        write_table(sheet, rows, models)
+        write_table(sheet, rows, networks)
         sheet.write_footnote(_describe_maps(gradients, heatmaps, gamma), left=AXIS_LEFT, most=_NOTES)
     return sheet.figure
 
@@ -120,11 +120,11 @@ def check_comparable(gradients: Sequence[PixelGradient], heatmaps: Sequence[Heat
         )
 
 
-def write_heading(sheet: Sheet, gradients: Sequence[PixelGradient], label: str) -> None:
+def write_heading(sheet: Sheet, gradients: Sequence[PixelGradient], true_class: str) -> None:
     """Two lines at the top of a sheet: what was differentiated, and how."""
     second = f"method: {gradients[0].method}"
-    if label:
-        second = f"true class: {label} · {second}"
+    if true_class:
+        second = f"true class: {true_class} · {second}"
     sheet.write_heading(f"What {describe_target(gradients[0])} depends on", second, left=MARGIN)
 
 

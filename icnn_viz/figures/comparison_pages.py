@@ -115,10 +115,10 @@ def to_parts(
     difference = maps[0] - maps[1]
     tops = tuple(fit_scale(shown, gamma=gamma).top for shown in (maps, [difference]))
     models = [
-        f"{html.escape(g.model)}: logit {format_value(g.logit)}, predicted {html.escape(g.predicted_name)}"
+        f"{html.escape(g.network)}: logit {format_value(g.logit)}, predicted {html.escape(g.predicted_name)}"
         for g in gradients
     ]
-    names = ["image", *models, html.escape(f"{heatmaps[0].model} − {heatmaps[1].model}")]
+    names = ["image", *models, html.escape(f"{heatmaps[0].network} − {heatmaps[1].network}")]
     what = f"What {html.escape(describe_target(gradients[0]))} depends on"
     title = f"<b>{what}</b><br><sub>method: {gradients[0].method}; reduced by {heatmaps[0].reduction}</sub>"
     unit = html.escape(unit_of(gradients[0].method))

@@ -76,7 +76,7 @@ def draw_grid(
             )
             tall = width * ratios[number]
             x, top = left + number * (width + _GAP), height - _HEADING - _TITLE
-            names = (["image"] if photo else []) + [h.model for h in column]
+            names = (["image"] if photo else []) + [h.network for h in column]
             for place, name in enumerate(names):
                 ax = sheet.add_axes(x, top - place * row - (row - _ROW_GAP + tall) / 2, width, tall)
                 _strip(ax, column[0].values.shape)

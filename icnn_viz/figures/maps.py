@@ -123,7 +123,7 @@ def draw_contours(
     blurred = gaussian_filter(heatmap.values, contour_smoothing(heatmap.values.shape), mode="reflect")
     if not blurred.any():
         return
-    smooth = Heatmap(blurred, heatmap.pixel, heatmap.model)
+    smooth = Heatmap(blurred, heatmap.pixel, heatmap.network)
     for share in CONTOURS:
         region = density_region(smooth, share)
         level = float(blurred[region].min())

@@ -29,19 +29,19 @@ class MeasureRow:
 
     Attributes:
         name: its key in files.
-        label, unit: what a reader is told; the unit may be "".
+        words, unit: what a reader is told; the unit may be "".
         values: one per network, NaN where a network has none.
     """
 
     name: str
-    label: str
+    words: str
     unit: str
     values: tuple[float | str, ...]
 
     @property
     def title(self) -> str:
-        """Label and unit."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
+        """Words and unit."""
+        return f"{self.words} ({self.unit})" if self.unit else self.words
 
     @property
     def texts(self) -> list[str]:
@@ -68,16 +68,16 @@ def answer_rows(record: PixelComparison) -> list[MeasureRow]:
     ]
 
 
-def table_height(rows: Sequence[Sequence[str]], models: Sequence[str]) -> float:
+def table_height(rows: Sequence[Sequence[str]], networks: Sequence[str]) -> float:
     """Room in mm that `write_table` takes, with a little space below."""
-    return (len(rows) + 0.8 + max(len(header) for header in _headers(models))) * LINE
+    return (len(rows) + 0.8 + max(len(header) for header in _headers(networks))) * LINE
 
 
-def write_table(sheet: PanelSheet, rows: Sequence[Sequence[str]], models: Sequence[str]) -> None:
+def write_table(sheet: PanelSheet, rows: Sequence[Sequence[str]], networks: Sequence[str]) -> None:
     """Write it below the colour bars: each row a name and one value per network, the networks' names above."""
-    top, step = sheet.below_bars, _step(models)
-    rights = [AXIS_LEFT + _NAMES + step * (i + 1) for i in range(len(models))]
-    headers = _headers(models)
+    top, step = sheet.below_bars, _step(networks)
+    rights = [AXIS_LEFT + _NAMES + step * (i + 1) for i in range(len(networks))]
+    headers = _headers(networks)
     deep = max(len(header) for header in headers)
     for right, header in zip(rights, headers, strict=True):
         for number, line in enumerate(header, deep - len(header)):
@@ -90,17 +90,17 @@ def write_table(sheet: PanelSheet, rows: Sequence[Sequence[str]], models: Sequen
             sheet.write(right, y, text, va="top", ha="right")
 
 
-def _step(models: Sequence[str]) -> float:
-    return min(_MOST, (WIDTH - MARGIN - AXIS_LEFT - _NAMES) / len(models))
+def _step(networks: Sequence[str]) -> float:
+    return min(_MOST, (WIDTH - MARGIN - AXIS_LEFT - _NAMES) / len(networks))
 
 
-def _headers(models: Sequence[str]) -> list[list[str]]:
+def _headers(networks: Sequence[str]) -> list[list[str]]:
     """Names in lines that break between words; a name too long for them is shortened in its middle."""
-    room = int((_step(models) - 2) / (_BOLD * CHARACTER))
+    room = int((_step(networks) - 2) / (_BOLD * CHARACTER))
     headers = []
-    for model in models:
-        lines = textwrap.wrap(model, room)
+    for network in networks:
+        lines = textwrap.wrap(network, room)
         if len(lines) > _HEADER_LINES:
-            lines = textwrap.wrap(shorten(model, _HEADER_LINES * room - 3), room)[:_HEADER_LINES]
+            lines = textwrap.wrap(shorten(network, _HEADER_LINES * room - 3), room)[:_HEADER_LINES]
         headers.append(lines)
     return headers

@@ -24,7 +24,7 @@ def draw_overlay(
     gradients: Sequence[PixelGradient],
     heatmaps: Sequence[Heatmap],
     *,
-    label: str = "",
+    true_class: str = "",
     gamma: float = 0.5,
     theme: str = "light",
 ) -> Figure:
@@ -38,9 +38,9 @@ def draw_overlay(
     grey = to_grey(gradients[0].image)
     with use_theme(theme) as look:
         sheet = PanelSheet(len(heatmaps), shape, 1.0, look)
-        write_heading(sheet, gradients, label)
+        write_heading(sheet, gradients, true_class)
         for heatmap in heatmaps:
-            ax = sheet.add_panel(heatmap.model)
+            ax = sheet.add_panel(heatmap.network)
             draw_photo(ax, grey)
             shown = draw_map(ax, heatmap.values, scale.norm(), _COLOURS)
             shown.set_alpha(_MOST_OPAQUE * np.asarray(scale.norm()(heatmap.values)))

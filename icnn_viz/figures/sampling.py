@@ -33,14 +33,14 @@ def draw_sampling(
     heatmaps: Sequence[Heatmap],
     densities: Sequence[np.ndarray],
     *,
-    label: str = "",
+    true_class: str = "",
     gamma: float = 0.5,
     theme: str = "light",
 ) -> Figure:
     """Per network, the density of its composed sampling positions over the heatmap that was measured.
 
     Args:
-        gradients, heatmaps, label, gamma, theme: as of `draw_comparison`.
+        gradients, heatmaps, true_class, gamma, theme: as of `draw_comparison`.
         densities: per network (H, W), from `icnn_viz.gradients.sampling_density` at the same pixel.
 
     Raises:
@@ -56,25 +56,25 @@ def draw_sampling(
             fix="Trace the same pixel of the same image in each network.",
         )
     rows = _table_rows(heatmaps, densities)
-    models = [h.model for h in heatmaps]
-    below = table_height(rows, models) + 3 * LINE
+    networks = [h.network for h in heatmaps]
+    below = table_height(rows, networks) + 3 * LINE
     scale = fit_scale([h.values for h in heatmaps], gamma=gamma, unit=unit_of(gradients[0].method))
     traced = fit_scale([1e6 * d for d in densities], gamma=gamma, unit="per million, per pixel")
     with use_theme(theme) as look:
         sheet = PanelSheet(2 * count, shape, below, look, columns=count)
-        write_heading(sheet, gradients, label)
+        write_heading(sheet, gradients, true_class)
         for heatmap, density in zip(heatmaps, densities, strict=True):
-            ax = sheet.add_panel(f"{heatmap.model}: where it samples")
+            ax = sheet.add_panel(f"{heatmap.network}: where it samples")
             draw_map(ax, 1e6 * density, traced.norm(), look.sequential)
             draw_cross(ax, heatmap.pixel, look)
         for heatmap, density in zip(heatmaps, densities, strict=True):
-            ax = sheet.add_panel(f"{heatmap.model}: measured")
+            ax = sheet.add_panel(f"{heatmap.network}: measured")
             draw_map(ax, heatmap.values, scale.norm(), look.sequential)
             _draw_gaussian(ax, density, get_look("dark"))
             draw_cross(ax, heatmap.pixel, look)
         sheet.add_colour_bar(traced.norm(), look.sequential, traced, "sampling density")
         sheet.add_colour_bar(scale.norm(), look.sequential, scale, name_of(gradients[0].method))
-        write_table(sheet, rows, models)
+        write_table(sheet, rows, networks)
         sheet.write_footnote(_NOTE, left=AXIS_LEFT)
     return sheet.figure
 

@@ -30,14 +30,14 @@ class Network:
     """A network to look at.
 
     Attributes:
-        label: shown to the reader.
+        name: shown to the reader.
         model: in evaluation mode, on its device.
         size: (height, width) that it wants to see, or None.
         classes: names by class id, perhaps none.
         mean, std: of the channels, for RGB in [0, 1].
     """
 
-    label: str
+    name: str
     model: nn.Module
     size: tuple[int, int] | None
     classes: tuple[str, ...]
@@ -53,7 +53,7 @@ class Network:
             image,
             targets,
             method=method,
-            label=self.label,
+            network=self.name,
             classes=self.classes,
             size=self.size,
             mean=self.mean,
@@ -110,15 +110,15 @@ def load_pair(
     if second is not None:
         networks.append(_build(second, "regular", factory, size, place, first.classes))
     if second is None or (controls and first.irregular):
-        networks.append(replace(network, label=SNAPPED, model=snapped(network.model)))
+        networks.append(replace(network, name=SNAPPED, model=snapped(network.model)))
     if controls:
-        networks.append(replace(network, label=RANDOMISED, model=randomised(network.model, seed)))
+        networks.append(replace(network, name=RANDOMISED, model=randomised(network.model, seed)))
     return networks
 
 
 def _build(
     checkpoint: Checkpoint,
-    label: str,
+    name: str,
     factory: Callable[[], Any] | None,
     size: tuple[int, int] | None,
     place: Any,
@@ -135,7 +135,7 @@ def _build(
     model = build_model(checkpoint, (lambda: build_with(factory, count)) if factory else None).to(place)
     trained = checkpoint.dataset.get("size")
     seen = size or (None if trained is None else (int(trained[0]), int(trained[1])))
-    return Network(label, model, seen, checkpoint.classes or classes)
+    return Network(name, model, seen, checkpoint.classes or classes)
 
 
 def _listed(names: Sequence[str]) -> str:

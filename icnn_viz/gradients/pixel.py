@@ -61,7 +61,7 @@ def batch_gradients(
     targets: Sequence[Sequence[Target]],
     *,
     method: str = "gradient",
-    label: str = "network",
+    network: str = "network",
     classes: Sequence[str] = (),
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
@@ -94,7 +94,7 @@ def batch_gradients(
             requires_grad, .grad, hooks.
         images: (B, H, W, 3) uint8, RGB.
         targets: for each image its targets.
-        label: shown to the reader.
+        network: its name, shown to the reader.
         classes: names by class id.
         mean, std: of the channels, for RGB in [0, 1].
         size: (height, width) that the network sees; None = that of the image (or crop).
@@ -124,7 +124,7 @@ def batch_gradients(
     if len(images) > 1:  # one at a time: whatever a network does over a batch, it cannot mix them
         options = {
             "method": method,
-            "label": label,
+            "network": network,
             "classes": classes,
             "mean": mean,
             "std": std,
@@ -154,7 +154,7 @@ def batch_gradients(
     return [
         [
             PixelGradient(
-                model=label,
+                network=network,
                 image=np.asarray(images[i]),
                 pixel=target.pixel,
                 gradient=gradient.float().cpu().numpy(),

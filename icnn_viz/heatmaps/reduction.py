@@ -45,7 +45,7 @@ def to_heatmap(gradient: PixelGradient, reduction: str = "max", smoothing: float
         raise ArgumentError(
             "to_heatmap",
             needed="a finite gradient",
-            got=f"{int((~np.isfinite(size)).sum())} values that are not finite in the gradient of {gradient.model}",
+            got=f"{int((~np.isfinite(size)).sum())} values that are not finite in the gradient of {gradient.network}",
             fix="Look for infinite weights or positions in the network, or use float32 instead of a half precision.",
         )
     match reduction:
@@ -61,4 +61,4 @@ def to_heatmap(gradient: PixelGradient, reduction: str = "max", smoothing: float
 
         values = np.maximum(gaussian_filter(values, smoothing, mode="reflect"), 0)
         notes = (*notes, f"smoothed, σ = {smoothing:g} pixels")
-    return Heatmap(values, gradient.pixel, gradient.model, reduction, smoothing, notes)
+    return Heatmap(values, gradient.pixel, gradient.network, reduction, smoothing, notes)

@@ -24,7 +24,7 @@ class Card:
     """The card of one or two networks.
 
     Attributes:
-        labels: what the networks are called.
+        names: what the networks are called.
         facts: rows of a name and one value a network.
         settings: of the training, likewise, and whether they differ; empty if the files do not tell.
         surgery: one row a convolution that is larger than 1×1 or irregular.
@@ -33,7 +33,7 @@ class Card:
         classes: names with their colours in maps ("" if unknown).
     """
 
-    labels: tuple[str, ...]
+    names: tuple[str, ...]
     facts: tuple[tuple[str, tuple[str, ...]], ...]
     settings: tuple[tuple[str, tuple[str, ...], bool], ...]
     surgery: Table
@@ -43,7 +43,7 @@ class Card:
 
 
 def to_card(checkpoints: Mapping[str, Checkpoint]) -> Card:
-    """The card of checkpoints by label, the irregular one first."""
+    """The card of checkpoints by name, the irregular one first."""
     files = list(checkpoints.values())
     facts = [_list_facts(one) for one in files]
     settings = [_settings(one) for one in files]
@@ -177,7 +177,7 @@ def _to_iou_table(checkpoints: Mapping[str, Checkpoint]) -> Table | None:
         return None
     columns = [
         Column("class", "class"),
-        *(Column(f"iou_{label}", f"{label} (%)", ".1f") for label in checkpoints),
+        *(Column(f"iou_{name}", f"{name} (%)", ".1f") for name in checkpoints),
     ]
     pair = len(tables) == 2 and all(tables)
     columns += [Column("difference", "difference (points)", "+.1f")] * pair

@@ -21,7 +21,7 @@ class Column:
     """
 
     name: str
-    label: str
+    heading: str
     form: str = ""
 
     @property

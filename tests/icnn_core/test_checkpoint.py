@@ -20,7 +20,7 @@ from icnn_core.models.deeplab import deeplab_largefov
 def network():
     torch.manual_seed(0)
     model = deeplab_largefov("tiny", 3).eval()
-    make_irregular(model, start="backbone.layer4", shift=0.3)
+    make_irregular(model, "backbone.layer4", shift=0.3)
     make_irregular(model, names="backbone.layer1.conv", sharing="none", shift=0.3)
     make_irregular(model, names="backbone.layer2.conv", interpolation="gaussian", sigma=0.8, learn_sigma=True)
     make_irregular(model, names="backbone.layer3.conv1", interpolation="gaussian", sigma=0.8)

@@ -42,7 +42,7 @@ def test_a_computed_weight_is_read_as_the_network_computes_it(
 ) -> None:
     torch.manual_seed(0)
     network = deeplab_largefov("tiny", 3).eval()
-    make_irregular(network, start="classifier", shift=0.3)
+    make_irregular(network, "classifier", shift=0.3)
     change(network.classifier.fc1)
     regular = network.backbone.layer1.conv
     if change is not CHANGES[1]:

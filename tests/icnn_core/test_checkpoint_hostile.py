@@ -128,7 +128,7 @@ def test_a_header_of_safetensors_is_bounded(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = deeplab_largefov("tiny", 3)
-    make_irregular(network, start="classifier")
+    make_irregular(network, "classifier")
     path = tmp_path_factory.mktemp("whole") / "net.pt"
     return write_checkpoint(
         path, network, classes=("a", "b", "c"), dataset={"size": [24, 32]}, metrics={"iteration": 3}

@@ -45,8 +45,8 @@ def test_replaces_what_it_can_and_says_why_not():
 
 def test_from_a_module_to_the_end_in_caffes_and_torchvisions_names():
     by_caffe, by_torchvision = resnet101(), resnet101()
-    caffe = make_irregular(by_caffe, start="res4b11")
-    assert caffe == make_irregular(by_torchvision, start="layer3.11")
+    caffe = make_irregular(by_caffe, "res4b11")
+    assert caffe == make_irregular(by_torchvision, "layer3.11")
     assert caffe.replaced[0] == "layer3.11.conv2"
     assert len(caffe.replaced) == 12 + 3  # res4b11 … res4b22, then res5a … res5c
     assert len(irregular_layers(by_caffe)) == 15
@@ -80,7 +80,7 @@ def test_a_name_that_matches_nothing_lists_the_nearest():
     with pytest.raises(NameNotFoundError, match=r"layr4\.0.*Did you mean layer4\.0"):
         make_irregular(resnet18(), names="layr4.0")
     with pytest.raises(NameNotFoundError, match="res6a"):
-        make_irregular(resnet18(), start="res6a")
+        make_irregular(resnet18(), "res6a")
 
 
 def test_a_prefix_may_be_left_out():

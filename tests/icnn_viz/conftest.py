@@ -57,14 +57,14 @@ def make_cloud() -> Callable[..., PositionCloud]:
 
 
 def _make_gradient(
-    label: str = "irregular", seed: int = 0, shape: tuple[int, int] = (24, 37), **changes: Any
+    network: str = "irregular", seed: int = 0, shape: tuple[int, int] = (24, 37), **changes: Any
 ) -> PixelGradient:
     pixel = changes.pop("pixel", (shape[0] * 3 // 8, shape[1] * 20 // 37))
     rng = np.random.default_rng(seed)
     y, x = np.indices(shape)
     envelope = np.exp(-((y - pixel[0]) ** 2 + (x - pixel[1]) ** 2) / (2 * (3 + seed) ** 2))
     values: dict[str, Any] = {
-        "model": label,
+        "network": network,
         "image": rng.integers(0, 256, (*shape, 3), np.uint8),
         "pixel": pixel,
         "gradient": (rng.laplace(size=(3, *shape)) * envelope * 1e-4).astype(np.float32),
@@ -78,7 +78,7 @@ def _make_gradient(
 
 @pytest.fixture(scope="session")
 def make_gradient() -> Callable[..., PixelGradient]:
-    """Builds a random gradient around a pixel (3/8 down, 20/37 across): label, seed, shape, and fields by name."""
+    """Builds a random gradient around a pixel (3/8 down, 20/37 across): network, seed, shape, and fields by name."""
     return _make_gradient
 
 
@@ -87,8 +87,8 @@ class _DrawnNetwork:
 
     classes = ("background", "ring", "bar")
 
-    def __init__(self, label: str, seed: int, predicted: int, delay: float) -> None:
-        self.label, self.seed, self.predicted, self.delay = label, seed, predicted, delay
+    def __init__(self, name: str, seed: int, predicted: int, delay: float) -> None:
+        self.name, self.seed, self.predicted, self.delay = name, seed, predicted, delay
         self.calls: list[tuple[tuple[int, int], int | None, str]] = []
         self.most_at_once = self._now = 0
         self._lock = threading.Lock()
@@ -101,7 +101,7 @@ class _DrawnNetwork:
         time.sleep(self.delay)
         found = [
             _make_gradient(
-                self.label,
+                self.name,
                 self.seed,
                 image.shape[:2],
                 pixel=target.pixel,

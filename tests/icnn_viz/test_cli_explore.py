@@ -80,7 +80,7 @@ def test_what_cannot_be_used_ends_with_1_before_a_server_starts(
 
 def test_a_data_set_with_other_classes_than_the_networks_is_refused(run_main: Run, tmp_path: Path) -> None:
     model = deeplab_largefov("tiny", 3)
-    make_irregular(model, start="classifier")
+    make_irregular(model, "classifier")
     write_checkpoint(tmp_path / "net.pt", model, classes=("a", "b", "c"))
     ended = run_main(
         main,

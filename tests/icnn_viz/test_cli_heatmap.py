@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_checkpoint(folder / "foreign.safetensors", regular, classes=("a", "b", "c"))
     write_checkpoint(folder / "half.safetensors", regular, classes=CLASSES, dataset={"size": [20, 28]})
     torch.save(regular.state_dict(), folder / "plain.pt")
-    make_irregular(regular, start="classifier", shift=0.9)
+    make_irregular(regular, "classifier", shift=0.9)
     write_checkpoint(folder / "irregular.safetensors", regular, classes=CLASSES)
     with torch.no_grad():
         regular.classifier.fc1.positions[0, 0, 0] = float("nan")

@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = deeplab_largefov("tiny", 3, classifier_dilation=2).eval()
     write_checkpoint(folder / "regular.safetensors", model, classes=CLASSES)
-    make_irregular(model, start="classifier", shift=0.9)
+    make_irregular(model, "classifier", shift=0.9)
     write_checkpoint(folder / "irregular.safetensors", model, classes=CLASSES)
     torch.save(model.state_dict(), folder / "plain.pt")
     for step in (0, 20):
@@ -146,7 +146,7 @@ def test_what_cannot_be_is_refused_in_one_line(
 def test_snapshots_of_another_network_are_left_out(run: Run, tmp_path: Path) -> None:
     other = tmp_path / "other"
     model = deeplab_largefov("tiny", 3, classifier_dilation=2)
-    make_irregular(model, start="backbone.layer4")
+    make_irregular(model, "backbone.layer4")
     write_checkpoint(other / "net.pt", model)
     narrow = deeplab_largefov("tiny", 5, classifier_dilation=2)
     make_irregular(narrow, names="backbone.layer3.*")

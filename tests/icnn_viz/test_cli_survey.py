@@ -247,7 +247,7 @@ def test_maps_that_are_zero_everywhere_are_counted(networks: list[Network], tmp_
 
 def test_networks_of_one_name_or_alone_are_refused(networks: list[Network], tmp_path: Path) -> None:
     first, second = networks
-    for given in ([first], [first, replace(second, label=first.label)]):
+    for given in ([first], [first, replace(second, name=first.name)]):
         with pytest.raises(ArgumentError, match="each of its own name"):
             make_survey(given, tmp_path)
 
@@ -277,7 +277,7 @@ def test_the_command_writes_differences_and_their_figure(
     monkeypatch.setattr("icnn_core.datasets.registry.open_dataset", lambda *_: Scenes())
     irregular = networks[0].model
     write_checkpoint(tmp_path / "regular.safetensors", networks[1].model, classes=CLASSES)
-    make_irregular(irregular, start="classifier", shift=0.9)
+    make_irregular(irregular, "classifier", shift=0.9)
     write_checkpoint(tmp_path / "irregular.safetensors", irregular, classes=CLASSES)
     out = tmp_path / "out"
     arguments = (

@@ -294,7 +294,7 @@ def test_without_widgets_it_is_a_still_comparison_that_says_how_to_install_them(
 def test_it_is_made_of_checkpoints_too(tmp_path: Any, image: np.ndarray) -> None:
     torch.manual_seed(0)
     model = deeplab_largefov("tiny", 3)
-    make_irregular(model, start="classifier", shift=0.5)
+    make_irregular(model, "classifier", shift=0.5)
     path = write_checkpoint(tmp_path / "net.pt", model, classes=CLASSES)
     explorer = HeatmapExplorer.from_checkpoints(path, None, image, pixel=(3, 4), theme="dark")
     assert "irregular and irregular, snapped to slots at (y, x) = (3, 4)" in repr(explorer)

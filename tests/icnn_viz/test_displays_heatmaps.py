@@ -52,7 +52,7 @@ def test_numbers_are_those_of_pixel_gradient_for_the_class_that_the_first_networ
             alone = pixel_gradient(model, image, pixel, class_id=first.class_id)
             np.testing.assert_array_equal(gradient.gradient, alone.gradient)
             np.testing.assert_array_equal(heatmap.values, to_heatmap(alone, "l2", 1.5).values)
-    assert [gradient.model for gradient in display.records[0].gradients] == ["mine", "theirs"]
+    assert [gradient.network for gradient in display.records[0].gradients] == ["mine", "theirs"]
 
 
 def test_a_pixel_a_target_and_a_class_are_understood(models: dict[str, nn.Module], image: np.ndarray) -> None:
@@ -92,13 +92,13 @@ def test_it_reads_checkpoints_and_compares_one_with_itself_snapped(tmp_path: Pat
     torch.manual_seed(0)
     model = deeplab_largefov("tiny", 3)
     regular = write_checkpoint(tmp_path / "regular.pt", model, classes=CLASSES)
-    make_irregular(model, start="classifier", shift=0.5)
+    make_irregular(model, "classifier", shift=0.5)
     irregular = write_checkpoint(tmp_path / "irregular.pt", model, classes=CLASSES)
     two = HeatmapDisplay.from_checkpoints(irregular, regular, image, (9, 20))
-    assert [g.model for g in two.records[0].gradients] == ["irregular", "regular"]
+    assert [g.network for g in two.records[0].gradients] == ["irregular", "regular"]
     assert two.records[0].gradients[0].class_name in CLASSES
     one = HeatmapDisplay.from_checkpoints(irregular, None, image, (9, 20), controls=True)
-    assert [g.model for g in one.records[0].gradients] == [
+    assert [g.network for g in one.records[0].gradients] == [
         "irregular",
         "irregular, snapped to slots",
         "irregular, random weights",

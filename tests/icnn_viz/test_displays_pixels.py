@@ -57,7 +57,7 @@ def test_a_measure_that_any_network_has_is_shown_in_all_fronts(record: PixelComp
     assert summary["measure"].tolist() == list(rows)
     assert summary["theirs"].isna().tolist() == [name == "beyond_field" for name in rows]
     report = to_report_table([record])
-    assert [column.label for column in report.columns][-len(titles) :] == titles
+    assert [column.heading for column in report.columns][-len(titles) :] == titles
     assert [[cell.text for cell in line][-len(titles) :] for line in report.rows] == [
         list(column) for column in zip(*values, strict=True)
     ]
@@ -66,7 +66,7 @@ def test_a_measure_that_any_network_has_is_shown_in_all_fronts(record: PixelComp
 
 def test_without_labels_no_front_speaks_of_an_object(make_gradient: MakeGradient) -> None:
     bare = to_comparison([make_gradient("mine"), make_gradient("theirs", 1)])
-    assert bare.label == ""
+    assert bare.true_class == ""
     assert not {"energy_in_object", "energy_in_class"} & {row.name for row in measure_rows(bare)}
 
 

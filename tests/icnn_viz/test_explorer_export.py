@@ -96,7 +96,7 @@ def test_names_stay_text_and_nothing_comes_from_outside(make_session: MakeSessio
     picture = session.shelf.get("0")
     session.shelf = Shelf([Source(evil, lambda: (picture.image, None))], 99)
     for network in session.networks:
-        network.label = evil
+        network.name = evil
         network.classes = (evil,) * 3
     session.classes = session.networks[0].classes
     path = write_page(session, tmp_path / "page.html", most_pixels=2).path

@@ -157,9 +157,9 @@ def test_the_first_network_chooses_the_class_for_all(make_session: MakeSession) 
 def test_labels_give_the_measures_of_masks(make_session: MakeSession) -> None:
     session = make_session()
     without, with_labels = (session.answer(Question(key, (9, 20))) for key in ("0", "1"))
-    assert without.label == ""
+    assert without.true_class == ""
     assert "energy_in_object" not in without.measures[0]
-    assert with_labels.label == "ring"
+    assert with_labels.true_class == "ring"
     # The object is columns 14…31 of image 1: what lies there of all energy.
     values = with_labels.heatmaps[0].values
     assert with_labels.measures[0]["energy_in_object"] == pytest.approx(values[:, 14:32].sum() / values.sum())

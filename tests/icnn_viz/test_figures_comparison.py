@@ -93,7 +93,7 @@ def test_contours_enclose_half_and_nine_tenths_of_a_smooth_map(make_gradient: Ma
     y, x = np.indices((80, 120))
     smooth = np.exp(-0.5 * (((y - 30) / 9) ** 2 + ((x - 70) / 14) ** 2)).astype(np.float32)
     gradients = [
-        PixelGradient(**{**vars(gradient), "gradient": np.stack([smooth] * 3), "model": name})
+        PixelGradient(**{**vars(gradient), "gradient": np.stack([smooth] * 3), "network": name})
         for name in ("a", "b")
     ]
     figure = draw_comparison(gradients, [to_heatmap(g) for g in gradients])
@@ -114,7 +114,7 @@ def test_the_table_says_what_was_measured(make_pair: Make) -> None:
     mask[5:12, 15:30] = True
     measures = [measure_heatmap(h, object_mask=mask) for h in heatmaps]
     texts = [
-        t.get_text() for t in draw_comparison(gradients, heatmaps, measures=measures, label="tree").texts
+        t.get_text() for t in draw_comparison(gradients, heatmaps, measures=measures, true_class="tree").texts
     ]
     for found in measures:
         assert format_value(found["area_90"]) in texts
@@ -148,7 +148,7 @@ def test_nothing_is_clipped_or_overlaps(
     shape: tuple[int, int], photo: bool, assert_tidy: Check, make_pair: Make
 ) -> None:
     gradients, heatmaps = make_pair(shape=shape)
-    assert_tidy(draw_comparison(gradients, heatmaps, photo=photo, label="a rather long name of a class"))
+    assert_tidy(draw_comparison(gradients, heatmaps, photo=photo, true_class="a rather long name of a class"))
 
 
 def test_many_maps_and_long_names_stay_tidy(assert_tidy: Check, make_gradient: Make) -> None:

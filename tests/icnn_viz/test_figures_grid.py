@@ -85,7 +85,7 @@ def test_grid_refuses_what_it_cannot_show(make_columns: Make) -> None:
 
 def test_overlay_is_as_opaque_as_the_map_is_strong(make_columns: Make, assert_tidy: Check) -> None:
     gradients, heatmaps = make_columns([(40, 60)])
-    figure = draw_overlay(gradients[0], heatmaps[0], label="tree")
+    figure = draw_overlay(gradients[0], heatmaps[0], true_class="tree")
     grey, first, _, second = images_of(figure)
     np.testing.assert_array_equal(grey.get_array(), to_grey(gradients[0][0].image))
     assert first.norm.vmax == second.norm.vmax

@@ -89,13 +89,13 @@ def test_hand_worked_net() -> None:
         net.weight.copy_(torch.arange(18.0).reshape(2, 3, 1, 3))
     image = np.full((4, 6, 3), 100, np.uint8)
     record = pixel_gradient(
-        net, image, (2, 4), class_id=1, classes=("a", "b"), label="mine", mean=(0, 0, 0), std=(1, 1, 1)
+        net, image, (2, 4), class_id=1, classes=("a", "b"), network="mine", mean=(0, 0, 0), std=(1, 1, 1)
     )
     expected = np.zeros((3, 4, 6), np.float32)
     expected[:, 2, 3:6] = np.arange(9, 18).reshape(3, 3)
     np.testing.assert_array_equal(record.gradient, expected)
     assert record.logit == pytest.approx(100 / 255 * np.arange(9, 18).sum())
-    assert (record.class_name, record.model, record.pixel) == ("b", "mine", (2, 4))
+    assert (record.class_name, record.network, record.pixel) == ("b", "mine", (2, 4))
     assert record.prediction.shape == (4, 6)
     assert (record.prediction == 1).all()
     assert not record.notes

@@ -97,7 +97,7 @@ def test_field_of_a_regular_net_by_the_formula() -> None:
 def test_no_gradient_lies_beyond_the_field(seed: int) -> None:
     torch.manual_seed(seed)
     net = deeplab_largefov("tiny", 3, classifier_dilation=1)
-    make_irregular(net, start="classifier", shift=1.5)
+    make_irregular(net, "classifier", shift=1.5)
     image = np.random.default_rng(seed).integers(0, 256, (290, 260, 3), np.uint8)
     pixel = (139, 101)
     field = receptive_field(net, (290, 260), pixel)

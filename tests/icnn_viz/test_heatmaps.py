@@ -43,7 +43,7 @@ def test_reductions_by_hand(reduction: str, expected: float) -> None:
     heatmap = hm.to_heatmap(make_gradient(gradient, notes=("said",)), reduction)
     assert heatmap.values[2, 3] == pytest.approx(expected)
     assert heatmap.values.sum() == heatmap.values[2, 3]
-    assert (heatmap.pixel, heatmap.model, heatmap.reduction, heatmap.notes) == (
+    assert (heatmap.pixel, heatmap.network, heatmap.reduction, heatmap.notes) == (
         (1, 2),
         "net",
         reduction,

@@ -74,9 +74,9 @@ def to_words(answer: PixelComparison) -> str:
     parts = []
     for heatmap, measures in zip(answer.heatmaps, answer.measures, strict=True):
         area, radius = format_value(measures["area_90"]), format_value(measures["radius_of_gyration"])
-        parts.append(f"{heatmap.model}: 90 % of the energy in {area} pixels, radius {radius} pixels")
+        parts.append(f"{heatmap.network}: 90 % of the energy in {area} pixels, radius {radius} pixels")
     what = describe_target(answer.gradients[0])
-    true = f" True class: {answer.label}." if answer.label else ""
+    true = f" True class: {answer.true_class}." if answer.true_class else ""
     notes = dict.fromkeys(note for heatmap in answer.heatmaps for note in heatmap.notes)
     return f"What {what} depends on. {'; '.join(parts)}.{true} {' '.join(f'({n})' for n in notes)}".strip()
 
@@ -88,7 +88,7 @@ def measures_csv(answer: PixelComparison) -> str:
     y, x = answer.pixel
     rows = [
         {"image": answer.source, "x": x, "y": y, "class": g.class_name, "method": g.method}
-        | {"model": g.model, "logit": g.logit, "measure": name, "value": value}
+        | {"model": g.network, "logit": g.logit, "measure": name, "value": value}
         for g, measures in zip(answer.gradients, answer.measures, strict=True)
         for name, value in measures.items()
     ]
@@ -100,7 +100,7 @@ def maps_csv(answer: PixelComparison) -> str:
     import numpy as np
     import pandas as pd
 
-    maps = {heatmap.model: heatmap.values.ravel() for heatmap in answer.heatmaps}
+    maps = {heatmap.network: heatmap.values.ravel() for heatmap in answer.heatmaps}
     y, x = np.indices(answer.heatmaps[0].values.shape)
     first, second = list(maps.values())[:2]
     columns = {"y": y.ravel(), "x": x.ravel(), **maps, "difference": first - second}
@@ -109,4 +109,4 @@ def maps_csv(answer: PixelComparison) -> str:
 
 def _to_table(answer: PixelComparison) -> html.Table:
     rows = [[row.title, *row.texts] for row in (*answer_rows(answer), *measure_rows(answer))]
-    return table(["", *answer.models], rows, "")
+    return table(["", *answer.networks], rows, "")

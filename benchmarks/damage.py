@@ -35,7 +35,7 @@ def write_whole(kind: str, path: Path) -> None:
     torch.manual_seed(0)
     if kind in ("own.pt", "own.safetensors"):
         network = deeplab_largefov("tiny", 3)
-        make_irregular(network, irregular == "classifier", shift=0.3)
+        make_irregular(network, irregular="classifier", shift=0.3)
         names = ("sky", "road", "car")
         write_checkpoint(path, network, classes=names, palette=[(0, 0, 0)] * 3, dataset={"size": [24, 32]})
     elif kind == "old.pt":

@@ -25,9 +25,10 @@ class Report:
         split: str,
         out: Path,
         classes: Sequence[str] = (),
+        against: str = "none",
     ) -> None:
         self.rows = list(dict.fromkeys(run.row for run in plan))
-        self.config, self.out, self.classes = config, out, classes
+        self.config, self.out, self.classes, self.against = config, out, classes, against
         over = f" over {', '.join(classes)}" if classes else ""
         network = config.model or config.backbone
         self.title = f"{preset}, {network}, {config.iterations} iterations, measured on {split}{over}"
@@ -52,7 +53,7 @@ class Report:
         from icnn_core.training.ablation_table import to_csv, to_markdown
 
         texts = {
-            "ablation.md": to_markdown(self.summaries(), self.title, self._failures()),
+            "ablation.md": to_markdown(self.summaries(), self.title, self._failures(), against=self.against),
             "ablation.csv": to_csv(self.summaries()),
             "runs.csv": to_csv(self.results),
             "ablation.json": json.dumps(self.to_plain(), indent=1) + "\n",
@@ -66,11 +67,12 @@ class Report:
     def summaries(self) -> list[RowSummary]:
         from icnn_core.training.ablation_table import summarise
 
-        return summarise(self.results, self.rows)
+        return summarise(self.results, self.rows, self.against)
 
     def to_plain(self) -> dict[str, Any]:
         return {
             "title": self.title,
+            "against": self.against,
             "config": asdict(self.config),
             "rows": [asdict(summary) for summary in self.summaries()],
             "runs": [asdict(result) for result in self.results],
@@ -80,10 +82,10 @@ class Report:
     def to_table(self) -> Any:
         from rich.table import Table
 
-        from icnn_core.training.ablation_table import HEADINGS, to_cells
+        from icnn_core.training.ablation_table import headings, to_cells
 
         table = Table(title=self.title, title_justify="left")
-        for number, heading in enumerate(HEADINGS):
+        for number, heading in enumerate(headings(self.against)):
             table.add_column(heading, justify="right" if number else "left")
         for summary in self.summaries():
             table.add_row(*to_cells(summary))

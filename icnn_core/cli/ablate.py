@@ -1,4 +1,4 @@
-"""`icnn ablate`: from where to the end should a network be irregular? Rows over seeds, resumable."""
+"""`icnn ablate`: from where on should a network be irregular, and what of it helps? Over seeds, resumable."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ _ROWS = (
     "none, and modules from which to the end the network is irregular, separated by commas. By default the paper's, "
     "none,classifier,res5a,res4b11,res4a, or the backbone's like."
 )
+_VARIANTS = (
+    "Compare variants instead: regular, irregular, dilation-0.5, irregular-dilation-0.5, regular-5x5, "
+    "irregular-gaussian, sharing-layer, sharing-none, thrown, thrown-0.5, learnt-frozen, permuted, mean, snapped, "
+    "deformable, separated by commas; see docs/ablation.md."
+)
+_IRREGULAR = "With --variants: from which module on. By default that of the backbone's last row."
 _REGULAR = (
     "Start every row from the trained network of row none, as in the paper, and add a row continued: the regular "
     "network trained on for as long."
@@ -47,6 +53,14 @@ def command(
     backbone: BackboneOption = None,
     model: ModelOption = None,
     rows: Annotated[str | None, typer.Option(metavar="NAMES", help=_ROWS, show_default=False)] = None,
+    variants: Annotated[str | None, typer.Option(metavar="NAMES", help=_VARIANTS, show_default=False)] = None,
+    irregular: Annotated[
+        str | None, typer.Option(metavar="NAME", help=_IRREGULAR, show_default=False)
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What the others are compared with. By default none or regular."),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="How many seeds for each row.")] = 3,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first of them.")] = 0,
     from_regular: Annotated[bool, typer.Option("--from-regular", help=_REGULAR)] = False,
@@ -73,7 +87,7 @@ def command(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train every row over the same seeds and write ablation.md, .csv and .json, and runs.csv into --out.
+    """Train every row, or variant, over the same seeds and write ablation.md, .csv and .json, and runs.csv into --out.
 
     The same command goes on after Ctrl-C or worse: finished runs are kept, a half one is resumed. More seeds or rows
     may be asked for later. A run that fails is named in the tables, and the others go on.
@@ -82,33 +96,34 @@ def command(
     """
     options = {key: str(v) if isinstance(v, Path) else v for key, v in locals().items()}
     from icnn_core.cli._ablation import Report
+    from icnn_core.cli._study import Asked, check_one_process, check_settings, choose_against, plan_study
     from icnn_core.devices import choose_device
     from icnn_core.evaluation import choose_classes
     from icnn_core.models.factory import load_factory
     from icnn_core.outputs import check_writable, one_call
-    from icnn_core.training.ablation import check_rows, default_rows, plan_runs
+    from icnn_core.training.ablation import check_rows
     from icnn_core.training.config import make_config, parse_setting
     from icnn_core.training.setup import prepare
 
-    _check_one_process()
+    check_one_process()
     check_writable(out)
     console = make_console(json=as_json)
     where = choose_device(device)
     overrides = dict(parse_setting(text) for text in settings or ())
-    _check_settings(overrides)
+    check_settings(overrides)
+    own = {key: overrides.pop(key) for key in list(overrides) if "." in key}
     overrides |= {key: options[key] for key in _SETTINGS if options[key] is not None}
     common = make_config(preset, config, **overrides)
-    names = (
-        [name.strip() for name in rows.split(",")] if rows else default_rows(model or common.backbone or "")
-    )
-    plan = plan_runs(common, names, range(seed, seed + seeds), out, from_regular=from_regular)
+    asked = Asked(rows, variants, irregular, own, from_regular=from_regular)
+    plan, modules = plan_study(common, asked, range(seed, seed + seeds), out)
+    compared = choose_against(against, plan)
     factory = load_factory(model) if model else None  # named on the command line, nowhere else
     first = prepare(plan[0].config, factory)
-    check_rows(first.model, names)
+    check_rows(first.model, modules)
     chosen = choose_classes(
         [c.strip() for c in classes.split(",")] if classes else [], first.train_set.classes
     )
-    report = Report(plan, common, preset, split, out, chosen)
+    report = Report(plan, common, preset, split, out, chosen, compared)
     settings_of_runs = {"device": where, "build": lambda c: prepare(c, factory), "retry": retry_failed}
     if overwrite:
         _need_idle(plan)
@@ -145,36 +160,6 @@ def _need_idle(plan: Sequence[Run]) -> None:
                 pass
 
 
-def _check_one_process() -> None:
-    import os
-
-    from icnn_core.cli._training import check_launch
-    from icnn_core.errors import ArgumentError
-
-    check_launch()
-    if (count := os.environ.get("WORLD_SIZE", "1")) != "1":
-        raise ArgumentError(
-            "icnn ablate",
-            needed="one process",
-            got=count,
-            fix="Launch icnn train, once for each row and seed.",
-        )
-
-
-def _check_settings(overrides: dict[str, Any]) -> None:
-    """Raise ArgumentError for a setting that the rows and seeds decide, and that would be passed over."""
-    from icnn_core.errors import ArgumentError
-
-    for name, option in (("seed", "--seed and --seeds"), ("irregular", "--rows")):
-        if name in overrides:
-            raise ArgumentError(
-                "icnn ablate",
-                needed=f"no --set {name}=, which differs from run to run",
-                got=f"{name}={overrides[name]!r}",
-                fix=f"Use {option}.",
-            )
-
-
 def _run_all(plan: Sequence[Run], split: str, settings: dict[str, Any], report: Report, console: Any) -> bool:
     """Do what is left of all runs, writing the tables after each; False if Ctrl-C ended it.
 
@@ -190,9 +175,15 @@ def _run_all(plan: Sequence[Run], split: str, settings: dict[str, Any], report: 
             name = f"{run.row}, seed {run.config.seed}"
             task = bar.add_task(name, total=run.config.iterations)
             try:
-                if run.config.init is not None and Path(run.config.init).parent in failed:
+                needed = [
+                    Path(f).parent for f in (run.config.init, run.config.positions_from) if f is not None
+                ]
+                if failed.intersection(needed):
                     raise TrainingError(
-                        name, needed="its regular network", got="one that failed", fix="Retry that first."
+                        name,
+                        needed="the network it starts from",
+                        got="one that failed",
+                        fix="Retry that first.",
                     )
                 found = finish_run(
                     run,

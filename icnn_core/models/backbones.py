@@ -65,22 +65,28 @@ def _squeezenet1_0(name: str) -> Backbone:
     return Backbone(_chain(features=features), 512, offset=6.0)
 
 
-def _tiny(name: str) -> Backbone:
+def _tiny(name: str, channels: int = 56) -> Backbone:
     """A small network to train from scratch: three strides of 2, then residual pairs dilated by 2 and 4."""
     layers = _chain(
         stem=_conv_unit(3, 16, stride=2),
         layer1=_conv_unit(16, 32, stride=2),
         layer2=_conv_unit(32, 56, stride=2),
-        layer3=_TinyBlock(56, dilation=2),
-        layer4=_TinyBlock(56, dilation=4),
+        layer3=_TinyBlock(56, 56, dilation=2),
+        layer4=_TinyBlock(56, channels, dilation=4),
     )
-    return Backbone(layers, 56, offset=0.0)
+    return Backbone(layers, channels, offset=0.0)
+
+
+def _small(name: str) -> Backbone:
+    """The same with 128 channels in the last stage: enough shapes in its layers for statistics."""
+    return _tiny(name, channels=128)
 
 
 class _TinyBlock(nn.Module):
-    def __init__(self, channels: int, dilation: int) -> None:
+    def __init__(self, channels_in: int, channels: int, dilation: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
+        self.project = None if channels_in == channels else nn.Conv2d(channels_in, channels, 1, bias=False)
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, padding=dilation, dilation=dilation, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
@@ -88,7 +94,8 @@ class _TinyBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         inner = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(x + self.bn2(self.conv2(inner)))
+        kept = x if self.project is None else self.project(x)
+        return self.relu(kept + self.bn2(self.conv2(inner)))
 
 
 def _conv_unit(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
@@ -116,8 +123,19 @@ def _dilate(module: nn.Module, dilation: int) -> None:
                 conv.padding = (dilation * (conv.kernel_size[0] // 2), dilation * (conv.kernel_size[1] // 2))
 
 
+def scale_dilations(model: nn.Module, factor: float) -> None:
+    """Multiply every dilation above 1, and its padding, in place; rounded, and at least 1."""
+    for conv in model.modules():
+        if isinstance(conv, nn.Conv2d) and isinstance(conv.padding, tuple) and max(conv.dilation) > 1:
+            old = conv.dilation
+            new = tuple(max(1, int(d * factor + 0.5)) if d > 1 else d for d in old)
+            conv.dilation = new  # pyright: ignore[reportAttributeAccessIssue]
+            conv.padding = tuple(p * n // o for p, n, o in zip(conv.padding, new, old, strict=True))  # pyright: ignore
+
+
 BACKBONES: dict[str, Callable[[str], Backbone]] = {
     "tiny": _tiny,
+    "small": _small,
     "squeezenet1_0": _squeezenet1_0,
     "resnet18": _resnet,
     "resnet34": _resnet,

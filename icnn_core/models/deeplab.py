@@ -14,7 +14,7 @@ from torch import nn
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, ShapeError, nearest_names
 from icnn_core.models.architecture import Architecture
-from icnn_core.models.backbones import BACKBONES, OUTPUT_STRIDE, Backbone
+from icnn_core.models.backbones import BACKBONES, OUTPUT_STRIDE, Backbone, scale_dilations
 from icnn_core.models.pretrained import load_backbone_weights
 
 _WHO = "deeplab_largefov"
@@ -88,17 +88,21 @@ def deeplab_largefov(
     weights: str | Path | None = None,
     classifier_dilation: int = 12,
     dropout: float = 0.0,
+    dilation_factor: float = 1.0,
 ) -> DeepLabLargeFOV:
     """A network of output stride 8 whose classifier "classifier.fc1" is one 3 × 3 convolution.
 
     Args:
-        backbone: "tiny" (about 0.14 million parameters, for training from scratch), "squeezenet1_0", "resnet18",
-            "resnet34", "resnet50", "resnet101" or "vgg16".
+        backbone: "tiny" (about 0.14 million parameters, for training from scratch), "small" (the same,
+            0.33 million, with 128 channels in the last stage), "squeezenet1_0", "resnet18", "resnet34", "resnet50",
+            "resnet101" or "vgg16".
         num_classes: of the data set, background included, void not.
         weights: None (random), "imagenet" (torchvision's, downloaded) or the path of a file with torchvision's
             keys; see `load_backbone_weights`.
         classifier_dilation: the paper's is 12, in features: 96 pixels.
         dropout: probability with which a feature is dropped before the classifier.
+        dilation_factor: multiplies every dilation above 1, the classifier's included; the product is rounded, and at
+            least 1.
 
     Raises:
         NameNotFoundError: an unknown backbone.
@@ -113,11 +117,19 @@ def deeplab_largefov(
     _check_count("classifier_dilation", classifier_dilation, 1024)
     if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise ArgumentError(_WHO, needed="dropout in [0, 1)", got=repr(dropout), fix="Try 0.5.")
-    if backbone == "tiny" and weights == "imagenet":
+    if (
+        isinstance(dilation_factor, bool)
+        or not isinstance(dilation_factor, int | float)
+        or not 0 < dilation_factor <= 64
+    ):
+        raise ArgumentError(
+            _WHO, needed="dilation_factor in (0, 64]", got=repr(dilation_factor), fix="Try 0.5."
+        )
+    if backbone in ("tiny", "small") and weights == "imagenet":
         raise ArgumentError(
             _WHO,
             needed="a torchvision backbone for ImageNet weights",
-            got="tiny",
+            got=backbone,
             fix="Leave weights out, or name a file.",
         )
     built = BACKBONES[backbone](backbone)
@@ -130,6 +142,9 @@ def deeplab_largefov(
         "classifier_dilation": classifier_dilation,
         "dropout": float(dropout),
     }
+    if dilation_factor != 1:
+        scale_dilations(model, dilation_factor)
+        arguments["dilation_factor"] = float(dilation_factor)
     model.architecture = Architecture(_WHO, arguments)
     return model
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -12,6 +13,7 @@ from icnn_core.errors import ArgumentError
 from icnn_core.surgery import match_names
 from icnn_core.training.config import TrainConfig
 from icnn_core.training.runs import Run
+from icnn_core.training.variants import IRREGULAR, REGULAR, find_variant, vary
 
 NONE, CONTINUED = "none", "continued"
 _BY_BACKBONE = {  # classifier, last stage, the later half of the stage before, that whole stage
@@ -22,6 +24,7 @@ _BY_BACKBONE = {  # classifier, last stage, the later half of the stage before, 
     "vgg16": ("classifier", "features.24", "features.19", "features.17"),  # conv5_1, conv4_2, conv4_1
     "squeezenet1_0": ("classifier", "features.12", "features.10", "features.7"),
     "tiny": ("classifier", "layer4", "layer3.conv2", "layer3"),
+    "small": ("classifier", "layer4", "layer3.conv2", "layer3"),
 }
 
 
@@ -74,6 +77,50 @@ def plan_runs(
             if row != NONE and from_regular:
                 own = replace(own, init=start, weights=None)
             runs.append(Run(row, own, _folder(out, row, seed)))
+    return runs
+
+
+def default_start(config: TrainConfig) -> str:
+    """The module from which a study's irregular variants are: the config's, or that of the backbone's last row."""
+    return config.irregular or default_rows(config.model or config.backbone or "")[-1]
+
+
+def plan_variants(
+    config: TrainConfig,
+    variants: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Run]:
+    """The runs of a study of variants, seed by seed; those that others take from come first.
+
+    Args:
+        config: what all have in common: its `irregular` is where irregular layers begin, its `seed` is replaced.
+        variants: names, see `icnn_core.training.variants`.
+        own: settings of single variants, by name; those of "regular" and "irregular" go for the variants of them too.
+
+    Raises:
+        ArgumentError: no variant or seed, or a name's number. NameNotFoundError: an unknown name.
+    """
+    variants, seeds, own = list(dict.fromkeys(variants)), list(dict.fromkeys(seeds)), own or {}
+    if not variants or not seeds or config.irregular is None:
+        raise ArgumentError(
+            "ablate",
+            needed="at least one variant and seed, and the module from which on they are irregular",
+            got=f"{len(variants)} variants, {len(seeds)} seeds, irregular={config.irregular!r}",
+            fix="Add them.",
+        )
+    taking = any(find_variant(name)[0].takes and find_variant(name)[1] is None for name in variants)
+    if taking and IRREGULAR not in variants:
+        variants.insert(0, IRREGULAR)
+    variants.sort(key=lambda name: (name != REGULAR, name != IRREGULAR))  # stable
+    runs = []
+    for seed in seeds:
+        start = str(_folder(out, IRREGULAR, seed) / "last.pt")
+        for name in variants:
+            settings = {**own.get(find_variant(name)[0].of, {}), **own.get(name, {})}
+            common = replace(config, seed=seed, **settings)
+            runs.append(Run(name, vary(common, name, start), _folder(out, name, seed)))
     return runs
 
 

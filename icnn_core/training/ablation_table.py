@@ -100,7 +100,10 @@ def to_cells(summary: RowSummary) -> tuple[str, ...]:
     return summary.row, str(summary.seeds), f"{100 * summary.mean:.1f}{spread}", difference, interval, wins
 
 
-HEADINGS = ("irregular from", "seeds", "mean IoU %", "− none", "95 % interval", "higher in")
+def headings(against: str = "none") -> tuple[str, ...]:
+    """Of the columns; `against` is what differences are to."""
+    first = "irregular from" if against == "none" else "variant"
+    return first, "seeds", "mean IoU %", f"− {against}", "95 % interval", "higher in"
 
 
 def to_notes(summaries: Sequence[RowSummary]) -> list[str]:
@@ -117,9 +120,12 @@ def to_notes(summaries: Sequence[RowSummary]) -> list[str]:
     return notes
 
 
-def to_markdown(summaries: Sequence[RowSummary], title: str, notes: Sequence[str] = ()) -> str:
+def to_markdown(
+    summaries: Sequence[RowSummary], title: str, notes: Sequence[str] = (), against: str = "none"
+) -> str:
     """The table with its title, what a reader must know, and `notes` of this one."""
-    rows = [HEADINGS, ("---", *("---:" for _ in HEADINGS[1:])), *map(to_cells, summaries)]
+    names = headings(against)
+    rows = [names, ("---", *("---:" for _ in names[1:])), *map(to_cells, summaries)]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n\n".join([f"**{title}**", "\n".join(lines), "\n".join([*to_notes(summaries), *notes])]) + "\n"
 

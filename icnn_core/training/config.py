@@ -24,6 +24,7 @@ _CHOICES = {
     "position_rule": ("adam", "sgd"),
     "precision": ("no", "bf16", "fp16"),
     "batch_norm": ("frozen", "train", "sync"),
+    "interpolation": ("bilinear", "gaussian"),
 }
 
 
@@ -46,11 +47,15 @@ class TrainConfig:
         init: a checkpoint to start all weights from, e.g. the trained regular network.
         model: "package.module:factory" of a network of the user's own, in place of the backbone's. A record: it is
             imported only when it is named on the command line, see `make_config` and `prepare`.
-        classifier_dilation, dropout: of the classifier `fc1`. They, `backbone` and `weights` are those of the network
-            that `init` holds, and None where `model` builds it.
+        classifier_dilation, dropout: of the classifier `fc1`. They, `dilation_factor`, `backbone` and `weights` are
+            those of the network that `init` holds, and None where `model` builds it.
+        dilation_factor: of all dilations, see `deeplab_largefov`.
         irregular: make irregular from this module to the end; None trains the regular network.
-        sharing, shift: see `IrregularConv2d`.
-        iterations, batch_size, seed: as they say. A batch is what one step sees, over all processes.
+        variant: what becomes of those layers instead, see `icnn_core.training.variants`: a control of a study.
+        positions_from: the checkpoint whose positions, or their spread, a variant takes.
+        sharing, shift, interpolation, sigma, learn_sigma: see `IrregularConv2d`.
+        iterations, batch_size, seed: as they say; 0 iterations measure alone. A batch is what one step sees, over all
+            processes.
         accumulate: parts of a batch that one process sees one after another, to save memory.
         precision: "no" (float32), "bf16" or "fp16" (the latter on CUDA alone): autocast by Accelerate.
         optimizer: of the weights: "sgd" (with momentum, the paper's) or "adamw".
@@ -88,9 +93,15 @@ class TrainConfig:
     model: str | None = None
     classifier_dilation: int | None = 12
     dropout: float | None = 0.0
+    dilation_factor: float | None = 1.0
     irregular: str | None = None
+    variant: str | None = None
+    positions_from: str | None = None
     sharing: str = "channel"
     shift: float = 1e-3
+    interpolation: str = "bilinear"
+    sigma: float = 0.5
+    learn_sigma: bool = False
     iterations: int = 1000
     batch_size: int = 8
     accumulate: int = 1
@@ -114,7 +125,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name, needed, holds in (
-            ("iterations", "at least 1", self.iterations >= 1),
+            ("iterations", "at least 0", self.iterations >= 0),
             ("batch_size", "at least 1", self.batch_size >= 1),
             (
                 "accumulate",

@@ -12,7 +12,7 @@ from icnn_core.identity import describe_data, digest_file, digest_weights
 from icnn_core.training.config import TrainConfig, config_from
 
 _TOLD_BY_DATA = {"dataset", "root", "sbd_root", "train_images", "val_images"}
-_TOLD_BY_DIGESTS = {"weights", "init"}
+_TOLD_BY_DIGESTS = {"weights", "init", "positions_from"}
 _FREE = {"skip_bad", "workers", "evaluate_every", "checkpoint_every"}
 """Settings that may change in a run that is gone on with; the others must stay, paths for what they lead to."""
 
@@ -50,7 +50,7 @@ def describe_settings(config: TrainConfig, processes: int = 1) -> dict[str, Any]
     values = asdict(config) | {"processes": processes}
     told = _TOLD_BY_DATA | _TOLD_BY_DIGESTS | _FREE | (set() if divided else {"accumulate", "processes"})
     if config.init is not None or config.model is not None:
-        told |= {"backbone", "classifier_dilation", "dropout"}
+        told |= {"backbone", "classifier_dilation", "dilation_factor", "dropout"}
     return {name: value for name, value in values.items() if name not in told}
 
 
@@ -63,7 +63,13 @@ def describe_sources(config: TrainConfig) -> dict[str, str | None]:
     weights, init = config.weights, config.init
     if weights is not None and Path(weights).is_file():
         weights = digest_file(weights)
-    return {"weights": weights, "init": None if init is None else digest_weights(read_checkpoint(init).state)}
+    sources = {
+        "weights": weights,
+        "init": None if init is None else digest_weights(read_checkpoint(init).state),
+    }
+    if config.positions_from is not None:
+        sources["positions_from"] = digest_weights(read_checkpoint(config.positions_from).state)
+    return sources
 
 
 def describe_samples(samples: Any) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from icnn_core.surgery import Surgery, irregular_layers, make_irregular
 from icnn_core.training.config import TrainConfig
 from icnn_core.training.same_run import describe_sources
 from icnn_core.training.stream import Sample, Transform
+from icnn_core.training.variants import apply_variant
 
 _log = logging.getLogger(__name__)
 Factory = Callable[..., nn.Module]
@@ -90,8 +91,17 @@ def prepare(config: TrainConfig, factory: Factory | None = None) -> Prepared:
     if config.irregular is not None:
         torch.manual_seed(config.seed)
         surgery = make_irregular(
-            model, irregular=config.irregular, sharing=cast(Sharing, config.sharing), shift=config.shift
+            model,
+            irregular=config.irregular,
+            sharing=cast(Sharing, config.sharing),
+            shift=config.shift,
+            interpolation=config.interpolation,
+            sigma=config.sigma,
+            learn_sigma=config.learn_sigma,
         )
+    if config.variant is not None:
+        torch.manual_seed(config.seed)
+        apply_variant(model, config)
     transform = TrainTransform(
         size=config.size,
         crop=config.crop,
@@ -151,7 +161,8 @@ def _build(config: TrainConfig, classes: tuple[str, ...], factory: Factory | Non
         return _build_from(config, config.init, classes, factory)
     if factory is not None:
         return build_with(factory, len(classes))
-    given = {"classifier_dilation": config.classifier_dilation, "dropout": config.dropout}
+    names = ("classifier_dilation", "dropout", "dilation_factor")
+    given = {name: getattr(config, name) for name in names}
     known = {name: value for name, value in given.items() if value is not None}
     return deeplab_largefov(str(config.backbone), len(classes), weights=config.weights, **known)
 

@@ -11,7 +11,7 @@ from icnn_core.errors import ArgumentError
 if TYPE_CHECKING:
     from icnn_core.training.config import TrainConfig
 
-_OF_THE_NETWORK = ("backbone", "classifier_dilation", "dropout", "weights")
+_OF_THE_NETWORK = ("backbone", "classifier_dilation", "dilation_factor", "dropout", "weights")
 
 
 def settle_network(config: TrainConfig, given: Collection[str]) -> TrainConfig:

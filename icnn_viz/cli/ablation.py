@@ -15,7 +15,10 @@ _SOURCE = "The folder that icnn ablate wrote, or a CSV with the columns row, see
 
 def command(
     source: Annotated[Path, typer.Argument(metavar="DIR|CSV", help=_SOURCE)],
-    against: Annotated[str, typer.Option(metavar="ROW", help="The row to compare the others with.")] = "none",
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="ROW", help="What the others are compared with. By default none or regular."),
+    ] = None,
     title: Annotated[
         str | None, typer.Option(help="By default the folder's name.", show_default=False)
     ] = None,

@@ -18,13 +18,13 @@ _COLUMNS = ("row", "seed", "mean_iou")
 
 
 def draw_study(
-    source: Path, against: str = "none", title: str | None = None, *, theme: str = "light"
+    source: Path, against: str | None = None, title: str | None = None, *, theme: str = "light"
 ) -> tuple[Figure, list[RowSummary]]:
     """The figure of a study, and its summary by row.
 
     Args:
         source: the folder that `icnn ablate` wrote, or a CSV with the columns row, seed and mean_iou.
-        against: the row that the others are compared with.
+        against: the row that the others are compared with; by default none, or regular.
         title: None = the folder's name.
 
     Raises:
@@ -35,6 +35,7 @@ def draw_study(
     path = source / "runs.csv" if source.is_dir() else source
     runs = _read_runs(path)
     rows = list(dict.fromkeys(runs["row"]))
+    against = against or ("regular" if "regular" in rows else "none")
     _check_row(path, against, rows)
     summaries = summarise(list(runs[list(_COLUMNS)].itertuples(index=False)), rows, against)  # type: ignore[arg-type]
     splits = ", ".join(dict.fromkeys(runs["split"])) if "split" in runs else ""

@@ -41,8 +41,8 @@ _VARIANTS = (
 )
 _IRREGULAR = "With --variants: from which module on. By default that of the backbone's last row."
 _REGULAR = (
-    "Start every row from the trained network of row none, as in the paper, and add a row continued: the regular "
-    "network trained on for as long."
+    "Start every row of --rows from the trained network of row none, as in the paper, and add a row continued: the "
+    "regular network trained on for as long."
 )
 
 

@@ -62,6 +62,38 @@ def test_tables_are_written_and_the_second_call_trains_only_what_is_new(run_main
         )
 
 
+def test_variants_are_compared_with_the_regular_network_and_take_from_the_irregular_one(run_main, tmp_path):
+    command = (
+        "ablate",
+        "shapes",
+        *SMALL[:-2],
+        "--seeds",
+        1,
+        "--irregular",
+        "layer4",
+        "--out",
+        tmp_path,
+        "--json",
+    )
+    names = "permuted,snapped,dilation-0.5,regular"
+    ended = run_main(main, *command, "--variants", names, "--set", "irregular.position_lr=0.2")
+    assert ended.code == 0, ended.err
+    result = json.loads(ended.out)
+    order = ["regular", "irregular", "permuted", "snapped", "dilation-0.5"]
+    assert [row["row"] for row in result["rows"]] == order
+    assert result["against"] == "regular"
+    assert [row["difference"] is None for row in result["rows"]] == [True, *[False] * 4]
+    table = (tmp_path / "ablation.md").read_text(encoding="utf-8")
+    assert "| variant | seeds | mean IoU % | − regular |" in table
+    saved = json.loads((tmp_path / "irregular" / "seed-0" / "result.json").read_text(encoding="utf-8"))
+    assert (saved["config"]["position_lr"], saved["config"]["irregular"]) == (0.2, "layer4")
+    ended = run_main(
+        main, *command, "--variants", names, "--set", "irregular.position_lr=0.2", "--against", "irregular"
+    )
+    result = json.loads(ended.out)
+    assert [row["difference"] is None for row in result["rows"]] == [False, True, *[False] * 3]
+
+
 def test_the_title_names_a_network_of_ones_own(tmp_path):
     config = replace(make_config("shapes"), model="nets:make")
     assert Report([], config, "shapes", "val", tmp_path).title.startswith("shapes, nets:make, ")
@@ -85,6 +117,12 @@ def test_errors_come_before_training_and_in_one_line(run_main, tmp_path):
         (("nothing",), "needs a preset"),
         (("shapes", *SMALL, "--set", "seed=7"), "Use --seed and --seeds"),
         (("shapes", *SMALL, "--set", "irregular="), "Use --rows"),
+        (("shapes", *SMALL, "--variants", "regular"), "no --rows with --variants"),
+        (("shapes", *SMALL, "--irregular", "fc1"), "--variants with --irregular"),
+        (("shapes", *SMALL, "--set", "mean.lr=1"), "--variants with --set mean.lr"),
+        (("shapes", *SMALL, "--against", "fc2"), "fc1"),
+        (("shapes", *SMALL[:-2], "--variants", "regular,thown"), "thrown"),
+        (("shapes", *SMALL[:-2], "--variants", "regular", "--irregular", "layer9"), "'layer9'"),
         (("camvid", "--root", tmp_path / "absent"), "camvid"),
     ):
         ended = run_main(main, "ablate", *options, "--out", tmp_path / "out")

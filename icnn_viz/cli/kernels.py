@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from icnn_core.cli._numbers import parse_size
 from icnn_core.cli._options import JsonOption, OutOption, OverwriteOption, SeedOption, Theme, ThemeOption
 from icnn_viz.cli._options import BUILTIN
 from icnn_viz.cli._shown import bar, tell, to_claim_words, to_comparison_table, to_layer_table
@@ -124,7 +125,10 @@ def command(
         Dcls | None, typer.Option(help="Read DCLS layers of this version.", show_default=False)
     ] = None,
     kernel_size: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Their dilated_kernel_size.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="HEIGHTxWIDTH", help="Their dilated_kernel_size, or one number.", show_default=False
+        ),
     ] = None,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
@@ -152,7 +156,7 @@ def command(
         layer or (),
         is_run="trajectory" in views,
         dcls=dcls and str(dcls),
-        kernel_size=kernel_size,
+        kernel_size=parse_size(kernel_size) if kernel_size else None,
     )
     options = KernelOptions(str(theme), channel, kernel, tuple(slot or ()), str(third_axis), magnify, seed)
     kinds = [str(kind) for kind in format or ("png", "html")]

@@ -22,7 +22,7 @@ _TOLD = {
 
 
 class KernelPairDisplay:
-    """Two KernelDisplays whose layers of the same name are compared.
+    """Two KernelDisplays whose layers of the same name are compared; a single layer on each side, whatever the names.
 
     Args:
         first, second: what is compared.
@@ -33,7 +33,7 @@ class KernelPairDisplay:
     """
 
     def __init__(self, first: KernelDisplay, second: KernelDisplay, names: Sequence[str]) -> None:
-        if not {cloud.layer for cloud in first.clouds} & {cloud.layer for cloud in second.clouds}:
+        if not pair_layers(first.clouds, second.clouds)[0]:
             needed, fix = "two runs with layers of the same names", "Compare one architecture."
             raise ArgumentError("kernels", needed=needed, got="none in common", fix=fix)
         self.displays, self.names = (first, second), tuple(names)
@@ -80,6 +80,11 @@ def to_notes(comparison: pd.DataFrame) -> list[str]:
     for pairing, words in _TOLD.items():
         layers = comparison.loc[comparison["pairing"] == pairing, "layer_a"].unique()
         notes += [f"{', '.join(layers)}: {words}."] if len(layers) else []
+    renamed = comparison.loc[comparison["layer_a"] != comparison["layer_b"], ["layer_a", "layer_b"]].dropna()
+    notes += [
+        f"{a} of the first was compared with {b} of the second."
+        for a, b in set(renamed.to_records(index=False).tolist())
+    ]
     return notes
 
 

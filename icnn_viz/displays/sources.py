@@ -19,7 +19,7 @@ def read_display(
     *,
     is_run: bool = False,
     dcls: str | None = None,
-    kernel_size: int | None = None,
+    kernel_size: int | tuple[int, int] | None = None,
 ) -> KernelDisplay | KernelPairDisplay:
     """The display of what lies in files: of two, their comparison; nothing named is the built-in network.
 
@@ -87,7 +87,7 @@ def find_run(checkpoint: Path, clouds: Sequence[PositionCloud]) -> tuple[KernelD
     return KernelDisplay(chosen[-1], steps=steps, snapshots=chosen), ""
 
 
-def _read(path: Path, dcls: str | None, kernel_size: int | None) -> list[PositionCloud]:
+def _read(path: Path, dcls: str | None, kernel_size: int | tuple[int, int] | None) -> list[PositionCloud]:
     if dcls is None:
         return read_clouds(path)
     if kernel_size is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,13 @@ from icnn_viz.records import PositionCloud
 if TYPE_CHECKING:
     from torch import Tensor
 
+_log = logging.getLogger(__name__)
 VERSIONS = {"v0": "yx", "v1": "xy", "max": "xy", "gauss": "xy"}
 """The order of the axes in `P`, which the files do not say."""
+_MISREAD = 0.1  # px between where a point lies and where it is read, above which it is told
+_NOTHING = (
+    1e-9  # the sum of shares along an axis below which a layer, which divides by it and 1e-7, reads nothing
+)
 
 
 def read_dcls(path: str | Path, version: str, kernel_size: int | tuple[int, int]) -> list[PositionCloud]:
@@ -25,7 +31,8 @@ def read_dcls(path: str | Path, version: str, kernel_size: int | tuple[int, int]
 
     Where all kernels have the same positions, or all channels too, they are taken as shared. DCLS has no regular
     positions: a slot is the mean of an element's positions over the layer, so that displacements are deviations from
-    it.
+    it. Points beyond the box, which layers read at its edge or not at all, stay where they are, and are counted in a
+    logged warning.
 
     Args:
         version: "v0", "v1", "max" or "gauss", as the layers were made with; it decides the order of the axes.
@@ -45,11 +52,14 @@ def read_dcls(path: str | Path, version: str, kernel_size: int | tuple[int, int]
     _check_version(version)
     state = read_checkpoint(path).state
     axes = 1 if 1 in size else 2
-    tensors = {n: [state[f"{n}.{key}" if n else key] for key in ("weight", "P")] for n in dcls_names(state)}
-    chosen = [(name, pair) for name, pair in tensors.items() if len(pair[1]) == axes]
+    starts = {name: f"{name}." if name else "" for name in dcls_names(state)}
+    chosen = [(name, start) for name, start in starts.items() if len(state[f"{start}P"]) == axes]
     clouds = [
-        dcls_to_cloud(name or "layer", depth, version, (size[0], size[1]), weight, places)
-        for depth, (name, (weight, places)) in enumerate(chosen)
+        dcls_to_cloud(
+            *(name or "layer", depth, version, (size[0], size[1])),
+            *(state[f"{start}weight"], state[f"{start}P"], state.get(f"{start}SIG")),
+        )
+        for depth, (name, start) in enumerate(chosen)
     ]
     if not clouds:
         raise CheckpointError(
@@ -68,10 +78,12 @@ def dcls_to_cloud(
     size: tuple[int, int],
     weight: Tensor,
     places: Tensor,
+    widths: Tensor | None = None,
 ) -> PositionCloud:
     """The cloud of one layer, by its tensors.
 
     Args:
+        widths: `SIG` of the versions max and gauss; None = its smallest.
         size: the box (y, x); an axis of 1 has no positions in `places`, (1, …), of a `Dcls2dK1d`.
 
     Raises:
@@ -79,6 +91,9 @@ def dcls_to_cloud(
     """
     _check_version(version)
     positions = to_finite(_from_middle(to_numpy(places), version, size))
+    _warn_of_misread(
+        name, version, size, positions, None if widths is None else _by_axis(to_numpy(widths), version, size)
+    )
     sharing = "none"
     if np.array_equal(positions, np.broadcast_to(positions[:1], positions.shape), equal_nan=True):
         positions, sharing = positions[:1], "channel"
@@ -100,6 +115,38 @@ def dcls_to_cloud(
     )
 
 
+def _warn_of_misread(
+    name: str, version: str, size: tuple[int, int], positions: np.ndarray, widths: np.ndarray | None
+) -> None:
+    """A layer has no pixels beyond its box: what lies there is read at the edge, or nowhere."""
+    middle = (np.array(size) - 1) / 2
+    index = positions + middle
+    read = np.stack([_read_at(index[..., axis], size[axis], version, widths, axis) for axis in (0, 1)], -1)
+    apart = np.abs(read - index).max(-1)
+    lost, moved = int(np.isinf(apart).sum()), int((np.isfinite(apart) & (apart > _MISREAD)).sum())
+    if lost or moved:
+        _log.warning(
+            "%s: of %s points %s lie beyond the layer's box of %d × %d, where it reads nothing, and %s so near to its "
+            "edge, or beyond it, that they are read elsewhere%s",
+            *(name, f"{apart.size:,}", f"{lost:,}", *size, f"{moved:,}"),
+            f", by up to {apart[np.isfinite(apart)].max():.2g} px" if moved else "",
+        )
+
+
+def _read_at(index: np.ndarray, size: int, version: str, widths: np.ndarray | None, axis: int) -> np.ndarray:
+    """Where a layer reads a point at `index` of its box along an axis; infinite where it reads nothing."""
+    distance = np.abs(np.arange(size) - index[..., None])
+    width = 0.0 if widths is None else np.abs(widths[..., axis])[..., None]
+    if version == "gauss":
+        share = np.exp(-((distance / (width + 0.27)) ** 2) / 2)
+    else:
+        share = np.maximum((1 + width if version == "max" else 1) - distance, 0)
+    total = share.sum(-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        read = (share * np.arange(size)).sum(-1) / total
+    return np.where(total > _NOTHING, read, np.where(np.isnan(index), np.nan, np.inf))
+
+
 def _check_version(version: str) -> None:
     if version not in VERSIONS:
         raise NameNotFoundError(
@@ -113,12 +160,15 @@ def _from_middle(places: np.ndarray, version: str, size: tuple[int, int]) -> np.
     An element lies at index P + size // 2 of the box. v1, max and gauss hold x before y and yet add the halves in the
     order (y, x): the half of the other axis.
     """
-    halves = np.array(size) // 2
-    if len(places) == 1:
-        axis = 0 if size[1] == 1 else 1
-        index = np.zeros((*places.shape[1:], 2))
-        index[..., axis] = places[0] + halves[axis]
-    else:
-        index = np.moveaxis(places, 0, -1) + halves
-        index = index[..., ::-1] if VERSIONS[version] == "xy" else index
-    return index - (np.array(size) - 1) / 2
+    axes = [0 if size[1] == 1 else 1] if len(places) == 1 else [0, 1]
+    halves = (np.array(size) // 2)[axes].reshape(-1, *[1] * (places.ndim - 1))
+    return _by_axis(places + halves, version, size) - (np.array(size) - 1) / 2
+
+
+def _by_axis(values: np.ndarray, version: str, size: tuple[int, int]) -> np.ndarray:
+    """What a layer holds of its points along both axes, or one, (2 or 1, …), as (…, 2), (y, x); 0 along the other."""
+    if len(values) == 1:
+        found = np.zeros((*values.shape[1:], 2))
+        found[..., 0 if size[1] == 1 else 1] = values[0]
+        return found
+    return np.moveaxis(values, 0, -1)[..., :: -1 if VERSIONS[version] == "xy" else 1]

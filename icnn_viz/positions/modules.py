@@ -47,7 +47,8 @@ def _to_dcls_cloud(name: str, depth: int, layer: Any) -> PositionCloud:
     size = tuple(int(length) for length in layer.dilated_kernel_size)
     if len(size) == 1:  # one axis has positions, the other none
         size = (size[0], 1) if layer.flat_dim == 0 else (1, size[0])
-    return dcls_to_cloud(name, depth, layer.version, (size[0], size[1]), layer.weight, layer.P)
+    widths = getattr(layer, "SIG", None)
+    return dcls_to_cloud(name, depth, layer.version, (size[0], size[1]), layer.weight, layer.P, widths)
 
 
 def clouds_from_deformable(

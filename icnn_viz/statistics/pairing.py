@@ -22,7 +22,12 @@ _TOLERANCE = 0.02  # of the distance of neighbouring slots: what half precision 
 def pair_layers(
     first: Sequence[PositionCloud], second: Sequence[PositionCloud]
 ) -> tuple[list[tuple[PositionCloud, PositionCloud]], list[str], list[str]]:
-    """Layers of one name, in the first's order; the names that only the first has, and only the second."""
+    """Layers of one name, in the first's order; the names that only the first has, and only the second.
+
+    Where each side is a single layer, the two are a pair, whatever they are called.
+    """
+    if len(first) == len(second) == 1:
+        return [(first[0], second[0])], [], []
     others = {cloud.layer: cloud for cloud in second}
     names = {cloud.layer for cloud in first}
     pairs = [(cloud, others[cloud.layer]) for cloud in first if cloud.layer in others]

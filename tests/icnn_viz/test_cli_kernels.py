@@ -217,6 +217,26 @@ def test_two_checkpoints_are_compared(run_main: Run, checkpoint: Path, tmp_path:
     assert "--view trajectory" in ended.err
 
 
+def test_single_layers_are_compared_whatever_their_names(
+    run_main: Run, checkpoint: Path, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    positions = random.normal(size=(30, 6, 2))
+    for name in "ab":
+        np.savez(tmp_path / f"{name}.npz", positions=positions, kernel_size=(2, 3))
+        positions = positions + np.array([0.0, 2.5])
+    out = tmp_path / "out"
+    ended = run_main(main, "kernels", tmp_path / "a.npz", tmp_path / "b.npz", "-o", out)
+    assert ended.code == 0, ended.err
+    assert "a of the first was compared with b of the second" in " ".join(ended.out.split())
+    rows = pd.read_csv(out / "comparison.csv")
+    assert set(rows["layer_a"] + rows["layer_b"]) == {"ab"}
+    assert rows["shift_x"].tolist() == pytest.approx([2.5] * 6)
+    ended = run_main(main, "kernels", tmp_path / "a.npz", checkpoint, "-o", out)
+    assert ended.code == 1
+    assert "none in common" in ended.err
+
+
 def test_a_runs_snapshots_become_a_trajectory(run_main: Run, checkpoint: Path, tmp_path: Path) -> None:
     state = torch.load(checkpoint, weights_only=True)
     run = tmp_path / "run"
@@ -250,10 +270,10 @@ def test_dcls_layers_need_their_box(run_main: Run, tmp_path: Path) -> None:
     torch.save({"weight": torch.ones(4, 3, 5), "P": torch.randn(2, 4, 3, 5)}, tmp_path / "dcls.pt")
     ended = run_main(main, "kernels", tmp_path / "dcls.pt", "--dcls", "v1", "-o", tmp_path / "out")
     assert "--kernel-size" in ended.err
-    arguments = ("--dcls", "v1", "--kernel-size", "9", "-o", tmp_path / "out", "--json")
+    arguments = ("--dcls", "v1", "--kernel-size", "9x11", "-o", tmp_path / "out", "--json")
     ended = run_main(main, "kernels", tmp_path / "dcls.pt", *arguments)
     assert ended.code == 0
-    assert json.loads(ended.out)["layers"][0]["kernel_size"] == "9x9"
+    assert json.loads(ended.out)["layers"][0]["kernel_size"] == "9x11"
 
 
 def test_a_file_that_is_not_shipped_is_named() -> None:

@@ -53,6 +53,35 @@ def test_dcls_is_read_where_it_reads(
     np.testing.assert_allclose(cloud.points[:, 0], read, rtol=0, atol=inexact)
 
 
+@pytest.mark.parametrize("version", ["v0", "v1", "max", "gauss"])
+def test_points_that_a_layer_does_not_read_where_they_are_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, version: str
+) -> None:
+    modules = pytest.importorskip("DCLS.construct.modules", reason="dcls is not installed")
+    size = (11, 4)
+    layer = modules.Dcls2d(1, 5, 1, dilated_kernel_size=size, bias=False, version=version).double()
+    index = torch.tensor([[5, 1.5], [10, 3], [10.4, 2], [3, -0.6], [4, 6.5]], dtype=torch.float64).T
+    halves = torch.tensor(size)[:, None] // 2
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+        layer.P.copy_((index - halves if version == "v0" else index.flip(0) - halves).reshape(2, 5, 1, 1))
+    torch.save(nn.Sequential(layer).state_dict(), tmp_path / "net.pt")
+    (cloud,) = read_dcls(tmp_path / "net.pt", version, size)
+    read = np.stack([_read_ramp(layer, size, axis) for axis in (0, 1)], 1)
+    nothing = [
+        layer(torch.ones(1, 1, 40, 40, dtype=torch.float64))[0, n, 0, 0].item() < 0.01 for n in range(5)
+    ]
+    apart = np.abs(cloud.points[:, 0] - read).max(1)[~np.array(nothing)]
+    edge = {"v0": 2, "v1": 2, "max": 2, "gauss": 3}[version]  # half of a Gaussian at an edge lies within
+    assert (sum(nothing), int((apart > 0.1).sum())) == (1, edge)
+    assert (
+        f"0: of 5 points 1 lie beyond the layer's box of 11 × 4, where it reads nothing, and {edge} so"
+        in caplog.text
+    )
+    if version != "v0":  # whose weight fades
+        assert f"by up to {apart.max():.2g} px" in caplog.text
+
+
 @pytest.mark.parametrize("size", [9, 10])
 @pytest.mark.parametrize("flat", [0, 1])
 @pytest.mark.parametrize(("version", "inexact"), [("v0", 1e-9), ("v1", 1e-6), ("max", 1e-6), ("gauss", 0.03)])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from icnn_core.evaluation.images import ImageCounts
     from icnn_core.training.ablation_table import RowSummary
     from icnn_core.training.config import TrainConfig
     from icnn_core.training.runs import Run, RunResult
@@ -26,19 +27,30 @@ class Report:
         out: Path,
         classes: Sequence[str] = (),
         against: str = "none",
+        names: Sequence[str] = (),
     ) -> None:
         self.rows = list(dict.fromkeys(run.row for run in plan))
+        self.runs = {(run.row, run.config.seed): run for run in plan}
+        self.split, self.names = split, names
         self.config, self.out, self.classes, self.against = config, out, classes, against
         over = f" over {', '.join(classes)}" if classes else ""
         network = config.model or config.backbone
         self.title = f"{preset}, {network}, {config.iterations} iterations, measured on {split}{over}"
         self.results: list[RunResult] = []
+        self.counts: dict[tuple[str, int], ImageCounts] = {}
         self.failed: list[dict[str, Any]] = []
+        self._summaries: list[RowSummary] | None = None
 
     def add(self, result: RunResult) -> RunResult:
         """Returns it with its mean over the classes asked for."""
+        from icnn_core.evaluation.images import ImageCounts
+        from icnn_core.training.runs import counts_path
+
+        key = (result.row, result.seed)
+        self.counts[key] = ImageCounts.read(counts_path(self.runs[key], self.split))
         result = result.over(self.classes) if self.classes else result
         self.results.append(result)
+        self._summaries = None
         self._write()
         return result
 
@@ -52,9 +64,10 @@ class Report:
         from icnn_core.files import write_text
         from icnn_core.training.ablation_table import to_csv, to_markdown
 
+        summaries = self.summaries()
         texts = {
-            "ablation.md": to_markdown(self.summaries(), self.title, self._failures(), against=self.against),
-            "ablation.csv": to_csv(self.summaries()),
+            "ablation.md": to_markdown(summaries, self.title, self._failures(), against=self.against),
+            "ablation.csv": to_csv(summaries),
             "runs.csv": to_csv(self.results),
             "ablation.json": json.dumps(self.to_plain(), indent=1) + "\n",
         }
@@ -65,9 +78,13 @@ class Report:
         return [f"Failed, and in no mean: {failure['reason']}" for failure in self.failed]
 
     def summaries(self) -> list[RowSummary]:
-        from icnn_core.training.ablation_table import summarise
+        from icnn_core.training.ablation_table import summarise, with_images
 
-        return summarise(self.results, self.rows, self.against)
+        if self._summaries is None:
+            ids = [n for n, name in enumerate(self.names) if not self.classes or name in self.classes]
+            found = summarise(self.results, self.rows, self.against)
+            self._summaries = with_images(found, self.counts, ids, self.against)
+        return self._summaries
 
     def to_plain(self) -> dict[str, Any]:
         return {

@@ -123,7 +123,7 @@ def command(
     chosen = choose_classes(
         [c.strip() for c in classes.split(",")] if classes else [], first.train_set.classes
     )
-    report = Report(plan, common, preset, split, out, chosen, compared)
+    report = Report(plan, common, preset, split, out, chosen, compared, first.train_set.classes)
     settings_of_runs = {"device": where, "build": lambda c: prepare(c, factory), "retry": retry_failed}
     if overwrite:
         _need_idle(plan)

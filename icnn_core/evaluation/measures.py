@@ -13,6 +13,7 @@ from torch import Tensor
 from icnn_core.datasets.labels import to_class_ids
 from icnn_core.errors import NameNotFoundError, nearest_names
 from icnn_core.evaluation.boundaries import BoundaryCounts
+from icnn_core.evaluation.images import ImageCounts
 from icnn_core.facts import Facts
 
 
@@ -25,12 +26,14 @@ class Evaluation(Facts):
         classes: names by class id.
         boundary: counts along the edges, or None where they were not asked for.
         chosen: the classes over which means are taken; empty for all of them.
+        images: the counts of each image, or None where they were not asked for.
     """
 
     confusion: np.ndarray
     classes: tuple[str, ...]
     boundary: BoundaryCounts | None = None
     chosen: tuple[str, ...] = ()
+    images: ImageCounts | None = None
 
     @property
     def iou(self) -> dict[str, float]:
@@ -75,7 +78,8 @@ class Evaluation(Facts):
 
     def to_plain(self) -> dict[str, Any]:
         """The measures that a run keeps, without the counts."""
-        return {"mean_iou": self.mean_iou, "pixel_accuracy": self.pixel_accuracy, "iou": self.iou}
+        found = {"mean_iou": self.mean_iou, "pixel_accuracy": self.pixel_accuracy, "iou": self.iou}
+        return found | ({} if self.boundary is None else {"boundary_iou": self.boundary_iou})
 
     def _facts(self) -> dict[str, str]:
         facts = {

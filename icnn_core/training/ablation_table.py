@@ -6,12 +6,17 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from icnn_core.text import to_cell
 
+if TYPE_CHECKING:
+    from icnn_core.evaluation.images import ImageCounts
+
+FEWEST_IMAGES = 20
+"""Images below which no interval over them is given."""
 FEWEST = 3
 """Seeds below which no interval is given: with two, Student's factor is 12.7 and says nothing."""
 
@@ -37,6 +42,8 @@ class RowSummary:
         difference: mean over the pairs, this row minus the other.
         low, high: 95 % interval of the difference, Student's t with pairs - 1 degrees of freedom.
         wins: pairs in which this row is higher.
+        image_low, image_high: 95 % interval of the difference over images, see `resample_images`.
+        boundary, boundary_low, boundary_high: the difference of mean boundary IoU, and its interval over images.
     """
 
     row: str
@@ -48,6 +55,11 @@ class RowSummary:
     low: float | None
     high: float | None
     wins: int
+    image_low: float | None = None
+    image_high: float | None = None
+    boundary: float | None = None
+    boundary_low: float | None = None
+    boundary_high: float | None = None
 
 
 def summarise(results: Sequence[Measured], rows: Sequence[str], against: str = "none") -> list[RowSummary]:
@@ -78,6 +90,37 @@ def _summarise(row: str, own: dict[int, float], other: dict[int, float], is_othe
     )
 
 
+def with_images(
+    summaries: Sequence[RowSummary],
+    counts: Mapping[tuple[str, int], ImageCounts],
+    classes: Sequence[int],
+    against: str = "none",
+) -> list[RowSummary]:
+    """The summaries with what is said over images, where the counts of FEWEST_IMAGES or more are there.
+
+    Args:
+        counts: by row and seed.
+        classes: ids over which means are taken.
+    """
+    from icnn_core.evaluation.images import resample_images
+
+    found = []
+    for summary in summaries:
+        pairs = [
+            (own, counts[against, seed])
+            for (row, seed), own in counts.items()
+            if row == summary.row and (against, seed) in counts
+        ]
+        if summary.row != against and pairs and len(pairs[0][0].confusion) >= FEWEST_IMAGES:
+            _, low, high = resample_images(pairs, classes)
+            summary = replace(summary, image_low=low, image_high=high)
+            if len(pairs[0][0].union):
+                edge, low, high = resample_images(pairs, classes, boundary=True)
+                summary = replace(summary, boundary=edge, boundary_low=low, boundary_high=high)
+        found.append(summary)
+    return found
+
+
 def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float | None, float | None]:
     """Student's interval of a mean; (None, None) with fewer than FEWEST values."""
     if len(values) < FEWEST:
@@ -90,20 +133,33 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float | No
 
 
 def to_cells(summary: RowSummary) -> tuple[str, ...]:
-    """The row as text: name, seeds, mean ± sd in %, difference and interval in points, wins."""
+    """The row as text: name, seeds, mean ± sd in %, difference and intervals in points, wins, boundary IoU."""
     spread = "" if summary.sd is None else f" ± {100 * summary.sd:.1f}"
-    difference = interval = wins = "–"
+    difference = wins = "–"
     if summary.difference is not None:
         difference, wins = _signed(summary.difference), f"{summary.wins} of {summary.pairs}"
-    if summary.low is not None and summary.high is not None:
-        interval = f"{_signed(summary.low)} to {_signed(summary.high)}"
-    return summary.row, str(summary.seeds), f"{100 * summary.mean:.1f}{spread}", difference, interval, wins
+    boundary = "–" if summary.boundary is None else _signed(summary.boundary)
+    if summary.boundary_low is not None:
+        boundary += f" ({_between(summary.boundary_low, summary.boundary_high)})"
+    return (
+        summary.row,
+        str(summary.seeds),
+        f"{100 * summary.mean:.1f}{spread}",
+        difference,
+        _between(summary.low, summary.high),
+        _between(summary.image_low, summary.image_high),
+        wins,
+        boundary,
+    )
 
 
 def headings(against: str = "none") -> tuple[str, ...]:
     """Of the columns; `against` is what differences are to."""
     first = "irregular from" if against == "none" else "variant"
-    return first, "seeds", "mean IoU %", f"− {against}", "95 % interval", "higher in"
+    return (
+        *(first, "seeds", "mean IoU %", f"− {against}", "95 % over seeds", "95 % over images", "higher in"),
+        "boundary IoU (over images)",
+    )
 
 
 def to_notes(summaries: Sequence[RowSummary]) -> list[str]:
@@ -114,8 +170,13 @@ def to_notes(summaries: Sequence[RowSummary]) -> list[str]:
         notes.append(f"Fewer than {FEWEST} seeds are too few for an interval.")
     if pairs and max(pairs) >= FEWEST:
         notes.append(
-            "Intervals are Student's t over seeds: they cover what chance in initial weights and order of images does, "
+            "Intervals over seeds are Student's t: they cover what chance in initial weights and order of images does, "
             "not another choice of data, and are not adjusted for the number of rows."
+        )
+    if any(s.image_low is not None for s in summaries):
+        notes.append(
+            "Intervals over images (2,000 resamples, the same images for both) cover another choice of the images "
+            "measured, not another training; boundary IoU is that of the bands along edges."
         )
     return notes
 
@@ -140,6 +201,10 @@ def to_csv(rows: Sequence[Any]) -> str:
     writer.writeheader()
     writer.writerows({key: to_cell(value) for key, value in asdict(row).items()} for row in rows)
     return text.getvalue()
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return "–" if low is None or high is None else f"{_signed(low)} to {_signed(high)}"
 
 
 def _signed(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from icnn_core import __version__
 from icnn_core.checkpoint import read_checkpoint
 from icnn_core.errors import CheckpointError, IcnnError, TrainingError
 from icnn_core.evaluation import evaluate
+from icnn_core.evaluation.boundaries import DILATION_RATIO
 from icnn_core.files import explain, write_text
 from icnn_core.identity import check_identity, digest_weights
 from icnn_core.optim import position_parameters
@@ -42,7 +43,7 @@ class RunResult:
 
     Attributes:
         row, seed, split: which.
-        mean_iou, pixel_accuracy: in [0, 1]. iou: per class, in [0, 1].
+        mean_iou, pixel_accuracy: in [0, 1]. iou, boundary_iou: per class, in [0, 1].
         weights, positions: numbers of parameters; a position counts as two.
         displacement: mean distance of the positions from their slots, in pixels; None if no layer is irregular.
         seconds: that the training took, without what was resumed.
@@ -58,6 +59,7 @@ class RunResult:
     positions: int
     displacement: float | None
     seconds: float
+    boundary_iou: dict[str, float] = field(default_factory=dict)
 
     def over(self, classes: Sequence[str]) -> RunResult:
         """The same, its mean IoU over those of `classes` that occur; 0 if none does."""
@@ -98,7 +100,7 @@ def finish_run(
             return None
         known = trained
     for split in splits:
-        if split not in known["splits"]:
+        if split not in known["splits"] or not counts_path(run, split).exists():
             known["splits"][split] = _measure(run, split, device, build, known)
             _write_known(run, known)
     return [_to_result(run, known, split) for split in splits]
@@ -153,12 +155,11 @@ def _train(
     positions = sum(parameter.numel() for parameter in position_parameters(ready.model, frozen=True))
     known |= {
         "network": digest_weights(ready.model),
-        "data": {run.config.val_split: describe_samples(ready.val_samples)},
         "seconds": result.seconds,
         "displacement": mean_displacement(ready.model),
         "positions": positions,
         "weights": sum(parameter.numel() for parameter in ready.model.parameters()) - positions,
-        "splits": {run.config.val_split: result.evaluation.to_plain()},
+        "splits": {},
     }
     _write_known(run, known)
     return known
@@ -171,20 +172,30 @@ def _measure(
     build: Callable[[TrainConfig], Prepared],
     known: dict[str, Any],
 ) -> dict[str, Any]:
-    """The last network of a finished run on another split."""
+    """The last network of a finished run on a split; the counts of each image go into its folder."""
     ready = build(replace(run.config, val_split=split))
     ready.model.load_state_dict(read_checkpoint(run.folder / LAST).state)
     trained = {key: known[key] for key in ("network",) if key in known}
     check_identity(run.folder / LAST, trained, {"network": digest_weights(ready.model)}, CheckpointError)
     known.setdefault("data", {})[split] = describe_samples(ready.val_samples)
     data = ready.train_set
-    return evaluate(
+    evaluation = evaluate(
         ready.model.to(device),
         ready.val_samples,
         classes=data.classes,
         ignore_index=data.ignore_index,
         device=device,
-    ).to_plain()
+        boundary=DILATION_RATIO,
+        by_image=True,
+    )
+    assert evaluation.images is not None
+    evaluation.images.write(counts_path(run, split))
+    return evaluation.to_plain()
+
+
+def counts_path(run: Run, split: str) -> Path:
+    """Where a finished run keeps the counts of each image of a split, see `ImageCounts`."""
+    return run.folder / f"images-{split}.npz"
 
 
 def _to_result(run: Run, known: dict[str, Any], split: str) -> RunResult:

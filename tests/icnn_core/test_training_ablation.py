@@ -9,17 +9,27 @@ import os
 import signal
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 
 from icnn_core import read_checkpoint
 from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError
+from icnn_core.evaluation.images import ImageCounts
 from icnn_core.models.backbones import BACKBONES
 from icnn_core.models.deeplab import deeplab_largefov
 from icnn_core.training.ablation import check_rows, default_rows, plan_runs
-from icnn_core.training.ablation_table import summarise, t_interval, to_cells, to_csv, to_markdown, to_notes
+from icnn_core.training.ablation_table import (
+    summarise,
+    t_interval,
+    to_cells,
+    to_csv,
+    to_markdown,
+    to_notes,
+    with_images,
+)
 from icnn_core.training.config import make_config
-from icnn_core.training.runs import finish_run, read_results
+from icnn_core.training.runs import counts_path, finish_run, read_results
 from icnn_core.training.setup import prepare
 
 SMALL = {"size": (40, 56), "train_images": 5, "val_images": 2, "batch_size": 2, "iterations": 4}
@@ -49,8 +59,33 @@ def test_statistics_worked_by_hand():
     assert fc1.difference == pytest.approx(0.02)
     half = 4.302653 * 0.01 / 3**0.5
     assert (fc1.low, fc1.high) == pytest.approx((0.02 - half, 0.02 + half))
-    assert to_cells(fc1) == ("fc1", "3", "52.0 ± 10.5", "+2.0", "−0.5 to +4.5", "3 of 3")
-    assert to_cells(none)[3:] == ("–", "–", "–")
+    assert to_cells(fc1) == ("fc1", "3", "52.0 ± 10.5", "+2.0", "−0.5 to +4.5", "–", "3 of 3", "–")
+    assert to_cells(none)[3:] == ("–",) * 5
+
+
+def test_intervals_over_images_are_of_paired_runs_and_none_of_few_images():
+    def counts(number, right, edge):
+        """Images of two classes, 10 pixels each, `right` of class 0's right; every second image one fewer."""
+        rights = [right - (i % 2) for i in range(number)]
+        confusions = np.array([[[r, 10 - r], [0, 0]] for r in rights])
+        return ImageCounts(confusions, np.full((number, 2), edge), np.full((number, 2), 10))
+
+    results = [Value(row, seed, 0.5) for row in ("none", "fc1") for seed in (0, 1)]
+    for number, told in ((20, True), (19, False)):
+        held = {
+            ("none", 0): counts(number, 5, 3),
+            ("fc1", 0): counts(number, 8, 4),
+            ("fc1", 1): counts(number, 1, 0),
+        }
+        none, fc1 = with_images(summarise(results, ["none", "fc1"]), held, [0])
+        assert (none.image_low, none.boundary) == (None, None)
+        if told:  # 3 of 10 pixels in every image, whatever is drawn; seed 1 has no pair
+            assert (fc1.image_low, fc1.image_high) == pytest.approx((0.3, 0.3))
+            assert (fc1.boundary, fc1.boundary_low, fc1.boundary_high) == pytest.approx((0.1, 0.1, 0.1))
+            assert to_cells(fc1)[5::2] == ("+30.0 to +30.0", "+10.0 (+10.0 to +10.0)")
+            assert any("over images" in note for note in to_notes([none, fc1]))
+        else:
+            assert (fc1.image_low, fc1.boundary) == (None, None)
 
 
 def test_too_few_seeds_have_no_interval_and_the_table_says_so():
@@ -62,7 +97,7 @@ def test_too_few_seeds_have_no_interval_and_the_table_says_so():
     assert (summaries[1].sd, summaries[1].low, summaries[1].wins) == (None, None, 0)
     assert any("too few" in note for note in to_notes(summaries))
     text = to_markdown(summaries, "a title")
-    assert "| fc1 | 1 | 40.0 | −10.0 | – | 0 of 1 |" in text
+    assert "| fc1 | 1 | 40.0 | −10.0 | – | – | 0 of 1 | – |" in text
     assert "too few" in text
     rows = list(csv.DictReader(io.StringIO(to_csv(summaries))))
     assert rows[1]["difference"] == str(0.4 - 0.5)
@@ -114,6 +149,11 @@ def test_a_finished_run_is_not_trained_again_and_another_split_is_only_measured(
     positions = sum(v.numel() for k, v in state.items() if k.endswith(".positions"))
     assert first.positions == positions == 2 * 9 * 56 * 3
     assert first.weights + first.positions == sum(p.numel() for p in prepare(run.config).model.parameters())
+    counts = ImageCounts.read(counts_path(run, "val"))
+    assert (counts.confusion.shape, counts.union.shape) == ((2, 5, 5), (2, 5))
+    both, union = (part.sum(0) for part in counts.shares())
+    assert first.mean_iou == pytest.approx(float((both / np.maximum(union, 1))[union > 0].mean()))
+    assert set(first.boundary_iou) <= set(first.iou)
     assert first.displacement is not None
     assert first.displacement > 0
 

@@ -56,6 +56,8 @@ def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None 
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise refuse(path, f"weights of {type(model).__name__}", reason, _other_network(state)) from error
+    if checkpoint.preparation is not None:
+        setattr(model, "icnn_preparation", checkpoint.preparation)  # noqa: B010
     return model.eval()
 
 

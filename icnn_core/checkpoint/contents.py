@@ -11,6 +11,7 @@ from torch import Tensor
 from icnn_core.errors import CheckpointError
 from icnn_core.facts import Facts
 from icnn_core.models.registry import Architecture
+from icnn_core.preparation import Preparation
 
 FORMAT_VERSION = 1
 BARE = "layer"
@@ -50,6 +51,7 @@ class Checkpoint(Facts):
         effective: weights that are computed from others in `state` (pruned, parametrised), by the names that they would
             have there.
         stripped: what wrappers had put before every name.
+        preparation: how the network wants images, if the file or the folder around it says so.
     """
 
     path: Path
@@ -66,6 +68,7 @@ class Checkpoint(Facts):
     ordered: bool = True
     effective: dict[str, Tensor] = field(default_factory=dict)
     stripped: str = ""
+    preparation: Preparation | None = None
 
     def tensor(self, name: str) -> Tensor | None:
         """A tensor as the network computes with it, or None."""

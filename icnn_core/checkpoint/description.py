@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from icnn_core.checkpoint.contents import FORMAT_VERSION, IrregularLayer, refuse
+from icnn_core.errors import ArgumentError
 from icnn_core.models.registry import Architecture
 from icnn_core.nn import SHARINGS
 from icnn_core.ops.arguments import INTERPOLATIONS
+from icnn_core.preparation import Preparation
 from icnn_core.weights import LARGEST_TEXT
 
 _MOST = 1 << 31  # of any whole number
 _MOST_PIXELS = 1 << 24  # of an image that a network was trained on
 MOST_LAYERS = 2000
 _MOST_CLASSES = 1 << 16
+_MOST_CHANNELS = 1 << 12
 
 
 def parse_description(path: Path, text: str) -> dict[str, Any]:
@@ -37,10 +40,11 @@ def parse_description(path: Path, text: str) -> dict[str, Any]:
             "dataset": _data_set(_dictionary(header["dataset"])),
             "metrics": _dictionary(header["metrics"]),
             "package_version": _string(header["package_version"]),
+            "preparation": _preparation(header.get("preparation")),
         }
     except KeyError as error:
         raise refuse(path, "a whole description", f"one without {error}", "Write it again.") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArgumentError) as error:
         raise refuse(path, "a whole description", f"a broken one: {error}", "Write it again.") from error
 
 
@@ -92,6 +96,24 @@ def _architecture(value: Any) -> Architecture | None:
     if value is None:
         return None
     return Architecture(_string(value["name"]), _dictionary(value["arguments"]))
+
+
+def _preparation(value: Any) -> Preparation | None:
+    if value is None:
+        return None
+    given = _dictionary(value)
+    for key in ("mean", "std"):
+        if not len(_list(given, key, _MOST_CHANNELS)) > 0 or not all(
+            type(v) in (int, float) for v in given[key]
+        ):
+            raise ValueError(f"{key} that is no list of numbers")
+    if given.get("size") is not None:
+        _pair(given["size"], 1)
+    _whole(given.get("divisor", 1), 1, _MOST_CHANNELS)
+    for key in ("order", "fit", "source"):
+        _string(given.get(key, ""))
+    _string(given.get("output") or "")
+    return Preparation.from_plain(given)
 
 
 def _data_set(values: dict[str, Any]) -> dict[str, Any]:

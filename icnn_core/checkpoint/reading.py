@@ -15,6 +15,7 @@ from icnn_core.checkpoint.description import MOST_LAYERS, parse_description
 from icnn_core.checkpoint.effective import EFFECTIVE
 from icnn_core.checkpoint.layers import agree, detect_layers
 from icnn_core.identity import digest_content
+from icnn_core.preparation import read_processor
 from icnn_core.weights import (
     describe_names,
     find_state_dict,
@@ -72,6 +73,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         metrics={"iteration": iterations[0]} if iterations else {},
         ordered=".safetensors" not in path.name.lower(),  # whose names come by the alphabet
         stripped=state.stripped,
+        preparation=read_processor(path.parent),
     )
 
 

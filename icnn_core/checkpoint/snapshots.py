@@ -20,6 +20,7 @@ from icnn_core.errors import CheckpointError
 from icnn_core.files import write_atomically
 from icnn_core.models.registry import Architecture
 from icnn_core.nn import IrregularConv2d
+from icnn_core.preparation import Preparation
 from icnn_core.surgery import irregular_layers
 
 
@@ -99,8 +100,9 @@ def describe_layers(layers: Mapping[str, IrregularConv2d]) -> tuple[IrregularLay
 
 def describe(model: nn.Module | None, layers: tuple[IrregularLayer, ...]) -> dict[str, Any]:
     """A file's description, as yet without labels, data set and metrics; of layers alone without a model."""
-    architecture = getattr(model, "architecture", None)
-    return {
+    architecture, own = (getattr(model, name, None) for name in ("architecture", "icnn_preparation"))
+    said = {"preparation": own.to_plain()} if isinstance(own, Preparation) else {}
+    return said | {
         "format_version": FORMAT_VERSION,
         "package_version": __version__,
         "axis_order": "yx",

@@ -41,7 +41,8 @@ def write_checkpoint(
     The same network gives the same bytes. A checksum goes with them, by which `read_checkpoint` knows damage.
 
     Args:
-        model: its `architecture` (see `icnn_core.models.registry`) is written if it has one.
+        model: its `architecture` (see `icnn_core.models.registry`) is written if it has one, and so is how it wants
+            images (`icnn_preparation`, see `icnn_core.preparation`).
         classes, palette, ignore_index, dataset, metrics: plain JSON values, see `Checkpoint`.
         training: tensors and plain values that resuming needs; only in .pt files.
         dtype: store floating-point tensors but positions and slots in this type, to save room.

@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icnn_core.cli._numbers import parse_numbers, parse_size
+from icnn_core.cli._numbers import parse_numbers, parse_preparation, parse_size
 from icnn_core.cli._options import (
     DeviceOption,
+    DivisorOption,
+    FitOption,
     JsonOption,
+    MeanOption,
     ModelOption,
+    OrderOption,
+    OutputOption,
     OverwriteOption,
+    ReaderOption,
     RootOption,
     SeedOption,
+    StdOption,
+    WhiteOption,
 )
 from icnn_core.cli.app import make_console, make_progress, print_json
 
@@ -62,6 +70,14 @@ def command(
         float, typer.Option("--boundary", min=0, max=1, help="Boundary IoU: band / diagonal; 0: leave it.")
     ] = 0.02,
     model: ModelOption = None,
+    output: OutputOption = None,
+    divisor: DivisorOption = None,
+    fit: FitOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    white: WhiteOption = None,
+    order: OrderOption = None,
+    reader: ReaderOption = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be decoded, and list them.")
     ] = False,
@@ -89,6 +105,7 @@ def command(
     """
     seen, tiles, steps = (parse_size(text) if text else None for text in (size, window, stride))
     factors = parse_numbers(scales)
+    wanted = parse_preparation(output, divisor, fit, mean, std, white, order)
     names = [name.strip() for name in classes.split(",")] if classes is not None else []
 
     from contextlib import ExitStack
@@ -112,7 +129,16 @@ def command(
     torch.manual_seed(seed)
     inference = Inference(window=tiles, stride=steps, scales=factors, flip=flip)
     network, samples = _open(
-        checkpoint, model, data=data, root=root, split=split, images=images, size=seen, skip_bad=skip_bad
+        checkpoint,
+        model,
+        wanted,
+        reader,
+        data=data,
+        root=root,
+        split=split,
+        images=images,
+        size=seen,
+        skip_bad=skip_bad,
     )
     identity = _identify(network, samples, split, inference, names, boundary or None)
     with ExitStack() as stack:
@@ -127,6 +153,7 @@ def command(
             "split": split,
             "images": len(samples),
             "segmented": str(inference),
+            "prepared": str(samples.transform.preparation),
             "boundary_ratio": boundary or None,
             "skipped": [str(path) for path in samples.skipped],
             "identity": identity,
@@ -143,16 +170,24 @@ def command(
         console.print(f"Wrote evaluation.json and evaluation.csv into {out}")
 
 
-def _open(checkpoint: Path, model: str | None, **chosen: Any) -> tuple[nn.Module, Measured]:
+def _open(
+    checkpoint: Path, model: str | None, wanted: dict[str, Any], reader: str | None, **chosen: Any
+) -> tuple[nn.Module, Measured]:
     from icnn_core.checkpoint import build_model, read_checkpoint
     from icnn_core.evaluation.samples import open_measured
     from icnn_core.models.factory import build_with, load_factory
+    from icnn_core.preparation import preparation_of
 
     read = read_checkpoint(checkpoint)
     factory = load_factory(model) if model else None
-    samples = open_measured(read, **chosen)
+    own = load_factory(reader, "--reader") if reader else None
+    samples = open_measured(read, **chosen, reader=own)
     count = len(samples.data.classes)
-    return build_model(read, (lambda: build_with(factory, count)) if factory else None), samples
+    network = build_model(read, (lambda: build_with(factory, count)) if factory else None)
+    preparation = preparation_of(network).changed(**wanted)
+    setattr(network, "icnn_preparation", preparation)  # noqa: B010
+    samples.prepare_for(preparation)
+    return network, samples
 
 
 def _identify(
@@ -173,6 +208,7 @@ def _identify(
         "images": describe_data(samples.data, len(samples)),
         "split": split,
         "size": samples.transform.size,
+        "preparation": samples.transform.preparation.to_plain() | {"source": ""},
         "segmented": str(inference),
         "boundary_ratio": boundary,
         "mean_over": list(choose_classes(names, samples.data.classes)),

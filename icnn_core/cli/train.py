@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,14 +14,22 @@ from icnn_core.cli._options import (
     BatchSizeOption,
     ConfigOption,
     DeviceOption,
+    DivisorOption,
+    FitOption,
     IterationsOption,
     JsonOption,
+    MeanOption,
     ModelOption,
+    OrderOption,
+    OutputOption,
+    ReaderOption,
     RootOption,
     SettingsOption,
+    StdOption,
     TrainImagesOption,
     ValImagesOption,
     WeightsOption,
+    WhiteOption,
     WorkersOption,
 )
 from icnn_core.cli.app import make_console
@@ -45,6 +54,14 @@ def command(
     backbone: BackboneOption = None,
     model: ModelOption = None,
     weights: WeightsOption = None,
+    output: OutputOption = None,
+    divisor: DivisorOption = None,
+    fit: FitOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    white: WhiteOption = None,
+    order: OrderOption = None,
+    reader: ReaderOption = None,
     init: Annotated[Path | None, typer.Option(help="Start from this checkpoint's weights.")] = None,
     iterations: IterationsOption = None,
     batch_size: BatchSizeOption = None,
@@ -123,7 +140,9 @@ def _plain(key: str, value: Any) -> Any:
         return str(value)
     if key in ("size", "crop") and value not in (None, "none"):
         return parse_size(value)
-    return parse_numbers(value) if key == "scale" and value is not None else value
+    if key in ("scale", "mean", "std") and value not in (None, "none"):
+        return parse_numbers(value)
+    return str(value) if isinstance(value, StrEnum) else value
 
 
 def _train(
@@ -141,7 +160,11 @@ def _train(
     console.quiet = console.quiet or not is_main_process()
     place = choose_device(device)
     # The name is the command line's: make_config takes it from nowhere else.
-    prepared = prepare(config, load_factory(config.model) if config.model else None)
+    factory = load_factory(config.model) if config.model else None
+    reader = load_factory(config.reader, "--reader") if config.reader else None
+    prepared = prepare(config, factory, reader)
+    if (wanted := getattr(prepared.model, "icnn_preparation", None)) is not None:
+        console.print(f"Images: {wanted}")
     if prepared.surgery is not None:
         console.print(str(prepared.surgery))
     with shown_progress(console, config.iterations) as show, scalar_writer(out) as write:

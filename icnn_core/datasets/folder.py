@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from icnn_core.datasets.images import UnreadableError, read_mask
+from icnn_core.datasets.images import Reader, UnreadableError, read_mask, read_with
 from icnn_core.datasets.labels import IGNORE_INDEX, LabelSet, default_palette, to_label_set
-from icnn_core.datasets.listing import Pair, need_folder
+from icnn_core.datasets.listing import IMAGE_SUFFIXES, Pair, need_folder
 from icnn_core.datasets.pairs import PairsDataset
 from icnn_core.datasets.splits import split_pairs
 from icnn_core.errors import DataError
@@ -37,6 +38,8 @@ class FolderDataset(PairsDataset):
         split: "train", "val", "all", or one for which there are folders or a list.
         classes: another file of class names; None takes the one in `root`.
         skip_bad: see `PairsDataset`.
+        reader: the user's own function from a path to an array, for all files of `images`, of whatever suffix, and for
+            masks whose suffix is no picture's; see `read_with`.
 
     Raises:
         DataError: a folder or the class names are missing, files lack their partner, there is no such split, or the
@@ -44,13 +47,36 @@ class FolderDataset(PairsDataset):
     """
 
     def __init__(
-        self, root: str | Path, split: str, *, classes: str | Path | None = None, skip_bad: bool = False
+        self,
+        root: str | Path,
+        split: str,
+        *,
+        classes: str | Path | None = None,
+        skip_bad: bool = False,
+        reader: Reader | None = None,
     ) -> None:
         root = need_folder(_WHO, Path(root))
-        pairs = split_pairs(root, split)
+        pairs = split_pairs(root, split, any_suffix=reader is not None)
         labels = read_class_file(Path(classes) if classes is not None else _find_class_file(root))
-        _check_scale(pairs, labels)
-        super().__init__(pairs, labels, skip_bad=skip_bad)
+        read_pixels = None if reader is None else lambda path: read_with(reader, path)
+        read_numbers = read_mask if reader is None else lambda path: _read_numbers(reader, path)
+        _check_scale(pairs, labels, read_numbers)
+        super().__init__(pairs, labels, skip_bad=skip_bad, read_numbers=read_numbers, read_pixels=read_pixels)
+
+
+def _read_numbers(reader: Reader, path: Path) -> np.ndarray:
+    """A mask: a picture as pictures are read, any other file by the user's function."""
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return read_mask(path)
+    numbers = read_with(reader, path).numpy()
+    if len(numbers) != 1 or (numbers != np.round(numbers)).any():
+        raise DataError(
+            f"mask {path}",
+            needed="whole numbers (H, W) from --reader",
+            got=f"{len(numbers)} channels of {numbers.dtype}",
+            fix="Let it return one slice of class ids.",
+        )
+    return numbers[0].astype(np.int64)
 
 
 def _find_class_file(root: Path) -> Path:
@@ -104,12 +130,12 @@ def _bad_classes(path: Path, got: str) -> DataError:
     )
 
 
-def _check_scale(pairs: list[Pair], labels: LabelSet) -> None:
+def _check_scale(pairs: list[Pair], labels: LabelSet, read: Callable[[Path], np.ndarray]) -> None:
     """Masks drawn in black and white, 0 and 255, would make every object void, and training learn nothing."""
     found: set[int] = set()
     for pair in pairs[:: max(1, len(pairs) // _PROBED)]:
         try:
-            found |= set(np.unique(read_mask(pair.mask)).tolist())
+            found |= set(np.unique(read(pair.mask)).tolist())
         except UnreadableError:
             continue
     if (

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,10 @@ def say_of_one(kind: str, text: str) -> None:
         _log.warning("%s", text)
 
 
+Reader = Callable[[Path], Any]
+"""A user's own function from a path to an array (H, W), (H, W, C) or (C, H, W)."""
+
+
 class UnreadableError(DataError):
     """A file that cannot be decoded: the one fault of an image for which `skip_bad` leaves it out."""
 
@@ -53,6 +58,35 @@ def read_image(path: Path, max_size: int | None = None, say: Say = say_of_one) -
     """
     with open_picture(path, f"image {path}", max_size) as picture:
         return torch.from_numpy(to_rgb(picture, f"image {path}", say)).permute(2, 0, 1).contiguous()
+
+
+def read_with(reader: Reader, path: Path) -> torch.Tensor:
+    """An image as the user's own function reads it, (C, H, W) of any real numbers.
+
+    Of three axes the shorter one of the first and the last holds the channels.
+
+    Raises:
+        UnreadableError: the function fails. DataError: it gives something else.
+    """
+    need_regular_file(path, f"image {path}", DataError)
+    try:
+        found = reader(path)
+    except Exception as error:  # the user's own function may fail in any way
+        raise _unreadable(f"image {path}", f"by --reader: {type(error).__name__}: {error}") from error
+    array = found.detach().cpu().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
+    if array.ndim == 2:
+        array = array[None]
+    elif array.ndim == 3 and array.shape[0] >= array.shape[2]:
+        array = array.transpose(2, 0, 1)
+    if array.ndim != 3 or 0 in array.shape or array.dtype.kind not in "buif" or not np.isfinite(array).all():
+        raise DataError(
+            f"image {path}",
+            needed="finite real numbers (H, W), (H, W, C) or (C, H, W) from --reader",
+            got=f"{type(found).__name__} of shape {array.shape} and type {array.dtype}",
+            fix="Let it return one slice, or fill what is missing.",
+        )
+    kept = array if array.dtype == np.uint8 else array.astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(kept))
 
 
 def read_mask(path: Path, max_size: int | None = None) -> np.ndarray:

@@ -10,6 +10,8 @@ from icnn_core.errors import DataError
 from icnn_core.files import read_text
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+ARRAY_SUFFIXES = (".npy", ".npz", ".nii", ".gz", ".mha", ".nrrd", ".dcm", ".h5")
+"""Of files that a user's own reader may read; in lists of names they are left out as pictures' are."""
 _SHOWN = 3  # names in an error
 
 Files = tuple[Path, Mapping[str, Path]]
@@ -29,9 +31,16 @@ class Pair:
     mask: Path
 
 
-def list_pairs(who: str, images: Path, masks: Path, stems: Iterable[str] | None = None) -> list[Pair]:
-    """`match_pairs` of all image files in two folders."""
-    return match_pairs(who, (images, files_by_stem(who, images)), (masks, files_by_stem(who, masks)), stems)
+def list_pairs(
+    who: str,
+    images: Path,
+    masks: Path,
+    stems: Iterable[str] | None = None,
+    suffixes: tuple[str, ...] | None = IMAGE_SUFFIXES,
+) -> list[Pair]:
+    """`match_pairs` of all image files in two folders; of all files, where `suffixes` is None."""
+    files = [(folder, files_by_stem(who, folder, suffixes)) for folder in (images, masks)]
+    return match_pairs(who, files[0], files[1], stems)
 
 
 def match_pairs(who: str, images: Files, masks: Files, stems: Iterable[str] | None = None) -> list[Pair]:
@@ -65,8 +74,15 @@ def match_pairs(who: str, images: Files, masks: Files, stems: Iterable[str] | No
     return [Pair(stem, images[1][stem], masks[1][stem]) for stem in wanted]
 
 
-def files_by_stem(who: str, folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, Path]:
-    """The files of a folder that have one of the suffixes, by stem.
+def stem_of(path: Path) -> str:
+    """A file's name without its suffix, or without both of `.nii.gz`."""
+    return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+
+
+def files_by_stem(
+    who: str, folder: Path, suffixes: tuple[str, ...] | None = IMAGE_SUFFIXES
+) -> dict[str, Path]:
+    """The files of a folder that have one of the suffixes (None: any), by stem.
 
     Raises:
         DataError: no such folder, or two files of one stem.
@@ -74,15 +90,17 @@ def files_by_stem(who: str, folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFF
     need_folder(who, folder)
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
-            if path.stem in files:
+        wanted = path.is_file() if suffixes is None else path.suffix.lower() in suffixes
+        if wanted and not path.name.startswith("."):
+            stem = stem_of(path)
+            if stem in files:
                 raise DataError(
                     f"{who} {folder}",
                     needed="one file of each name",
-                    got=f"{files[path.stem].name} and {path.name}",
+                    got=f"{files[stem].name} and {path.name}",
                     fix="Remove one.",
                 )
-            files[path.stem] = path
+            files[stem] = path
     return files
 
 
@@ -115,7 +133,8 @@ def read_stems(who: str, path: Path) -> list[str]:
         )
     text = read_text(path, f"{who} {path}", DataError)
     names = [Path(line.strip()) for line in text.splitlines() if line.strip()]
-    stems = [name.stem if name.suffix.lower() in IMAGE_SUFFIXES else name.name for name in names]
+    known = (*IMAGE_SUFFIXES, *ARRAY_SUFFIXES)
+    stems = [stem_of(name) if name.suffix.lower() in known else name.name for name in names]
     if not stems:
         raise DataError(
             f"{who} {path}", needed="names, one a line", got="an empty list", fix="Unpack it again."

@@ -33,7 +33,7 @@ OF_ALL = {
 
 
 class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Images (3, H, W) uint8 and masks (H, W) int64, of class ids and 255 for void, from pairs of files.
+    """Images (C, H, W), mostly RGB uint8, and masks (H, W) int64, of class ids and 255 for void, from pairs of files.
 
     Attributes:
         name, classes, palette: of the label set.
@@ -44,6 +44,7 @@ class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         pairs: what is there.
         labels: what the numbers in the masks mean.
         read_numbers: reads a mask file, to (H, W); `read_mask` unless the format is another.
+        read_pixels: reads an image file, to (C, H, W); None is `read_image`.
         skip_bad: give an image that cannot be decoded as one that is void everywhere, so that it counts neither in
             a loss nor in a measure, and remember it in `skipped`; False raises the error.
     """
@@ -56,11 +57,12 @@ class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         labels: LabelSet,
         *,
         read_numbers: Callable[[Path], np.ndarray] = read_mask,
+        read_pixels: Callable[[Path], torch.Tensor] | None = None,
         skip_bad: bool = False,
     ) -> None:
         self.pairs, self.labels, self.skip_bad = tuple(pairs), labels, skip_bad
         self.name, self.classes, self.palette = labels.name, labels.classes, labels.palette
-        self._read_numbers, self._table = read_numbers, labels.table()
+        self._read_numbers, self._read_pixels, self._table = read_numbers, read_pixels, labels.table()
         # in shared memory: worker processes mark, this one reports
         self._bad = torch.zeros(len(self.pairs), dtype=torch.bool).share_memory_()
         self._told = torch.zeros(len(OF_ALL), dtype=torch.bool).share_memory_()
@@ -78,7 +80,7 @@ class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         """
         pair = self.pairs[index]
         try:
-            image, numbers = read_image(pair.image, say=self._say), self._read_numbers(pair.mask)
+            image, numbers = self._read_image(pair.image), self._read_numbers(pair.mask)
         except UnreadableError as error:
             if not self.skip_bad:
                 fix = f"{error.fix.rstrip('.')}, or skip such files (--skip-bad)."
@@ -95,6 +97,9 @@ class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         if not self._told[number]:
             self._told[number] = True
             _log.warning("%s; %s", text, OF_ALL[kind].format(name=self.name))
+
+    def _read_image(self, path: Path) -> torch.Tensor:
+        return read_image(path, say=self._say) if self._read_pixels is None else self._read_pixels(path)
 
     def _to_labels(self, numbers: np.ndarray, path: Path) -> np.ndarray:
         inside = numbers.min(initial=0) >= 0 and numbers.max(initial=0) < len(self._table)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from icnn_core.datasets.listing import Pair, list_pairs, listed, read_stems
+from icnn_core.datasets.listing import IMAGE_SUFFIXES, Pair, list_pairs, listed, read_stems
 from icnn_core.errors import DataError
 from icnn_core.files import need_regular_file
 
@@ -17,15 +17,20 @@ _log = logging.getLogger(__name__)
 _said: set[str] = set()  # a data set is opened more than once, and warned of once
 
 
-def split_pairs(root: Path, split: str) -> list[Pair]:
+def split_pairs(root: Path, split: str, *, any_suffix: bool = False) -> list[Pair]:
     """The pairs of a split: see `FolderDataset`.
+
+    Args:
+        any_suffix: files need not be pictures.
 
     Raises:
         DataError: no such split, files lack their partner, or an image is in the train list and in that of val.
     """
+    suffixes = None if any_suffix else IMAGE_SUFFIXES
     if split == "all":
-        return list_pairs(_WHO, root / "images", root / "masks")
-    given = {name: pairs for name in ("train", "val", "test", split) if (pairs := _given(root, name))}
+        return list_pairs(_WHO, root / "images", root / "masks", suffixes=suffixes)
+    known = ("train", "val", "test", split)
+    given = {name: pairs for name in known if (pairs := _given(root, name, suffixes))}
     _check_disjoint(root, given)
     warn_of_twins(given)
     if split in given and not (split == "train" and "val" not in given):
@@ -35,13 +40,16 @@ def split_pairs(root: Path, split: str) -> list[Pair]:
         pool, where = given.get("train"), "train"
         if pool is None:
             taken = {pair.stem for pairs in given.values() for pair in pairs}
-            pool, where = _without(list_pairs(_WHO, root / "images", root / "masks"), taken), "images"
+            pool, where = (
+                _without(list_pairs(_WHO, root / "images", root / "masks", suffixes=suffixes), taken),
+                "images",
+            )
         held_out = [] if "val" in given else sorted(pool, key=lambda p: p.stem)[_EVERY - 1 :: _EVERY]
         if "val" not in given:
             say_once(f"{root}: no split val is given: every fifth of {where} is it, and train has the others")
         found = held_out if split == "val" else _without(pool, {pair.stem for pair in held_out})
     if not found:
-        count = len(list_pairs(_WHO, root / "images", root / "masks"))
+        count = len(list_pairs(_WHO, root / "images", root / "masks", suffixes=suffixes))
         raise DataError(
             f"{_WHO} {root}",
             needed=f"images of the split {split!r}",
@@ -78,14 +86,14 @@ def say_once(text: str) -> None:
         _log.warning("%s", text)
 
 
-def _given(root: Path, split: str) -> list[Pair] | None:
+def _given(root: Path, split: str, suffixes: tuple[str, ...] | None) -> list[Pair] | None:
     """The pairs of a split that has folders or a list of its own."""
     images, masks, names = root / "images", root / "masks", root / f"{split}.txt"
     if (images / split).is_dir():
-        return list_pairs(_WHO, images / split, masks / split)
+        return list_pairs(_WHO, images / split, masks / split, suffixes=suffixes)
     if names.exists():
         need_regular_file(names, f"{_WHO} {names}", DataError)
-        return list_pairs(_WHO, images, masks, dict.fromkeys(read_stems(_WHO, names)))
+        return list_pairs(_WHO, images, masks, dict.fromkeys(read_stems(_WHO, names)), suffixes=suffixes)
     return None
 
 

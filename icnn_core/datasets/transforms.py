@@ -12,11 +12,10 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from icnn_core.errors import ArgumentError
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from icnn_core.preparation import Preparation
 
 Sample = tuple[torch.Tensor, torch.Tensor]
+_IMAGENET = Preparation()
 Size = float | tuple[int, int] | None
 
 
@@ -35,7 +34,7 @@ def resized(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 def normalise(image: torch.Tensor) -> torch.Tensor:
     """RGB (…, 3, H, W) uint8 to float32 with ImageNet's mean 0 and standard deviation 1."""
-    return F.normalize(F.to_dtype(image, torch.float32, scale=True), list(IMAGENET_MEAN), list(IMAGENET_STD))
+    return _IMAGENET.normalise(image)
 
 
 class TrainTransform:
@@ -47,6 +46,7 @@ class TrainTransform:
         scale: range of the random scale.
         mirror: whether every second image, on average, is mirrored left to right.
         ignore_index: the label of void.
+        preparation: how the network wants values; by default as ImageNet's networks do.
 
     Raises:
         ArgumentError: a size or scale out of range.
@@ -60,6 +60,7 @@ class TrainTransform:
         scale: tuple[float, float] = (0.5, 1.5),
         mirror: bool = True,
         ignore_index: int = 255,
+        preparation: Preparation = _IMAGENET,
     ) -> None:
         if crop is not None and min(crop) < 1:
             raise _bad("a crop of at least 1 × 1", crop)
@@ -67,15 +68,16 @@ class TrainTransform:
             raise _bad("a scale (low, high) with 0 < low ≤ high", scale)
         self.size, self.crop = _checked(size), crop
         self.scale, self.mirror, self.ignore_index = scale, mirror, ignore_index
+        self.preparation = preparation
 
     def __call__(self, image: torch.Tensor, mask: torch.Tensor, seed: int) -> Sample:
-        """Image (3, H, W) uint8 and mask (H, W) int64 to a normalised image (3, h, w) float32 and its mask (h, w)."""
+        """Image (C, H, W) and mask (H, W) int64 to a normalised image (c, h, w) float32 and its mask (h, w)."""
         generator = torch.Generator().manual_seed(seed)
         scale, mirror, y, x = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
         factor = self.scale[0] + scale * (self.scale[1] - self.scale[0])
         height, width = _target_size(mask.shape, self.size)
         image, mask = _brought_to(
-            image, mask, (max(1, round(height * factor)), max(1, round(width * factor)))
+            image, mask, (max(1, round(height * factor)), max(1, round(width * factor))), self.preparation
         )
         if self.mirror and mirror < 0.5:
             image, mask = F.horizontal_flip(image), F.horizontal_flip(mask)
@@ -104,23 +106,29 @@ class EvalTransform:
     Args:
         size: (height, width), or a factor; None keeps the image's.
         resize_mask: False keeps the mask in its own size, for measuring upsampled predictions against it.
+        preparation: how the network wants values; by default as ImageNet's networks do.
 
     Raises:
         ArgumentError: a size out of range.
     """
 
-    def __init__(self, size: Size = None, *, resize_mask: bool = False) -> None:
-        self.size, self.resize_mask = _checked(size), resize_mask
+    def __init__(
+        self, size: Size = None, *, resize_mask: bool = False, preparation: Preparation = _IMAGENET
+    ) -> None:
+        self.size, self.resize_mask, self.preparation = _checked(size), resize_mask, preparation
 
     def __call__(self, image: torch.Tensor, mask: torch.Tensor) -> Sample:
-        """Image (3, H, W) uint8 and mask (H, W) int64 to a normalised image (3, h, w) float32 and the mask."""
-        image, resized_mask = _brought_to(image, mask, _target_size(mask.shape, self.size))
+        """Image (C, H, W) and mask (H, W) int64 to a normalised image (c, h, w) float32 and the mask."""
+        size = _target_size(mask.shape, self.size)
+        image, resized_mask = _brought_to(image, mask, size, self.preparation)
         return image, resized_mask if self.resize_mask else mask
 
 
-def _brought_to(image: torch.Tensor, mask: torch.Tensor, size: tuple[int, int]) -> Sample:
+def _brought_to(
+    image: torch.Tensor, mask: torch.Tensor, size: tuple[int, int], preparation: Preparation
+) -> Sample:
     """Normalised and resized, and the nearest label: "exact", for the older "nearest" shifts by half a pixel."""
-    image = resized(normalise(image), size)
+    image = resized(preparation.normalise(image), size)
     if tuple(mask.shape) == size:
         return image, mask
     return image, F.resize(mask[None], list(size), InterpolationMode.NEAREST_EXACT)[0]

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from icnn_core.datasets.transforms import resized
 from icnn_core.errors import ArgumentError
-from icnn_core.evaluation.outputs import to_logits
+from icnn_core.evaluation.calling import segment
+from icnn_core.preparation import Preparation, preparation_of
 
 _WHO = "evaluate"
 
@@ -73,8 +74,9 @@ def predict_logits(
     *,
     size: tuple[int, int] | None = None,
     classes: int | None = None,
+    preparation: Preparation | None = None,
 ) -> Tensor:
-    """Logits (C, H, W) of one normalised image (3, h, w), on the image's device.
+    """Logits (C, H, W) of one normalised image (c, h, w), on the image's device.
 
     Args:
         model: in evaluation mode. Returns logits (1, C, …, …), or what `to_logits` finds them in; of another
@@ -82,19 +84,19 @@ def predict_logits(
         inference: None for the whole image once.
         size: (H, W) of the logits wanted; None for the image's.
         classes: C, if it must be that.
-        batch: N, if it must be that.
-        who: asks, for the error.
+        preparation: the sizes that the network takes and its logits' name; None = `preparation_of` it.
 
     Raises:
-        ShapeError: the network gives something else.
+        ShapeError: the network gives something else, or does not take images of this size.
     """
-    inference = inference or Inference()
+    inference, preparation = inference or Inference(), preparation or preparation_of(model)
     wanted = size or (image.shape[1], image.shape[2])
     total: Tensor | None = None
     for scale in inference.scales:
         scaled = resized(image[None], (_scaled(image.shape[1], scale), _scaled(image.shape[2], scale)))
         for mirrored in (False, True) if inference.flip else (False,):
-            logits = _in_windows(model, scaled.flip(3) if mirrored else scaled, inference, classes)
+            seen = scaled.flip(3) if mirrored else scaled
+            logits = _in_windows(model, seen, inference, classes, preparation)
             logits = resized(logits.flip(3) if mirrored else logits, wanted)
             total = logits if total is None else total + logits
     assert total is not None
@@ -107,14 +109,17 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     return [*range(0, last, stride), last]
 
 
-def _in_windows(model: nn.Module, image: Tensor, inference: Inference, classes: int | None) -> Tensor:
-    """Logits of (1, 3, h, w) in that size: where windows overlap, their mean."""
+def _in_windows(
+    model: nn.Module, image: Tensor, inference: Inference, classes: int | None, preparation: Preparation
+) -> Tensor:
+    """Logits of (1, c, h, w) in that size: where windows overlap, their mean."""
     if inference.window is None or inference.steps is None:
-        return _of_input_size(model, image, classes)
+        return segment(model, image, preparation, classes=classes, who=_WHO)[0]
     total: Tensor | None = None
     counts = image.new_zeros(image.shape[2:])
     for place in _windows((image.shape[2], image.shape[3]), inference.window, inference.steps):
-        logits = _of_input_size(model, image[:, :, place[0], place[1]], classes)
+        seen = image[:, :, place[0], place[1]]
+        logits = segment(model, seen, preparation, classes=classes, who=_WHO)[0]
         if total is None:
             total = logits.new_zeros(1, logits.shape[1], *image.shape[2:])
         total[:, :, place[0], place[1]] += logits
@@ -130,10 +135,6 @@ def _windows(
     for top in rows:
         for left in columns:
             yield slice(top, top + window[0]), slice(left, left + window[1])
-
-
-def _of_input_size(model: nn.Module, image: Tensor, classes: int | None) -> Tensor:
-    return resized(to_logits(model(image), classes), (image.shape[2], image.shape[3]))
 
 
 def _scaled(side: int, scale: float) -> int:

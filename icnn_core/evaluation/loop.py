@@ -12,6 +12,7 @@ from icnn_core.evaluation.boundaries import BoundaryCounts, count_boundaries, no
 from icnn_core.evaluation.images import ImageCounts
 from icnn_core.evaluation.inference import Inference, predict_logits
 from icnn_core.evaluation.measures import Evaluation, confusion_matrix
+from icnn_core.preparation import preparation_of
 
 
 @torch.inference_mode()
@@ -33,7 +34,7 @@ def evaluate(
 
     Args:
         model: put in evaluation mode for the time being, then back. See `predict_logits` for what it may return.
-        samples: pairs of a normalised image (3, H, W) and its labels (H', W'): logits are resized to the labels.
+        samples: pairs of a normalised image (c, H, W) and its labels (H', W'): logits are resized to the labels.
         inference: None for whole images once.
         boundary: also count along the edges, in bands of this share of the diagonal; see `count_boundaries`.
         chosen: the classes over which means are taken; empty for all.
@@ -44,6 +45,7 @@ def evaluate(
     Raises:
         ShapeError: the network gives no logits, or for another number of classes.
     """
+    preparation = preparation_of(model)
     counts = torch.zeros(len(classes), len(classes), dtype=torch.int64)
     edges = None if boundary is None else no_boundaries(len(classes))
     kept: tuple[list[np.ndarray], list[BoundaryCounts]] = ([], [])
@@ -52,7 +54,14 @@ def evaluate(
     try:
         for index, (image, labels) in enumerate(samples):
             size = (labels.shape[0], labels.shape[1])
-            logits = predict_logits(model, image.to(device), inference, size=size, classes=len(classes))
+            logits = predict_logits(
+                model,
+                image.to(device),
+                inference,
+                size=size,
+                classes=len(classes),
+                preparation=preparation,
+            )
             prediction = logits.argmax(0).cpu()
             here = confusion_matrix(labels, prediction, len(classes), ignore_index)
             counts += here

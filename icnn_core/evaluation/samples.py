@@ -15,6 +15,7 @@ from icnn_core.datasets.registry import SegmentationDataset, open_dataset
 from icnn_core.datasets.splits import say_once
 from icnn_core.datasets.transforms import EvalTransform
 from icnn_core.errors import CheckpointError
+from icnn_core.preparation import Preparation
 
 Size = tuple[int, int]
 _log = logging.getLogger(__name__)
@@ -33,6 +34,10 @@ class Measured(Sequence[tuple[Tensor, Tensor]]):
     ) -> None:
         self.data, self.transform = data, transform
         self.length = len(data) if length is None else min(length, len(data))
+
+    def prepare_for(self, preparation: Preparation) -> None:
+        """From now on images as a network wants them; in the size that it was made for, if none was chosen."""
+        self.transform = EvalTransform(self.transform.size or preparation.size, preparation=preparation)
 
     def __len__(self) -> int:
         return self.length

@@ -1,7 +1,8 @@
-"""Backbone weights from a file or from torchvision. Reading never runs code from the file."""
+"""Weights to start from, of a backbone or a whole network, by file or torchvision. No code of a file is ever run."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,8 +11,18 @@ import torchvision.models
 from torch import nn
 
 from icnn_core.errors import CheckpointError
-from icnn_core.weights import describe_names, find_state_dict, load_file, strip_prefixes
+from icnn_core.weights import (
+    describe_names,
+    find_state_dict,
+    find_weights,
+    is_index,
+    load_file,
+    load_shards,
+    shared_prefix,
+    strip_prefixes,
+)
 
+_log = logging.getLogger(__name__)
 _CLASSIFIER = ("fc.", "classifier.", "AuxLogits.")  # what an ImageNet file holds beyond the backbone
 _WHO = "backbone weights"
 
@@ -31,6 +42,8 @@ def load_backbone_weights(backbone: nn.Module, name: str, source: str | Path) ->
     """
     state = _download(name) if source == "imagenet" else read_state_dict(source)
     own = backbone.state_dict()
+    if any(key.startswith("backbone.") for key in state):  # of a whole network of this package
+        state = {key.removeprefix("backbone."): value for key, value in state.items()}
     given = {k: v for k, v in state.items() if not k.startswith(_CLASSIFIER)}
     missing = [k for k in own if k not in given and not k.endswith("num_batches_tracked")]
     unexpected = [k for k in given if k not in own]
@@ -52,6 +65,49 @@ def load_backbone_weights(backbone: nn.Module, name: str, source: str | Path) ->
     backbone.load_state_dict({k: v.to(own[k].dtype) for k, v in given.items()}, strict=False)
 
 
+def load_network_weights(model: nn.Module, source: str | Path) -> None:
+    """Fill a whole network in place. What differs in its first axis alone, as a head for other classes, starts anew.
+
+    Args:
+        source: a state dict with the network's names, behind any prefix that all share, in any wrapper, of any floating
+            dtype; or a folder that transformers wrote.
+
+    Raises:
+        CheckpointError: no such file, unreadable, or its names or shapes are not this network's.
+    """
+    who = f"weights {source}"
+    own = model.state_dict()
+    found, content = _read(Path(source), who)
+    shared = shared_prefix(found).split(".")[:-1]
+    prefixes = ["".join(f"{part}." for part in shared[:count]) for count in range(len(shared) + 1)]
+    candidates = [{key.removeprefix(prefix): value for key, value in found.items()} for prefix in prefixes]
+    candidates.append(strip_prefixes(found).tensors)
+    given = next((each for each in candidates if any(key in own for key in each)), found)
+    if not given:
+        raise _no_tensors(who, content)
+    missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in given if key not in own]
+    other = {key: value.shape for key, value in given.items() if key in own and value.shape != own[key].shape}
+    anew = [
+        key for key, shape in other.items() if shape[1:] == own[key].shape[1:] and len(shape) == own[key].ndim
+    ]
+    wrong = [
+        f"{key} of shape {tuple(other[key])} for {tuple(own[key].shape)}" for key in other if key not in anew
+    ]
+    if missing or unexpected or wrong or len(anew) == len(own):
+        parts = (_some("missing", missing), _some("unexpected", unexpected), _some("", wrong).strip())
+        raise CheckpointError(
+            who,
+            needed=f"the weights of {type(model).__name__}",
+            got=" and ".join(part for part in parts if part) or "a network for other classes throughout",
+            fix="Give a file saved from this network; a checkpoint with irregular layers goes to --init.",
+        )
+    if anew:
+        _log.warning("%s: %s are for other classes, and start anew", source, ", ".join(anew))
+    kept = {key: value.to(own[key].dtype) for key, value in given.items() if key not in anew}
+    model.load_state_dict(kept, strict=False)
+
+
 def read_state_dict(path: str | Path) -> Mapping[str, torch.Tensor]:
     """Tensors by name from `.safetensors` or torch's format, on the CPU, never running code from the file.
 
@@ -59,16 +115,30 @@ def read_state_dict(path: str | Path) -> Mapping[str, torch.Tensor]:
         CheckpointError: no such file, unreadable, or without tensors by name.
     """
     who = f"{_WHO} {path}"
-    content, _ = load_file(Path(path), who)
-    state = strip_prefixes(find_state_dict(content, who)).tensors
+    found, content = _read(Path(path), who)
+    state = strip_prefixes(found).tensors
     if not state:
-        raise CheckpointError(
-            who,
-            needed="tensors by name",
-            got=f"none: {describe_names(content)}",
-            fix="Save `model.state_dict()` alone.",
-        )
+        raise _no_tensors(who, content)
     return state
+
+
+def _read(path: Path, who: str) -> tuple[dict[str, torch.Tensor], Mapping[str, object]]:
+    """The tensors in a file, or a folder of transformers', and all that it holds."""
+    path = find_weights(path) or path
+    if is_index(path):
+        shards = load_shards(path)
+        return shards, shards
+    content, _ = load_file(path, who)
+    return find_state_dict(content, who), content
+
+
+def _no_tensors(who: str, content: Mapping[str, object]) -> CheckpointError:
+    return CheckpointError(
+        who,
+        needed="tensors by name",
+        got=f"none: {describe_names(content)}",
+        fix="Save `model.state_dict()` alone.",
+    )
 
 
 def _download(name: str) -> Mapping[str, torch.Tensor]:

@@ -43,12 +43,17 @@ class TrainConfig:
         scale: range of the random scale; (1, 1) for none.
         mirror: mirror half of the training images.
         backbone: see `deeplab_largefov`.
-        weights: the backbone's weights: None, "imagenet" (torchvision's) or a file.
+        weights: what the network starts from: None (random), "imagenet" (torchvision's, of the backbone) or a file: of
+            the backbone or, for a `model` of the user's own, of all of it.
         init: a checkpoint to start all weights from, e.g. the trained regular network.
         model: "package.module:factory" of a network of the user's own, in place of the backbone's. A record: it is
             imported only when it is named on the command line, see `make_config` and `prepare`.
-        classifier_dilation, dropout: of the classifier `fc1`. They, `dilation_factor`, `backbone` and `weights` are
-            those of the network that `init` holds, and None where `model` builds it.
+        output, divisor, fit, mean, std, white, order: how the network wants images and where its logits are, see
+            `Preparation`; None leaves it to what the network says itself.
+        reader: "package.module:function" that reads the images of a folder, from a path to an array. A record, as
+            `model` is.
+        classifier_dilation, dropout: of the classifier `fc1`. They, `dilation_factor` and `backbone` are those of the
+            network that `init` holds, and None where `model` builds it.
         dilation_factor: of all dilations, see `deeplab_largefov`.
         irregular: make irregular from this module to the end; None trains the regular network.
         variant: what becomes of those layers instead, see `icnn_core.training.variants`: a control of a study.
@@ -91,6 +96,14 @@ class TrainConfig:
     weights: str | None = None
     init: str | None = None
     model: str | None = None
+    output: str | None = None
+    divisor: int | None = None
+    fit: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    white: float | None = None
+    order: str | None = None
+    reader: str | None = None
     classifier_dilation: int | None = 12
     dropout: float | None = 0.0
     dilation_factor: float | None = 1.0
@@ -168,13 +181,14 @@ def make_config(preset: str, toml: str | Path | None = None, **overrides: Any) -
             "train", needed="a preset", got=repr(preset), fix=nearest_names(preset, PRESETS)
         )
     written = {} if toml is None else _read_toml(Path(toml))
-    if written.get("model") not in (None, "none", overrides.get("model")):
-        raise ArgumentError(
-            str(toml),
-            needed="the network's code named on the command line, for code is not run because a file names it",
-            got=f"model = {written['model']!r} in the file, {overrides.get('model')!r} there",
-            fix="Give it with --model if you trust it.",
-        )
+    for code in ("model", "reader"):
+        if written.get(code) not in (None, "none", overrides.get(code)):
+            raise ArgumentError(
+                str(toml),
+                needed=f"the {code}'s code named on the command line, for code is not run because a file names it",
+                got=f"{code} = {written[code]!r} in the file, {overrides.get(code)!r} there",
+                fix=f"Give it with --{code} if you trust it.",
+            )
     chosen = overrides.keys() | written.keys()
     return _with_crop_inside(
         settle_network(config_from(PRESETS[preset] | written | overrides), chosen), chosen

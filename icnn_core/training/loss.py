@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from icnn_core.datasets.labels import to_class_ids
 from icnn_core.datasets.registry import SegmentationDataset
-from icnn_core.datasets.transforms import resized
-from icnn_core.evaluation import to_logits
+from icnn_core.evaluation.calling import segment
+from icnn_core.preparation import preparation_of
 
 
 class Objective(nn.Module):
@@ -23,14 +23,13 @@ class Objective(nn.Module):
 
     def __init__(self, model: nn.Module, weights: Tensor, ignore_index: int) -> None:
         super().__init__()
-        self.model, self.ignore_index = model, ignore_index
+        self.model, self.ignore_index, self.preparation = model, ignore_index, preparation_of(model)
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, images: Tensor, masks: Tensor, total: Tensor) -> Tensor:
         """This part's share of the loss of a batch whose labelled pixels weigh `total`; see `segmentation_loss`."""
         weights = self.get_buffer("weights")
-        logits = to_logits(self.model(images), len(weights))
-        logits = resized(logits, (masks.shape[1], masks.shape[2]))
+        logits, _ = segment(self.model, images, self.preparation, classes=len(weights), who="train")
         return segmentation_loss(logits, masks, weights, self.ignore_index, total)
 
 

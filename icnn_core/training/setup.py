@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from icnn_core.checkpoint import build_model, read_checkpoint
+from icnn_core.datasets.images import Reader
 from icnn_core.datasets.registry import SegmentationDataset, open_dataset
 from icnn_core.datasets.splits import warn_of_twins
 from icnn_core.datasets.transforms import EvalTransform, TrainTransform
@@ -20,7 +21,9 @@ from icnn_core.errors import ArgumentError, CheckpointError
 from icnn_core.evaluation.samples import Measured, check_classes, warn_of_another_shape
 from icnn_core.models.deeplab import deeplab_largefov
 from icnn_core.models.factory import build_with
+from icnn_core.models.pretrained import load_network_weights
 from icnn_core.nn import Sharing
+from icnn_core.preparation import IMAGE_SETTINGS, Preparation, preparation_of
 from icnn_core.surgery import Surgery, irregular_layers, make_irregular
 from icnn_core.training.config import TrainConfig
 from icnn_core.training.same_run import describe_sources
@@ -72,21 +75,23 @@ class Prepared:
     sources: Mapping[str, str | None] | None = None
 
 
-def prepare(config: TrainConfig, factory: Factory | None = None) -> Prepared:
+def prepare(config: TrainConfig, factory: Factory | None = None, reader: Reader | None = None) -> Prepared:
     """Open the data and build the network, with random weights drawn from the config's seed.
 
     Args:
         factory: builds the network of the user's own that `config.model` names; called with num_classes.
+        reader: the user's own function that `config.reader` names, see `FolderDataset`.
 
     Raises:
         IcnnError: data, weights, a layer's name or another setting cannot be used; the message says which.
     """
     check_default_device("prepare")
-    train_set, val_samples = open_data(config)
+    train_set, val_samples = open_data(config, reader)
     _log.info("%s: %d images in %s", config.dataset, len(train_set), config.train_split)
     sources = describe_sources(config)  # before they are read: a file overwritten in between is another one
     torch.manual_seed(config.seed)
     model = _build(config, tuple(train_set.classes), factory)
+    preparation = _prepare_images(model, config)
     surgery = None
     if config.irregular is not None:
         torch.manual_seed(config.seed)
@@ -108,7 +113,9 @@ def prepare(config: TrainConfig, factory: Factory | None = None) -> Prepared:
         scale=config.scale,
         mirror=config.mirror,
         ignore_index=train_set.ignore_index,
+        preparation=preparation,
     )
+    val_samples.prepare_for(preparation)
     return Prepared(
         model=model,
         train_set=train_set,
@@ -119,13 +126,31 @@ def prepare(config: TrainConfig, factory: Factory | None = None) -> Prepared:
     )
 
 
-def open_data(config: TrainConfig) -> tuple[SegmentationDataset, Measured]:
+def _prepare_images(model: nn.Module, config: TrainConfig) -> Preparation:
+    """How the network gets images: as it says itself, or as the config does, which it carries from then on."""
+    said = {name: getattr(config, name) for name in IMAGE_SETTINGS}
+    found = preparation_of(model).changed(**said)
+    if replace(found, source="") != Preparation():
+        setattr(model, "icnn_preparation", found)  # noqa: B010  (no attribute that a module declares)
+        _log.info("images: %s", found)
+    return found
+
+
+def open_data(config: TrainConfig, reader: Reader | None = None) -> tuple[SegmentationDataset, Measured]:
     """The images that a config trains on, and those that it measures.
 
     Raises:
         IcnnError: as `open_dataset`.
     """
-    train_set, val_set = (_open(config, split) for split in (config.train_split, config.val_split))
+    if config.reader is not None and reader is None:
+        raise ArgumentError(
+            "prepare",
+            needed=f"the function {config.reader} itself, for code is not imported because a config names it",
+            got="its name alone",
+            fix="Give it: reader=load_factory(…), from icnn_core.models.factory.",
+        )
+    splits = (config.train_split, config.val_split)
+    train_set, val_set = (_open(config, split, reader) for split in splits)
     for data in (train_set, val_set):
         warn_of_another_shape(data, config.size)
     warn_of_twins(
@@ -135,7 +160,7 @@ def open_data(config: TrainConfig) -> tuple[SegmentationDataset, Measured]:
     return _First(train_set, config.train_images), measured
 
 
-def _open(config: TrainConfig, split: str) -> SegmentationDataset:
+def _open(config: TrainConfig, split: str, reader: Reader | None) -> SegmentationDataset:
     """Synthetic images are drawn in the size wanted, not resized, and are never bad."""
     if config.dataset == "shapes":
         return open_dataset(config.dataset, config.root, split, size=config.size)
@@ -146,6 +171,7 @@ def _open(config: TrainConfig, split: str) -> SegmentationDataset:
         skip_bad=config.skip_bad,
         sbd_root=config.sbd_root,
         png_order=config.png_order,
+        reader=reader,
     )
 
 
@@ -160,7 +186,10 @@ def _build(config: TrainConfig, classes: tuple[str, ...], factory: Factory | Non
     if config.init is not None:
         return _build_from(config, config.init, classes, factory)
     if factory is not None:
-        return build_with(factory, len(classes))
+        model = build_with(factory, len(classes))
+        if config.weights is not None:
+            load_network_weights(model, config.weights)
+        return model
     names = ("classifier_dilation", "dropout", "dilation_factor")
     given = {name: getattr(config, name) for name in names}
     known = {name: value for name, value in given.items() if value is not None}

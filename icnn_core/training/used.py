@@ -27,6 +27,8 @@ def settle_network(config: TrainConfig, given: Collection[str]) -> TrainConfig:
     if config.init is None and config.model is None:
         return config
     used: dict[str, Any] = dict.fromkeys(_OF_THE_NETWORK)
+    if config.init is None and "weights" in given and config.weights != "imagenet":
+        used["weights"] = config.weights  # the user's own network starts from a file, as a built-in one does
     if config.init is not None:
         from icnn_core.checkpoint import read_checkpoint
 
@@ -41,6 +43,8 @@ def settle_network(config: TrainConfig, given: Collection[str]) -> TrainConfig:
                 "train",
                 needed=f"no {name} beside {source}, which brings a network of its own",
                 got=f"{name}={asked!r}" + (f"; it has {used[name]!r}" if used[name] is not None else ""),
-                fix=f"Leave {name} out, or the other.",
+                fix="Give a file with this network's weights."
+                if asked == "imagenet" and config.init is None
+                else f"Leave {name} out, or the other.",
             )
     return replace(config, **used)

@@ -13,6 +13,7 @@ _WORDS = {
     str: "text",
     tuple[int, int]: "HEIGHTxWIDTH, one number or [height, width]",
     tuple[float, float]: "two numbers, e.g. 0.5,1.5 or [0.5, 1.5]",
+    tuple[float, ...]: "numbers, e.g. 0.5,0.4,0.3 or [0.5, 0.4, 0.3]",
 }
 
 
@@ -28,6 +29,8 @@ def to_type(key: str, value: Any, hint: Any) -> Any:
     for option in options:
         if get_origin(option) is tuple:
             inner, parts = get_args(option), _spelt_out(value, get_args(option)[0])
+            if inner[-1] is ... and isinstance(parts, list | tuple):
+                return tuple(to_type(key, v, inner[0]) for v in parts)
             if isinstance(parts, list | tuple) and len(parts) == len(inner):
                 return tuple(to_type(key, v, kind) for v, kind in zip(parts, inner, strict=True))
         elif option is float and isinstance(value, int | float) and not isinstance(value, bool):

@@ -7,8 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icnn_core.cli._numbers import parse_size
-from icnn_core.cli._options import DeviceOption, ModelOption, OverwriteOption, RootOption, SeedOption
+from icnn_core.cli._numbers import parse_preparation, parse_size
+from icnn_core.cli._options import (
+    DeviceOption,
+    DivisorOption,
+    FitOption,
+    MeanOption,
+    ModelOption,
+    OrderOption,
+    OutputOption,
+    OverwriteOption,
+    ReaderOption,
+    RootOption,
+    SeedOption,
+    StdOption,
+    WhiteOption,
+)
 from icnn_viz.cli._options import (
     MaxSizeOption,
     PairArgument,
@@ -60,6 +74,14 @@ def command(
     size: SizeOption = None,
     max_size: MaxSizeOption = 2048,
     model: ModelOption = None,
+    output: OutputOption = None,
+    divisor: DivisorOption = None,
+    fit: FitOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    white: WhiteOption = None,
+    order: OrderOption = None,
+    reader: ReaderOption = None,
     host: Annotated[
         str, typer.Option("--host", metavar="ADDRESS", help="Anyone who reaches another address can look.")
     ] = "127.0.0.1",
@@ -97,6 +119,7 @@ def command(
     from icnn_core.cli.app import make_console
     from icnn_core.datasets.registry import open_dataset
     from icnn_core.outputs import check_target
+    from icnn_viz.displays.images import load_reader
     from icnn_viz.displays.pixels import load_networks
     from icnn_viz.displays.sources import read_shapes
     from icnn_viz.displays.survey import check_classes
@@ -108,9 +131,11 @@ def command(
     else:
         check_target(export, overwrite=overwrite, option="--export")
     console = make_console()
-    dataset = open_dataset(data, root, split) if data else None
-    shelf = make_shelf(image or (), dataset, f"{data} {split}", max_size)
-    networks = load_networks(checkpoint, regular, model=model, size=seen, device=device, seed=seed)
+    own = load_reader(reader)
+    dataset = open_dataset(data, root, split, reader=own) if data else None
+    shelf = make_shelf(image or (), dataset, f"{data} {split}", max_size, own)
+    wanted = parse_preparation(output, divisor, fit, mean, std, white, order)
+    networks = load_networks(checkpoint, regular, model=model, size=seen, device=device, seed=seed, **wanted)
     if dataset is not None:
         check_classes(networks, dataset)
     clouds, read_run = read_shapes(checkpoint, snapshots)

@@ -9,16 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icnn_core.cli._numbers import parse_size
+from icnn_core.cli._numbers import parse_preparation, parse_size
 from icnn_core.cli._options import (
     DeviceOption,
+    DivisorOption,
+    FitOption,
     JsonOption,
+    MeanOption,
     ModelOption,
+    OrderOption,
+    OutputOption,
     OverwriteOption,
+    ReaderOption,
     RootOption,
     SeedOption,
+    StdOption,
     Theme,
     ThemeOption,
+    WhiteOption,
 )
 from icnn_viz.cli._options import (
     BUILTIN,
@@ -84,7 +92,20 @@ class Networks:
     ] = False
     size: SizeOption = None
     model: ModelOption = None
+    output_: OutputOption = None
+    divisor: DivisorOption = None
+    fit: FitOption = None
+    mean: MeanOption = None
+    std: StdOption = None
+    white: WhiteOption = None
+    order: OrderOption = None
     device: DeviceOption = "auto"
+
+    def preparation(self) -> dict[str, Any]:
+        """How they want images, as far as it is said."""
+        return parse_preparation(
+            self.output_, self.divisor, self.fit, self.mean, self.std, self.white, self.order
+        )
 
 
 @dataclass(frozen=True)
@@ -134,6 +155,7 @@ class Place:
         bool, typer.Option("--component", help="Sum over the connected pixels of the predicted class.")
     ] = False
     max_size: MaxSizeOption = 2048
+    reader: ReaderOption = None
 
 
 @dataclass(frozen=True)
@@ -233,7 +255,7 @@ def command(networks: Networks, place: Place, survey: Survey, way: Way, output: 
     }
     found = {"checkpoint": checkpoint, "regular": regular, **asked}
     if survey.data:
-        _survey(checkpoint, regular, networks, survey, output, asked, found)
+        _survey(checkpoint, regular, networks, place.reader, survey, output, asked, found)
         return
     call = {name: value for part in (networks, place, way, output) for name, value in asdict(part).items()}
     with one_call(output.out or _OUT, "heatmap", describe_call(call), overwrite=output.overwrite):
@@ -252,6 +274,7 @@ def _load(checkpoint: Path, regular: Path | None, networks: Networks, seed: int)
         device=networks.device,
         controls=networks.controls,
         seed=seed,
+        **networks.preparation(),
     )
 
 
@@ -274,7 +297,7 @@ def _look(
 
     pixels = parse_pixels(place.pixel)
     path = place.image or builtin_path(BUILTIN[2])
-    image = read_image(path, place.max_size, labelled=place.labels is not None)
+    image = read_image(path, place.max_size, place.reader, labelled=place.labels is not None)
     labels = read_labels(place.labels, image.shape[:2], place.max_size) if place.labels else None
     make_targets(pixels, image)  # wrong ones are told before networks are read
     loaded = _load(checkpoint, regular, networks, asked["seed"])
@@ -308,6 +331,7 @@ def _survey(
     checkpoint: Path,
     regular: Path | None,
     networks: Networks,
+    reader: str | None,
     survey: Survey,
     output: Output,
     asked: dict[str, Any],
@@ -317,12 +341,13 @@ def _survey(
     from icnn_core.datasets.registry import open_dataset
     from icnn_core.outputs import one_call
     from icnn_viz.displays import SurveyDisplay
+    from icnn_viz.displays.images import load_reader
 
     if output.overwrite:
         _need_one_process()
     display = SurveyDisplay(
         _load(checkpoint, regular, networks, asked["seed"]),
-        open_dataset(str(survey.data), survey.root, survey.split),
+        open_dataset(str(survey.data), survey.root, survey.split, reader=load_reader(reader)),
         folder=output.out or _OUT,
         split=survey.split,
         pixels=survey.pixels,

@@ -8,13 +8,22 @@ from typing import Annotated
 
 import typer
 
+from icnn_core.cli._numbers import parse_preparation
 from icnn_core.cli._options import (
     DeviceOption,
+    DivisorOption,
+    FitOption,
     JsonOption,
+    MeanOption,
     ModelOption,
+    OrderOption,
+    OutputOption,
     OverwriteOption,
+    ReaderOption,
     RootOption,
     SeedOption,
+    StdOption,
+    WhiteOption,
 )
 from icnn_viz.cli._options import (
     PairArgument,
@@ -70,6 +79,14 @@ def command(
         typer.Option("--photo/--no-photo", help="Show the images; without, heatmaps and contours alone."),
     ] = True,
     model: ModelOption = None,
+    output: OutputOption = None,
+    divisor: DivisorOption = None,
+    fit: FitOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    white: WhiteOption = None,
+    order: OrderOption = None,
+    reader: ReaderOption = None,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page.")] = Path(
         "icnn-report.html"
     ),
@@ -101,7 +118,8 @@ def command(
     from icnn_viz.report import Pixels, build_report, find_out, list_commands, write_report
 
     check_target(out, overwrite=overwrite)
-    wanted = Pixels(data, root, split, image, places, pixels, str(target))
+    said = parse_preparation(output, divisor, fit, mean, std, white, order)
+    wanted = Pixels(data, root, split, image, places, pixels, str(target), reader, said)
     console = make_console(json=json)
     with make_progress() as progress:
         task = progress.add_task("looking", total=None)

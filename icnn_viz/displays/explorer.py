@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from icnn_core.errors import IcnnError
+from icnn_core.preparation import preparation_of
 from icnn_viz.displays.heatmaps import HeatmapDisplay
 from icnn_viz.displays.latest import LatestOnly
 from icnn_viz.displays.page import to_image_tag
 from icnn_viz.displays.panel import ClickPanel
 from icnn_viz.displays.pixels import Question
 from icnn_viz.displays.still import show_with_still
-from icnn_viz.gradients import IMAGENET_MEAN, IMAGENET_STD, Network, load_pair
+from icnn_viz.gradients import Network, load_pair
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -67,16 +68,21 @@ class HeatmapExplorer:
         names: tuple[str, str] = ("irregular", "regular"),
         classes: Sequence[str] = (),
         size: tuple[int, int] | None = None,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        divisor: int | None = None,
+        output: str | None = None,
         class_id: int | None = None,
         method: str = "gradient",
         reduction: str = "max",
         theme: str = "light",
     ) -> None:
         self.image = np.asarray(image)
+        said = {"mean": mean, "std": std, "divisor": divisor, "output": output}
         self._networks = [
-            model if isinstance(model, Network) else Network(name, model, size, tuple(classes), mean, std)
+            model
+            if isinstance(model, Network)
+            else Network(name, model, size, tuple(classes), preparation_of(model).changed(**said))
             for name, model in zip(names, (model_a, model_b), strict=True)
         ]
         self._theme = theme

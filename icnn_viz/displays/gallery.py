@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icnn_core.datasets.registry import open_dataset
-from icnn_viz.displays.images import read_image
+from icnn_viz.displays.images import load_reader, read_image
 from icnn_viz.displays.pixels import choose_targets, compare_pixels, make_targets
 from icnn_viz.displays.survey import check_classes
 from icnn_viz.heatmaps import LabelledPixel, choose_pixels, find_pixels
@@ -32,16 +32,18 @@ def look_at_data(
     *,
     target: str = "true",
     seed: int = 0,
+    reader: str | None = None,
 ) -> list[PixelComparison]:
     """Pixels of objects in some images of a data set, as many of every class as can be.
 
     Args:
         target: whose logit, see `SurveyDisplay`.
+        reader: the user's own function that reads images, by name.
 
     Raises:
         CheckpointError: the data set has other classes. DataError: it cannot be read.
     """
-    dataset = open_dataset(name, root, split)
+    dataset = open_dataset(name, root, split, reader=load_reader(reader))
     check_classes(networks, dataset)
     images = np.random.default_rng(seed).permutation(len(dataset))[:_MOST_IMAGES]
     candidates: list[LabelledPixel] = []
@@ -65,13 +67,14 @@ def look_at_image(
     count: int = 4,
     *,
     seed: int = 0,
+    reader: str | None = None,
 ) -> list[PixelComparison]:
     """Pixels (y, x) of an image; by default some of the things that the first network sees there.
 
     Raises:
         DataError: the image cannot be read. ArgumentError: a pixel outside it.
     """
-    image = read_image(path, _LONGEST)
+    image = read_image(path, _LONGEST, reader)
     make_targets(places, image)
     pixels = list(places) or _choose_seen(networks[0], image, count, seed)
     return compare_pixels(networks, image, make_targets(pixels, image), seed=seed, source=path.name)

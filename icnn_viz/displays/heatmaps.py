@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.preparation import Preparation, preparation_of
 from icnn_viz.displays.page import to_html_table, to_image_tag
 from icnn_viz.displays.pixels import compare_pixels, find_class, to_frame
-from icnn_viz.gradients import IMAGENET_MEAN, IMAGENET_STD, Network, Target, load_pair
+from icnn_viz.gradients import Network, Target, load_pair
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,27 +57,32 @@ class HeatmapDisplay:
         *,
         classes: Sequence[str] = (),
         size: tuple[int, int] | None = None,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        preparation: Preparation | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        divisor: int | None = None,
+        output: str | None = None,
         **options: Any,
     ) -> Self:
         """Of networks in memory.
 
         Args:
             models: networks by the name that is shown; the difference drawn is the first minus the second.
-            image: (H, W, 3) uint8, RGB.
+            image: (H, W, 3) uint8, RGB; or others, see `pixel_gradients`.
             pixels: (y, x) in pixels of the image, or a `Target`; or several.
             classes: names by class id.
-            size, mean, std: how the networks see the image, see `pixel_gradients`.
+            size, preparation, mean, std, divisor, output: how the networks see the image, see `pixel_gradients`.
             options: of `from_networks`.
 
         Raises:
             IcnnError: as of `pixel_gradients`.
         """
-        seen = {"size": size, "classes": tuple(classes), "mean": mean, "std": std}
-        return cls.from_networks(
-            [Network(name, m, **seen) for name, m in models.items()], image, pixels, **options
-        )
+        said = {"mean": mean, "std": std, "divisor": divisor, "output": output}
+        networks = []
+        for name, model in models.items():
+            wanted = (preparation or preparation_of(model)).changed(**said)
+            networks.append(Network(name, model, size or wanted.size, tuple(classes), wanted))
+        return cls.from_networks(networks, image, pixels, **options)
 
     @classmethod
     def from_checkpoints(

@@ -4,33 +4,52 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from icnn_core.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from icnn_core.datasets.images import Reader
+
 _log = logging.getLogger(__name__)
 
 
-def read_image(path: Path, max_size: int, *, labelled: bool = False) -> np.ndarray:
+def read_image(
+    path: Path, max_size: int, reader: str | Reader | None = None, *, labelled: bool = False
+) -> np.ndarray:
     """An image file as (H, W, 3) uint8, by the reader that training has; what it does with it is logged.
 
     Args:
+        reader: a function of the user's own, or "package.module:function", which reads it: (H, W, C) of any real
+            numbers.
         labelled: say also of a turn by EXIF that labels of the same size are taken to follow it.
 
     Raises:
         DataError: as there.
     """
-    from icnn_core.datasets.images import TURNED, read_image, say_of_one
+    from icnn_core.datasets.images import TURNED, read_image, read_with, say_of_one
 
     def say(kind: str, text: str) -> None:
         if labelled and kind == TURNED:
             _log.warning("%s; its labels are taken to lie on it as shown", text)
         say_of_one(kind, text)
 
-    return read_image(path, max_size, say).permute(1, 2, 0).numpy()
+    own = load_reader(reader) if isinstance(reader, str) else reader
+    found = read_image(path, max_size, say) if own is None else read_with(own, path)
+    return found.permute(1, 2, 0).numpy()
+
+
+def load_reader(name: str | None) -> Any:
+    """The user's own function that reads images, which is imported; None without a name.
+
+    Raises:
+        NameNotFoundError, ArgumentError: there is no such function.
+    """
+    from icnn_core.models.factory import load_factory
+
+    return load_factory(name, "--reader") if name else None
 
 
 def read_labels(path: Path, shape: tuple[int, int], max_size: int) -> np.ndarray:

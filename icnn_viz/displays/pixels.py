@@ -149,13 +149,21 @@ def load_networks(
     device: str = "auto",
     controls: bool = False,
     seed: int = 0,
+    **preparation: Any,
 ) -> list[Network]:
     """The networks to compare, see `load_pair`; `model` names what builds the regular one, "package.module:factory"."""
     from icnn_core.models.factory import load_factory
 
     factory = load_factory(model) if model else None
     return load_pair(
-        checkpoint, regular, factory=factory, size=size, device=device, controls=controls, seed=seed
+        checkpoint,
+        regular,
+        factory=factory,
+        size=size,
+        device=device,
+        controls=controls,
+        seed=seed,
+        **preparation,
     )
 
 

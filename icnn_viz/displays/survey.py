@@ -117,7 +117,11 @@ class SurveyDisplay:
         return {
             "networks": {network.name: digest_weights(network.model) for network in self.networks},
             "sizes": {network.name: network.size for network in self.networks},
-            "channels": {n.name: [list(n.mean), list(n.std)] for n in self.networks},
+            "channels": {n.name: [list(n.prepared.mean), list(n.prepared.std)] for n in self.networks},
+            "preparation": {
+                n.name: {k: v for k, v in n.prepared.to_plain().items() if k not in ("mean", "std", "source")}
+                for n in self.networks
+            },
             "data": describe_data(self.dataset),
             "split": self.split,
             "pixels": self.pixels,

@@ -18,6 +18,7 @@ import numpy as np
 from icnn_core.errors import DataError, NameNotFoundError
 
 if TYPE_CHECKING:
+    from icnn_core.datasets.images import Reader
     from icnn_core.datasets.registry import SegmentationDataset
 
 KINDS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -113,13 +114,18 @@ class Shelf:
 
 
 def make_shelf(
-    images: Sequence[Path], dataset: SegmentationDataset | None, name: str, max_size: int
+    images: Sequence[Path],
+    dataset: SegmentationDataset | None,
+    name: str,
+    max_size: int,
+    reader: Reader | None = None,
 ) -> Shelf:
     """The images named, read and checked at once; then those of a data set, read as they are wanted; else the
     sample.
 
     Args:
         name: what the data set's images are called if they have no files.
+        reader: the user's own function that reads the images named.
 
     Raises:
         DataError: an image cannot be used.
@@ -128,7 +134,7 @@ def make_shelf(
     from icnn_viz.displays.images import read_image
 
     def hold(path: Path, name: str) -> Source:
-        array = read_image(path, max_size)
+        array = read_image(path, max_size, reader)
         return Source(name, lambda: (array, None))
 
     def read(index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +146,10 @@ def make_shelf(
     for index in range(len(dataset) if dataset is not None else 0):
         shown = pairs[index].stem if pairs else f"{name} {index}"
         sources.append(Source(shown, lambda index=index: read(index)))
-    return Shelf(sources or [hold(builtin_path("sample.png"), "sample")], max_size)
+    if not sources:
+        sample = read_image(builtin_path("sample.png"), max_size)
+        sources = [Source("sample", lambda: (sample, None))]
+    return Shelf(sources, max_size)
 
 
 def decode_upload(contents: str, max_size: int) -> np.ndarray:

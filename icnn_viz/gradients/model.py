@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,24 +10,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from icnn_core.datasets.transforms import IMAGENET_MEAN, IMAGENET_STD, resized
+from icnn_core.datasets.transforms import resized
 from icnn_core.errors import ArgumentError, DeviceError, DtypeError, ShapeError
-from icnn_core.evaluation.outputs import to_logits
+from icnn_core.evaluation.calling import segment
+from icnn_core.preparation import Preparation
 
 
 @dataclass(frozen=True)
-class Preparation:
-    """How an image becomes a network's input, and its logits come back to the image.
+class View:
+    """What a network sees of an image, and how its logits come back to the image.
 
     Attributes:
-        mean, std: of the channels, for RGB in [0, 1]: the network sees (rgb - mean) / std.
+        preparation: how the network wants images.
         size: (height, width) that the network sees, by antialiased bilinear resizing; None = as it is.
         crop: (top, left, height, width) in image pixels, taken before resizing; None = the whole image.
         binary: a single logit is the foreground's, and the background's its negation.
     """
 
-    mean: Sequence[float] = IMAGENET_MEAN
-    std: Sequence[float] = IMAGENET_STD
+    preparation: Preparation
     size: tuple[int, int] | None = None
     crop: tuple[int, int, int, int] | None = None
     binary: bool = False
@@ -41,7 +41,7 @@ class Preparation:
         top, left, rows, columns = self.crop or (0, 0, height, width)
         if top < 0 or left < 0 or rows < 1 or columns < 1 or top + rows > height or left + columns > width:
             raise ArgumentError(
-                "Preparation",
+                "View",
                 needed=f"a crop (top, left, height, width) inside the image of {height} × {width}",
                 got=f"{self.crop}",
                 fix="Give a crop that lies in the image, or None.",
@@ -50,63 +50,63 @@ class Preparation:
 
 
 def to_input(images: np.ndarray, preparation: Preparation, like: torch.Tensor) -> torch.Tensor:
-    """(B, H, W, 3) uint8 -> (B, 3, H, W), normalised, on the device of `like`; float64 if `like` is, else
-    float32.
+    """(B, H, W[, C]) -> (B, c, H, W), as the network wants its values, on the device of `like`; float64 if `like` is,
+    else float32.
 
     Raises:
-        ShapeError, DtypeError: not a batch of RGB images of 8 bits.
+        ShapeError, DtypeError: not a batch of images of real numbers, or with other channels than the network's.
     """
     images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
+    images = images[..., None] if images.ndim == 3 else images
+    if images.ndim != 4 or 0 in images.shape:
         raise ShapeError(
             "pixel_gradient",
-            needed="an RGB image of shape (H, W, 3)",
+            needed="an image of shape (H, W, channels) or (H, W)",
             got=f"{images.shape[1:]}",
             fix="Convert it: np.asarray(Image.open(path).convert('RGB')).",
         )
-    if images.dtype != np.uint8:
+    if images.dtype.kind not in "uif" or (images.dtype.kind == "f" and not np.isfinite(images).all()):
         raise DtypeError(
             "pixel_gradient",
-            needed="uint8 values from 0 to 255",
+            needed="finite real numbers: uint8 from 0 to 255, or others as the network's mean and std want them",
             got=str(images.dtype),
             fix="Give the image as it is on disk; mean and std are applied inside.",
         )
     dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-    x = torch.from_numpy(images.copy()).to(like.device, dtype).permute(0, 3, 1, 2) / 255
-    mean, std = (
-        torch.tensor(v, device=x.device, dtype=dtype)[:, None, None]
-        for v in (preparation.mean, preparation.std)
-    )
-    return ((x - mean) / std).contiguous()
+    values = images.copy() if images.dtype == np.uint8 else images.astype(np.float64)
+    x = torch.from_numpy(values).to(like.device).permute(0, 3, 1, 2)
+    return preparation.normalise(x, dtype).contiguous()
+
+
+def to_picture(image: np.ndarray) -> np.ndarray:
+    """An image of any channels and numbers as people see it, (H, W, 3) uint8: of more than three channels the first
+    three, of two the first; other numbers than uint8 from their 2nd to their 98th percentile."""
+    image = np.asarray(image)
+    image = image[..., None] if image.ndim == 2 else image
+    image = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, -1)
+    if image.dtype == np.uint8:
+        return image
+    low, high = np.percentile(image, (2, 98))
+    return (255 * np.clip((image - low) / (high - low or 1.0), 0, 1)).round().astype(np.uint8)
 
 
 def forward(
-    model: nn.Module, x: torch.Tensor, preparation: Preparation, like: torch.Tensor
+    model: nn.Module, x: torch.Tensor, view: View, like: torch.Tensor
 ) -> tuple[torch.Tensor, tuple[str, ...]]:
     """Logits (B, C, h, w) on the pixels of the image's window, and what a reader is told of the way: a shape that the
-    network sees stretched by more than a tenth, logits of another size.
+    network sees stretched by more than a tenth, sizes that it wants, logits of another size.
     """
-    top, left, height, width = preparation.window(*x.shape[-2:])
+    top, left, height, width = view.window(*x.shape[-2:])
     seen = x[..., top : top + height, left : left + width]
-    if preparation.size and tuple(preparation.size) != (height, width):
-        seen = resized(seen, preparation.size)
+    if view.size and tuple(view.size) != (height, width):
+        seen = resized(seen, view.size)
     # A copy: networks may work in place on their input, which autograd forbids on the leaf itself.
-    output = model(seen.to(like.dtype, copy=True))
-    logits = to_logits(output, binary=preparation.binary, batch=len(x), who="pixel_gradient").to(x.dtype)
-    notes = []
+    seen = seen.to(like.dtype, copy=True)
+    notes: tuple[str, ...] = ()
     if not 0.9 < seen.shape[-1] * height / (seen.shape[-2] * width) < 1 / 0.9:
-        notes.append(
-            "stretched from {} × {} to {} × {} for the network".format(height, width, *seen.shape[-2:])
-        )
-    if logits.shape[-2:] != (height, width):
-        if logits.shape[-2:] != seen.shape[-2:]:
-            notes.append(
-                "logits of {} × {} upsampled bilinearly to {} × {}".format(*logits.shape[-2:], height, width)
-            )
-        logits = resized(
-            resized(logits, (seen.shape[-2], seen.shape[-1])), (height, width)
-        )  # as `evaluate` does
-    return logits, tuple(notes)
+        notes = ("stretched from {} × {} to {} × {} for the network".format(height, width, *seen.shape[-2:]),)
+    logits, told = segment(model, seen, view.preparation, binary=view.binary, who="pixel_gradient")
+    return resized(logits.to(x.dtype), (height, width)), (*notes, *told)
 
 
 def reference_tensor(model: nn.Module, device: str | torch.device | None) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from icnn_core.checkpoint import Checkpoint, build_model, read_checkpoint
 from icnn_core.devices import choose_device
 from icnn_core.errors import CheckpointError
 from icnn_core.models.factory import build_with
+from icnn_core.preparation import Preparation, preparation_of
 from icnn_viz.gradients.controls import randomised, snapped
-from icnn_viz.gradients.model import IMAGENET_MEAN, IMAGENET_STD
 from icnn_viz.gradients.pixel import pixel_gradients
 from icnn_viz.gradients.sampling import receptive_field, sampling_density
 from icnn_viz.gradients.targets import Target
@@ -34,15 +34,19 @@ class Network:
         model: in evaluation mode, on its device.
         size: (height, width) that it wants to see, or None.
         classes: names by class id, perhaps none.
-        mean, std: of the channels, for RGB in [0, 1].
+        preparation: how it wants images; None = what it says itself.
     """
 
     name: str
     model: nn.Module
     size: tuple[int, int] | None
     classes: tuple[str, ...]
-    mean: Sequence[float] = IMAGENET_MEAN
-    std: Sequence[float] = IMAGENET_STD
+    preparation: Preparation | None = None
+
+    @property
+    def prepared(self) -> Preparation:
+        """How it wants images, see `preparation_of`."""
+        return self.preparation or preparation_of(self.model)
 
     def look(
         self, image: np.ndarray, targets: Sequence[Target], method: str, seed: int
@@ -56,15 +60,15 @@ class Network:
             network=self.name,
             classes=self.classes,
             size=self.size,
-            mean=self.mean,
-            std=self.std,
+            preparation=self.prepared,
             seed=seed,
         )
 
     def trace(self, shape: tuple[int, int], target: Target) -> tuple[np.ndarray, np.ndarray]:
         """Where the network samples from a pixel's class, (H, W), and its theoretical receptive field, (H, W) bool."""
-        density = sampling_density(self.model, shape, target.pixel, class_id=target.class_id, size=self.size)
-        return density, receptive_field(self.model, shape, target.pixel, size=self.size)
+        seen = {"size": self.size, "preparation": self.prepared}
+        density = sampling_density(self.model, shape, target.pixel, class_id=target.class_id, **seen)
+        return density, receptive_field(self.model, shape, target.pixel, **seen)
 
 
 def load_pair(
@@ -76,6 +80,7 @@ def load_pair(
     device: str = "auto",
     controls: bool = False,
     seed: int = 0,
+    **preparation: Any,
 ) -> list[Network]:
     """The irregular network and, beside it, the regular one or itself with its positions snapped to the slots.
 
@@ -83,6 +88,7 @@ def load_pair(
         controls: add the irregular network snapped, unless it is there, and with random weights (drawn by `seed`).
         factory: builds the regular network, for files that name none of this package.
         size: what the networks see; None = what they were trained with.
+        preparation: what of how they want images the user says, see `Preparation`.
 
     Raises:
         CheckpointError: a file that cannot be used, two different sets of classes, or nothing to compare.
@@ -105,10 +111,10 @@ def load_pair(
             got=_listed(second.classes),
             fix="Compare networks that tell the same classes apart.",
         )
-    network = _build(first, "irregular", factory, size, place)
+    network = _build(first, "irregular", factory, size, place, preparation)
     networks = [network]
     if second is not None:
-        networks.append(_build(second, "regular", factory, size, place, first.classes))
+        networks.append(_build(second, "regular", factory, size, place, preparation, first.classes))
     if second is None or (controls and first.irregular):
         networks.append(replace(network, name=SNAPPED, model=snapped(network.model)))
     if controls:
@@ -122,6 +128,7 @@ def _build(
     factory: Callable[[], Any] | None,
     size: tuple[int, int] | None,
     place: Any,
+    preparation: Mapping[str, Any],
     classes: tuple[str, ...] = (),
 ) -> Network:
     if checkpoint.non_finite_layers:
@@ -135,7 +142,8 @@ def _build(
     model = build_model(checkpoint, (lambda: build_with(factory, count)) if factory else None).to(place)
     trained = checkpoint.dataset.get("size")
     seen = size or (None if trained is None else (int(trained[0]), int(trained[1])))
-    return Network(name, model, seen, checkpoint.classes or classes)
+    wanted = preparation_of(model).changed(**preparation)
+    return Network(name, model, seen or wanted.size, checkpoint.classes or classes, wanted)
 
 
 def _listed(names: Sequence[str]) -> str:

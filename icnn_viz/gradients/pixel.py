@@ -11,15 +11,15 @@ import torch
 from torch import nn
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.preparation import Preparation, preparation_of
 from icnn_viz.gradients.methods import METHODS, Maps, attribute, backward
 from icnn_viz.gradients.model import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Preparation,
+    View,
     forward,
     left_as_found,
     reference_tensor,
     to_input,
+    to_picture,
 )
 from icnn_viz.gradients.relu import RULES, relu_rule
 from icnn_viz.gradients.targets import Rectangle, Target, resolve
@@ -46,7 +46,7 @@ def pixel_gradients(
     """The gradients of several pixels of one image, which share one forward pass.
 
     Args:
-        image: (H, W, 3) uint8, RGB.
+        image: (H, W, 3) uint8, RGB; or (H, W) or (H, W, C) of any real numbers, see `Preparation`.
         pixels: (y, x), 0-based, in pixels of `image`, or `Target`s.
         class_id, against, region: as in `Target`, for pixels given as (y, x).
         options: those of `batch_gradients`, with its result and errors.
@@ -63,8 +63,11 @@ def batch_gradients(
     method: str = "gradient",
     network: str = "network",
     classes: Sequence[str] = (),
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    preparation: Preparation | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    divisor: int | None = None,
+    output: str | None = None,
     size: tuple[int, int] | None = None,
     crop: Rectangle | None = None,
     device: str | torch.device | None = None,
@@ -72,8 +75,8 @@ def batch_gradients(
 ) -> list[list[PixelGradient]]:
     """∂target/∂image for several targets per image: one forward pass an image for all of them.
 
-    The way from image to scalar is (rgb/255 - mean)/std → crop → resize to `size` → model → resize back →
-    target, and all of it is differentiated. So a gradient lies on the pixels of the image as given, in logits
+    The way from image to scalar is (rgb/255 - mean)/std → crop → resize to `size` → pad to `divisor` → model →
+    back → target, and all of it is differentiated. So a gradient lies on the pixels of the image as given, in logits
     per unit of normalised input. Every output gradient is zero but the target's (paper, section 4.3, after
     Zeiler & Fergus 2014).
 
@@ -92,12 +95,13 @@ def batch_gradients(
             another size than the input are upsampled bilinearly, which the record's `notes` say. It runs in
             evaluation mode with frozen parameters, in the dtype of its parameters, and is left as it was found: modes,
             requires_grad, .grad, hooks.
-        images: (B, H, W, 3) uint8, RGB.
+        images: (B, H, W, 3) uint8, RGB; or (B, H, W[, C]) of any real numbers.
         targets: for each image its targets.
         network: its name, shown to the reader.
         classes: names by class id.
-        mean, std: of the channels, for RGB in [0, 1].
-        size: (height, width) that the network sees; None = that of the image (or crop).
+        preparation: how the network wants images; None = what it says itself, see `preparation_of`.
+        mean, std, divisor, output: of the preparation, where it is to be another.
+        size: (height, width) that the network sees; None = what it was made for, or that of the image (or crop).
         crop: (top, left, height, width) in image pixels.
         device: where the network must lie; None = wherever it is.
         seed: of smoothgrad's noise.
@@ -118,7 +122,9 @@ def batch_gradients(
         raise NameNotFoundError(
             "pixel_gradient", needed="a known method", got=repr(method), fix=nearest_names(method, METHODS)
         )
-    preparation = Preparation(mean, std, size, crop, binary=len(classes) == 2)
+    changes = {"mean": mean, "std": std, "divisor": divisor, "output": output}
+    preparation = (preparation or preparation_of(model)).changed(**changes)
+    view = View(preparation, size or preparation.size, crop, binary=len(classes) == 2)
     like = reference_tensor(model, device)
     rule = relu_rule(model, method) if method in RULES else nullcontext()
     if len(images) > 1:  # one at a time: whatever a network does over a batch, it cannot mix them
@@ -126,8 +132,7 @@ def batch_gradients(
             "method": method,
             "network": network,
             "classes": classes,
-            "mean": mean,
-            "std": std,
+            "preparation": preparation,
             "seed": seed,
         }
         options |= {"size": size, "crop": crop, "device": device}
@@ -135,8 +140,8 @@ def batch_gradients(
         return [batch_gradients(model, image[None], [of_it], **options)[0] for image, of_it in pairs]
     with torch.inference_mode(False), torch.enable_grad(), left_as_found(model), rule:
         leaf = to_input(images, preparation, like).requires_grad_()
-        window = preparation.window(*leaf.shape[-2:])
-        logits, notes = forward(model, leaf, preparation, like)
+        window = view.window(*leaf.shape[-2:])
+        logits, notes = forward(model, leaf, view, like)
         _check_differentiable(logits)
         prediction = logits.detach().max(1).indices.cpu().numpy()  # argmax, 5 times as fast on a CPU
         shape = (leaf.shape[2], leaf.shape[3])
@@ -147,7 +152,7 @@ def batch_gradients(
         values = [[target.scalar(logits.detach()).item() for target in of_image] for of_image in plan]
 
         def passes(points: torch.Tensor) -> Maps:
-            return backward(forward(model, points, preparation, like)[0], points, plan)
+            return backward(forward(model, points, view, like)[0], points, plan)
 
         maps = attribute(method, leaf, lambda: backward(logits, leaf, plan), passes, seed)
     shown = _on_image(prediction, window, leaf.shape)
@@ -155,7 +160,7 @@ def batch_gradients(
         [
             PixelGradient(
                 network=network,
-                image=np.asarray(images[i]),
+                image=to_picture(images[i]),
                 pixel=target.pixel,
                 gradient=gradient.float().cpu().numpy(),
                 class_id=target.class_id,

@@ -20,8 +20,9 @@ from torch.overrides import TorchFunctionMode
 
 from icnn_core.errors import ArgumentError, UnsupportedError
 from icnn_core.ops.irregular_conv import irregular_conv2d
+from icnn_core.preparation import Preparation, preparation_of
 from icnn_viz.gradients.controls import PLACES
-from icnn_viz.gradients.model import Preparation, forward, left_as_found, reference_tensor
+from icnn_viz.gradients.model import View, forward, left_as_found, reference_tensor
 from icnn_viz.gradients.structure import Structure
 from icnn_viz.gradients.targets import Rectangle, Target, resolve
 
@@ -37,6 +38,7 @@ def sampling_density(
     class_id: int | None = None,
     size: tuple[int, int] | None = None,
     crop: Rectangle | None = None,
+    preparation: Preparation | None = None,
 ) -> np.ndarray:
     """Where in the image the kernels on all ways to one output pixel sample, by |w|: a density, (H, W) float64.
 
@@ -50,7 +52,7 @@ def sampling_density(
         shape: (height, width) of the image.
         pixel: (y, x), 0-based, in the image.
         class_id: the class's weights in the last layer; None = all classes'.
-        size, crop: as in `batch_gradients`.
+        size, crop, preparation: as in `batch_gradients`.
 
     Raises:
         UnsupportedError: an operation that cannot be followed; it is named.
@@ -59,7 +61,9 @@ def sampling_density(
     """
     total = 0.0
     for scale in _SCALES:  # the products of many layers' weights may exceed what a number holds
-        traced = _trace("sampling_density", model, shape, Target(pixel, class_id), size, crop, scale)
+        traced = _trace(
+            "sampling_density", model, shape, Target(pixel, class_id), size, crop, preparation, scale
+        )
         total = float(traced.sum())
         if np.isfinite(total) and total:
             return traced / total
@@ -78,6 +82,7 @@ def receptive_field(
     *,
     size: tuple[int, int] | None = None,
     crop: Rectangle | None = None,
+    preparation: Preparation | None = None,
 ) -> np.ndarray:
     """The theoretical receptive field of one output pixel, (H, W) bool: what could reach it with any weights.
 
@@ -85,7 +90,7 @@ def receptive_field(
     no parameters. (For regular convolutions: Araujo et al., Computing receptive fields of convolutional neural
     networks, Distill 2019.) Arguments and errors: as of `sampling_density`.
     """
-    return _trace("receptive_field", model, shape, Target(pixel), size, crop) > 0
+    return _trace("receptive_field", model, shape, Target(pixel), size, crop, preparation) > 0
 
 
 def _trace(
@@ -95,18 +100,20 @@ def _trace(
     target: Target,
     size: tuple[int, int] | None,
     crop: Rectangle | None,
+    preparation: Preparation | None,
     scale: float = 1.0,
 ) -> np.ndarray:
-    preparation = Preparation(size=size, crop=crop, binary=True)
-    window = preparation.window(*shape)
+    preparation = preparation or preparation_of(model)
+    view = View(preparation, size or preparation.size, crop, binary=True)
+    window = view.window(*shape)
     like = reference_tensor(model, None)
     weighted = who == "sampling_density"
-    image = torch.zeros(1, 3, *shape, device=like.device)
+    image = torch.zeros(1, preparation.channels, *shape, device=like.device)
     structure = Structure(who, weighted=weighted, instead=None if weighted else _any_weights(model))
     with torch.inference_mode(False), torch.no_grad(), left_as_found(model), _plainly():
         leaf = structure.follow(image)
         with _Followed(who, structure), structure:
-            logits, _ = forward(model, image, preparation, like)
+            logits, _ = forward(model, image, view, like)
         found = resolve(target, 0, window, np.zeros(window[2:], np.int64), logits.shape[1], who)
         shadow = structure.of(logits)
         if shadow is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from icnn_core.errors import CheckpointError
 from icnn_viz.records import PixelComparison
@@ -51,7 +51,8 @@ class Findings:
 class Pixels:
     """Which pixels are wanted: of a data set, or of an image at `places` (y, x); how many to choose.
 
-    `target`: of a data set's pixels whose logit is followed, see `SurveyDisplay`.
+    `target`: of a data set's pixels whose logit is followed, see `SurveyDisplay`. `reader`: the user's own function
+    that reads images, by name. `preparation`: how the networks want images, as far as it is said.
     """
 
     data: str | None = None
@@ -61,6 +62,8 @@ class Pixels:
     places: Sequence[tuple[int, int]] = ()
     count: int = 4
     target: str = "true"
+    reader: str | None = None
+    preparation: Mapping[str, Any] = field(default_factory=dict)
 
 
 def find_out(
@@ -136,8 +139,11 @@ def _look(
                 fix="Name a function that builds it: --model package.module:factory.",
             )
         return [], "No pixels were looked at: the file describes no network, and --model named none."
-    networks = load_networks(checkpoint, regular, model=model, device=device, seed=seed)
+    said = pixels.preparation
+    networks = load_networks(checkpoint, regular, model=model, device=device, seed=seed, **said)
+    options = {"seed": seed, "reader": pixels.reader}
     if pixels.image is not None:
-        return look_at_image(networks, pixels.image, pixels.places, pixels.count, seed=seed), ""
+        return look_at_image(networks, pixels.image, pixels.places, pixels.count, **options), ""
     name, target = pixels.data or "shapes", pixels.target
-    return look_at_data(networks, name, pixels.root, pixels.split, pixels.count, target=target, seed=seed), ""
+    where = (pixels.root, pixels.split)
+    return look_at_data(networks, name, *where, pixels.count, target=target, **options), ""

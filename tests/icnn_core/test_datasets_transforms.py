@@ -4,13 +4,12 @@ import pytest
 import torch
 
 from icnn_core.datasets.transforms import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     EvalTransform,
     TrainTransform,
     normalise,
 )
 from icnn_core.errors import ArgumentError
+from icnn_core.preparation import IMAGENET_MEAN, IMAGENET_STD
 
 
 def _sample(height=37, width=52):

@@ -104,7 +104,7 @@ def test_torchvisions_networks_give_their_logits_in_a_dictionary():
     image = torch.randn(3, 40, 48)
     with torch.no_grad():
         torch.testing.assert_close(predict_logits(model, image), model(image[None])["out"][0])
-    with pytest.raises(ShapeError, match=r"\(N, 4, H, W\).*\(1, 3, 40, 48\)"):
+    with pytest.raises(ShapeError, match=r"\(1, 4, H, W\).*\(1, 3, 40, 48\)"):
         predict_logits(model, image, classes=4)
 
 

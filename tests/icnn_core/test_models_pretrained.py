@@ -1,15 +1,18 @@
 """Backbone weights from files: both formats, half precision, and every way to be wrong."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
+from torch import nn
 
 from icnn_core.errors import CheckpointError
 from icnn_core.models import pretrained
 from icnn_core.models.deeplab import deeplab_largefov
+from icnn_core.models.pretrained import load_network_weights
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +127,48 @@ def test_real_weights_fill_the_whole_backbone(data_dir, name, file):
     stored = pretrained.read_state_dict(path)
     for key, value in net.backbone.state_dict().items():
         assert torch.equal(value, stored[key].float())
+
+
+class _Own(nn.Module):
+    def __init__(self, classes: int = 3, channels: int = 4) -> None:
+        super().__init__()
+        self.model = nn.Sequential(nn.Conv2d(3, channels, 3), nn.BatchNorm2d(channels))
+        self.head = nn.Conv2d(channels, classes, 1)
+
+
+@pytest.mark.parametrize("wrapped", ["plain", "module", "lightning", "headless"])
+def test_a_network_of_ones_own_starts_from_a_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, wrapped: str
+) -> None:
+    given = _Own(classes=5 if wrapped == "headless" else 3)
+    state = {
+        ("module." if wrapped == "module" else "") + name: value for name, value in given.state_dict().items()
+    }
+    torch.save({"state_dict": state, "epoch": 3} if wrapped == "lightning" else state, tmp_path / "own.pt")
+    model = _Own()
+    head = model.head.weight.detach().clone()
+    load_network_weights(model, tmp_path / "own.pt")
+    assert torch.equal(model.model[0].weight, given.model[0].weight)
+    assert torch.equal(model.head.weight, head if wrapped == "headless" else given.head.weight)
+    assert ("head.weight, head.bias are for other classes" in caplog.text) == (wrapped == "headless")
+
+
+def test_another_networks_file_and_a_missing_one_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"weights .*absent\.pt"):
+        load_network_weights(_Own(), tmp_path / "absent.pt")
+    torch.save(_Own().model.state_dict(), tmp_path / "part.pt")
+    with pytest.raises(CheckpointError, match=r"missing model\.0\.weight.*unexpected 0\.weight"):
+        load_network_weights(_Own(), tmp_path / "part.pt")
+    torch.save(_Own(channels=6).state_dict(), tmp_path / "wider.pt")
+    with pytest.raises(CheckpointError, match=r"head\.weight of shape \(3, 6, 1, 1\) for \(3, 4, 1, 1\)"):
+        load_network_weights(_Own(), tmp_path / "wider.pt")
+
+
+def test_a_whole_network_of_this_package_gives_its_backbone(tmp_path: Path) -> None:
+    given = deeplab_largefov("tiny", 7)
+    torch.save(given.state_dict(), tmp_path / "whole.pt")
+    found = deeplab_largefov("tiny", 3, weights=tmp_path / "whole.pt")
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(given.backbone.parameters(), found.backbone.parameters(), strict=True)
+    )

@@ -1,0 +1,88 @@
+"""Images into a network, and its logits back on their pixels: one way for training, evaluation and heatmaps."""
+
+from __future__ import annotations
+
+import re
+
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from icnn_core.datasets.transforms import resized
+from icnn_core.errors import IcnnError, ShapeError
+from icnn_core.evaluation.outputs import to_logits
+from icnn_core.preparation import Preparation, preparation_of
+
+_SIZES = re.compile(
+    r"sizes? of tensor|tensors? .*match|must match|divisible|input (image )?(shape|size)|expected size|"
+    r"expanded size|kernel size can't|padding size should|output size is too small|is invalid for input|mismatch|"
+    r"cannot be multiplied|broadcast|rearrange",
+    re.IGNORECASE,
+)
+_CHANNELS = re.compile(r"to have \d+ channels", re.IGNORECASE)
+
+
+def segment(
+    model: nn.Module,
+    images: Tensor,
+    how: Preparation | None = None,
+    *,
+    classes: int | None = None,
+    binary: bool = False,
+    who: str = "a network",
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Logits (N, C, h, w) of normalised images (N, c, h, w), in their size, and what that took, in words.
+
+    Images are padded or resized to the network's divisor; logits of another size than its input are resized to that,
+    bilinearly.
+
+    Args:
+        how: None = `preparation_of` the network.
+        classes, binary, who: see `to_logits`.
+
+    Raises:
+        ShapeError: no logits are there, or the network does not take images of this size.
+    """
+    how = how or preparation_of(model)
+    height, width = images.shape[2], images.shape[3]
+    wanted = how.fitted_size(height, width)
+    padded = how.fit == "pad" and wanted != (height, width)
+    seen = pad(images, (0, wanted[1] - width, 0, wanted[0] - height)) if padded else resized(images, wanted)
+    try:
+        output = model(seen)
+    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+        refused = None if isinstance(error, IcnnError) else _refusal(error, seen, who)
+        if refused is None:
+            raise
+        raise refused from error
+    logits = to_logits(output, classes, binary=binary, key=how.output, batch=len(images), who=who)
+    notes = []
+    if wanted != (height, width):
+        way = "padded" if padded else "resized"
+        notes.append(
+            f"images of {height} × {width} {way} to {wanted[0]} × {wanted[1]}, multiples of {how.divisor}"
+        )
+    if tuple(logits.shape[-2:]) != wanted:
+        notes.append("logits of {} × {} upsampled bilinearly to {} × {}".format(*logits.shape[-2:], *wanted))
+        logits = resized(logits, wanted)
+    logits = logits[..., :height, :width] if padded else resized(logits, (height, width))
+    return logits, tuple(notes)
+
+
+def _refusal(error: Exception, seen: Tensor, who: str) -> ShapeError | None:
+    """A network's own complaint about its input, in one line; None if it is about something else."""
+    said = " ".join(str(error).split())
+    size = f"{seen.shape[1]} channels of {seen.shape[2]} × {seen.shape[3]}"
+    if _CHANNELS.search(said):
+        fix = "Say --mean and --std with a number for each channel that it takes, and read such images with --reader."
+    elif _SIZES.search(said):
+        fix = (
+            "Give --divisor 32 (or what it halves by), which pads images, or the --size that it was made for."
+        )
+    else:
+        return None
+    return ShapeError(
+        who,
+        needed=f"a network that takes images of {size}",
+        got=f"{type(error).__name__}: {said[:200]}",
+        fix=fix,
+    )

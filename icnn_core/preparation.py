@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -150,7 +150,9 @@ class Preparation:
     def from_plain(cls, values: Mapping[str, Any]) -> Preparation:
         """The way back. Raises: ArgumentError, TypeError, ValueError: values that cannot be."""
         known = {field.name for field in fields(cls)}
-        given = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in known}
+        given: dict[str, Any] = {
+            key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in known
+        }
         return cls(**given)
 
     def changed(self, **given: Any) -> Preparation:
@@ -198,8 +200,8 @@ def of_processor(processor: Any) -> Preparation:
     normalised = bool(given.get("do_normalize")) and given.get("image_mean") is not None
     mean, std = (given["image_mean"], given["image_std"]) if normalised else ((0.0,) * 3, (1.0,) * 3)
     size, factor = given.get("size"), given.get("rescale_factor", 1 / 255)
-    sides = [size.get(side) for side in ("height", "width")] if isinstance(size, Mapping) else [None]
-    fixed = bool(given.get("do_resize")) and all(isinstance(side, int) for side in sides)
+    height, width = (size.get("height"), size.get("width")) if isinstance(size, Mapping) else (None, None)
+    fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
     white = 255 * factor if given.get("do_rescale", True) else 255.0
     return Preparation(
         tuple(mean),
@@ -207,7 +209,7 @@ def of_processor(processor: Any) -> Preparation:
         white=1.0 if math.isclose(white, 1.0, rel_tol=1e-6) else white,
         order="bgr" if given.get("do_flip_channel_order") else "rgb",
         divisor=int(given.get("size_divisor") or 1) if given.get("do_pad", True) else 1,
-        size=(sides[0], sides[1]) if fixed else None,
+        size=fixed if given.get("do_resize") else None,
         source=f"transformers' {PROCESSOR}",
     )
 
@@ -235,11 +237,11 @@ def _of_timm(model: nn.Module) -> Preparation | None:
             continue
         mean, std, size = (given.get(key) for key in ("mean", "std", "input_size"))
         if _is_numbers(mean) and _is_numbers(std):
-            fixed = bool(given.get("fixed_input_size")) and isinstance(size, Sequence) and len(size) == 3
+            fixed = given.get("fixed_input_size") and _is_numbers(size) and len(size) == 3
             return Preparation(
                 tuple(mean),
                 tuple(std),
-                size=(size[1], size[2]) if fixed else None,
+                size=(int(size[1]), int(size[2])) if fixed and size else None,
                 source="timm's pretrained_cfg",
             )
     return None
@@ -260,5 +262,5 @@ def _channels_of(model: nn.Module) -> int:
     return 3 if taken[0] > _MANY and 3 in taken else taken[0]
 
 
-def _is_numbers(value: Any) -> bool:
+def _is_numbers(value: Any) -> TypeGuard[Sequence[float]]:
     return isinstance(value, Sequence) and bool(value) and all(isinstance(v, int | float) for v in value)

@@ -1,0 +1,186 @@
+"""Networks and files of one's own through the commands: train, evaluate, look."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from icnn_core import cli as core
+from icnn_core.checkpoint import read_checkpoint
+from icnn_viz import cli as viz
+
+_NETS = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, channels, classes, name=None):
+        super().__init__()
+        self.down = nn.Conv2d(channels, 6, 3, stride=4, padding=1)
+        self.skip = nn.Conv2d(channels, 6, 1)
+        self.head = nn.Conv2d(6, classes, 3, padding=1)
+        self.name = name
+
+    def forward(self, x):
+        found = self.head(nn.functional.interpolate(self.down(x), scale_factor=4.0) + self.skip(x))
+        return found if self.name is None else {self.name: found}
+
+
+def binary():
+    return Net(1, 1)
+
+
+def spectral(num_classes=3):
+    return Net(4, num_classes, "scores")
+"""
+_SHORT = ("--iterations", 2, "--batch-size", 2, "--size", "22x30", "--crop", "22x30", "--seed", 1)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working folder with the networks of `ownnets`."""
+    (tmp_path / "ownnets.py").write_text(_NETS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    yield tmp_path
+    sys.modules.pop("ownnets", None)
+
+
+def _draw(
+    root: Path, classes: int, suffix: str, save: Callable[[Path, np.ndarray], Any], channels: int
+) -> None:
+    """Six images of 22 × 30 whose first channel tells the class."""
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for number in range(6):
+        mask = np.repeat(np.repeat(rng.integers(0, classes, (2, 3), np.uint8), 11, 0), 10, 1)
+        image = rng.integers(0, 60, (22, 30, channels)) + 70 * mask[..., None]
+        save(root / "images" / f"{number}{suffix}", image)
+        Image.fromarray(mask).save(root / "masks" / f"{number}.png")
+    (root / "classes.txt").write_text("\n".join(["ground", "sheep", "cow"][:classes]))
+
+
+def _run(run_main: Callable[..., Any], main: Callable[[], object], *words: object) -> Any:
+    ended = run_main(main, *words)
+    assert ended.code == 0, ended.err
+    return ended
+
+
+def test_a_binary_network_of_one_channel_trains_measures_and_is_looked_at(
+    here: Path, run_main: Callable[..., Any]
+) -> None:
+    _draw(here / "data", 2, ".png", lambda path, image: Image.fromarray(image.astype(np.uint8)).save(path), 3)
+    own = ("--model", "ownnets:binary")
+    said = _run(
+        run_main, core.main, "train", "folder", *_SHORT, *own, "--root", "data", "--divisor", 4, "--irregular", "head",
+        "--json", "--out", "run",
+    )  # fmt: skip
+    trained = json.loads(said.out)
+    assert set(trained["iou"]) <= {"ground", "sheep"}
+    assert "1 channels; 255 as 1, mean 0.449" in said.err
+    assert "padded to multiples of 4" in said.err
+    kept = read_checkpoint("run/last.pt").preparation
+    assert kept is not None
+    assert (kept.divisor, kept.channels) == (4, 1)
+    measured = json.loads(
+        _run(run_main, core.main, "evaluate", "run/last.pt", *own, "--root", "data", "--json").out
+    )
+    assert measured["mean_iou"] == pytest.approx(trained["mean_iou"])
+    looked = json.loads(
+        _run(
+            run_main, viz.main, "heatmap", "run/last.pt", *own, "--image", "data/images/1.png", "-p", "4,17",
+            "--class", "sheep", "--json", "--out", "looked",
+        ).out
+    )  # fmt: skip
+    models = looked["pixels"][0]["models"]
+    assert looked["pixels"][0]["class"] == "sheep"
+    assert "images of 22 × 30 padded to 24 × 32, multiples of 4" in looked["pixels"][0]["notes"][0]
+    assert all(np.isfinite(model["logit"]) for model in models)
+
+
+def test_four_channels_by_a_reader_of_ones_own_under_a_name_of_ones_own(
+    here: Path, run_main: Callable[..., Any]
+) -> None:
+    _draw(here / "data", 3, ".npy", lambda path, image: np.save(path, image.astype(np.uint16)), 4)
+    own = ("--model", "ownnets:spectral", "--reader", "numpy:load")
+    wanted = ("--output", "scores", "--divisor", 8, "--fit", "resize", "--mean", "90", "--std", "70")
+    command = ("train", "folder", *_SHORT, *own, "--root", "data")
+    refused = run_main(core.main, *command, "--mean", "90", "--std", "70", "--divisor", 4, "--out", "none")
+    assert (refused.code, refused.err.splitlines()[-1][:12]) == (1, "icnn: error:")
+    assert "got dict with scores" in refused.err
+    _run(run_main, core.main, *command, *wanted, "--irregular", "head", "--out", "run")
+    measured = json.loads(
+        _run(run_main, core.main, "evaluate", "run/last.pt", *own, "--root", "data", "--json").out
+    )
+    assert "4 channels; 255 as 1, mean 90, 90, 90, 90" in measured["prepared"]
+    looked = json.loads(
+        _run(
+            run_main, viz.main, "heatmap", "run/last.pt", *own, "--image", "data/images/1.npy", "-p", "4,17",
+            "--sampling", "--json", "--out", "looked",
+        ).out
+    )  # fmt: skip
+    assert looked["image_size"] == {"height": 22, "width": 30}
+    survey = ("--data", "folder", "--root", "data", "--pixels", 4)
+    _run(run_main, viz.main, "heatmap", "run/last.pt", *own, *survey, "--out", "survey")
+    again = run_main(core.main, *command, *wanted[2:], "--irregular", "head", "--out", "run", "--resume")
+    assert again.code == 1
+    assert "output" in again.err
+
+
+def test_a_raw_error_of_sizes_or_channels_is_one_line_with_what_to_say(
+    here: Path, run_main: Callable[..., Any]
+) -> None:
+    _draw(here / "data", 3, ".png", lambda path, image: Image.fromarray(image.astype(np.uint8)).save(path), 3)
+    sys.path.insert(0, str(here))
+    from ownnets import Net
+
+    torch.save(Net(3, 3).state_dict(), here / "net.pt")
+    (here / "ownnets.py").write_text(
+        _NETS + "\n\ndef plain(num_classes=3):\n    return Net(3, num_classes)\n"
+    )
+    sys.modules.pop("ownnets")
+    command = ("heatmap", "net.pt", "--regular", "net.pt", "--model", "ownnets:plain", "-p", "3,4")
+    ended = run_main(viz.main, *command, "--image", "data/images/1.png")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert "takes images of 3 channels of 22 × 30; got RuntimeError: The size of tensor a" in ended.err
+    assert "--divisor 32" in ended.err
+    _run(run_main, viz.main, *command, "--image", "data/images/1.png", "--divisor", 4)
+
+
+def test_weights_of_a_network_of_ones_own_are_read_or_refused(
+    here: Path, run_main: Callable[..., Any]
+) -> None:
+    _draw(here / "data", 2, ".png", lambda path, image: Image.fromarray(image.astype(np.uint8)).save(path), 3)
+    own = ("--model", "ownnets:binary", "--divisor", 4, "--root", "data")
+    _run(run_main, core.main, "train", "folder", *_SHORT, *own, "--out", "first")
+    still = ("--set", "lr=1e-30", "--set", "weight_decay=0")
+    _run(
+        run_main,
+        core.main,
+        "train",
+        "folder",
+        *_SHORT,
+        *own,
+        *still,
+        "--weights",
+        "first/last.pt",
+        "--out",
+        "next",
+    )
+    before, after = (read_checkpoint(f"{run}/last.pt").state for run in ("first", "next"))
+    assert torch.allclose(before["head.weight"], after["head.weight"], atol=1e-6)
+    assert 'weights = "first/last.pt"' in (here / "next" / "config.toml").read_text()
+    for wrong, words in (("absent.pt", "absent.pt"), ("imagenet", "Give a file with this network's weights")):
+        ended = run_main(core.main, "train", "folder", *_SHORT, *own, "--weights", wrong, "--out", "no")
+        assert (ended.code, ended.err.splitlines()[-1][:12]) == (1, "icnn: error:")
+        assert words in ended.err

@@ -17,6 +17,7 @@ import torch
 from icnn_core.checkpoint import write_checkpoint
 from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError
 from icnn_core.models.deeplab import deeplab_largefov
+from icnn_core.preparation import Preparation
 from icnn_core.surgery import make_irregular
 from icnn_viz.cli import main
 from icnn_viz.displays import SurveyDisplay
@@ -169,7 +170,7 @@ class Others(Scenes):
         ({"split": "val"}, "split"),
         ({"smoothing": 1.5}, "smoothing"),
         ({"size": (24, 28)}, "sizes.regular"),
-        ({"mean": (0.1, 0.2, 0.3)}, "channels.regular"),
+        ({"preparation": Preparation(mean=(0.1, 0.2, 0.3))}, "channels.regular"),
         ({"weights": True}, "networks.regular"),
         ({"data": True}, "data.images"),
     ],
@@ -179,7 +180,7 @@ def test_a_folder_of_another_survey_is_refused(
 ) -> None:
     run_plan_only(networks, tmp_path)
     first, second = networks
-    of_network = {key: changes[key] for key in ("size", "mean") if key in changes}
+    of_network = {key: changes[key] for key in ("size", "preparation") if key in changes}
     if "weights" in changes:
         model = copy.deepcopy(second.model)
         with torch.no_grad():
@@ -274,7 +275,7 @@ def test_a_notebook_needs_no_folder(networks: list[Network], expected: pd.DataFr
 def test_the_command_writes_differences_and_their_figure(
     run_main: Run, networks: list[Network], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("icnn_core.datasets.registry.open_dataset", lambda *_: Scenes())
+    monkeypatch.setattr("icnn_core.datasets.registry.open_dataset", lambda *_, **__: Scenes())
     irregular = networks[0].model
     write_checkpoint(tmp_path / "regular.safetensors", networks[1].model, classes=CLASSES)
     make_irregular(irregular, "classifier", shift=0.9)

@@ -12,10 +12,10 @@ from torchvision.ops import deform_conv2d
 
 from icnn_core.errors import UnsupportedError
 from icnn_core.ops import gathered, reference, sampled
+from icnn_core.ops.compiled import team
 from icnn_core.ops.geometry import Geometry, regular_slots
 from icnn_core.ops.registration import needs_native, run_sampled
 from icnn_core.ops.sampled import job as planning
-from icnn_core.ops.sampled import team
 
 ALL = (True, True, True, True)
 CASES = {  # batch, C_in, C_out, (H, W), kernel, stride, padding, dilation, groups
@@ -518,7 +518,7 @@ def test_compiled_code_is_kept_outside_of_the_package():
     from pathlib import Path
 
     import icnn_core
-    from icnn_core.ops.sampled.team import find_pass
+    from icnn_core.ops.compiled.team import find_pass
 
-    assert find_pass("columns.forward", torch.float64)
+    assert find_pass("sampled.columns.forward", torch.float64)
     assert not list(Path(str(icnn_core.__file__)).parent.rglob("*.nb[ic]"))

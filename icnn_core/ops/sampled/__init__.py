@@ -12,9 +12,9 @@ import importlib.util
 import torch
 from torch import Tensor
 
+from icnn_core.ops.compiled.team import find_gemm, find_pass, run
 from icnn_core.ops.geometry import Geometry, split_anchors
 from icnn_core.ops.sampled.job import make_plan
-from icnn_core.ops.sampled.team import find_gemm, find_pass, run
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _NARROW = (torch.bfloat16, torch.float16)  # held so, computed in float32

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from numba import carray, cfunc, from_dtype, types
 
+from icnn_core.ops.compiled.sheets import compiled, fill
+from icnn_core.ops.compiled.simd import advance, fetch_and_add, gemm, get, pointer, put
 from icnn_core.ops.sampled.job import JOB
-from icnn_core.ops.sampled.simd import advance, fetch_and_add, gemm, get, pointer, put
 from icnn_core.ops.sampled.taps import (
-    compiled,
-    fill,
     hold_rows,
     rows_inside,
     sample,

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numba import carray, cfunc, from_dtype, types
 
-from icnn_core.ops.sampled.job import JOB
-from icnn_core.ops.sampled.simd import (
+from icnn_core.ops.compiled.sheets import compiled, copy_rows, fill, find_column
+from icnn_core.ops.compiled.simd import (
     advance,
     choose_first,
     fetch_and_add,
@@ -29,7 +29,8 @@ from icnn_core.ops.sampled.simd import (
     store_first,
     total,
 )
-from icnn_core.ops.sampled.taps import compiled, copy_rows, fill, find_column, rows_inside
+from icnn_core.ops.sampled.job import JOB
+from icnn_core.ops.sampled.taps import rows_inside
 
 _SIGNATURE = types.void(types.CPointer(from_dtype(JOB)))
 _ENTRIES = 4  # per tap in a table

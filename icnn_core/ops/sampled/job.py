@@ -32,7 +32,7 @@ class Plan:
     """How one pass is done.
 
     Attributes:
-        code: the compiled pass, as "module.function".
+        code: the compiled pass, see `compiled.team.find_pass`.
         record: the job's sizes by field; addresses are still missing.
         back: the second record that depthwise passes want, else empty.
         units: into how many pieces the work is cut.
@@ -63,11 +63,11 @@ def make_plan(name: str, geometry: Geometry, shapes: int, itemsize: int, threads
         size = job["sheet_size"] + back["sheet_size"] + job["out_height"] * job["margin"] + sums
         table_bytes = 64 * job["taps"]
         job["scratch_bytes"] = table_bytes + _round_up(size * itemsize, VECTOR_BYTES)
-        return Plan(f"depthwise.{name}", job, back, geometry.in_channels)
+        return Plan(f"sampled.depthwise.{name}", job, back, geometry.in_channels)
     units = _cut_rows(job, itemsize, threads) if name == "forward" else _cut_channels(job, itemsize, threads)
     size = 2 * (job["sheet_size"] + job["tile_size"]) + job["margin"]
     job["scratch_bytes"] = _round_up(size * itemsize, VECTOR_BYTES)
-    return Plan(f"columns.{name}", job, {}, units)
+    return Plan(f"sampled.columns.{name}", job, {}, units)
 
 
 def _describe(geometry: Geometry, shapes: int) -> dict[str, int]:
@@ -85,7 +85,7 @@ def _mirror(job: dict[str, int]) -> dict[str, int]:
 
 
 def _lay_out_sheet(job: dict[str, int], itemsize: int) -> dict[str, int]:
-    """The layout of a sheet: see `taps`."""
+    """The layout of a sheet: see `compiled.sheets`."""
     lanes = VECTOR_BYTES // itemsize
     margin = (job["out_width"] // lanes + 1) * lanes
     phase_width = -(-job["width"] // job["step_x"])

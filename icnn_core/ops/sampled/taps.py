@@ -1,19 +1,15 @@
 """One tap on one channel: sample it, spread its gradient, reduce its gradient. All loops over pixels are here.
 
-A channel is first copied into a *sheet*: its rows, with a row of zeros above and below, each split into `step_x`
-phases (columns 0, s, 2s, … then 1, s+1, …) with at least `margin` zeros between any two. A tap then reads, for one
-output row and one neighbour, consecutive elements: no index arithmetic per pixel, no branches, and beyond the image
-there are zeros.
+A channel is first copied into a sheet, with a row of zeros above and below, see `compiled.sheets`. A tap then reads,
+for one output row and one neighbour, consecutive elements: no index arithmetic per pixel, no branches.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
 
-from icnn_core.ops.sampled.simd import (
+from icnn_core.ops.compiled.sheets import compiled, copy_rows, fill, find_column, over
+from icnn_core.ops.compiled.simd import (
     advance,
     choose_first,
     fma,
@@ -28,29 +24,6 @@ from icnn_core.ops.sampled.simd import (
     total,
 )
 
-_njit: Any = njit
-compiled = _njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-
-
-@compiled
-def fill(start, count, value):
-    for index in range(count):
-        put(start, index, value)
-
-
-@compiled
-def over(number, step):
-    """number // step; a division takes as long as a few vectors, so it is left out where it can be."""
-    return number if step == 1 else number // step
-
-
-@compiled
-def find_column(job, fx):
-    """Where in a row of the sheet the pixels fx, fx + s, fx + 2s, … begin; anything outside finds zeros."""
-    whole = over(fx, job.step_x)
-    phase = fx - whole * job.step_x
-    return phase * job.pitch + min(max(whole, -job.margin), job.phase_width)
-
 
 @compiled
 def rows_inside(job, fy, fx, rows):
@@ -60,19 +33,6 @@ def rows_inside(job, fy, fx, rows):
     first = min(max(0, -over(fy + 1, job.step_y)), rows)
     last = min(over(job.height - 1 - fy, job.step_y) + 1, rows)
     return first, max(first, last)
-
-
-@compiled
-def copy_rows(job, image, sheet, first, last, lanes):
-    for y in range(first, last):
-        row = advance(image, y * job.width)
-        to = advance(sheet, job.origin + y * job.row_length)
-        if job.step_x == 1:
-            for column in range(0, job.width, lanes):
-                store(to, column, load_first(row, column, job.width - column))
-        else:
-            for column in range(job.width):
-                put(to, column % job.step_x * job.pitch + column // job.step_x, get(row, column))
 
 
 @compiled

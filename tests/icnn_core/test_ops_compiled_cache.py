@@ -15,7 +15,7 @@ import torch
 
 pytest.importorskip("numba", reason="Numba is not installed")
 
-from icnn_core.ops.sampled import team
+from icnn_core.ops.compiled import team
 
 
 @pytest.fixture
@@ -58,18 +58,18 @@ def _small_or(load: Any) -> Any:
 def test_a_damaged_cache_is_said_removed_and_compiled_anew(
     fresh: Path, small: None, suffix: str, left: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert team.find_pass("columns.forward", torch.float32)
+    assert team.find_pass("sampled.columns.forward", torch.float32)
     (kept,) = fresh.rglob(f"*.{suffix}")
     whole = kept.stat().st_size
     os.truncate(kept, left)
     team._find_pass.cache_clear()
-    assert team.find_pass("columns.forward", torch.float32)
+    assert team.find_pass("sampled.columns.forward", torch.float32)
     assert "was damaged: compiled anew" in caplog.text
     (again,) = fresh.rglob(f"*.{suffix}")
     assert again.stat().st_size >= whole - 8
     caplog.clear()
     team._find_pass.cache_clear()
-    assert team.find_pass("columns.forward", torch.float32)
+    assert team.find_pass("sampled.columns.forward", torch.float32)
     assert not caplog.records
 
 
@@ -97,7 +97,8 @@ def test_first_calls_of_several_threads_compile_once_and_leave_numbas_settings(
         lambda name, *rest: Slow if name.endswith("sampled.columns") else load(name, *rest),
     )
     threads = [
-        threading.Thread(target=team.find_pass, args=("columns.forward", torch.float32)) for _ in range(4)
+        threading.Thread(target=team.find_pass, args=("sampled.columns.forward", torch.float32))
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -115,5 +116,5 @@ def test_without_a_home_nothing_is_kept_in_the_working_folder(
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # no HOME, no entry in passwd
     monkeypatch.chdir(tmp_path)
-    assert team.find_pass("columns.forward", torch.float32)
+    assert team.find_pass("sampled.columns.forward", torch.float32)
     assert not list(tmp_path.iterdir())

@@ -64,19 +64,27 @@ def _suffix(vector: Any) -> str:
     return f"v{vector.lanes}f{vector.dtype.bitwidth}"
 
 
-def _spread(builder: Any, scalar: Any, lanes: int) -> Any:
+def call_fma(builder: Any, vector: Any, a: Any, b: Any, c: Any) -> Any:
+    """a·b + c of vectors, rounded once where the machine can."""
+    kind = a.type
+    return builder.call(_llvm(builder, f"llvm.fmuladd.{_suffix(vector)}", kind, kind, kind, kind), (a, b, c))
+
+
+def spread(builder: Any, scalar: Any, lanes: int) -> Any:
+    """A vector of one number."""
     nothing = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
     one = builder.insert_element(nothing, scalar, _INT32(0))
     return builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(_INT32, lanes), [0] * lanes))
 
 
-def _first(builder: Any, count: Any, lanes: int) -> Any:
+def lanes_before(builder: Any, count: Any, lanes: int) -> Any:
     """A mask of the lanes before `count`."""
     lane = ir.Constant(ir.VectorType(_INT32, lanes), list(range(lanes)))
-    return builder.icmp_signed("<", lane, _spread(builder, builder.trunc(count, _INT32), lanes))
+    return builder.icmp_signed("<", lane, spread(builder, builder.trunc(count, _INT32), lanes))
 
 
-def _vector_at(builder: Any, pointer: Any, index: Any, vector_type: Any) -> Any:
+def vector_at(builder: Any, pointer: Any, index: Any, vector_type: Any) -> Any:
+    """pointer + index as a pointer to vectors."""
     return builder.bitcast(builder.gep(pointer, [index]), vector_type.as_pointer())
 
 
@@ -138,7 +146,7 @@ def load(typingctx: Any, start: Any, index: Any) -> Any:
     vector: Any = Vector(start.dtype)
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        place = _vector_at(builder, args[0], args[1], context.get_value_type(vector))
+        place = vector_at(builder, args[0], args[1], context.get_value_type(vector))
         return builder.load(place, align=vector.dtype.bitwidth // 8)
 
     return vector(start, types.intp), lower
@@ -149,7 +157,7 @@ def store(typingctx: Any, start: Any, index: Any, value: Any) -> Any:
     """start[index:] = the vector `value`."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        place = _vector_at(builder, args[0], args[1], args[2].type)
+        place = vector_at(builder, args[0], args[1], args[2].type)
         builder.store(args[2], place, align=value.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -163,7 +171,7 @@ def load_first(typingctx: Any, start: Any, index: Any, count: Any) -> Any:
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = context.get_value_type(vector)
-        place, mask = _vector_at(builder, args[0], args[1], kind), _first(builder, args[2], vector.lanes)
+        place, mask = vector_at(builder, args[0], args[1], kind), lanes_before(builder, args[2], vector.lanes)
         name = f"llvm.masked.load.{_suffix(vector)}.p0"
         function = _llvm(builder, name, kind, place.type, _INT32, mask.type, kind)
         zeros = ir.Constant(kind, [0.0] * vector.lanes)
@@ -177,8 +185,8 @@ def store_first(typingctx: Any, start: Any, index: Any, count: Any, value: Any) 
     """start[index:] = the lanes of `value` before `count`; memory behind that is not touched."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        place = _vector_at(builder, args[0], args[1], args[3].type)
-        mask = _first(builder, args[2], value.lanes)
+        place = vector_at(builder, args[0], args[1], args[3].type)
+        mask = lanes_before(builder, args[2], value.lanes)
         name = f"llvm.masked.store.{_suffix(value)}.p0"
         function = _llvm(builder, name, ir.VoidType(), args[3].type, place.type, _INT32, mask.type)
         builder.call(function, [args[3], place, _INT32(value.dtype.bitwidth // 8), mask])
@@ -193,7 +201,7 @@ def splat(typingctx: Any, scalar: Any) -> Any:
     vector: Any = Vector(scalar)
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _spread(builder, args[0], vector.lanes)
+        return spread(builder, args[0], vector.lanes)
 
     return vector(scalar), lower
 
@@ -203,8 +211,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """a·b + c, rounded once where the machine can."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind = args[0].type
-        return builder.call(_llvm(builder, f"llvm.fmuladd.{_suffix(a)}", kind, kind, kind, kind), args)
+        return call_fma(builder, a, *args)
 
     return a(a, b, c), lower
 
@@ -214,7 +221,7 @@ def choose_first(typingctx: Any, count: Any, value: Any, other: Any) -> Any:
     """The lanes of `value` before `count`, those of `other` from there on."""
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.select(_first(builder, args[0], value.lanes), args[1], args[2])
+        return builder.select(lanes_before(builder, args[0], value.lanes), args[1], args[2])
 
     return value(types.intp, value, value), lower
 

@@ -62,27 +62,30 @@ def find_gemm(dtype: torch.dtype) -> int:
 
 
 def find_pass(code: str, dtype: torch.dtype) -> int:
-    """Address of a compiled pass, named "module.function"; compiles it where no earlier process has."""
+    """Address of a compiled pass, named "package.module.function"; compiles it where no earlier process has."""
     with _LOCK:  # Numba's settings are the process's, and one compilation serves all threads
         return _find_pass(code, dtype)
 
 
 @functools.cache
 def _find_pass(code: str, dtype: torch.dtype) -> int:
-    module, name = code.split(".")
-    compiler = getattr(importlib.import_module(f"icnn_core.ops.sampled.{module}"), f"compile_{name}")
+    package, module, name = code.split(".")
+    compiler = getattr(importlib.import_module(f"icnn_core.ops.{package}.{module}"), f"compile_{name}")
+    stamp = _stamp(package)
     real, lanes = (np.float32, 16) if dtype == torch.float32 else (np.float64, 8)
     function = None
     with _user_cache() as folder:
         if folder is not None:
-            function = _compile_cached(lambda: compiler(real, lanes, _stamp(), cache=True), Path(folder))
+            function = _compile_cached(
+                lambda: compiler(real, lanes, stamp, cache=True), Path(folder), package
+            )
     if function is None:
-        function = compiler(real, lanes, _stamp())
+        function = compiler(real, lanes, stamp)
     _KEPT.append(function)
     return function.address
 
 
-def _compile_cached(compile_it: Callable[[], Any], folder: Path) -> Any:
+def _compile_cached(compile_it: Callable[[], Any], folder: Path, package: str) -> Any:
     """The function, of the cache if it is there; a damaged cache is removed. None if there can be none."""
     try:
         return compile_it()
@@ -91,7 +94,7 @@ def _compile_cached(compile_it: Callable[[], Any], folder: Path) -> Any:
             return None
         # whatever a file that was cut off provokes in unpickling
         _log.warning("%s was damaged: compiled anew (%s)", folder, type(error).__name__)
-    own = f"{Path(__file__).parent.name}_*/*.nb[ci]"  # Numba's name for what this folder holds
+    own = f"{package}_*/*.nb[ci]"  # Numba's name for what the package's folder holds
     for kept in folder.glob(own):
         with contextlib.suppress(OSError):
             kept.unlink()
@@ -125,9 +128,10 @@ def _user_cache() -> Iterator[str | None]:
         config.CACHE_DIR = given
 
 
-def _stamp() -> int:
-    """A number that changes with any of the sources that the compiled passes are made of."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+def _stamp(package: str) -> int:
+    """A number that changes with any of the sources that a package's compiled passes are made of."""
+    here = Path(__file__).parent
+    sources = [path for folder in (here, here.parent / package) for path in sorted(folder.glob("*.py"))]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources))
     return int.from_bytes(digest.digest()[:7])
 

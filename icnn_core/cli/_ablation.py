@@ -41,14 +41,18 @@ class Report:
         self.failed: list[dict[str, Any]] = []
         self._summaries: list[RowSummary] | None = None
 
-    def add(self, result: RunResult) -> RunResult:
-        """Returns it with its mean over the classes asked for."""
+    def add(self, result: RunResult, training: RunResult | None = None) -> RunResult:
+        """Returns it with its mean over the classes asked for, and that on training images where they were measured."""
+        from dataclasses import replace
+
         from icnn_core.evaluation.images import ImageCounts
         from icnn_core.training.runs import counts_path
 
         key = (result.row, result.seed)
         self.counts[key] = ImageCounts.read(counts_path(self.runs[key], self.split))
-        result = result.over(self.classes) if self.classes else result
+        if self.classes:
+            result, training = result.over(self.classes), training and training.over(self.classes)
+        result = replace(result, train_iou=training and training.mean_iou)
         self.results.append(result)
         self._summaries = None
         self._write()

@@ -63,6 +63,9 @@ def command(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="How many seeds for each row.")] = 3,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first of them.")] = 0,
+    train_iou: Annotated[
+        bool, typer.Option("--train-iou", help="Measure on the training images, too: for what is overfitted.")
+    ] = False,
     from_regular: Annotated[bool, typer.Option("--from-regular", help=_REGULAR)] = False,
     split: Annotated[str, typer.Option("--split", help="Split to measure on: val or test.")] = "val",
     classes: Annotated[
@@ -128,7 +131,8 @@ def command(
     if overwrite:
         _need_idle(plan)
     with one_call(out, "ablate", {}, overwrite=overwrite, goes_on=True):
-        done = _run_all(plan, split, settings_of_runs, report, console)
+        splits = [split, common.train_split] if train_iou else [split]
+        done = _run_all(plan, splits, settings_of_runs, report, console)
     console.print(report.to_table())
     for note in report.to_notes():
         console.print(note)
@@ -160,7 +164,9 @@ def _need_idle(plan: Sequence[Run]) -> None:
                 pass
 
 
-def _run_all(plan: Sequence[Run], split: str, settings: dict[str, Any], report: Report, console: Any) -> bool:
+def _run_all(
+    plan: Sequence[Run], splits: Sequence[str], settings: dict[str, Any], report: Report, console: Any
+) -> bool:
     """Do what is left of all runs, writing the tables after each; False if Ctrl-C ended it.
 
     A run that fails is told in the tables, and so are those that start from its network.
@@ -187,7 +193,7 @@ def _run_all(plan: Sequence[Run], split: str, settings: dict[str, Any], report: 
                     )
                 found = finish_run(
                     run,
-                    [split],
+                    splits,
                     **settings,
                     on_progress=lambda progress, task=task: bar.update(task, completed=progress.iteration),
                 )
@@ -202,6 +208,6 @@ def _run_all(plan: Sequence[Run], split: str, settings: dict[str, Any], report: 
             if found is None:
                 return False
             bar.advance(total)
-            shown = report.add(found[0])
+            shown = report.add(*found)
             console.print(f"{name}: mean IoU {shown.mean_iou:.1%}")
     return True

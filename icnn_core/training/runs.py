@@ -47,6 +47,7 @@ class RunResult:
         weights, positions: numbers of parameters; a position counts as two.
         displacement: mean distance of the positions from their slots, in pixels; None if no layer is irregular.
         seconds: that the training took, without what was resumed.
+        train_iou: mean IoU on training images, where a study asks for it.
     """
 
     row: str
@@ -60,6 +61,7 @@ class RunResult:
     displacement: float | None
     seconds: float
     boundary_iou: dict[str, float] = field(default_factory=dict)
+    train_iou: float | None = None
 
     def over(self, classes: Sequence[str]) -> RunResult:
         """The same, its mean IoU over those of `classes` that occur; 0 if none does."""
@@ -173,7 +175,7 @@ def _measure(
     known: dict[str, Any],
 ) -> dict[str, Any]:
     """The last network of a finished run on a split; the counts of each image go into its folder."""
-    ready = build(replace(run.config, val_split=split))
+    ready = build(_measuring(run.config, split))
     ready.model.load_state_dict(read_checkpoint(run.folder / LAST).state)
     trained = {key: known[key] for key in ("network",) if key in known}
     check_identity(run.folder / LAST, trained, {"network": digest_weights(ready.model)}, CheckpointError)
@@ -191,6 +193,15 @@ def _measure(
     assert evaluation.images is not None
     evaluation.images.write(counts_path(run, split))
     return evaluation.to_plain()
+
+
+def _measuring(config: TrainConfig, split: str) -> TrainConfig:
+    """The config that opens a split to be measured: of the training images, those trained on."""
+    if split != config.train_split or config.train_images is None:
+        return replace(config, val_split=split)
+    return replace(
+        config, val_split=split, val_images=min(config.train_images, config.val_images or config.train_images)
+    )
 
 
 def counts_path(run: Run, split: str) -> Path:
@@ -235,9 +246,7 @@ def _read_known(run: Run, splits: Sequence[str], *, forget_failure: bool = False
     now = _identity(run.config, train_set, None)
     seen = measured.keys() & set(splits)
     before["measured"] = {split: measured[split] for split in seen}
-    now["measured"] = {
-        split: describe_samples(open_data(replace(run.config, val_split=split))[1]) for split in seen
-    }
+    now["measured"] = {split: describe_samples(open_data(_measuring(run.config, split))[1]) for split in seen}
     check_identity(run.folder, _without_val(before), now, CheckpointError)
     return known
 

@@ -38,18 +38,28 @@ def command(
 ) -> None:
     """Draw every run's mean IoU, the rows' means, and their paired differences to one row with intervals.
 
+    What the paper says of trainings is judged by rules fixed beforehand: ablation-effects.csv, beside the figure.
+
     Example: icnn-viz ablation runs/voc --out voc.svg
     """
     from dataclasses import asdict
 
     from icnn_core.outputs import check_target
-    from icnn_viz.displays.ablation import draw_study
+    from icnn_viz.cli._shown import to_claim_words
+    from icnn_viz.displays.ablation import draw_study, judge_study
+    from icnn_viz.displays.tables import to_records, write_tables
     from icnn_viz.figures.write import write_figure
 
     place = out or (source if source.is_dir() else source.parent) / "ablation.png"
     check_target(place, overwrite=overwrite)
+    table = f"{place.stem}-effects"
+    check_target(place.with_name(f"{table}.csv"), overwrite=overwrite)
     figure, summaries = draw_study(source, against, title, theme=str(theme))
-    written = write_figure(figure, place)
-    make_console(json=as_json).print(f"Wrote {written}")
+    effects = judge_study(source, against)
+    written = [write_figure(figure, place), *write_tables({table: effects}, place.parent)]
+    console = make_console(json=as_json)
+    console.print(to_claim_words(effects))
+    console.print(f"Wrote {' and '.join(map(str, written))}")
     if as_json:
-        print_json({"rows": [asdict(summary) for summary in summaries], "written": written})
+        rows = [asdict(summary) for summary in summaries]
+        print_json({"rows": rows, "effects": to_records(effects), "written": written})

@@ -32,22 +32,40 @@ def draw_study(
     """
     from icnn_viz.figures.ablation import draw_ablation
 
-    path = source / "runs.csv" if source.is_dir() else source
-    runs = _read_runs(path)
+    runs, against = _open(source, against)
     rows = list(dict.fromkeys(runs["row"]))
-    against = against or ("regular" if "regular" in rows else "none")
-    _check_row(path, against, rows)
     summaries = summarise(list(runs[list(_COLUMNS)].itertuples(index=False)), rows, against)  # type: ignore[arg-type]
     splits = ", ".join(dict.fromkeys(runs["split"])) if "split" in runs else ""
     figure = draw_ablation(
         runs,
         summaries,
         against=against,
-        title=title or path.absolute().parent.name,
+        title=title or (source if source.is_dir() else source.parent).absolute().name,
         subtitle=f"measured on {splits}" if splits else "",
         theme=theme,
     )
     return figure, summaries
+
+
+def judge_study(source: Path, against: str | None = None) -> pd.DataFrame:
+    """What the paper says of trainings, judged on a study's runs; `source` and `against` as of `draw_study`.
+
+    See `judge_effects`.
+    """
+    from icnn_viz.statistics.effects import judge_effects
+
+    runs, against = _open(source, against)
+    return judge_effects(ablation=runs, against=against)
+
+
+def _open(source: Path, against: str | None) -> tuple[pd.DataFrame, str]:
+    """A study's runs, and the row that the others are compared with."""
+    path = source / "runs.csv" if source.is_dir() else source
+    runs = _read_runs(path)
+    rows = list(dict.fromkeys(runs["row"]))
+    against = against or ("regular" if "regular" in rows else "none")
+    _check_row(path, against, rows)
+    return runs, against
 
 
 def _read_runs(path: Path) -> pd.DataFrame:

@@ -175,12 +175,15 @@ class KernelDisplay:
         return int(np.nanargmax([np.nanmean(np.abs(cloud.displacements)) for cloud in self.clouds]))
 
     def tables(self, *, seed: int = 0) -> Tables:
-        """All that is counted and tested: positions, gaussians, layers, tests and claims, each when it is asked for.
+        """All that is counted and tested: positions, gaussians, layers, tests, claims and effects, each when asked for.
+
+        Effects are claims that need more than shapes; what they alone cannot say is "cannot be said here".
 
         Args:
             seed: of the resamples, permutations and subsamples.
         """
         from icnn_viz.statistics.claims import judge_claims
+        from icnn_viz.statistics.effects import judge_effects
         from icnn_viz.statistics.rules import ClaimRules
 
         return Tables(
@@ -190,6 +193,7 @@ class KernelDisplay:
                 "layers": lambda: self._layers(seed),
                 "tests": lambda: self._tests(seed),
                 "claims": lambda: judge_claims(self.clouds, ClaimRules(seed=seed)),
+                "effects": lambda: judge_effects(self.clouds, seed=seed),
             }
         )
 

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,14 +180,18 @@ class SurveyDisplay:
         return SurveyProgress(done, len(plan), time.perf_counter() - started, in_networks)
 
     def tables(self) -> Tables:
-        """ "measures": a row per pixel and network; "differences": paired, with intervals. Runs what is left to run."""
+        """ "measures": a row per pixel and network; "differences": paired, with intervals; "effects": what the paper
+        says of receptive fields, judged. Runs what is left to run."""
         if self._tables is None:
             self.run()
+            from icnn_viz.statistics.effects import judge_effects
+
             labels = [network.name for network in self.networks]
             rows = self._rows()
-            makers = {"measures": lambda: rows}
-            self._tables = Tables(
-                makers | {"differences": lambda: summarise(rows, labels, self.dataset.classes, self.seed)}
+            makers: dict[str, Callable[[], pd.DataFrame]] = {"measures": lambda: rows}
+            makers |= {"differences": lambda: summarise(rows, labels, self.dataset.classes, self.seed)}
+            self._tables = tables = Tables(
+                makers | {"effects": lambda: judge_effects(survey=tables["differences"], seed=self.seed)}
             )
         return self._tables
 

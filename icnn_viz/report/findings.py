@@ -24,7 +24,7 @@ class Findings:
     Attributes:
         checkpoints: by label; the first is the irregular network whose kernels are shown.
         display: its clouds and their Gaussians.
-        tables: layers, gaussians, tests and claims, as `icnn-viz kernels` writes them.
+        tables: layers, gaussians, tests, claims and effects, as `icnn-viz kernels` writes them.
         looks: pixels for the gallery; if there are none, `no_looks` says why.
         run: of the training, if its snapshots were kept.
         commands: what a user can type to get this page and its parts, each with a word on what it does.

@@ -54,7 +54,7 @@ def build_report(
         "findings": findings,
         "card": to_card(findings.checkpoints),
         "summary": summarise(findings),
-        "claims": to_claim_table(findings.tables["claims"]),
+        "claims": to_claim_table(findings.tables["claims"], findings.tables["effects"]),
         "tables": tables,
         "measures": to_measure_table(findings.looks) if findings.looks else None,
         "words": FIGURES,

@@ -121,10 +121,15 @@ def list_kernel_tables(tables: Mapping[str, pd.DataFrame]) -> list[Table]:
     ]
 
 
-def to_claim_table(claims: pd.DataFrame) -> Table:
-    """The paper's claims as `judge_claims` found them."""
+def to_claim_table(*claims: pd.DataFrame) -> Table:
+    """The paper's claims as `judge_claims` and `judge_effects` found them."""
+    import pandas as pd
+
     return to_table(
-        claims, "claims", "What the paper says of learnt positions, judged on this network", _CLAIMS
+        pd.concat(claims, ignore_index=True),
+        "claims",
+        "What the paper says of learnt positions, judged on this network",
+        _CLAIMS,
     )
 
 

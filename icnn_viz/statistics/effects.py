@@ -64,14 +64,17 @@ def judge_effects(
         ablation: a run a row: row (the variant, in the order of irregular layers), seed, mean_iou in [0, 1], and
             train_iou if it was measured.
         survey: paired differences as of `compare_pairs`, one of whose networks is snapped to its slots.
-        against: the ablation's regular variant.
+        against: the ablation's regular variant. If it is "none", the others are irregular from ever earlier layers on,
+            and the shape of the gain is judged; among other variants the one called "irregular" is the irregular one.
         permutations, seed: of `test_spreads`.
     """
     given = [moved_shapes(cloud) for cloud in clouds]
     judged = [cloud for cloud in given if len(cloud.points) >= 100 and summarise(cloud)["state"] == "ok"]
     scores = None if ablation is None else ablation.pivot_table("mean_iou", "seed", "row", sort=False)
     findings = (
-        _saturates(scores, against),
+        _saturates(scores, against)
+        if against == "none"
+        else _unsaid("the variants are not rows of an ablation"),
         _global_and_detailed(judged, permutations, seed),
         _larger_field(survey),
         _two_for_one(scores, against),
@@ -144,7 +147,7 @@ def _larger_field(survey: pd.DataFrame | None) -> Finding:
 def _two_for_one(scores: pd.DataFrame | None, against: str) -> Finding:
     if scores is None or "two regular" not in scores.columns:
         return _unsaid("no variant with two regular kernels for an irregular one was trained")
-    others = [row for row in scores.columns if row not in (against, "two regular")]
+    others = _irregular_first([row for row in scores.columns if row not in (against, "two regular")])
     found = _paired(scores, others[0], "two regular") if others else None
     if found is None:
         return _unsaid("an irregular variant and three seeds or more are needed")
@@ -159,14 +162,18 @@ def _overfits(ablation: pd.DataFrame | None, against: str) -> Finding:
         return _unsaid("mean IoU on training images was not measured")
     gaps = ablation.assign(gap=ablation["train_iou"] - ablation["mean_iou"])
     gaps = gaps.pivot_table("gap", "seed", "row", sort=False)
-    others = [row for row in gaps.columns if row != against]
-    found = _paired(gaps, others[-1], against) if others and against in gaps.columns else None
+    others = _irregular_first([row for row in gaps.columns if row != against][::-1])
+    found = _paired(gaps, others[0], against) if others and against in gaps.columns else None
     if found is None:
         return _unsaid("a regular and an irregular variant and three seeds or more are needed")
     verdict = HOLDS if found[2] < POINT else DOES_NOT_HOLD if found[1] > POINT else CANNOT_BE_SAID
     return Finding(
-        verdict, found[0], "mean IoU", f"gap of {others[-1]} less that of {against} {_points(found)}"
+        verdict, found[0], "mean IoU", f"gap of {others[0]} less that of {against} {_points(found)}"
     )
+
+
+def _irregular_first(rows: list[str]) -> list[str]:
+    return sorted(rows, key=lambda row: row != "irregular")
 
 
 def _points(found: tuple[float, float, float]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from icnn_core.cli import main
 from icnn_core.cli._ablation import Report
+from icnn_core.evaluation.images import ImageCounts
 from icnn_core.training.config import make_config
 
 SMALL = ("--iterations", 2, "--batch-size", 2, "--train-images", 3, "--val-images", 2, "--rows", "none,fc1")
@@ -76,6 +77,12 @@ def test_variants_are_compared_with_the_regular_network_and_take_from_the_irregu
         "--json",
     )
     names = "permuted,snapped,dilation-0.5,regular"
+    ended = run_main(
+        main, *command, "--variants", "regular", "--train-iou", "--set", "irregular.position_lr=0.2"
+    )
+    (one,) = json.loads(ended.out)["runs"]
+    assert 0 < one["train_iou"] != one["mean_iou"]
+    assert ImageCounts.read(tmp_path / "regular" / "seed-0" / "images-train.npz").confusion.shape == (2, 5, 5)
     ended = run_main(main, *command, "--variants", names, "--set", "irregular.position_lr=0.2")
     assert ended.code == 0, ended.err
     result = json.loads(ended.out)

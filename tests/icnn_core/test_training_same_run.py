@@ -140,7 +140,7 @@ def test_a_run_of_another_version_is_said_and_gone_on_with(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("icnn_core.checkpoint.writing.__version__", "0.0.9")
+        patch.setattr("icnn_core.checkpoint.snapshots.__version__", "0.0.9")
         start(config_of(photos), tmp_path / "run")
     with caplog.at_level(logging.WARNING):
         start(config_of(photos), tmp_path / "run", resume=True)

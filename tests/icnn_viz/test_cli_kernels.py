@@ -42,10 +42,10 @@ def test_pictures_page_and_tables_are_written_and_named(
     ended = run_main(main, "kernels", checkpoint, "--out", tmp_path)
     assert ended.code == 0
     pictures = {f"{layer}.{kind}.png" for layer in "02" for kind in ("cloud", "3d")}
-    tables = {f"{table}.csv" for table in ("claims", "gaussians", "layers", "positions", "tests")}
+    tables = {f"{table}.csv" for table in ("claims", "effects", "gaussians", "layers", "positions", "tests")}
     assert {path.name for path in tmp_path.glob("[!.]*")} == pictures | tables | {"clouds.html"}
     assert str(tmp_path / "clouds.html") in ended.out
-    assert "10 files" in ended.out
+    assert "11 files" in ended.out
     assert ended.err == ""
     for cell in ("3x2", "3x3 d2x2", "undeformed", "0.0%"):
         assert cell in ended.out
@@ -160,7 +160,7 @@ def test_tables_are_written_as_parquet_too(run_main: Run, checkpoint: Path, tmp_
     pytest.importorskip("pyarrow")
     arguments = ("--table", "parquet", "--table", "csv", "-f", "html", "--view", "layers")
     assert run_main(main, "kernels", checkpoint, "-o", tmp_path, *arguments).code == 0
-    for name in ("positions", "gaussians", "layers", "tests", "claims"):
+    for name in ("positions", "gaussians", "layers", "tests", "claims", "effects"):
         parquet, csv = pd.read_parquet(tmp_path / f"{name}.parquet"), pd.read_csv(tmp_path / f"{name}.csv")
         assert list(parquet.columns) == list(csv.columns)
         assert len(parquet) == len(csv)

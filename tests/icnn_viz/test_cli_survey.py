@@ -291,7 +291,10 @@ def test_the_command_writes_differences_and_their_figure(
     assert (found["done"], found["total"]) == (16, 16)
     names = {path.name for path in out.glob("[!.]*")}
     pictures = {f"differences{kind}.png" for kind in ("", "-snapped-to-slots", "-random-weights")}
-    assert names == {"rows", "plan.csv", "survey.json", "measures.csv", "differences.csv"} | pictures
+    assert (
+        names
+        == {"rows", "plan.csv", "survey.json", "measures.csv", "differences.csv", "effects.csv"} | pictures
+    )
     table, summary = pd.read_csv(out / "measures.csv"), pd.read_csv(out / "differences.csv")
     assert len(table) == 64
     sides = [

@@ -91,7 +91,14 @@ def test_the_command_draws_a_folder_or_a_file(run_main: Callable[..., Any], tmp_
     assert ended.code == 0, ended.err
     result = json.loads(ended.out)
     assert [row["mean"] for row in result["rows"]] == pytest.approx([s.mean for s in summaries])
-    assert Path(result["written"]) == tmp_path / "ablation.png"
+    assert [Path(path) for path in result["written"]] == [
+        tmp_path / "ablation.png",
+        tmp_path / "ablation-effects.csv",
+    ]
+    assert [row["verdict"] for row in result["effects"]] == pd.read_csv(
+        tmp_path / "ablation-effects.csv"
+    ).verdict.tolist()
+    assert len(result["effects"]) == 5
     assert (tmp_path / "ablation.png").stat().st_size > 10_000
     picture = tmp_path / "dark.svg"
     ended = run_main(

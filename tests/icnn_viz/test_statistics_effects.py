@@ -84,3 +84,13 @@ def test_wide_and_narrow_slots():
             "l", 0, (1, 5), (1, 3), "channel", slots, (slots + moves)[None], np.ones((1, 200, 5))
         )
         assert verdicts([cloud])[BOTH] == verdict
+
+
+def test_variants_are_no_rows_and_the_irregular_one_is_taken_by_its_name():
+    means = {"regular": 0.3, "irregular": 0.35, "permuted": 0.33, "thrown": 0.32, "deformable": 0.36}
+    gaps = dict.fromkeys(means, 0.1) | {"irregular": 0.15}
+    table = judge_effects(ablation=ablation(means, gaps), against="regular")
+    assert table.verdict[GROWS] == UNSAID
+    assert "not rows of an ablation" in table.evidence[GROWS]
+    assert table.verdict[OVERFITS] == FAILS
+    assert "gap of irregular less that of regular" in table.evidence[OVERFITS]

@@ -110,12 +110,12 @@ def to_measure_table(record: PixelComparison) -> Table:
     """A pixel's measures for the terminal, one column per network."""
     from rich.table import Table
 
-    from icnn_viz.figures.comparison import describe_target
+    from icnn_viz.figures.comparison import describe_question
     from icnn_viz.figures.measure_table import answer_rows, measure_rows
 
     said = [f"true class: {record.true_class}"] * bool(record.true_class)
     said += dict.fromkeys(note for heatmap in record.heatmaps for note in heatmap.notes)
-    title = f"What {describe_target(record.gradients[0])} depends on"
+    title = describe_question(record.gradients[0])
     table = Table(title=title, title_justify="left", caption="; ".join(said) or None)
     table.add_column("measure")
     for network in record.networks:

@@ -26,9 +26,10 @@ def to_measures_html(record: PixelComparison) -> str:
 
     Styled by itself: a widget's HTML is not dressed like a notebook's.
     """
-    from icnn_viz.figures.measure_table import measure_rows
+    from icnn_viz.figures.measure_table import answer_rows, measure_rows
 
-    rows = [["", *record.networks], *([row.title, *row.texts] for row in measure_rows(record))]
+    shown = (*answer_rows(record), *measure_rows(record))
+    rows = [["", *record.networks], *([row.title, *row.texts] for row in shown)]
     return f'<table style="border-collapse:collapse">{"".join(map(_to_row, rows))}</table>'
 
 

@@ -13,13 +13,12 @@ import numpy as np
 
 from icnn_core.errors import ArgumentError
 from icnn_viz.displays.pixels import Question
-from icnn_viz.explorer.heat_figure import shrink
 from icnn_viz.explorer.session import Session
-from icnn_viz.figures.comparison import describe_target
-from icnn_viz.figures.maps import fit_scale, name_of, unit_of
+from icnn_viz.figures.comparison import describe_question
+from icnn_viz.figures.comparison_pages import draw_comparison_interactive, to_parts
 from icnn_viz.figures.measure_table import MeasureRow, answer_rows, measure_rows
 from icnn_viz.figures.overlay import to_grey
-from icnn_viz.figures.screen import to_colour_stops, to_data_url
+from icnn_viz.figures.screen import shrink, to_data_url
 from icnn_viz.figures.style import THEMES, get_look
 from icnn_viz.figures.write import write_atomically
 from icnn_viz.records import PixelComparison
@@ -87,8 +86,8 @@ def write_page(
         return freeze(session.answer(Question(key, pixel)))
 
     probes = [look(pixel)[0] for pixel in grid_of(height, width, _PROBES)[0]]
-    cost = max(len(p["maps"][0]) + len(p["maps"][1]) for p in probes) + 1500
-    base = len(to_data_url(picture.image)) + len(to_data_url(to_grey(picture.image))) + 60_000
+    cost = max(len(p["maps"][0]) + len(p["maps"][1]) for p in probes) + 2500
+    base = len(render(session, picture.name, picture.image, probes[:1], 1)) + 10_000
     count = min(most_pixels, (most_bytes - base) // cost)
     if count < 1:
         raise ArgumentError(
@@ -126,19 +125,18 @@ def freeze(answer: PixelComparison) -> tuple[dict[str, Any], int]:
 
     `maps` are two maps of bytes, deflated, in base64: a byte b stands for top · (b / 255)².
     """
-    values = [heatmap.values for heatmap in answer.heatmaps[:2]]
-    shrunk = [shrink(v, MAP_PIXELS) for v in values]
-    scale = fit_scale(values)
-    bytes_ = [np.rint(_LEVELS * np.sqrt(np.clip(v / scale.top, 0, 1))).astype(np.uint8) for v, _ in shrunk]
+    parts = to_parts(answer.gradients[:2], answer.heatmaps[:2])
+    top, shrunk = parts.axes[0]["cmax"], [shrink(values, MAP_PIXELS) for values in parts.maps[:2]]
+    bytes_ = [np.rint(_LEVELS * np.sqrt(np.clip(v / top, 0, 1))).astype(np.uint8) for v, _ in shrunk]
     maps = [base64.b64encode(zlib.compress(b.tobytes(), 9)).decode("ascii") for b in bytes_]
     y, x = answer.pixel
     return {
         "x": x,
         "y": y,
         "maps": maps,
-        "top": scale.top,
-        "over": scale.beyond,
-        "label": f"What {describe_target(answer.gradients[0])} depends on",
+        "top": top,
+        "axes": parts.axes,
+        "words": f"{describe_question(answer.gradients[0])}.",
         "measures": [row.texts[:2] for row in _rows(answer)],
     }, shrunk[0][1]
 
@@ -146,6 +144,7 @@ def freeze(answer: PixelComparison) -> tuple[dict[str, Any], int]:
 def render(session: Session, name: str, image: np.ndarray, frozen: list[dict[str, Any]], block: int) -> str:
     """The page's HTML. Names are escaped wherever they stand."""
     from jinja2 import Environment, PackageLoader
+    from plotly.offline import get_plotlyjs
 
     found = session.answer(Question(next(iter(session.shelf.names())), (frozen[0]["y"], frozen[0]["x"])))
     height, width = image.shape[:2]
@@ -156,24 +155,30 @@ def render(session: Session, name: str, image: np.ndarray, frozen: list[dict[str
         "block": block,
         "models": [h.network for h in found.heatmaps[:2]],
         "rows": [row.title for row in _rows(found)],
-        "unit": unit_of(method),
-        "value": name_of(method),
         "pixels": frozen,
-        "colours": {t: _colours(t) for t in THEMES},
+        "figures": {theme: _to_figure(found, theme) for theme in THEMES},
+        "photo": to_data_url(image),
+        "grey": to_data_url(to_grey(image)),
     }
     looks = {theme: get_look(theme) for theme in THEMES}
-    pictures = {"photo": to_data_url(image), "grey": to_data_url(to_grey(image))}
     environment = Environment(loader=PackageLoader("icnn_viz.explorer"), autoescape=True)
     template = environment.get_template("frozen.html")
-    return template.render(name=name, content=content, looks=looks, block=block, method=method, **pictures)
+    shown = {"content": content, "looks": looks, "block": block, "method": method}
+    return template.render(name=name, plotly=get_plotlyjs(), **shown)
 
 
 def _rows(answer: PixelComparison) -> list[MeasureRow]:
     return [*answer_rows(answer), *measure_rows(answer)]
 
 
-def _colours(theme: str) -> dict[str, list[str]]:
-    """256 colours by byte for maps, and for differences from the most negative to the most positive."""
-    look = get_look(theme)
-    maps = {"map": look.sequential, "signed": look.diverging}
-    return {name: [colour for _, colour in to_colour_stops(c, steps=_LEVELS)] for name, c in maps.items()}
+def _to_figure(answer: PixelComparison, theme: str) -> dict[str, Any]:
+    """The comparison without what the page holds once (the image, by either name) and for each pixel (maps)."""
+    pair = answer.gradients[:2], answer.heatmaps[:2]
+    figure = draw_comparison_interactive(*pair, theme=theme, fluid=True).to_dict()
+    for trace in figure["data"]:
+        trace.pop("z", None)
+        trace.pop("source", None)
+    for picture in figure["layout"]["images"]:
+        picture.pop("source")
+    figure["layout"].pop("template", None)
+    return figure

@@ -67,6 +67,7 @@ def draw_comparison(
     shape = heatmaps[0].values.shape
     count = len(heatmaps) + 1 + photo
     networks = [h.network for h in heatmaps]
+    names = name_panels(networks)
     below = table_height(rows, networks) + _NOTES * LINE
     scale = fit_scale([h.values for h in heatmaps], gamma=gamma, unit=unit_of(gradients[0].method))
     difference = heatmaps[0].values - heatmaps[1].values
@@ -75,22 +76,32 @@ def draw_comparison(
         sheet = PanelSheet(count, shape, below, look)
         write_heading(sheet, gradients, true_class)
         if photo:
-            ax = sheet.add_panel("image")
+            ax = sheet.add_panel(names[0])
             draw_photo(ax, gradients[0].image)
             draw_cross(ax, heatmaps[0].pixel, look)
-        for heatmap in heatmaps:
-            ax = sheet.add_panel(heatmap.network)
+        for heatmap, name in zip(heatmaps, names[1:], strict=False):
+            ax = sheet.add_panel(name)
             draw_map(ax, heatmap.values, scale.norm(), look.sequential)
             draw_contours(ax, heatmap, "#ffffff", "#000000")
             draw_cross(ax, heatmap.pixel, look)
         sheet.add_colour_bar(scale.norm(), look.sequential, scale, name_of(gradients[0].method))
-        ax = sheet.add_panel(f"{heatmaps[0].network} − {heatmaps[1].network}")
+        ax = sheet.add_panel(names[-1])
         draw_map(ax, difference, signed.signed_norm(), look.diverging)
         draw_cross(ax, heatmaps[0].pixel, look)
         sheet.add_colour_bar(signed.signed_norm(), look.diverging, signed, "difference")
         write_table(sheet, rows, networks)
         sheet.write_footnote(_describe_maps(gradients, heatmaps, gamma), left=AXIS_LEFT, most=_NOTES)
     return sheet.figure
+
+
+def name_panels(networks: Sequence[str]) -> list[str]:
+    """What stands over the panels of a comparison: the image, a map per network, the first two's difference."""
+    return ["image", *networks, f"{networks[0]} − {networks[1]}"]
+
+
+def describe_question(gradient: PixelGradient) -> str:
+    """What is looked at, as every front heads it: "What the logit of … at x = 60, y = 40 depends on"."""
+    return f"What {describe_target(gradient)} depends on"
 
 
 def describe_target(gradient: PixelGradient) -> str:
@@ -125,7 +136,7 @@ def write_heading(sheet: Sheet, gradients: Sequence[PixelGradient], true_class: 
     second = f"method: {gradients[0].method}"
     if true_class:
         second = f"true class: {true_class} · {second}"
-    sheet.write_heading(f"What {describe_target(gradients[0])} depends on", second, left=MARGIN)
+    sheet.write_heading(describe_question(gradients[0]), second, left=MARGIN)
 
 
 def _describe_maps(gradients: Sequence[PixelGradient], heatmaps: Sequence[Heatmap], gamma: float) -> str:

@@ -50,6 +50,19 @@ def to_cross(pixel: tuple[int, int], look: Look) -> list[dict[str, Any]]:
     ]
 
 
+def shrink(values: np.ndarray, most: int) -> tuple[np.ndarray, int]:
+    """A map of at most `most` pixels, and the side of the blocks of which each is the value of largest magnitude."""
+    side = int(np.ceil(np.sqrt(values.size / most)))
+    if side <= 1:
+        return values, 1
+    rows, columns = (-(-n // side) for n in values.shape)
+    padded = np.zeros((rows * side, columns * side))
+    padded[: values.shape[0], : values.shape[1]] = values
+    blocks = padded.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(rows, columns, -1)
+    largest = np.abs(blocks).argmax(-1)[..., None]
+    return np.take_along_axis(blocks, largest, -1)[..., 0], side
+
+
 def choose_evenly(count: int, most: int) -> np.ndarray:
     """Numbers of at most `most` of `count` things, evenly spread, the first and the last among them."""
     return np.linspace(0, count - 1, min(count, max(most, 1))).round().astype(int)

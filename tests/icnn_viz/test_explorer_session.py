@@ -16,13 +16,12 @@ from PIL import Image
 
 from icnn_core.errors import ArgumentError, DataError, NameNotFoundError
 from icnn_viz.displays.pixels import Question
-from icnn_viz.explorer.heat_figure import draw_answer, shrink
 from icnn_viz.explorer.kernel_figures import draw_plane, draw_space, select
 from icnn_viz.explorer.memory import StaleError, Turns
 from icnn_viz.explorer.session import Session
 from icnn_viz.explorer.shelf import MOST_BYTES, Shelf, Source, decode_upload
 from icnn_viz.explorer.states import HeatmapState, KernelState, brush_of, parse_brush
-from icnn_viz.figures.screen import to_colour_stops
+from icnn_viz.figures.screen import shrink, to_colour_stops
 from icnn_viz.records import PositionCloud
 
 MakeSession = Callable[..., Session]
@@ -210,24 +209,6 @@ def test_the_least_recently_used_gradient_is_forgotten(make_session: MakeSession
 
 
 # figures
-
-
-def test_a_figure_keeps_one_scale_and_true_values(make_session: MakeSession) -> None:
-    answer = make_session().answer(Question("0", (9, 20)))
-    figure = draw_answer(answer, opacity=0.4)
-    maps = [trace for trace in figure.data if trace.type == "heatmap"]
-    assert {trace.name for trace in maps} == {"irregular", "regular", "difference"}
-    assert {trace.name: trace.coloraxis for trace in maps if trace.name != "difference"} == {
-        "irregular": "coloraxis",
-        "regular": "coloraxis",
-    }
-    assert all(trace.opacity == 0.4 for trace in maps)
-    for trace, heatmap in zip((maps[0], maps[2]), answer.heatmaps, strict=True):
-        np.testing.assert_allclose(trace.z, heatmap.values, rtol=1e-6)
-    np.testing.assert_allclose(
-        maps[1].z, answer.heatmaps[0].values - answer.heatmaps[1].values, rtol=1e-4, atol=1e-9
-    )
-    assert figure.layout.coloraxis2.cmin == -figure.layout.coloraxis2.cmax
 
 
 def test_colours_go_with_the_square_root() -> None:

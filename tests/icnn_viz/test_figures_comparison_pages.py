@@ -11,6 +11,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from icnn_core.errors import ArgumentError
+from icnn_viz.figures import comparison_pages
 from icnn_viz.figures.comparison_pages import draw_comparison_interactive, to_parts, update_page
 from icnn_viz.figures.maps import fit_scale
 from icnn_viz.heatmaps import to_heatmap
@@ -51,7 +52,7 @@ def test_rows_run_downwards_and_pixels_are_square(make_gradient: MakeGradient) -
     layout = draw_comparison_interactive(*_looks(make_gradient)).layout
     assert tuple(layout.yaxis.range) == (23.5, -0.5)
     assert tuple(layout.xaxis3.range) == (-0.5, 36.5)
-    assert layout.yaxis2.scaleanchor == "x2"
+    assert layout.yaxis2.scaleanchor == "x"
     assert layout.xaxis4.matches == "x"
 
 
@@ -91,3 +92,27 @@ def test_names_are_text_and_maps_that_differ_in_kind_are_refused(make_gradient: 
     assert "&lt;img" in page.layout.title.text
     with pytest.raises(ArgumentError, match="two or more"):
         draw_comparison_interactive(gradients[:1], heatmaps[:1])
+
+
+def test_a_page_that_has_its_own_words_gives_size_and_zoom_and_the_maps_lie_over_the_image(
+    make_gradient: MakeGradient,
+) -> None:
+    figure = draw_comparison_interactive(*_looks(make_gradient), opacity=0.4, revision="street", fluid=True)
+    layout = figure.layout
+    assert (layout.width, layout.height, layout.title.text, layout.uirevision) == (None, None, None, "street")
+    assert [(image.xref, image.yref) for image in layout.images] == [("x2", "y2"), ("x3", "y3"), ("x4", "y4")]
+    assert [trace.opacity for trace in figure.data if trace.type == "heatmap"] == [0.4] * 3
+
+
+def test_a_large_map_is_shown_by_its_largest_values_where_they_lie(
+    make_gradient: MakeGradient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison_pages, "MOST_SHOWN", 24 * 37 // 4)
+    gradients, heatmaps = _looks(make_gradient)
+    figure = draw_comparison_interactive(gradients, heatmaps)
+    for trace, values in zip(_maps(figure), [h.values for h in heatmaps], strict=False):
+        assert (trace.x0, trace.dx, trace.y0, trace.dy) == (0.5, 2, 0.5, 2)
+        assert trace.z.shape == (12, 19)
+        assert trace.z[5, 10] == np.float32(values[10:12, 20:22].max())
+    update_page(figure, to_parts(gradients, heatmaps))
+    assert _maps(figure)[0].z.shape == (12, 19)

@@ -11,12 +11,12 @@ from dash.exceptions import PreventUpdate
 from icnn_core.errors import ArgumentError, IcnnError
 from icnn_viz.displays.pixels import Question
 from icnn_viz.displays.tables import to_csv
-from icnn_viz.explorer.heat_figure import draw_answer
 from icnn_viz.explorer.memory import StaleError
 from icnn_viz.explorer.pages.parts import table, tell
 from icnn_viz.explorer.session import Session
 from icnn_viz.explorer.states import MOST_SMOOTHING
-from icnn_viz.figures.comparison import describe_target
+from icnn_viz.figures.comparison import describe_question
+from icnn_viz.figures.comparison_pages import draw_comparison_interactive
 from icnn_viz.figures.measure_table import answer_rows, measure_rows
 from icnn_viz.figures.panels import format_value
 from icnn_viz.figures.style import THEMES
@@ -41,7 +41,8 @@ def reply(session: Session, ask: dict[str, Any] | None) -> dict[str, Any]:
     except IcnnError as error:
         return {"number": ask["number"], "error": tell(error)}
     theme = ask.get("theme") if ask.get("theme") in THEMES else "light"
-    figure = draw_answer(found, revision=question.image, theme=str(theme))
+    pair = found.gradients[:2], found.heatmaps[:2]
+    figure = draw_comparison_interactive(*pair, theme=str(theme), revision=question.image, fluid=True)
     rest = time.perf_counter() - started - found.seconds
     return {
         "number": ask["number"],
@@ -75,10 +76,10 @@ def to_words(answer: PixelComparison) -> str:
     for heatmap, measures in zip(answer.heatmaps, answer.measures, strict=True):
         area, radius = format_value(measures["area_90"]), format_value(measures["radius_of_gyration"])
         parts.append(f"{heatmap.network}: 90 % of the energy in {area} pixels, radius {radius} pixels")
-    what = describe_target(answer.gradients[0])
     true = f" True class: {answer.true_class}." if answer.true_class else ""
     notes = dict.fromkeys(note for heatmap in answer.heatmaps for note in heatmap.notes)
-    return f"What {what} depends on. {'; '.join(parts)}.{true} {' '.join(f'({n})' for n in notes)}".strip()
+    what = describe_question(answer.gradients[0])
+    return f"{what}. {'; '.join(parts)}.{true} {' '.join(f'({n})' for n in notes)}".strip()
 
 
 def measures_csv(answer: PixelComparison) -> str:

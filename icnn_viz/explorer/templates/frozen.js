@@ -1,4 +1,4 @@
-// The frozen page: maps unpacked when their pixel is chosen, painted on canvases; everything saved from here.
+// The frozen page: maps unpacked when their pixel is chosen, and put into the comparison; everything saved from here.
 "use strict";
 const content = JSON.parse(document.getElementById("content").textContent);
 const root = document.documentElement;
@@ -7,12 +7,9 @@ const byId = (id) => document.getElementById(id);
 const columns = Math.ceil(content.width / content.block);
 const rows = Math.ceil(content.height / content.block);
 const cache = new Map();
+const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 let chosen = null;
 let turn = 0;
-
-function toRgb(hex) {
-  return [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
-}
 
 async function inflate(text) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -49,82 +46,41 @@ function neighbour(dx, dy) {
   return best;
 }
 
-function paintMap(id, colours, indexAt) {
-  const canvas = byId(id);
-  canvas.width = columns;
-  canvas.height = rows;
-  const context = canvas.getContext("2d");
-  const picture = context.createImageData(columns, rows);
-  const rgb = colours.map(toRgb);
-  for (let k = 0; k < columns * rows; k += 1) {
-    picture.data.set(rgb[indexAt(k)], 4 * k);
-    picture.data[4 * k + 3] = 255;
-  }
-  context.putImageData(picture, 0, 0);
-  canvas.style.opacity = byId("opacity").value / 100;
+function toRows(values) {
+  return Array.from({ length: rows }, (_, row) => values.subarray(row * columns, (row + 1) * columns));
 }
 
-function paintCross() {
-  for (const id of ["photo", "first", "second", "difference"]) {
-    const stack = byId(id).parentElement;
-    let mark = stack.querySelector("svg");
-    if (!mark) {
-      mark = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-      mark.setAttribute("viewBox", "-8 -8 16 16");
-      mark.style.cssText = "position:absolute;width:16px;height:16px;pointer-events:none;transform:translate(-50%,-50%)";
-      for (const [colour, width] of [["#000000", 5], ["#ffffff", 3.4], ["#ff1f1f", 1.8]]) {
-        const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-        path.setAttribute("d", "M-5-5L5 5M-5 5L5-5");
-        path.setAttribute("stroke", colour);
-        path.setAttribute("stroke-width", width);
-        mark.append(path);
-      }
-      stack.append(mark);
-    }
-    mark.style.left = (100 * (chosen.x + 0.5)) / content.width + "%";
-    mark.style.top = (100 * (chosen.y + 0.5)) / content.height + "%";
+// The comparison that figures/comparison_pages.py drew, with the maps, the cross and the scales of a pixel.
+function toFigure(pixel, maps) {
+  const figure = structuredClone(content.figures[root.dataset.theme]);
+  const shown = maps.map(toRows);
+  const place = { x0: (content.block - 1) / 2, y0: (content.block - 1) / 2, dx: content.block, dy: content.block };
+  for (const trace of figure.data) {
+    if (trace.type === "image") trace.source = content.photo;
+    if (trace.name === "cross") [trace.x, trace.y] = [[pixel.x], [pixel.y]];
+    if (trace.type === "heatmap") Object.assign(trace, place, { z: shown.shift(), opacity: byId("opacity").value / 100 });
   }
-}
-
-function tell(value) {
-  return value.toPrecision(3).replace(/(\.\d*?)0+($|e)/, "$1$2").replace(/\.($|e)/, "$1").replace("-", "−");
-}
-
-function paintBar(id, colours, end) {
-  const context = byId(id).getContext("2d");
-  for (let k = 0; k < 256; k += 1) {
-    context.fillStyle = colours[end(k)];
-    context.fillRect(k, 0, 1, 1);
-  }
+  for (const image of figure.layout.images) image.source = content.grey;
+  ["coloraxis", "coloraxis2"].forEach((name, number) => {
+    const { colorbar, ...ends } = pixel.axes[number];
+    Object.assign(figure.layout[name], ends);
+    Object.assign(figure.layout[name].colorbar, { tickvals: colorbar.tickvals, ticktext: colorbar.ticktext });
+  });
+  return figure;
 }
 
 async function show(pixel) {
   chosen = pixel;
   turn += 1;
   const mine = turn;
-  const [first, second] = await mapsOf(pixel);
+  const maps = await mapsOf(pixel);
   if (mine !== turn) return;
-  const colours = content.colours[root.dataset.theme];
-  let top = 0;
-  const difference = new Float32Array(first.length);
-  for (let k = 0; k < first.length; k += 1) {
-    difference[k] = pixel.top * ((first[k] / 255) ** 2 - (second[k] / 255) ** 2);
-    top = Math.max(top, Math.abs(difference[k]));
-  }
-  top = top || 1;
-  paintMap("first", colours.map, (k) => first[k]);
-  paintMap("second", colours.map, (k) => second[k]);
-  paintMap("difference", colours.signed, (k) =>
-    Math.round(127.5 + 127.5 * Math.sign(difference[k]) * Math.sqrt(Math.abs(difference[k]) / top)));
-  paintBar("bar-map", colours.map, (k) => Math.round(255 * Math.sqrt(k / 255)));
-  paintBar("bar-signed", colours.signed, (k) =>
-    Math.round(127.5 + 127.5 * Math.sign(k - 127.5) * Math.sqrt(Math.abs(k - 127.5) / 127.5)));
-  byId("high").textContent = (pixel.over ? "≥ " : "") + tell(pixel.top) + " " + content.unit;
-  byId("low-signed").textContent = "−" + tell(top);
-  byId("high-signed").textContent = tell(top);
+  const [first, second] = maps.map((bytes) => Float32Array.from(bytes, (byte) => pixel.top * (byte / 255) ** 2));
+  const figure = toFigure(pixel, [first, second, first.map((value, k) => value - second[k])]);
+  await Plotly.react("graph", figure.data, figure.layout, config);
   byId("x").value = pixel.x;
   byId("y").value = pixel.y;
-  byId("words").textContent = pixel.label + ".";
+  byId("words").textContent = pixel.words;
   byId("measures").replaceChildren(...content.rows.map((name, row) => {
     const line = document.createElement("tr");
     const head = document.createElement("th");
@@ -137,7 +93,6 @@ async function show(pixel) {
     }));
     return line;
   }));
-  paintCross();
   window.history.replaceState(null, "", "#x=" + pixel.x + "&y=" + pixel.y);
   root.dataset.shown = pixel.x + "," + pixel.y;
 }
@@ -163,62 +118,17 @@ async function toCsv() {
   return lines.join("\n") + "\n";
 }
 
-function toPng() {
-  const [width, height, gap, title] = [content.width, content.height, 12, 20];
-  const canvas = document.createElement("canvas");
-  canvas.width = 2 * width + 3 * gap;
-  canvas.height = 2 * (height + title) + 3 * gap;
-  const context = canvas.getContext("2d");
-  const style = getComputedStyle(document.body);
-  context.fillStyle = style.backgroundColor;
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.font = "12px sans-serif";
-  context.imageSmoothingEnabled = false;
-  [...document.querySelectorAll("#panels figure")].forEach((figure, number) => {
-    const left = gap + (number % 2) * (width + gap);
-    const top = gap + title + Math.floor(number / 2) * (height + title + gap);
-    context.fillStyle = style.color;
-    context.fillText(figure.querySelector("figcaption").textContent, left, top - 6, width);
-    context.drawImage(figure.querySelector("img"), left, top, width, height);
-    const map = figure.querySelector("canvas");
-    context.globalAlpha = Number(map.style.opacity || 1);
-    if (map.id !== "photo") context.drawImage(map, left, top, width, height);
-    context.globalAlpha = 1;
-    for (const [colour, line] of [["#000000", 5], ["#ffffff", 3.4], ["#ff1f1f", 1.8]]) {
-      const [x, y] = [left + chosen.x + 0.5, top + chosen.y + 0.5];
-      context.strokeStyle = colour;
-      context.lineWidth = line;
-      context.beginPath();
-      for (const turn of [1, -1]) {
-        context.moveTo(x - 5, y - 5 * turn);
-        context.lineTo(x + 5, y + 5 * turn);
-      }
-      context.stroke();
-    }
-  });
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-}
-
-for (const id of ["photo", "first", "second", "difference"]) {
-  byId(id).addEventListener("click", (event) => {
-    const box = event.currentTarget.getBoundingClientRect();
-    const x = ((event.clientX - box.left) / box.width) * content.width;
-    const y = ((event.clientY - box.top) / box.height) * content.height;
-    show(nearest(x - 0.5, y - 0.5));
-  });
-}
-byId("photo").width = content.width;
-byId("photo").height = content.height;
 for (const id of ["x", "y"]) {
   byId(id).addEventListener("change", () => show(nearest(Number(byId("x").value), Number(byId("y").value))));
 }
 byId("opacity").addEventListener("input", () => show(chosen));
-byId("png").addEventListener("click", async () => save(await toPng(), `icnn-x${chosen.x}-y${chosen.y}.png`));
+byId("png").addEventListener("click", () =>
+  Plotly.downloadImage("graph", { format: "png", scale: 2, filename: `icnn-x${chosen.x}-y${chosen.y}` }));
 byId("csv").addEventListener("click", async () =>
   save(new Blob([await toCsv()], { type: "text/csv" }), `icnn-x${chosen.x}-y${chosen.y}.csv`));
 document.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-  if (!step || event.target.closest("input, button")) return;
+  if (!step || event.target.closest("input, button, a")) return;
   event.preventDefault();
   show(neighbour(...step));
 });
@@ -231,4 +141,5 @@ byId("toggle").addEventListener("click", () => paint(root.dataset.theme === "dar
 paint(dark.matches ? "dark" : "light");
 const asked = new URLSearchParams(window.location.hash.slice(1));
 const [x, y] = ["x", "y"].map((key) => (asked.has(key) ? Number(asked.get(key)) : NaN));
-show(nearest(x >= 0 ? x : content.width / 2, y >= 0 ? y : content.height / 2));
+show(nearest(x >= 0 ? x : content.width / 2, y >= 0 ? y : content.height / 2)).then(() =>
+  byId("graph").on("plotly_click", ({ points }) => show(nearest(points[0].x, points[0].y))));

@@ -49,14 +49,16 @@ def sample(
     height, width = (size + 2 * margin for size in geometry.output_size)
     image_pitch = plane_pitch(geometry.output_size, margin) if margin else height * width
     found = lanes(height + margin, width)  # one row more, for what rounds up the pitch of a plane
-    block = 512 if found > 256 else _block(found)
+    shared = geometry.stride[0] == 1  # else pixels need twice the words: one lane a thread, or sm_86 spills
+    block = 512 if shared and found > 256 else _block(found)
+    warps = min(4, block // 64) if shared else block // 32
     tiles = ceil_div(found, block)
     return Launch(
         column_kernels.column_kernel, images * channels * tiles,
         (channels, geometry.taps, tiles, *geometry.input_size, *geometry.output_size, width, *geometry.stride,
          *geometry.padding, position_step, plane_pitch(geometry.input_size, MARGIN), image_pitch,
          column_pitch(images * image_pitch), *geometry.centre),
-        SHARED=geometry.stride[0] == 1, MARGIN=margin, LANES=block, num_warps=min(4, block // 64),
+        SHARED=shared, MARGIN=margin, LANES=block, num_warps=warps,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
 from icnn_core.preparation import Preparation, preparation_of
+from icnn_viz.displays.images import to_pixels
 from icnn_viz.displays.page import to_html_table, to_image_tag
 from icnn_viz.displays.pixels import compare_pixels, find_class, to_frame
 from icnn_viz.gradients import Network, Target, load_pair
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
+    from icnn_viz.displays.images import Picture
     from icnn_viz.records import PixelComparison
 
 HEATMAP_VIEWS = ("comparison", "overlay", "sampling", "grid")
@@ -26,7 +28,7 @@ Pixels = tuple[int, int] | Target | Sequence[tuple[int, int] | Target]
 
 
 class HeatmapDisplay:
-    """Gradients, heatmaps and measures of some pixels through two or more networks.
+    """Gradients, heatmaps and measures of some pixels through one network or several.
 
     `plot` draws one view, keeps it as `figure_` and returns the display; it never shows and never saves. In a notebook
     the display shows the measures and the figure last drawn.
@@ -51,8 +53,8 @@ class HeatmapDisplay:
     @classmethod
     def from_models(
         cls,
-        models: Mapping[str, nn.Module],
-        image: np.ndarray,
+        models: nn.Module | Mapping[str, nn.Module],
+        image: Picture,
         pixels: Pixels,
         *,
         classes: Sequence[str] = (),
@@ -67,8 +69,8 @@ class HeatmapDisplay:
         """Of networks in memory.
 
         Args:
-            models: networks by the name that is shown; the difference drawn is the first minus the second.
-            image: (H, W, 3) uint8, RGB; or others, see `pixel_gradients`.
+            models: networks by the name that is shown, the difference drawn is the first minus the second; or one.
+            image: (H, W, 3) uint8, RGB; or a PIL image, or the path of one; or others, see `pixel_gradients`.
             pixels: (y, x) in pixels of the image, or a `Target`; or several.
             classes: names by class id.
             size, preparation, mean, std, divisor, output: how the networks see the image, see `pixel_gradients`.
@@ -77,9 +79,13 @@ class HeatmapDisplay:
         Raises:
             IcnnError: as of `pixel_gradients`.
         """
+        models = {"network": models} if not isinstance(models, Mapping) else models
         said = {"mean": mean, "std": std, "divisor": divisor, "output": output}
         networks = []
         for name, model in models.items():
+            if not (hasattr(model, "state_dict") and callable(model)):
+                got, fix = type(model).__name__, "Of files: from_checkpoints."
+                raise _refuse(f"networks (torch.nn.Module), here {name!r}", got, fix)
             wanted = (preparation or preparation_of(model)).changed(**said)
             networks.append(Network(name, model, size or wanted.size, tuple(classes), wanted))
         return cls.from_networks(networks, image, pixels, **options)
@@ -89,7 +95,7 @@ class HeatmapDisplay:
         cls,
         irregular: str | Path,
         regular: str | Path | None,
-        image: np.ndarray,
+        image: Picture,
         pixels: Pixels,
         *,
         controls: bool = False,
@@ -122,7 +128,7 @@ class HeatmapDisplay:
     def from_networks(
         cls,
         networks: Sequence[Network],
-        image: np.ndarray,
+        image: Picture,
         pixels: Pixels,
         *,
         class_id: int | str | None = None,
@@ -144,12 +150,12 @@ class HeatmapDisplay:
             sampling: trace where the networks sample, too, which the view "sampling" needs.
             seed: of smoothgrad's noise.
         """
-        if len({network.name for network in networks}) < max(2, len(networks)):
+        if not networks or len({network.name for network in networks}) < len(networks):
             got = ", ".join(network.name for network in networks) or "none"
-            fix = "To look at one alone, use `pixel_gradient`."
-            raise _refuse("two or more networks, each of its own name", got, fix)
+            raise _refuse("networks, each of its own name", got, "Give each another name.")
         number = find_class(class_id, networks[0].classes) if isinstance(class_id, str) else class_id
         targets = [p if isinstance(p, Target) else Target(p, number) for p in _listed(pixels)]
+        image = to_pixels(image)
         choice = {"method": method, "reduction": reduction, "smoothing": smoothing, "seed": seed}
         return cls(compare_pixels(networks, image, targets, labels=labels, sampling=sampling, **choice))
 
@@ -233,10 +239,16 @@ def _listed(pixels: Pixels) -> Sequence[tuple[int, int] | Target]:
     """Several pixels, also where one was given."""
     if isinstance(pixels, Target):
         return [pixels]
-    given: list[Any] = list(pixels)
-    if len(given) == 2 and all(_is_number(value) for value in given):
-        return [(int(given[0]), int(given[1]))]
-    return given
+    given: list[Any] = (
+        list(pixels) if isinstance(pixels, Iterable) and not isinstance(pixels, str) else [None]
+    )
+    given = [tuple(given)] if len(given) == 2 and all(_is_number(value) for value in given) else given
+    for pixel in given:
+        if not isinstance(pixel, Target) and not (
+            hasattr(pixel, "__len__") and len(pixel) == 2 and all(_is_number(value) for value in pixel)
+        ):
+            raise _refuse("pixels as (y, x), whole numbers, or Targets", repr(pixels)[:80], "Count from 0.")
+    return [p if isinstance(p, Target) else (int(p[0]), int(p[1])) for p in given]
 
 
 def _is_number(value: object) -> bool:

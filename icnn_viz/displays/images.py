@@ -6,10 +6,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icnn_core.errors import DataError
+from icnn_core.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL import Image
+
+    Picture = np.ndarray | Image.Image | str | Path
 
     from icnn_core.datasets.images import Reader
 
@@ -17,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_image(
-    path: Path, max_size: int, reader: str | Reader | None = None, *, labelled: bool = False
+    path: Path, max_size: int | None, reader: str | Reader | None = None, *, labelled: bool = False
 ) -> np.ndarray:
     """An image file as (H, W, 3) uint8, by the reader that training has; what it does with it is logged.
 
@@ -50,6 +53,32 @@ def load_reader(name: str | None) -> Any:
     from icnn_core.models.factory import load_factory
 
     return load_factory(name, "--reader") if name else None
+
+
+def to_pixels(image: Any) -> np.ndarray:
+    """An image: an array as it is, a PIL image or a file as (H, W, 3) uint8.
+
+    Raises:
+        ArgumentError: anything else. DataError: as `read_image`.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from icnn_core.datasets.images import to_rgb
+
+    if isinstance(image, str | Path):
+        return read_image(Path(image), None)
+    if isinstance(image, Image.Image):
+        return to_rgb(image, "image")
+    if not isinstance(image, np.ndarray):
+        kind = f"{type(image).__name__} {tuple(getattr(image, 'shape', ()))} {getattr(image, 'dtype', '')}"
+        raise ArgumentError(
+            "image",
+            needed="an array, as (H, W, 3) uint8, a PIL image, or the path of one",
+            got=" ".join(kind.split()),
+            fix="Of a tensor (3, H, W) in [0, 1]: (255 * t).byte().permute(1, 2, 0).numpy().",
+        )
+    return image
 
 
 def read_labels(path: Path, shape: tuple[int, int], max_size: int) -> np.ndarray:

@@ -43,8 +43,9 @@ def draw_comparison(
     """The image, heatmaps of one pixel on one shared scale, the first two's signed difference, a table of measures.
 
     Args:
-        gradients: one per network, two or more, of the same image, pixel, class and method.
-        heatmaps: of these gradients, reduced alike. The difference is the first minus the second.
+        gradients: one per network, of the same image, pixel, class and method.
+        heatmaps: of these gradients, reduced alike. The difference is the first minus the second; one alone has
+            none.
         measures: as `measure_heatmap` gives them, e.g. with masks; None = measured here, without masks.
         true_class: the pixel's true class, if known.
         photo: False leaves the image out, where it may not be passed on: heatmaps and contours alone.
@@ -55,7 +56,7 @@ def draw_comparison(
         A figure one page (170 mm) wide.
 
     Raises:
-        ArgumentError: fewer than two maps, or maps of different sizes, pixels, classes, methods or reductions.
+        ArgumentError: no map, or maps of different sizes, pixels, classes, methods or reductions.
     """
     check_comparable(gradients, heatmaps)
     found = [dict(m) for m in measures or map(measure_heatmap, heatmaps)]
@@ -65,13 +66,11 @@ def draw_comparison(
         for row in (*answer_rows(record), *measure_rows(record))
     ]
     shape = heatmaps[0].values.shape
-    count = len(heatmaps) + 1 + photo
+    count = len(heatmaps) + (len(heatmaps) > 1) + photo
     networks = [h.network for h in heatmaps]
     names = name_panels(networks)
     below = table_height(rows, networks) + _NOTES * LINE
     scale = fit_scale([h.values for h in heatmaps], gamma=gamma, unit=unit_of(gradients[0].method))
-    difference = heatmaps[0].values - heatmaps[1].values
-    signed = fit_scale([difference], gamma=gamma, unit=scale.unit)
     with use_theme(theme) as look:
         sheet = PanelSheet(count, shape, below, look)
         write_heading(sheet, gradients, true_class)
@@ -85,18 +84,21 @@ def draw_comparison(
             draw_contours(ax, heatmap, "#ffffff", "#000000")
             draw_cross(ax, heatmap.pixel, look)
         sheet.add_colour_bar(scale.norm(), look.sequential, scale, name_of(gradients[0].method))
-        ax = sheet.add_panel(names[-1])
-        draw_map(ax, difference, signed.signed_norm(), look.diverging)
-        draw_cross(ax, heatmaps[0].pixel, look)
-        sheet.add_colour_bar(signed.signed_norm(), look.diverging, signed, "difference")
+        for other in heatmaps[1:2]:
+            difference = heatmaps[0].values - other.values
+            signed = fit_scale([difference], gamma=gamma, unit=scale.unit)
+            ax = sheet.add_panel(names[-1])
+            draw_map(ax, difference, signed.signed_norm(), look.diverging)
+            draw_cross(ax, heatmaps[0].pixel, look)
+            sheet.add_colour_bar(signed.signed_norm(), look.diverging, signed, "difference")
         write_table(sheet, rows, networks)
         sheet.write_footnote(_describe_maps(gradients, heatmaps, gamma), left=AXIS_LEFT, most=_NOTES)
     return sheet.figure
 
 
 def name_panels(networks: Sequence[str]) -> list[str]:
-    """What stands over the panels of a comparison: the image, a map per network, the first two's difference."""
-    return ["image", *networks, f"{networks[0]} − {networks[1]}"]
+    """What stands over the panels of a comparison: the image, a map per network, the first two's difference if any."""
+    return ["image", *networks, *(f"{networks[0]} − {other}" for other in networks[1:2])]
 
 
 def describe_question(gradient: PixelGradient) -> str:
@@ -111,8 +113,10 @@ def describe_target(gradient: PixelGradient) -> str:
     return f"the logit of “{gradient.class_name}”{what} at x = {x}, y = {y}"
 
 
-def check_comparable(gradients: Sequence[PixelGradient], heatmaps: Sequence[Heatmap]) -> None:
-    """Raises: ArgumentError: fewer than two maps, or maps of different sizes, pixels, classes, methods, reductions."""
+def check_comparable(
+    gradients: Sequence[PixelGradient], heatmaps: Sequence[Heatmap], fewest: int = 1
+) -> None:
+    """Raises: ArgumentError: too few maps, or of different sizes, pixels, classes, methods, reductions."""
     kinds = {
         "size": {h.values.shape for h in heatmaps},
         "pixel": {h.pixel for h in heatmaps} | {g.pixel for g in gradients},
@@ -121,10 +125,10 @@ def check_comparable(gradients: Sequence[PixelGradient], heatmaps: Sequence[Heat
         "reduction": {(h.reduction, h.smoothing) for h in heatmaps},
     }
     wrong = [name for name, found in kinds.items() if len(found) != 1]
-    if len(heatmaps) < 2 or len(heatmaps) != len(gradients) or wrong:
+    if len(heatmaps) < fewest or len(heatmaps) != len(gradients) or wrong:
         raise ArgumentError(
             "draw_comparison",
-            needed="two or more heatmaps that can be compared, each with its gradient",
+            needed=f"heatmaps that can be compared, {fewest} or more, each with its gradient",
             got=f"{len(heatmaps)} heatmaps, {len(gradients)} gradients"
             + (f", not of one {', '.join(wrong)}" if wrong else ""),
             fix="Give maps of the same image, pixel, class and method, reduced alike.",

@@ -113,7 +113,7 @@ def to_parts(
     Raises:
         ArgumentError: maps that cannot be compared.
     """
-    check_comparable(gradients, heatmaps)
+    check_comparable(gradients, heatmaps, fewest=2)
     maps = [heatmap.values for heatmap in heatmaps]
     difference, method = maps[0] - maps[1], gradients[0].method
     scale, signed = (fit_scale(some, gamma=gamma, unit=unit_of(method)) for some in (maps, [difference]))

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import nn
 
 from icnn_core.checkpoint import write_checkpoint
-from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError
+from icnn_core.errors import ArgumentError, CheckpointError, IcnnError, NameNotFoundError
 from icnn_core.models.deeplab import deeplab_largefov
 from icnn_core.surgery import make_irregular
 from icnn_viz import HeatmapDisplay
@@ -150,5 +151,43 @@ def test_wrong_uses_are_refused(models: dict[str, nn.Module], image: np.ndarray)
         display.plot("sampling")
     with pytest.raises(ArgumentError, match="at least one pixel"):
         HeatmapDisplay.from_models(models, image, [])
-    with pytest.raises(ArgumentError, match="two or more networks"):
-        HeatmapDisplay.from_models({"mine": models["mine"]}, image, (9, 20))
+    for wrong, words in (
+        ({"networks": {}}, "none"),
+        ({"networks": {"mine": "net.pt"}}, r"here 'mine'.*str.*from_checkpoints"),
+        ({"networks": "net.pt"}, "from_checkpoints"),
+        ({"image": torch.rand(3, 24, 37)}, r"Tensor \(3, 24, 37\) torch.float32.*permute"),
+        ({"image": image.tolist()}, "got list"),
+        ({"image": image[..., 0]}, "channels"),
+        ({"image": None}, "NoneType"),
+        ({"image": "nothing.png"}, "nothing.png"),
+        ({"pixels": 7}, "whole numbers"),
+        ({"pixels": (9, 20.5)}, "whole numbers"),
+        ({"pixels": ["9,20"]}, "whole numbers"),
+        ({"pixels": (9, 20, 3)}, "whole numbers"),
+        ({"class_id": "squar"}, "Did you mean square"),
+    ):
+        given = {"networks": models, "image": image, "pixels": (9, 20)} | wrong
+        options = {"classes": CLASSES, "class_id": given.get("class_id")}
+        with pytest.raises(IcnnError, match=words) as told:
+            HeatmapDisplay.from_models(given["networks"], given["image"], given["pixels"], **options)
+        assert "\n" not in str(told.value)
+
+
+def test_one_network_a_pil_image_a_path_and_a_class_by_name_are_taken(
+    models: dict[str, nn.Module], image: np.ndarray, tmp_path: Path
+) -> None:
+    picture = Image.fromarray(image)
+    picture.save(tmp_path / "photo.png")
+    known = {"classes": CLASSES, "class_id": "Square"}
+    displays = [
+        HeatmapDisplay.from_models(models["mine"], given, (9, 20), **known)
+        for given in (image, picture, tmp_path / "photo.png", str(tmp_path / "photo.png"))
+    ]
+    expected = pixel_gradient(models["mine"], image, (9, 20), class_id=1).gradient
+    for display in displays:
+        [gradient] = display.records[0].gradients
+        np.testing.assert_array_equal(gradient.gradient, expected)
+    for view in ("comparison", "overlay", "grid"):
+        figure = displays[0].draw(view)
+        assert not [text for text in figure.texts if "−" in text.get_text()]
+    assert list(displays[0].summary().columns)[-2] == "network"

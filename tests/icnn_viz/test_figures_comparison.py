@@ -166,8 +166,8 @@ def test_many_maps_and_long_names_stay_tidy(assert_tidy: Check, make_gradient: M
 
 def test_what_cannot_be_compared_is_refused(make_pair: Make, make_gradient: Make) -> None:
     gradients, heatmaps = make_pair()
-    with pytest.raises(ArgumentError, match="two or more"):
-        draw_comparison(gradients[:1], heatmaps[:1])
+    with pytest.raises(ArgumentError, match="1 or more"):
+        draw_comparison([], [])
     for change, name in [
         ({"class_id": 0}, "class"),
         ({"pixel": (1, 2)}, "pixel"),

@@ -90,7 +90,7 @@ def test_names_are_text_and_maps_that_differ_in_kind_are_refused(make_gradient: 
     page = draw_comparison_interactive(gradients, heatmaps)
     assert "<img" not in page.layout.title.text
     assert "&lt;img" in page.layout.title.text
-    with pytest.raises(ArgumentError, match="two or more"):
+    with pytest.raises(ArgumentError, match="2 or more"):
         draw_comparison_interactive(gradients[:1], heatmaps[:1])
 
 

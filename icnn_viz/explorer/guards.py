@@ -7,10 +7,15 @@ requests carry the foreign name as Host or Origin.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, request
+
+from icnn_core.errors import IcnnError
+
+_log = logging.getLogger(__name__)
 
 MOST_BODY = 20 * 2**20
 """Bytes of a request: an image dropped in, in base64, and what goes with it."""
@@ -52,6 +57,24 @@ def guard(server: Flask, host: str) -> None:
         response.headers.update(_HEADERS)
         response.headers["Content-Security-Policy"] = _POLICY
         return response
+
+
+def answer_malformed(server: Flask) -> None:
+    """Answer 400, with a line and no traceback on the terminal, where values sent are none that the pages send.
+
+    The traceback is there with -v.
+    """
+
+    def refuse(error: Exception) -> Response:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        _log.warning("a request was refused (%s)", reason)
+        _log.debug("it was", exc_info=error)
+        return Response(
+            "These values are none that a page of the explorer sends.", 400, mimetype="text/plain"
+        )
+
+    for kind in (IcnnError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
+        server.register_error_handler(kind, refuse)
 
 
 def allowed_names(host: str) -> frozenset[str]:

@@ -15,7 +15,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from icnn_core.errors import DataError
 from icnn_core.files import explain
-from icnn_viz.explorer.guards import guard, is_loopback
+from icnn_viz.explorer.guards import answer_malformed, guard, is_loopback
 from icnn_viz.explorer.pages import heatmaps, kernels, runs
 from icnn_viz.explorer.pages.parts import client
 from icnn_viz.explorer.session import Session
@@ -42,6 +42,7 @@ def make_app(session: Session, *, host: str = "127.0.0.1") -> Dash:
         index_string=_INDEX,
     )
     guard(app.server, host)
+    answer_malformed(app.server)
     app.layout = _layout()
     for page in PAGES.values():
         page.register(app, session)

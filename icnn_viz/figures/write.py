@@ -13,6 +13,7 @@ import numpy as np
 
 from icnn_core import files
 from icnn_core.errors import ArgumentError, DataError
+from icnn_viz.figures.screen import to_policy
 from icnn_viz.figures.style import DPI, PLAIN_TEXT
 
 if TYPE_CHECKING:
@@ -131,11 +132,14 @@ def _to_html(figure: go.Figure) -> str:
     )
     layout: Any = figure.layout
     menus = "".join(_to_menu_style(menu.bgcolor, layout.font.color) for menu in layout.updatemenus[:1])
+    policy = to_policy(re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL))
+    meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}" />'
     head = (
         f"<title>{re.sub('<[^>]+>', ' ', title).strip()}</title>"
         f"<style>html, body {{ margin: 0; height: 100%; background: {layout.paper_bgcolor}; }}{menus}</style></head>"
     )
-    return page.replace("</head>", head, 1)
+    page = page.replace("</head>", head, 1)
+    return page.replace('<meta charset="utf-8" />', f'<meta charset="utf-8" />{meta}', 1)
 
 
 def _to_menu_style(ground: str, text: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import platform
 from collections.abc import Callable
@@ -44,6 +42,8 @@ def build_report(
         DataError: the page is larger than `limit` whatever is left out.
     """
     from jinja2.utils import htmlsafe_json_dumps
+
+    from icnn_viz.figures.screen import to_policy
 
     environment = _open_templates()
     space = str(htmlsafe_json_dumps(to_space(findings.display.clouds)))
@@ -112,16 +112,6 @@ def summarise(findings: Findings) -> list[str]:
     if known:
         words.append(f"Mean IoU, as the files tell it: {', '.join(known)}.")
     return words
-
-
-def to_policy(scripts: Any) -> str:
-    """A Content-Security-Policy under which the scripts given run, and nothing else is run or fetched."""
-    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts)
-    allowed = " ".join(f"'sha256-{one}'" for one in hashes)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
-    )
 
 
 def _open_templates() -> Any:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from icnn_viz.figures.cloud_pages import draw_cloud_interactive
 from icnn_viz.figures.style import luminance
@@ -19,7 +24,12 @@ EVIL = "<b>bold</b><img src=x onerror=window.hit=1>"
 
 
 def open_page(browser: Browser, path: Path) -> Page:
+    """The page, which asks for nothing and is refused nothing by its own policy."""
     page = browser.new_page(viewport={"width": 900, "height": 600})
+    page.on("console", lambda said: said.type != "error" or pytest.fail(said.text))
+    page.on(
+        "request", lambda asked: asked.url.startswith(("file:", "data:", "blob:")) or pytest.fail(asked.url)
+    )
     page.goto(path.as_uri())
     return page
 
@@ -53,7 +63,7 @@ def test_a_page_of_clouds_keeps_its_data_and_can_be_read_in_the_dark(
     assert min(contrasts(page, ".updatemenu-dropdown-button")) > 4.5
     assert items.nth(1).text_content() == EVIL
     items.nth(1).click()
-    page.wait_for_function("document.querySelector('.gtitle').textContent.includes('onerror')")
+    page.locator(".gtitle", has_text="onerror").wait_for()
     assert page.evaluate("window.hit") is None
     page.close()
 
@@ -66,8 +76,22 @@ def test_a_trajectory_plays(
     page = open_page(browser, write_figure(figure, tmp_path / "b.html"))
     assert "iteration 0" in str(page.text_content(".slider-container"))
     page.locator(".updatemenu-button", has_text="play").click()
-    page.wait_for_function(
-        "document.querySelector('.slider-container').textContent.includes('iteration 1,500')"
-    )
+    page.locator(".slider-container", has_text="iteration 1,500").wait_for()
     assert min(contrasts(page, ".updatemenu-button")) > 4.5
     page.close()
+
+
+def test_a_page_of_clouds_runs_its_own_scripts_alone(
+    make_cloud: Callable[..., PositionCloud], tmp_path: Path
+) -> None:
+    path = write_figure(draw_cloud_interactive([make_cloud(EVIL)]), tmp_path / "a.html")
+    text = path.read_text()
+    policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    assert policy is not None
+    assert policy.start() < text.index("<script")
+    rules = dict(rule.split(" ", 1) for rule in policy[1].split("; "))
+    assert rules["default-src"] == "'none'"
+    scripts = re.findall(r"<script[^>]*>(.*?)</script>", text, re.DOTALL)
+    hashes = {base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts}
+    assert set(rules["script-src"].split()) == {f"'sha256-{one}'" for one in hashes}
+    assert not re.findall(r"<(?:script|link|img|iframe)[^>]* (?:src|href)=", text)

@@ -63,7 +63,9 @@ def to_question(ask: dict[str, Any]) -> Question:
         pixel = (int(ask["y"]), int(ask["x"]))
         class_id = int(ask["class"]) if ask.get("class") else None
         smoothing = min(max(float(ask.get("smoothing") or 0), 0.0), MOST_SMOOTHING)
-    except (TypeError, ValueError, KeyError) as error:
+        if not smoothing >= 0:
+            raise ValueError("a smoothing that is no number")
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise ArgumentError(
             "pixel", needed="x and y as whole numbers", got="none", fix="Click a pixel, or fill in both."
         ) from error

@@ -15,7 +15,7 @@ from icnn_core.checkpoint.effective import is_source
 from icnn_core.errors import IcnnError
 from icnn_core.models.registry import build_architecture
 from icnn_core.nn import IrregularConv2d, Sharing, make_layer_irregular, reason_to_stay_regular
-from icnn_core.weights import shared_prefix
+from icnn_core.weights import first_parts, shared_prefix
 
 
 def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None = None) -> nn.Module:
@@ -64,8 +64,13 @@ def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None 
 def _other_network(state: Mapping[str, Tensor]) -> str:
     """What to do where a network has other names."""
     prefix = shared_prefix(state)
-    told = f" All names in the file begin with {prefix[:80]}" if prefix else ""
-    return f"Name the network it was written for.{told}"
+    told = (
+        f"All names in the file begin with {prefix[:80]}"
+        if prefix
+        else f"They begin with {first_parts(state)}"
+    )
+    give = "one of these is stripped by icnn convert --prefix, or read_checkpoint(prefix=)"
+    return f"Name the network it was written for. {told}; {give}."
 
 
 def _build_architecture(checkpoint: Checkpoint) -> nn.Module:

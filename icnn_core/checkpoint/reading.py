@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from icnn_core.checkpoint.contents import BARE, Checkpoint, refuse
@@ -20,6 +21,7 @@ from icnn_core.weights import (
     describe_names,
     find_state_dict,
     find_weights,
+    first_parts,
     is_index,
     load_file,
     load_shards,
@@ -30,12 +32,16 @@ _log = logging.getLogger(__name__)
 _ITERATIONS = ("iteration", "global_step", "step", "epoch")  # of other programs: the first that is there
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
+def read_checkpoint(path: str | Path, prefix: str | None = None) -> Checkpoint:
     """Read a checkpoint of this package, or any state dict that torch can load without running code.
 
     State dicts are found under the keys that programs use (`state_dict`, `model`, `ema`, …), without the prefixes that
     wrappers put before all names (`module.`, `_orig_mod.`, `model.`, …, in any order); in folders as transformers,
     diffusers and Accelerate write them, and behind their indexes of several files.
+
+    Args:
+        prefix: of a plain state dict, take those names alone that begin so ("teacher."), without it; None strips the
+            known ones.
 
     Raises:
         CheckpointError: missing, truncated, empty, not a checkpoint, made by a newer version, or a file that would
@@ -50,6 +56,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         content, metadata = load_file(path)
     text = metadata.get("icnn", content.get("icnn"))
     if isinstance(text, str):
+        if prefix is not None:
+            raise refuse(
+                path, "a plain state dict, to strip a prefix", "a checkpoint of this package", "Leave it out."
+            )
         return _read_own(path, content, text)
     found = find_state_dict(content, str(path))
     if not found:
@@ -59,12 +69,16 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"none: {describe_names(content)}",
             "Save model.state_dict() under a key.",
         )
-    state = strip_prefixes(found)
+    state = strip_prefixes(found, prefix)
+    if not state.tensors:
+        begin = f"names that begin with {first_parts(found) or 'no part of their own'}"
+        raise refuse(path, f"names that begin with {prefix}", begin, "Give another prefix.")
     tensors = _with_name(state.tensors)
     iterations = [content[key] for key in _ITERATIONS if type(content.get(key)) is int]
     layers = detect_layers(path, tensors)
     if len(layers) > MOST_LAYERS:
         raise refuse(path, f"at most {MOST_LAYERS:,} irregular layers", f"{len(layers):,}", "Write it again.")
+    _tell_rounded(path, tensors)
     _log.debug("%s: %d tensors, a plain state dict behind %r", path, len(tensors), state.stripped)
     return Checkpoint(
         path,
@@ -102,8 +116,28 @@ def _read_own(path: Path, content: dict[str, Any], text: str) -> Checkpoint:
                 path, f"positions, slots and weight of {layer.name}", "none that fit", "Write it again."
             )
     _check_digest(path, numbers, text)
+    _tell_rounded(path, state)
     _log.debug("%s: %d tensors, described", path, len(state))
     return checkpoint
+
+
+def _tell_rounded(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Say that positions were stored in half precision, as `.half()` does: they are what is left of them."""
+    halved = [
+        t
+        for name, t in state.items()
+        if name.endswith(".positions") and t.is_floating_point() and t.itemsize < 4
+    ]
+    if halved:
+        farthest = max(float(t.abs().max()) for t in halved if t.numel())
+        kind = str(halved[0].dtype).removeprefix("torch.")
+        step = torch.finfo(halved[0].dtype).eps * farthest
+        _log.warning(
+            "%s holds positions in %s: rounded, by up to %.2g pixels. Keep them in float32.",
+            path,
+            kind,
+            step / 2,
+        )
 
 
 def _check_digest(path: Path, numbers: dict[str, Any], text: str) -> None:

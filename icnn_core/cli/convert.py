@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from icnn_core.cli._options import JsonOption, ModelOption, OverwriteOption, SeedOption
+from icnn_core.cli._options import JsonOption, ModelOption, OverwriteOption, SeedOption, refuse_ignored
 from icnn_core.cli.app import make_console, print_json
 
 if TYPE_CHECKING:
@@ -34,6 +34,16 @@ def command(
         float, typer.Option(min=0, help="Half-width in pixels of the noise on the start.")
     ] = 1e-3,
     model: ModelOption = None,
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            "--prefix",
+            metavar="TEXT",
+            help="Of a state dict with --model: take the names that begin so, without it, e.g. teacher. (known ones go "
+            "by themselves). The network may then stay as it is.",
+            show_default=False,
+        ),
+    ] = None,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -42,18 +52,24 @@ def command(
 
     Example: icnn convert regular.pt --irregular res4b11 --out irregular.pt
     """
+    if irregular is None:
+        refuse_ignored(
+            command, locals(), ("sharing", "shift", "seed"), "on the way back to a regular network"
+        )
     import torch
 
     from icnn_core.checkpoint import build_model, read_checkpoint, write_checkpoint
     from icnn_core.models.factory import build_with, load_factory
 
     _check_out(checkpoint, out, overwrite)
-    read = read_checkpoint(checkpoint)
+    read = read_checkpoint(checkpoint, prefix)
     factory = load_factory(model) if model else None
     count = len(read.classes) or None
     network = build_model(read, (lambda: build_with(factory, count)) if factory else None)
     torch.manual_seed(seed)
-    if irregular is None:
+    if irregular is None and prefix is not None and not read.irregular:
+        names, said = (), f"Names without {prefix}: {len(read.state)} tensors."
+    elif irregular is None:
         names, said = _snap(read, network)
     else:
         names, said = _deform(read, network, irregular, cast("Sharing", sharing), shift)

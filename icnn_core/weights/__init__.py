@@ -7,6 +7,7 @@ from icnn_core.weights.names import (
     by_numbers,
     describe_names,
     find_state_dict,
+    first_parts,
     shared_prefix,
     strip_prefixes,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "describe_names",
     "find_state_dict",
     "find_weights",
+    "first_parts",
     "is_index",
     "load_file",
     "load_shards",

@@ -70,8 +70,14 @@ def _search(value: Any, depth: int, path: tuple[str, ...]) -> list[tuple[tuple[s
     return found or ([(path, tensors)] if tensors else [])
 
 
-def strip_prefixes(state: Mapping[str, Tensor]) -> StateDict:
-    """Names without the wrappers' prefixes that all of them share, and without averaging's counters."""
+def strip_prefixes(state: Mapping[str, Tensor], prefix: str | None = None) -> StateDict:
+    """Names without the wrappers' prefixes that all of them share, and without averaging's counters.
+
+    Args:
+        prefix: take those names alone that begin so, without it; empty if none does.
+    """
+    if prefix is not None:
+        return StateDict({k[len(prefix) :]: v for k, v in state.items() if _goes_on(k, prefix)}, prefix)
     names = [name for name in state if name not in _COUNTERS]
     stripped = ""
     while names:
@@ -98,6 +104,12 @@ def shared_prefix(names: Iterable[str]) -> str:
             break
         shared.append(column[0])
     return "".join(f"{part}." for part in shared)
+
+
+def first_parts(names: Iterable[str], shown: int = 6) -> str:
+    """What names begin with, for an error: "student., teacher."."""
+    parts = list(dict.fromkeys(name.partition(".")[0] + "." for name in names if "." in name))
+    return ", ".join(part[:80] for part in parts[:shown]) + (", …" if len(parts) > shown else "")
 
 
 def describe_names(content: Mapping[Any, Any], shown: int = 4) -> str:

@@ -17,6 +17,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from icnn_core.checkpoint import build_model, read_checkpoint
+from icnn_core.cli import main
 from icnn_core.errors import CheckpointError
 from icnn_core.models.pretrained import read_state_dict
 from icnn_core.nn import IrregularConv2d
@@ -223,3 +224,39 @@ def test_a_tensor_stored_once_that_has_two_names(tmp_path: Path) -> None:
     torch.testing.assert_close(
         build_model(read_checkpoint(tmp_path / "net.safetensors"), make)(x), network(x)
     )
+
+
+def test_a_prefix_that_not_all_names_share_is_given(tmp_path: Path, network: nn.Module) -> None:
+    torch.manual_seed(3)
+    both = nn.ModuleDict({"student": _make(), "teacher": nn.ModuleDict({"core": network})})
+    path = tmp_path / "both.pt"
+    torch.save({"state_dict": both.state_dict(), "epoch": 3}, path)
+    checkpoint = read_checkpoint(path, prefix="teacher.core.")
+    assert [layer.name for layer in checkpoint.irregular] == ["head"]
+    x = torch.randn(1, 3, 9, 8)
+    torch.testing.assert_close(build_model(checkpoint, _make)(x), network(x))
+    with pytest.raises(CheckpointError, match=r"They begin with student\., teacher\.; .*convert --prefix"):
+        build_model(read_checkpoint(path), _make)
+    with pytest.raises(CheckpointError, match=r"names that begin with student\., teacher\."):
+        read_checkpoint(path, prefix="pupil.")
+    assert set(read_checkpoint(path, prefix="").state) == set(both.state_dict())
+
+
+def test_convert_strips_a_prefix_and_leaves_a_regular_network_as_it_is(
+    tmp_path: Path, run_main: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ournets.py").write_text(
+        "from torch import nn\ndef make():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, (3, 2)))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, (3, 2)))
+    torch.save(
+        {f"teacher.{k}": v for k, v in net.state_dict().items()} | {"student.0.weight": torch.ones(1)}, "a.pt"
+    )
+    call = ("convert", "a.pt", "--model", "ournets:make")
+    assert "--prefix" in run_main(main, *call, "--out", "b.pt", "--irregular", "1").err
+    assert run_main(main, *call, "--out", "b.pt", "--prefix", "teacher.").code == 0
+    for name, tensor in read_checkpoint("b.pt").state.items():
+        assert torch.equal(tensor, net.state_dict()[name])

@@ -16,6 +16,11 @@ def to_visible(text: str) -> str:
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def to_line(text: str) -> str:
+    r"""The same on one line: new lines and tabs are escapes, too, so that a row stays a row."""
+    return to_visible(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
 def to_cell(value: object) -> object:
     """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe before it."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

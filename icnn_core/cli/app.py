@@ -5,6 +5,7 @@ Cheap to import, so that `--help` stays fast: rich, torch and the rest wait insi
 
 from __future__ import annotations
 
+import copy
 import errno
 import importlib
 import importlib.util
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 import typer
 
 from icnn_core.errors import IcnnError
-from icnn_core.text import to_visible
+from icnn_core.text import to_line, to_visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,10 +126,13 @@ def _make_safe_console(file: TextIO, **options: Any) -> Console:
     """A console on which no name that is printed can move the cursor, set the title or hide what stands beside it."""
     from rich.console import Console
     from rich.segment import Segment
+    from rich.table import Table
 
     class SafeConsole(Console):
-        def render(self, *args: Any, **kwargs: Any) -> Iterator[Segment]:
-            for segment in super().render(*args, **kwargs):
+        def render(self, renderable: Any, *args: Any, **kwargs: Any) -> Iterator[Segment]:
+            for column in renderable.columns if isinstance(renderable, Table) else ():
+                column._cells[:] = [to_line(c) if isinstance(c, str) else c for c in column._cells]
+            for segment in super().render(renderable, *args, **kwargs):
                 text = segment.text if segment.control else to_visible(segment.text)
                 yield segment if text == segment.text else Segment(text, segment.style)
 
@@ -170,7 +174,9 @@ def _to_plain(value: Any) -> Any:
 
 class _VisibleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return to_visible(super().format(record))
+        told = copy.copy(record)
+        told.msg, told.args = to_line(record.getMessage()), None
+        return to_visible(super().format(told))
 
 
 def _set_level(level: int) -> None:

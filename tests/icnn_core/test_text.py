@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import sys
 
 import pytest
 from rich.table import Table
 
-from icnn_core.cli.app import make_console
+from icnn_core.cli.app import _set_level, make_console
 from icnn_core.datasets.folder import read_class_file
 from icnn_core.datasets.listing import read_stems
 from icnn_core.errors import DataError, IcnnError
@@ -73,6 +74,31 @@ def raising(error):
         raise error
 
     return write
+
+
+def test_a_row_stays_a_row_whatever_its_name(monkeypatch: pytest.MonkeyPatch):
+    from rich.table import Table
+
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    table = Table("layer", "shapes")
+    table.add_row("one\ntwo\tthree\r\n", "4")
+    make_console().print(table)
+    [row] = [line for line in stream.getvalue().splitlines() if "4" in line]
+    assert r"one\ntwo\tthree\r\n" in row
+
+
+def test_a_line_of_the_log_stays_a_line(capsys: pytest.CaptureFixture[str]):
+    logger = logging.getLogger("icnn_core")
+    before = logger.level, logger.handlers[:]
+    try:
+        _set_level(logging.WARNING)
+        logger.warning("layer %s is odd", "one\nicnn_core: ERROR: made up")
+    finally:
+        logger.level, logger.handlers[:] = before
+    assert (
+        capsys.readouterr().err == r"icnn_core: WARNING: layer one\nicnn_core: ERROR: made up is odd" + "\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def _zeros_for(conv: nn.Conv2d) -> Tensor:
         d * (k - 1) + 2 * p + 4 + axis
         for axis, (k, d, p) in enumerate(zip(conv.kernel_size, conv.dilation, padding, strict=True))
     ]
-    like = next(conv.parameters(), None)
+    like = next(nn.Module.parameters(conv), None)
     return torch.zeros(
         1, conv.in_channels, *sizes, dtype=getattr(like, "dtype", None), device=getattr(like, "device", None)
     )

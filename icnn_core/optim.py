@@ -23,7 +23,7 @@ def parameter_groups(
     """
     positions = position_parameters(model)
     own = {id(parameter) for parameter in positions}
-    weights = [p for p in model.parameters() if p.requires_grad and id(p) not in own]
+    weights = [p for p in nn.Module.parameters(model) if p.requires_grad and id(p) not in own]
     groups: list[dict[str, Any]] = [
         {"name": "weights", "params": weights, "lr": lr, "weight_decay": weight_decay}
     ]

@@ -106,7 +106,7 @@ class Processes:
     def share_buffers(self, module: nn.Module) -> None:
         """Give every process the first one's buffers, such as statistics that each has trained on its own parts."""
         if self.count > 1:
-            for buffer in module.buffers():
+            for buffer in nn.Module.buffers(module):
                 torch.distributed.broadcast(buffer, 0)
 
     def any(self, flag: bool) -> bool:

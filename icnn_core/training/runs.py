@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from icnn_core import __version__
 from icnn_core.checkpoint import read_checkpoint
@@ -160,7 +161,7 @@ def _train(
         "seconds": result.seconds,
         "displacement": mean_displacement(ready.model),
         "positions": positions,
-        "weights": sum(parameter.numel() for parameter in ready.model.parameters()) - positions,
+        "weights": sum(parameter.numel() for parameter in nn.Module.parameters(ready.model)) - positions,
         "splits": {},
     }
     _write_known(run, known)

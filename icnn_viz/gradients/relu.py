@@ -86,13 +86,21 @@ class _ReluMode(TorchFunctionMode):
         kwargs = kwargs or {}
         name, inplace, x = call_of(func, args, kwargs)
         tensors = [t for t in (*args, *kwargs.values()) if isinstance(t, torch.Tensor)]
+        is_relu = name == "relu" or is_relu_clamp(name, args, kwargs)
+        if (
+            is_relu
+            and not torch.is_grad_enabled()
+            and any(t.requires_grad or t in self._cut_off for t in tensors)
+        ):
+            hidden = "runs a ReLU without gradients, as reentrant checkpoints do, where no rule reaches it: "
+            raise _refusal(self.rule, f"the network {hidden}checkpoint with use_reentrant=False")
         if not any(t.requires_grad for t in tensors):
             if any(t in self._cut_off for t in tensors):
                 if name in _SIGNS:
                     raise self._refuse(name)
                 return self._cut(func(*args, **kwargs))
             return func(*args, **kwargs)
-        if name == "relu" or is_relu_clamp(name, args, kwargs):
+        if is_relu:
             self.seen += 1
             inplace = inplace or kwargs.get("inplace", False) or (name == "relu" and True in args[1:])
             return _RuledRelu.apply(x, self.rule, inplace)

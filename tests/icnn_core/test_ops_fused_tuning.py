@@ -147,3 +147,12 @@ def test_a_launch_compiles_once_for_its_dtypes(monkeypatch):
     assert ran[0][:9] == (7, 1, 1, 11, "handle", "metadata", None, None, None)
     assert ran[0][9] is numbers
     assert ran[0][10:] == (None, 3, 0.5, 64)
+
+
+def test_without_a_home_nothing_is_written_into_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(remembered.triton.knobs.cache, "dir", "~/.triton/cache")
+    found = Remembered("choices")
+    found.put("a", "one")
+    assert found.get("a") == "one"
+    assert list(tmp_path.iterdir()) == []

@@ -182,12 +182,12 @@ def test_an_optimiser_made_before_surgery_is_told():
 
 
 class Listed(nn.Module):
-    """A list called as a method of nn.Module: PyTorch trains it all the same."""
+    """A list called as methods of nn.Module: PyTorch trains it all the same."""
 
     def __init__(self):
         super().__init__()
         self.first = nn.Conv2d(2, 3, (3, 2))
-        self.modules = [self.first]
+        self.modules = self.parameters = self.buffers = [self.first]
 
     def forward(self, x):
         return self.first(x)

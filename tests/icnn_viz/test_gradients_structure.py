@@ -272,8 +272,11 @@ def test_checkpointed_activations_and_an_attribute_called_modules(method: str) -
     assert np.abs(expected.gradient).max() > 0
     np.testing.assert_allclose(sampling_density(net, SHAPE, PIXEL), placed([1, 2, 1], 2, 3) / 4, atol=1e-7)
     assert all(p.grad is None for p in net.conv.parameters())
-    with pytest.raises(UnsupportedError, match="no ReLU was met"):  # they run where no rule reaches them
-        pixel_gradient(net, image, PIXEL, method="guided")
+    for ruled in (net, nn.Sequential(net, nn.ReLU()), nn.Sequential(nn.ReLU(), net)):
+        with pytest.raises(
+            UnsupportedError, match="use_reentrant=False"
+        ):  # they run where no rule reaches them
+            pixel_gradient(ruled, image, PIXEL, method="guided")
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")

@@ -33,6 +33,8 @@ class Remembered:
     def put(self, key: str, text: str) -> None:
         """Add one. A folder that cannot be written only means finding it out again."""
         self._known = {**_read(self.file), **(self._known or {}), key: text}
+        if not self.file.is_absolute():  # no home: "~" would be made in the working folder
+            return
         try:
             write_text(self.file, json.dumps(self._known, indent=1), DataError)
         except DataError:

@@ -239,7 +239,7 @@ def _write_zeros(archive: zipfile.ZipFile, name: str, head: bytes) -> None:
     """A member of more than a gigabyte of zeros, which pack well."""
     with archive.open(name, "w", force_zip64=True) as member:
         member.write(head)
-        for _ in range(80):
+        for _ in range(65):
             member.write(bytes(1 << 24))
 
 

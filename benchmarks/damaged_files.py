@@ -1,8 +1,8 @@
 """Damaged and hostile files through the command line: no traceback, no hang, no memory beyond a bound.
 
 Each file is drawn by a seed from what people have (checkpoints, state dicts, arrays, tables): cut off, with bits
-flipped, or of a structure that no program writes. Each goes through the commands that read its kind, in a process of
-its own.
+flipped, or of a structure that no program writes. Each goes through the commands that read its kind, in a process
+that is another one after a file has ended it.
 
     python benchmarks/damaged_files.py                 # 400 files, as docs/robustness.md reports
     python benchmarks/damaged_files.py --files 40 --seed 7
@@ -74,19 +74,20 @@ def _peak() -> float:
     )
 
 
-def _work(number: int, seed: int, results: Any) -> None:
-    """One file in a process of its own, so that its memory is known and a hang can be ended."""
+def _work(numbers: range, seed: int, results: Any) -> None:
+    """Files in a process that is not the one that counts, so that their memory is known and a hang can be ended."""
     logging.disable(logging.CRITICAL)
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "in"
-        place.mkdir()
-        path, words = make_file(place, number, seed)
-        with contextlib.suppress(OSError):  # Linux: the peak counts from here
-            Path("/proc/self/clear_refs").write_text("5")
-        before = _status("VmRSS")
-        results.put((words, "started", 0.0, 0.0))
-        end, seconds = try_file(path, Path(folder) / "out")
-        results.put((words, end, seconds, _status("VmHWM") - before))
+    for number in numbers:
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "in"
+            place.mkdir()
+            path, words = make_file(place, number, seed)
+            with contextlib.suppress(OSError):  # Linux: the peak counts from here
+                Path("/proc/self/clear_refs").write_text("5")
+            before = _status("VmRSS")
+            results.put((words, "started", 0.0, 0.0))
+            end, seconds = try_file(path, Path(folder) / "out")
+            results.put((words, end, seconds, _status("VmHWM") - before))
 
 
 def _status(name: str) -> float:
@@ -99,27 +100,31 @@ def _status(name: str) -> float:
 
 
 def run(files: int, seed: int, first: int = 0) -> list[tuple[int, str, str, float, float]]:
-    """Number, damage, end, seconds and megabytes of each file; every one in a forked process."""
+    """Number, damage, end, seconds and megabytes of each file; in one forked process, until a file ends that."""
     warm_up()
     context = multiprocessing.get_context("fork")
-    found = []
-    for number in range(first, first + files):
+    found: list[tuple[int, str, str, float, float]] = []
+    while len(found) < files:
         results = context.Queue()
-        worker = context.Process(target=_work, args=(number, seed, results))
+        left = range(first + len(found), first + files)
+        worker = context.Process(target=_work, args=(left, seed, results))
         worker.start()
-        words, end, seconds, megabytes = "?", "no answer", 0.0, 0.0
-        try:
-            words, *_ = results.get(timeout=120)
-            words, end, seconds, megabytes = results.get(timeout=3 * SECONDS)
-        except Exception:  # queue.Empty
-            end = "hung" if worker.is_alive() else f"the process ended with {worker.exitcode}"
+        for number in left:
+            words, end, seconds, megabytes = "?", "no answer", 0.0, 0.0
+            try:
+                words, *_ = results.get(timeout=120)
+                words, end, seconds, megabytes = results.get(timeout=3 * SECONDS)
+            except Exception:  # queue.Empty
+                end = "hung" if worker.is_alive() else f"the process ended with {worker.exitcode}"
+            if end in ("read", "refused") and seconds > SECONDS:
+                end = f"took {seconds:.0f} s"
+            if end in ("read", "refused") and megabytes > MEGABYTES:
+                end = f"took {megabytes:,.0f} MB"
+            found.append((number, words, end, seconds, megabytes))
+            if end == "hung" or end.startswith("the process"):
+                break
         worker.kill()
         worker.join()
-        if end in ("read", "refused") and seconds > SECONDS:
-            end = f"took {seconds:.0f} s"
-        if end in ("read", "refused") and megabytes > MEGABYTES:
-            end = f"took {megabytes:,.0f} MB"
-        found.append((number, words, end, seconds, megabytes))
     return found
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -137,3 +139,19 @@ SettingsOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, e.g. momentum=0.95. Repeatable."),
 ]
+
+
+def refuse_ignored(
+    command: Callable[..., Any], given: Mapping[str, Any], names: Iterable[str], why: str
+) -> None:
+    """A usage error if one of the options `names` of a command was given, where nothing would come of it.
+
+    Args:
+        given: the options' values by name.
+        why: when that is so: "without --data".
+    """
+    known = inspect.signature(command).parameters
+    for name in names:
+        if (given[name] or None) != (known[name].default or None):
+            option = "--" + name.strip("_").replace("_", "-")
+            raise typer.BadParameter(f"has no effect {why}: leave it out.", param_hint=option)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -124,14 +125,28 @@ def command(
     check_folder(out, resume=resume, overwrite=overwrite)
     chosen = dict(parse_setting(text) for text in settings or ())
     chosen |= {key: options[key] for key in setting_names() & options.keys() if options[key] is not None}
+    settled = make_config(preset, config, **chosen)
+    _check_regular(settled, chosen)
     _train(
-        make_config(preset, config, **chosen),
+        settled,
         out,
         device,
         resume=resume,
         overwrite=overwrite,
         as_json=as_json,
     )
+
+
+def _check_regular(config: TrainConfig, given: Mapping[str, Any]) -> None:
+    """A usage error for settings of positions beside a network that has none, or brings its own."""
+    if config.irregular is not None:
+        return
+    why = "on a regular network" if config.init is None else "on what --init brings"
+    of_surgery, of_steps = ("sharing", "shift"), ("position_lr", "position_rule")
+    for name in (*of_surgery, *(of_steps if config.init is None else ())):
+        if name in given:
+            fix = "add --irregular MODULE, or leave it out."
+            raise typer.BadParameter(f"has no effect {why}: {fix}", param_hint="--" + name.replace("_", "-"))
 
 
 def _plain(key: str, value: Any) -> Any:

@@ -68,6 +68,9 @@ def open_dataset(name: str, root: str | Path | None, split: str, **options: Any)
                 f"data set {name}", needed="known options", got=key, fix=nearest_names(key, known)
             )
     if name == "shapes":
+        if root is not None:
+            fix = "Leave the folder (root) out, or name another data set."
+            raise ArgumentError("data set shapes", needed="no folder: it is drawn", got=str(root), fix=fix)
         return make(split, **given)
     if root is None:
         raise DataError(

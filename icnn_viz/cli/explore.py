@@ -22,6 +22,7 @@ from icnn_core.cli._options import (
     SeedOption,
     StdOption,
     WhiteOption,
+    refuse_ignored,
 )
 from icnn_viz.cli._options import (
     MaxSizeOption,
@@ -113,6 +114,12 @@ def command(
     """
     if export is not None and export.suffix.lower() not in (".html", ".htm"):
         raise typer.BadParameter(f"{export} does not end in .html.", param_hint="--export")
+    if data is None:
+        refuse_ignored(command, locals(), ("root", "split"), "without --data")
+    if export is None:
+        refuse_ignored(command, locals(), ("overwrite",), "without --export")
+    else:
+        refuse_ignored(command, locals(), ("host", "port", "browser", "snapshots"), "with --export")
     seen = parse_size(size) if size else None
     checkpoint, regular = choose_pair(checkpoint, regular, model)
 

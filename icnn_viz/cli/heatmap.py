@@ -27,6 +27,7 @@ from icnn_core.cli._options import (
     Theme,
     ThemeOption,
     WhiteOption,
+    refuse_ignored,
 )
 from icnn_viz.cli._options import (
     BUILTIN,
@@ -243,6 +244,16 @@ def command(networks: Networks, place: Place, survey: Survey, way: Way, output: 
         raise typer.BadParameter("shows the image, which --no-photo forbids.", param_hint="--overlay")
     from dataclasses import asdict
 
+    given = {
+        name: value for part in (networks, place, survey, way, output) for name, value in vars(part).items()
+    }
+    if survey.data:
+        of_one = [name for name in vars(place) if name not in ("pixel", "reader")]
+        refuse_ignored(command, given, [*of_one, "sampling", "overlay", "photo", "gamma"], "with --data")
+    else:
+        refuse_ignored(command, given, vars(survey), "without --data")
+    if place.against is not None and place.against == place.class_:
+        raise typer.BadParameter("is the class itself: nothing would be left.", param_hint="--against")
     from icnn_core.outputs import check_writable, describe_call, one_call
 
     check_writable(output.out or _OUT)

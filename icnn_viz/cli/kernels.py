@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from icnn_core.cli._numbers import parse_size
-from icnn_core.cli._options import JsonOption, OutOption, OverwriteOption, SeedOption, Theme, ThemeOption
+from icnn_core.cli._options import (
+    JsonOption,
+    OutOption,
+    OverwriteOption,
+    SeedOption,
+    Theme,
+    ThemeOption,
+    refuse_ignored,
+)
 from icnn_viz.cli._options import BUILTIN
 from icnn_viz.cli._shown import bar, tell, to_claim_words, to_comparison_table, to_layer_table
 
@@ -149,8 +157,9 @@ def command(
     from icnn_viz.displays.drawings import KernelOptions
     from icnn_viz.displays.sources import read_display
 
-    check_writable(out)
     views = [str(one) for one in view or ()]
+    _check_options(call, views, len(checkpoint or ()))
+    check_writable(out)
     display = read_display(
         checkpoint or [],
         layer or (),
@@ -163,10 +172,63 @@ def command(
     table_kinds = [str(kind) for kind in table or ("csv",)]
     with one_call(out, "kernels", describe_call(call), overwrite=overwrite):
         if isinstance(display, KernelDisplay):
+            _check_kinds(display, views, options, [str(kind) for kind in format or ()])
             shown, written, found = _show(display, views, options, kinds, table_kinds, out)
         else:
             shown, written, found = _compare(display, views, options, kinds, table_kinds, out)
     tell(shown, written, out, {"checkpoints": _paths(checkpoint), **found, "out": out} if json else None)
+
+
+_TAKEN_BY = {
+    "channel": ("inspect",),
+    "kernel": ("inspect",),
+    "slot": ("cloud", "qq"),
+    "third_axis": ("3d",),
+    "magnify": ("cloud", "3d", "layers"),
+}
+
+
+def _check_options(given: dict[str, Any], views: Sequence[str], files: int) -> None:
+    """A usage error for options that no view asked for takes."""
+    if given["dcls"] is None:
+        refuse_ignored(command, given, ["kernel_size"], "without --dcls")
+    if files == 2 and "trajectory" not in views:
+        refuse_ignored(command, given, _TAKEN_BY, "on two checkpoints")
+        odd = [str(kind) for kind in given["format"] or () if kind not in ("png", "svg", "pdf")]
+        if odd:
+            raise typer.BadParameter(
+                f"{odd[0]}: two checkpoints are drawn as png, svg, pdf.", param_hint="--format"
+            )
+        return
+    shown = set(views or ("cloud", "3d"))
+    for name, takers in _TAKEN_BY.items():
+        if not shown & {*takers, "all"}:
+            refuse_ignored(command, given, [name], f"without --view {' or '.join(takers)}")
+
+
+def _check_kinds(
+    display: KernelDisplay, views: Sequence[str], options: KernelOptions, kinds: Sequence[str]
+) -> None:
+    """A usage error for a kind of file that no view asked for has, or a view that is drawn in none of them."""
+    from icnn_viz.displays.drawings import draw_views
+
+    sharings = {cloud.sharing for cloud in display.clouds}
+    if options.kernel and "none" not in sharings:
+        raise typer.BadParameter("has no effect where kernels share their shapes.", param_hint="--kernel")
+    if options.channel and sharings == {"layer"}:
+        raise typer.BadParameter("has no effect where channels share their shapes.", param_hint="--channel")
+    suited = {
+        view: {kind for drawing in draw_views(display, [view], options) for kind in drawing.kinds}
+        for view in _expand(views, bool(display.steps))
+    }
+    for kind in kinds:
+        if not any(kind in suiting for suiting in suited.values()):
+            text = f"{kind} is no kind of file for {', '.join(suited)}: see --help."
+            raise typer.BadParameter(text, param_hint="--format")
+    for view in dict.fromkeys(views):
+        if kinds and view != "all" and not suited[view] & set(kinds):
+            text = f"{view} is drawn as {', '.join(sorted(suited[view]))}: add one by --format."
+            raise typer.BadParameter(text, param_hint="--view")
 
 
 def _paths(given: Sequence[Path] | None) -> list[Path]:

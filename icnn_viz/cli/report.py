@@ -24,6 +24,7 @@ from icnn_core.cli._options import (
     SeedOption,
     StdOption,
     WhiteOption,
+    refuse_ignored,
 )
 from icnn_viz.cli._options import (
     PairArgument,
@@ -109,6 +110,19 @@ def command(
         raise typer.BadParameter("takes the place of --data: give one of them.", param_hint="--image")
     if out.suffix.lower() not in (".html", ".htm"):
         raise typer.BadParameter(f"{out} does not end in .html.", param_hint="--out")
+    if image is None and data is None:
+        refuse_ignored(command, locals(), ("root",), "without --data")
+    if image is not None:
+        refuse_ignored(command, locals(), ("root", "split", "target"), "with --image")
+    if not pixels and not pixel:
+        refuse_ignored(
+            command,
+            locals(),
+            ("image", "data", "root", "split", "target", "photo", "reader"),
+            "with --pixels 0",
+        )
+    if pixel:
+        refuse_ignored(command, locals(), ("pixels",), "beside --pixel")
     places = parse_pixels(pixel)
     checkpoint, regular = choose_pair(checkpoint, regular, model)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from icnn_core.datasets.labels import IGNORE_INDEX
-from icnn_core.errors import NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
 from icnn_viz.gradients import METHODS as METHODS
 from icnn_viz.gradients import Network as Network
 from icnn_viz.gradients import load_pair
@@ -179,12 +179,16 @@ def make_targets(
     """What is followed at pixels (y, x) of an image, its classes by name or number; see `Target`.
 
     Raises:
-        ArgumentError: a pixel outside the image. NameNotFoundError: no such class.
+        ArgumentError: a pixel outside the image, or a class against itself. NameNotFoundError: no such class.
     """
     first, second = (
-        find_class(text, classes, who) if text and classes else None
+        find_class(text, classes, who) if text else None
         for text, who in ((name, "--class"), (against, "--against"))
     )
+    if first is not None and first == second:
+        raise ArgumentError(
+            "--against", needed="another class", got="the class itself", fix="Nothing would be left."
+        )
     targets = [Target(pixel, first, second, "component" if component else None) for pixel in pixels]
     for target in targets:
         check_pixel(target.pixel, (0, 0, image.shape[0], image.shape[1]), "--pixel")

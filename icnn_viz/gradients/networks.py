@@ -22,7 +22,6 @@ from icnn_viz.gradients.targets import Target
 from icnn_viz.records import PixelGradient
 
 SNAPPED = "irregular, snapped to slots"
-RANDOMISED = "irregular, random weights"
 
 
 @dataclass(frozen=True)
@@ -84,6 +83,8 @@ def load_pair(
 ) -> list[Network]:
     """The irregular network and, beside it, the regular one or itself with its positions snapped to the slots.
 
+    Each is labelled for what it is: two of a kind are "irregular" and "irregular, second".
+
     Args:
         controls: add the irregular network snapped, unless it is there, and with random weights (drawn by `seed`).
         factory: builds the regular network, for files that name none of this package.
@@ -111,15 +112,22 @@ def load_pair(
             got=_listed(second.classes),
             fix="Compare networks that tell the same classes apart.",
         )
-    network = _build(first, "irregular", factory, size, place, preparation)
+    network = _build(first, _kind(first), factory, size, place, preparation)
     networks = [network]
     if second is not None:
-        networks.append(_build(second, "regular", factory, size, place, preparation, first.classes))
+        name = _kind(second) if _kind(second) != network.name else f"{network.name}, second"
+        networks.append(_build(second, name, factory, size, place, preparation, first.classes))
     if second is None or (controls and first.irregular):
         networks.append(replace(network, name=SNAPPED, model=snapped(network.model)))
     if controls:
-        networks.append(replace(network, name=RANDOMISED, model=randomised(network.model, seed)))
+        name = f"{network.name}, random weights"
+        networks.append(replace(network, name=name, model=randomised(network.model, seed)))
     return networks
+
+
+def _kind(checkpoint: Checkpoint) -> str:
+    """What a network is, whichever place it was given."""
+    return "irregular" if checkpoint.irregular else "regular"
 
 
 def _build(

@@ -11,6 +11,7 @@ import torchvision.models
 from torch import nn
 
 from icnn_core.errors import CheckpointError
+from icnn_core.files import explain
 from icnn_core.weights import (
     describe_names,
     find_state_dict,
@@ -149,7 +150,7 @@ def _download(name: str) -> Mapping[str, torch.Tensor]:
         raise CheckpointError(
             f"{_WHO} imagenet",
             needed=f"a connection to download {name}",
-            got=str(error),
+            got=explain(getattr(error, "reason", error))[0],
             fix="Give the path of a file instead.",
         ) from error
 

@@ -260,3 +260,14 @@ def test_convert_strips_a_prefix_and_leaves_a_regular_network_as_it_is(
     assert run_main(main, *call, "--out", "b.pt", "--prefix", "teacher.").code == 0
     for name, tensor in read_checkpoint("b.pt").state.items():
         assert torch.equal(tensor, net.state_dict()[name])
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float16, "0.0059"), (torch.bfloat16, "0.047")])
+def test_positions_in_half_precision_are_read_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, dtype: torch.dtype, error: str
+) -> None:
+    layer = IrregularConv2d(2, 3, (3, 2), dilation=(12, 24), shift=0.0)
+    torch.save(nn.Sequential(layer).to(dtype).state_dict(), tmp_path / "half.pt")
+    assert read_checkpoint(tmp_path / "half.pt").irregular[0].name == "0"
+    [record] = caplog.records
+    assert f"positions in {str(dtype)[6:]}: rounded, by up to {error} pixels" in record.getMessage()

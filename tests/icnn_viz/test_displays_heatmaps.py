@@ -17,7 +17,8 @@ from icnn_core.models.deeplab import deeplab_largefov
 from icnn_core.surgery import make_irregular
 from icnn_viz import HeatmapDisplay
 from icnn_viz.displays import HEATMAP_VIEWS
-from icnn_viz.gradients import Target, pixel_gradient
+from icnn_viz.displays.pixels import make_targets
+from icnn_viz.gradients import Target, load_pair, pixel_gradient
 from icnn_viz.heatmaps import measure_heatmap, to_heatmap
 
 CLASSES = ("ground", "square", "bar")
@@ -190,3 +191,30 @@ def test_one_network_a_pil_image_a_path_and_a_class_by_name_are_taken(
         figure = displays[0].draw(view)
         assert not [text for text in figure.texts if "−" in text.get_text()]
     assert list(displays[0].summary().columns)[-2] == "network"
+
+
+def test_networks_are_named_for_what_they_are_whichever_place_they_were_given(tmp_path: Path) -> None:
+    model = deeplab_largefov("tiny", 3, classifier_dilation=2)
+    regular, irregular = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    write_checkpoint(regular, model, classes=CLASSES)
+    make_irregular(model, start="classifier", shift=0.3)
+    write_checkpoint(irregular, model, classes=CLASSES)
+    for first, second, names in (
+        (
+            irregular,
+            regular,
+            ["irregular", "regular", "irregular, snapped to slots", "irregular, random weights"],
+        ),
+        (regular, irregular, ["regular", "irregular", "regular, random weights"]),
+        (regular, regular, ["regular", "regular, second", "regular, random weights"]),
+    ):
+        assert [network.name for network in load_pair(first, second, controls=True, device="cpu")] == names
+    assert [n.name for n in load_pair(irregular, irregular, device="cpu")] == [
+        "irregular",
+        "irregular, second",
+    ]
+
+
+def test_a_class_by_number_counts_where_no_names_are_known(image: np.ndarray) -> None:
+    [target] = make_targets([(9, 20)], image, (), "2", "0")
+    assert (target.class_id, target.against) == (2, 0)

@@ -12,11 +12,7 @@ from icnn_viz.figures.style import shorten
 from icnn_viz.heatmaps import MEASURES
 from icnn_viz.records import PixelComparison
 
-SHOWN = (
-    *("energy", "peak", "area_50", "area_90", "radius_of_gyration", "elongation", "gini", "entropy"),
-    *("energy_in_object", "energy_in_class", "object_used", "rank_accuracy", "beyond_field"),
-)
-"""Measures that are shown, in this order, where any of the networks has them."""
+_IN_FILES_ALONE = ("area_99", "extent_major", "extent_minor", "orientation", "pointing_game")
 _NAMES = 58.0  # mm of the first column
 _MOST = 49.0
 _BOLD = 1.15  # width of bold letters
@@ -50,11 +46,13 @@ class MeasureRow:
 
 
 def measure_rows(record: PixelComparison) -> list[MeasureRow]:
-    """The measures of a pixel that are shown, everywhere: those of `SHOWN` that any of its networks has."""
+    """The measures of a pixel that are shown, everywhere: those of `MEASURES` that any of its networks has, in their
+    order, but for the few that stand in files alone.
+    """
     return [
         MeasureRow(name, *MEASURES[name], tuple(found.get(name, float("nan")) for found in record.measures))
-        for name in SHOWN
-        if any(name in found for found in record.measures)
+        for name in MEASURES
+        if name not in _IN_FILES_ALONE and any(name in found for found in record.measures)
     ]
 
 

@@ -16,6 +16,7 @@ from icnn_viz.heatmaps.spread import (
     elongation,
     entropy,
     gini,
+    half_energy_radius,
     mask_used,
     principal_axes,
     radius_of_gyration,
@@ -32,6 +33,7 @@ MEASURES = {
     "area_90": ("smallest area with 90 % of the energy", "pixels"),
     "area_99": ("smallest area with 99 % of the energy", "pixels"),
     "radius_of_gyration": ("radius of gyration about the pixel", "pixels"),
+    "half_energy_radius": ("radius about the pixel that holds half of the energy", "pixels"),
     "extent_major": ("extent along the major axis", "pixels"),
     "extent_minor": ("extent along the minor axis", "pixels"),
     "elongation": ("elongation", ""),
@@ -45,7 +47,7 @@ MEASURES = {
     "rank_accuracy": ("relevance rank accuracy in the object", "share"),
     "beyond_field": ("energy beyond the receptive field", "share"),
 }
-"""Every measure of `measure_heatmap` but those per class: what it is called, and its unit.
+"""Every measure of `measure_heatmap` but those per class: what it is called, and its unit; every front shows them.
 
 "energy" and "peak" are in the heatmap's own unit, which depends on the method.
 """
@@ -76,6 +78,7 @@ def measure_heatmap(
         "energy": float(heatmap.values.sum()),
         **{f"area_{share:.0%}".rstrip("%"): smallest_area(heatmap, share, descending) for share in SHARES},
         "radius_of_gyration": radius_of_gyration(heatmap),
+        "half_energy_radius": half_energy_radius(heatmap),
         "extent_major": float(major),
         "extent_minor": float(minor),
         "elongation": elongation(heatmap),

@@ -40,6 +40,7 @@ def test_a_measure_that_any_network_has_is_shown_in_all_fronts(record: PixelComp
     assert rows["beyond_field"].title == "energy beyond the receptive field (share)"
     assert rows["beyond_field"].texts == ["0.125", "–"]
     assert "pointing_game" not in rows
+    assert rows["half_energy_radius"].title == "radius about the pixel that holds half of the energy (pixels)"
     titles, values = [row.title for row in rows.values()], [row.texts for row in rows.values()]
 
     maps = record.gradients, record.heatmaps

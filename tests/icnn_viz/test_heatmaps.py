@@ -240,6 +240,22 @@ def test_fit_gaussian_and_overlap() -> None:
     assert np.isnan(hm.fit_gaussian(0 * values)[0]).all()
 
 
+def test_half_of_the_energy_lies_within_its_radius() -> None:
+    values = np.zeros((HEIGHT, WIDTH))
+    y, x = PIXEL
+    values[y, x], values[y + 3, x - 4], values[y - 1, x] = 3, 3, 2  # at 0, 5 and 1: 3, 5 and 8 of 8
+    assert hm.half_energy_radius(make_map(values)) == 1
+    values[y - 1, x] = 0
+    assert hm.half_energy_radius(make_map(values)) == 0  # 3 of 6 are half
+    values[y, x] = 2.9
+    assert hm.half_energy_radius(make_map(values)) == 5
+    assert math.isnan(hm.half_energy_radius(make_map(0 * values)))
+    radii, shares = hm.distance_energy(make_map(np.random.default_rng(3).random((HEIGHT, WIDTH))))
+    radius = hm.half_energy_radius(make_map(np.random.default_rng(3).random((HEIGHT, WIDTH))))
+    first = radii[np.searchsorted(shares, 0.5)]
+    assert first - 1 < radius <= first
+
+
 def test_connected_part() -> None:
     mask = np.array([[1, 1, 0, 1], [0, 0, 0, 1], [1, 0, 1, 1]], bool)
     part = hm.connected_part(mask, (2, 3))

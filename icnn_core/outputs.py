@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,7 +45,7 @@ def check_target(path: Path, *, overwrite: bool = False, option: str = "--out") 
 
 
 def check_writable(folder: Path, path: Path | None = None, error: type[IcnnError] = DataError) -> None:
-    """Nothing, if `folder` can be written or made; nothing is written.
+    """Nothing, if `folder` can be written or made; nothing stays written.
 
     Raises:
         error: it cannot; it names `path`.
@@ -54,6 +55,10 @@ def check_writable(folder: Path, path: Path | None = None, error: type[IcnnError
     code = code if nearest.is_dir() else errno.ENOTDIR
     if code:
         raise cannot_write(path or folder, OSError(code, ""), error)
+    try:  # root may write everywhere, but not into every disk
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as cause:
+        raise cannot_write(path or folder, cause, error) from cause
 
 
 def describe_input(path: Path | None) -> Any:

@@ -155,6 +155,12 @@ def test_a_folder_without_permission_is_told_before_anything_is_made(tmp_path):
         check_writable(tmp_path / "a" / "b")
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a disk on which nothing can be made")
+def test_a_disk_that_takes_no_files_is_told_before_anything_is_made():
+    with pytest.raises(DataError, match=r"^/proc/x/y: needs a folder that can be written"):
+        check_writable(Path("/proc/x/y"))
+
+
 def test_a_call_is_known_by_what_its_files_hold(tmp_path):
     first, second = tmp_path / "a", tmp_path / "b"
     first.write_text("1")

@@ -197,7 +197,7 @@ def test_networks_are_named_for_what_they_are_whichever_place_they_were_given(tm
     model = deeplab_largefov("tiny", 3, classifier_dilation=2)
     regular, irregular = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     write_checkpoint(regular, model, classes=CLASSES)
-    make_irregular(model, start="classifier", shift=0.3)
+    make_irregular(model, irregular="classifier", shift=0.3)
     write_checkpoint(irregular, model, classes=CLASSES)
     for first, second, names in (
         (

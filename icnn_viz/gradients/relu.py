@@ -31,13 +31,14 @@ _SIGNS = {
     *("signbit", "heaviside"),
 }
 _SELECTIONS = _SIGNS | {
-    *("maximum", "minimum", "fmax", "fmin", "where", "masked_fill", "clamp_max", "abs", "absolute"),
+    *("maximum", "minimum", "fmax", "fmin", "where", "masked_fill", "clamp_max", "abs", "absolute", "hypot"),
+    *("scatter_reduce", "index_reduce", "logaddexp", "logaddexp2"),
 }
 """What a ReLU, or something like it, may be spelt with; the first also of a value that is cut off from its gradient."""
 _ORDERS = {
     *("max", "min", "amax", "amin", "aminmax", "argmax", "argmin", "cummax", "cummin", "sort", "msort"),
-    *("argsort", "topk", "kthvalue", "median", "nanmedian", "quantile", "nanquantile", "scatter_reduce"),
-    *("index_reduce", "max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d"),
+    *("argsort", "topk", "kthvalue", "median", "nanmedian", "quantile", "nanquantile"),
+    *("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d"),
     *("adaptive_max_pool2d", "adaptive_max_pool3d"),
 }
 """Pools, and what else goes by size: over values that were put together with others, a ReLU or something like it."""
@@ -53,6 +54,8 @@ _INSERTIONS = {
     *("SelectScatter", "SliceScatter", "DiagonalScatter", "MaskedScatter", "Complex"),
 }
 """Steps that put values beside others."""
+_MULTIPLES = {"Mul", "Div", "Neg", "Add", "Sub", "Rsub"}
+"""Steps whose result, beside what they were made of, is not another feature."""
 
 
 class _RuledRelu(torch.autograd.Function):
@@ -153,8 +156,11 @@ def _is_joined(x: torch.Tensor, pooled: bool) -> bool:
     """
     step = _origin(x.grad_fn)
     name, parts = _step_name(step), [part for part, _ in step.next_functions] if step is not None else []
+    origins = {_origin(part) for part in parts}
     if name == "Stack":  # of parts of one value: a pool
-        return len({_origin(part) for part in parts}) > 1
+        return len(origins) > 1
+    if name == "Cat" and len({_feature(origin) for origin in origins}) < len(origins):
+        return True
     return (name in _INSERTIONS and None in parts) or (name == "ConstantPadNd" and not pooled)
 
 
@@ -163,6 +169,12 @@ def _origin(step: Any) -> Any:
     while step is not None and _step_name(step) in _MOVES:
         step = step.next_functions[0][0]
     return step
+
+
+def _feature(step: Any) -> Any:
+    """The step that a value is a multiple of, or differs from by a number; else itself."""
+    parts = [part for part, _ in step.next_functions if part is not None] if step is not None else []
+    return _origin(parts[0]) if _step_name(step) in _MULTIPLES and len(parts) == 1 else step
 
 
 def _step_name(step: Any) -> str:

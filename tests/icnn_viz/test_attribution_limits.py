@@ -42,6 +42,9 @@ SPELLINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "ge": lambda x: x * (2 * x.detach() >= 0),
     "sign": lambda x: x * (x.data.sign() + 1) / 2,
     "abs": lambda x: x + x.abs(),
+    "hypot": lambda x: x + torch.hypot(x, torch.zeros_like(x)),
+    "logaddexp": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
+    "scatter_reduce": lambda x: torch.zeros_like(x).scatter_reduce(1, torch.zeros_like(x).long(), x, "amax"),
 }
 
 
@@ -57,6 +60,7 @@ STACKED: dict[str, Callable[[Tensor], Tensor]] = {
     "max_pool3d": lambda x: F.max_pool3d(torch.stack([x, torch.zeros_like(x)], 2), (2, 1, 1)).squeeze(2),
     "cummax": lambda x: F.pad(x[None], [0] * 8 + [1, 0]).cummax(0).values[1],
     "aminmax": lambda x: torch.stack([x, 0.1 * x]).aminmax(dim=0).max,
+    "amin": lambda x: -torch.cat([-x[None], 0 * x[None]]).amin(0),
     "argmax": lambda x: (both := written(x)).gather(0, both.argmax(0, keepdim=True))[0],
 }
 

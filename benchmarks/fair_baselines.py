@@ -27,7 +27,7 @@ from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import use_theme
 
 SMALL = {
-    "backbone": "small",
+    "lr": 0.005,
     "iterations": 500,
     "size": (96, 128),
     "batch_size": 4,
@@ -72,7 +72,9 @@ def main() -> None:
         for variant, dilation, rate in itertools.product(VARIANTS, dilations, rates)
     }
     for variant in VARIANTS:
-        print(f"\n{variant}: mean IoU in %, {chosen.seeds} seeds, by rate (rows) and factor of dilations\n")
+        print(
+            f"\n{variant}: mean IoU in %, seeds {seeds[0]} to {seeds[-1]}, by rate (rows) and factor of dilations\n"
+        )
         rows = [
             [f"{config.lr * rate:g}", *(f"{100 * means[variant, d, rate]:.1f}" for d in dilations)]
             for rate in rates
@@ -100,7 +102,7 @@ def main() -> None:
         "chosen": settings,
         "runs": [asdict(result) for result in results],
     }
-    title = f"{chosen.preset}, {config.iterations} iterations, {chosen.seeds} seeds, measured on {config.val_split}"
+    title = f"{chosen.preset}, {config.iterations} iterations, seeds {seeds[0]} to {seeds[-1]}, measured on {config.val_split}"
     write_study(chosen.out, f"fair_baselines-{chosen.preset}", content, lambda: draw(means, title))
 
 

@@ -18,7 +18,10 @@ from icnn_core.training.runs import finish_run
 from icnn_core.training.setup import prepare
 from icnn_core.training.variants import VARIANTS, find_variant
 
-SMALL = {"size": (40, 56), "train_images": 4, "val_images": 2, "batch_size": 2, "iterations": 2}
+SMALL = {
+    **{"size": (40, 56), "train_images": 4, "val_images": 2, "batch_size": 2, "iterations": 2},
+    **{"backbone": "tiny", "dilation_factor": 1.0},
+}
 LAYERS = ("backbone.layer4.conv1", "backbone.layer4.conv2", "classifier.fc1")
 
 

@@ -39,8 +39,14 @@ from icnn_core.training.setup import Prepared, prepare
 from icnn_viz.figures.ablation import draw_ablation
 
 SMALL = {
-    **{"backbone": "tiny", "dilation_factor": 1.0, "lr": 0.005},
-    **{"iterations": 500, "size": (96, 128), "batch_size": 4, "train_images": 300, "val_images": 200},
+    "backbone": "tiny",
+    "dilation_factor": 1.0,
+    "lr": 0.005,
+    "iterations": 500,
+    "size": (96, 128),
+    "batch_size": 4,
+    "train_images": 300,
+    "val_images": 200,
 }
 DEFORMABLE = {"deformable": 1.0, "deformable 0.1": 0.1}
 """Arms, and the rate of the offsets as a share of the weights'."""

@@ -102,7 +102,7 @@ def main() -> None:
         "chosen": settings,
         "runs": [asdict(result) for result in results],
     }
-    title = f"{chosen.preset}, {config.iterations} iterations, seeds {seeds[0]} to {seeds[-1]}, measured on {config.val_split}"
+    title = f"{chosen.preset}, {config.iterations} iterations, seeds {seeds[0]} to {seeds[-1]}, on {config.val_split}"
     write_study(chosen.out, f"fair_baselines-{chosen.preset}", content, lambda: draw(means, title))
 
 

@@ -29,8 +29,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SMALL = {
-    **{"backbone": "tiny", "dilation_factor": 1.0, "lr": 0.005},
-    **{"iterations": 250, "size": (72, 96), "batch_size": 4, "train_images": 300, "val_images": 100},
+    "backbone": "tiny",
+    "dilation_factor": 1.0,
+    "lr": 0.005,
+    "iterations": 250,
+    "size": (72, 96),
+    "batch_size": 4,
+    "train_images": 300,
+    "val_images": 100,
 }
 RATES = {"adam": (0.01, 0.05, 0.2), "sgd": (1.0, 5.0, 50.0)}
 UNITS = {"adam": "Adam: rate (pixels a step)", "sgd": "SGD: rate (the paper's is 50)"}

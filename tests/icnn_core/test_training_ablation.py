@@ -33,8 +33,13 @@ from icnn_core.training.runs import counts_path, finish_run, read_results
 from icnn_core.training.setup import prepare
 
 SMALL = {
-    **{"size": (40, 56), "train_images": 5, "val_images": 2, "batch_size": 2, "iterations": 4},
-    **{"backbone": "tiny", "lr": 0.005},
+    "size": (40, 56),
+    "train_images": 5,
+    "val_images": 2,
+    "batch_size": 2,
+    "iterations": 4,
+    "backbone": "tiny",
+    "lr": 0.005,
 }
 
 

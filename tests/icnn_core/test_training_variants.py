@@ -19,8 +19,13 @@ from icnn_core.training.setup import prepare
 from icnn_core.training.variants import VARIANTS, find_variant
 
 SMALL = {
-    **{"size": (40, 56), "train_images": 4, "val_images": 2, "batch_size": 2, "iterations": 2},
-    **{"backbone": "tiny", "dilation_factor": 1.0},
+    "size": (40, 56),
+    "train_images": 4,
+    "val_images": 2,
+    "batch_size": 2,
+    "iterations": 2,
+    "backbone": "tiny",
+    "dilation_factor": 1.0,
 }
 LAYERS = ("backbone.layer4.conv1", "backbone.layer4.conv2", "classifier.fc1")
 

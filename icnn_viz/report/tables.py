@@ -63,6 +63,7 @@ _LAYERS = (
     Column("spread_ratio", "widest / narrowest slot", ".2f"),
     Column("extent_ratio", "reach against regular", ".2f"),
     Column("pinning", "on the pixel lattice, times chance", ".2f"),
+    Column("corners", "on the diagonals, times chance", ".2f"),
     Column("state", "state"),
 )
 _SLOTS = (

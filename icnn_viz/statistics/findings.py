@@ -13,7 +13,7 @@ from icnn_viz.statistics.depth import depth_trends
 from icnn_viz.statistics.elongation import covariance_of, log_covariance, measure_form, moment_units
 from icnn_viz.statistics.gaussian import finite_displacements, fit_gaussians
 from icnn_viz.statistics.normality import test_normality
-from icnn_viz.statistics.pinning import measure_pinning
+from icnn_viz.statistics.pinning import measure_corners, measure_pinning
 from icnn_viz.statistics.rules import CANNOT_BE_SAID, DOES_NOT_HOLD, HOLDS, ClaimRules
 from icnn_viz.statistics.spreads import is_outer, radial_spreads, test_spreads
 
@@ -54,6 +54,12 @@ def find_gaussian(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding
         evidence += (
             f"; in {len(pinned)} of {len(clouds)} layers coordinates lie on the lattice of pixels oftener than by "
             f"chance ({np.median(pinned):.1f} times, median)"
+        )
+    corners = [measure_corners(cloud) for cloud in clouds]
+    if marked := [one["corners"] for one in corners if one.get("corners_low", 0.0) > 1]:
+        evidence += (
+            f"; in {len(marked)} of {len(clouds)} points lie on the diagonals, where Adam's steps lead "
+            f"({np.median(marked):.1f} times chance, median)"
         )
     return Finding(
         _band(share, rules.gaussian_holds, rules.gaussian_fails), share, "share of slots", evidence

@@ -12,7 +12,7 @@ from icnn_core.errors import ArgumentError
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.distances import energy_distance
 from icnn_viz.statistics.gaussian import fit_gaussians, to_shapes
-from icnn_viz.statistics.pinning import measure_pinning
+from icnn_viz.statistics.pinning import measure_corners, measure_pinning
 from icnn_viz.statistics.spreads import is_outer, radial_spreads
 from icnn_viz.statistics.summary import COLUMNS as SUMMARY_COLUMNS
 from icnn_viz.statistics.summary import summarise
@@ -37,6 +37,7 @@ COLUMNS = " ".join(
         "outer_to_centre radial_to_tangential share_off_image share_off_image_regular collapsed_pairs:int",
         "share_collapsed dead_weights dead_shapes extent extent_ratio weight_displacement",
         "weight_displacement_low weight_displacement_high mirror_x mirror_y pinning pinning_low pinning_high",
+        "corners corners_low corners_high",
     ]
 )
 
@@ -65,7 +66,7 @@ def measure_layers(
     rows = []
     for cloud in sorted(clouds, key=lambda cloud: cloud.depth):
         row = summarise(cloud) | _shapes(cloud) | _reach(cloud, feature_size) | _weights(cloud)
-        row |= measure_pinning(cloud)
+        row |= measure_pinning(cloud) | measure_corners(cloud)
         if row["state"] != "not finite" and cloud.regular:
             row |= {f"mirror_{name}": mirror_score(cloud, axis, seed) for axis, name in enumerate("yx")}
         rows.append(row)

@@ -7,7 +7,7 @@ import pytest
 
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.layers import measure_layers
-from icnn_viz.statistics.pinning import measure_pinning
+from icnn_viz.statistics.pinning import measure_corners, measure_pinning
 
 SLOTS = np.stack(np.meshgrid([-1.5, 1.5], [-2.0, 0.0, 2.0], indexing="ij"), -1).reshape(-1, 2)
 
@@ -51,3 +51,27 @@ def test_no_measure_without_a_lattice_or_without_moves():
     assert measure_pinning(cloud_of(0.1 * moves)) == {}
     few = measure_pinning(cloud_of(np.full((4, 6, 2), 1.1)))
     assert list(few) == ["pinning"]
+
+
+def test_points_on_the_diagonals_counted_by_hand():
+    moves = np.zeros((6, 6, 2))
+    moves[:, 0] = [-0.3, 0.3]  # on a diagonal
+    moves[:, 1] = [0.3, 0.2]  # 11 degrees off it
+    moves[:, 2] = [0.3, 0.22]  # 9 degrees
+    moves[:, 3] = [0.03, 0.03]  # hardly moved
+    moves[0, 4] = np.nan
+    row = measure_corners(cloud_of(moves))  # 12 of 18, where 2/9 were expected
+    assert [row[f"corners{end}"] for end in ("", "_low", "_high")] == pytest.approx([3.0] * 3)
+    assert measure_corners(cloud_of(moves[:3])) == {}, "9 points are too few"
+
+
+def test_round_clouds_have_no_corners_and_adams_first_steps_have():
+    rng = np.random.default_rng(0)
+    rows = [measure_corners(cloud_of(0.3 * rng.standard_normal((100, 6, 2)))) for _ in range(150)]
+    assert np.mean([row["corners"] for row in rows]) == pytest.approx(1, abs=0.03)
+    assert 0.9 <= np.mean([row["corners_low"] <= 1 <= row["corners_high"] for row in rows]) <= 0.99
+    steps = 0.4 * np.sign(rng.standard_normal((100, 6, 2))) + 0.05 * rng.standard_normal((100, 6, 2))
+    (layer,) = measure_layers([cloud_of(steps)]).itertuples()
+    assert layer.corners_low > 3
+    flat = measure_corners(cloud_of(rng.standard_normal((100, 6, 2)) * [0.1, 0.5]))
+    assert flat["corners_high"] < 1

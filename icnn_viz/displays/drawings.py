@@ -111,18 +111,15 @@ def draw_pixels(
     theme: str = "light",
 ) -> list[Drawing]:
     """Per pixel the comparison and, if they were asked for, overlay and sampling; then grids of all pixels."""
-    from icnn_viz.figures.grid import MOST_COLUMNS
-
-    draw, count = partial(display.draw, gamma=gamma, theme=theme), len(display.records)
+    draw, grids = partial(display.draw, gamma=gamma, theme=theme), display.in_grids()
     drawings = []
     for number, record in enumerate(display.records):
         stem = stem_of(record)
         drawings.append(Drawing(stem, partial(draw, "comparison", number, photo=photo)))
         more = ("overlay",) * overlay + ("sampling",) * bool(record.densities)
         drawings += [Drawing(f"{stem}-{view}", partial(draw, view, number)) for view in more]
-    for start in range(0, count if count > 1 else 0, MOST_COLUMNS):
-        part = type(display)(display.records[start : start + MOST_COLUMNS])
-        stem = "grid" if count <= MOST_COLUMNS else f"grid-{start // MOST_COLUMNS + 1}"
+    for number, part in enumerate(grids, 1):
+        stem = "grid" if len(grids) == 1 else f"grid-{number}"
         drawings.append(Drawing(stem, partial(part.draw, "grid", gamma=gamma, theme=theme, photo=photo)))
     return drawings
 

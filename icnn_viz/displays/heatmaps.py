@@ -193,6 +193,13 @@ class HeatmapDisplay:
             return draw_overlay(*maps, **shown)
         return draw_comparison(*maps, measures=record.measures, **shown)
 
+    def in_grids(self) -> list[Self]:
+        """Displays of as many of the pixels as the view "grid" holds, in their order; none of a single pixel."""
+        from icnn_viz.figures.grid import MOST_COLUMNS
+
+        starts = range(0, len(self.records), MOST_COLUMNS) if len(self.records) > 1 else ()
+        return [type(self)(self.records[start : start + MOST_COLUMNS]) for start in starts]
+
     def to_frame(self) -> pd.DataFrame:
         """One row per pixel, network and measure: x, y, class, label, model, predicted, logit, measure, value."""
         return to_frame(self.records)

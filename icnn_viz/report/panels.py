@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from icnn_viz.displays.heatmaps import HeatmapDisplay
-from icnn_viz.figures.grid import MOST_COLUMNS
 from icnn_viz.records import PixelComparison
 from icnn_viz.report.findings import Findings
 from icnn_viz.report.pictures import Budget, Picture, make_picture
@@ -66,13 +65,8 @@ class Panels:
 
 def count_others(findings: Findings) -> int:
     """How many panels there are beside those of single layers."""
-    looks = len(findings.looks)
-    return (
-        len(_NETWORK_VIEWS)
-        + (findings.run is not None)
-        + looks
-        + (-(-looks // MOST_COLUMNS) if looks > 1 else 0)
-    )
+    looks = findings.looks
+    return len(_NETWORK_VIEWS) + (findings.run is not None) + len(looks) + len(_in_grids(looks))
 
 
 def draw_panels(findings: Findings, budget: Budget, on_drawn: Callable[[int, int], object]) -> Panels:
@@ -137,8 +131,11 @@ def _of_pixel(look: PixelComparison, photo: bool) -> _Sketch:
 
 
 def _of_pixels(looks: Sequence[PixelComparison], photo: bool) -> Iterator[_Sketch]:
-    for start in range(0, len(looks) if len(looks) > 1 else 0, MOST_COLUMNS):
-        part = HeatmapDisplay(looks[start : start + MOST_COLUMNS])
+    for part in _in_grids(looks):
         draw = partial(part.draw, "grid", photo=photo)
         alt = f"Heatmaps of {len(part.records)} pixels"
         yield _Sketch("grid", lambda theme, draw=draw: draw(theme=theme), alt)
+
+
+def _in_grids(looks: Sequence[PixelComparison]) -> list[HeatmapDisplay]:
+    return HeatmapDisplay(looks).in_grids() if looks else []

@@ -12,7 +12,9 @@ _EXPORTS = {
     "irregular_conv2d": "icnn_core.ops.irregular_conv",
     "explain": "icnn_core.ops.irregular_conv",
     "make_irregular": "icnn_core.surgery",
+    "fix_positions": "icnn_core.fixed",
     "parameter_groups": "icnn_core.optim",
+    "split_positions": "icnn_core.optim",
     "StepBound": "icnn_core.optim",
     "read_checkpoint": "icnn_core.checkpoint",
     "write_checkpoint": "icnn_core.checkpoint",
@@ -25,10 +27,11 @@ __all__ = [*_EXPORTS, "__version__"]
 if TYPE_CHECKING:
     from icnn_core.checkpoint import build_model, read_checkpoint, write_checkpoint
     from icnn_core.errors import IcnnError
+    from icnn_core.fixed import fix_positions
     from icnn_core.models.deeplab import deeplab_largefov
     from icnn_core.nn import IrregularConv2d
     from icnn_core.ops.irregular_conv import explain, irregular_conv2d
-    from icnn_core.optim import StepBound, parameter_groups
+    from icnn_core.optim import StepBound, parameter_groups, split_positions
     from icnn_core.surgery import make_irregular
 
 

@@ -23,6 +23,7 @@ from icnn_core.interception import (
 )
 from icnn_core.ops.arguments import INTERPOLATIONS
 from icnn_core.ops.backends import BACKENDS
+from icnn_core.ops.enclosing import enclosing_conv2d
 from icnn_core.ops.geometry import SIGMA_RANGE, regular_slots
 from icnn_core.ops.irregular_conv import irregular_conv2d
 
@@ -251,9 +252,25 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
             backend=backend,
         )
 
-    def to_conv2d(self) -> nn.Conv2d:
-        """The regular convolution with this layer's weights, a copy: every position snapped back to its slot."""
-        return make_layer_regular(copy_module(self))
+    def to_conv2d(self, *, dense: bool = False, largest: int = 31) -> nn.Conv2d:
+        """The regular convolution with this layer's weights, a copy: every position snapped back to its slot.
+
+        Args:
+            dense: keep the positions instead, in a kernel over all that they read: a new `Conv2d` that computes what
+                this layer does, for deployment. It has no hooks. `icnn_core.fix_positions` does it to a network.
+            largest: side of that kernel in pixels, at most.
+
+        Raises:
+            ArgumentError: with `dense`: the kernel would be larger, a position is not finite, or no `Conv2d` computes
+                the same (a subclass's own forward; another padding mode than zeros, and positions beyond the kernel).
+        """
+        if not dense:
+            return make_layer_regular(copy_module(self))
+        if type(self).forward is not IrregularConv2d.forward:
+            raise _refusal(
+                "a layer with the forward of Conv2d", type(self).regular_class.__name__, "Export it as it is."
+            )
+        return enclosing_conv2d(self, self.positions, self.sigma, largest, "to_conv2d")
 
     def extra_repr(self) -> str:
         parts = [
@@ -274,6 +291,8 @@ def reason_to_stay_regular(conv: nn.Module) -> str:
         return f"not a Conv2d ({type(conv).__name__})"
     if isinstance(conv, nn.modules.conv._LazyConvXdMixin):
         return "lazy: run the network once first"
+    if any(hasattr(parameter, "full_tensor") for parameter in conv.parameters()):
+        return "sharded over processes: make the network irregular first"
     if "forward" in vars(conv):
         return "its forward was replaced on the module itself"
     own = type(conv)

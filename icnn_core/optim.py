@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -30,6 +31,42 @@ def parameter_groups(
     if positions:
         groups.append({"name": "positions", "params": positions, "lr": position_lr, "weight_decay": 0.0})
     return groups
+
+
+def split_positions(
+    groups: Iterable[Mapping[str, Any]], model: nn.Module, *, position_lr: float
+) -> list[dict[str, Any]]:
+    """The groups that another library made (by layers, with and without decay), and positions in one of their own.
+
+    For timm's `param_groups_layer_decay`, and what a transformers Trainer's optimiser is made of. What a group says
+    besides its parameters stays; positions, taken out of whichever group they were in, have `position_lr`, no decay,
+    and nothing else. Frozen positions are left out, and groups that would be empty.
+
+    Args:
+        groups: of parameters, or of (name, parameter). They are not changed.
+
+    Raises:
+        ArgumentError: parameters that are in no group.
+    """
+    given = list(groups)
+    if not all(isinstance(group, Mapping) and "params" in group for group in given):
+        raise ArgumentError(
+            "split_positions",
+            needed="lists of groups, as optimisers take them",
+            got=", ".join(sorted({type(group).__name__ for group in given})),
+            fix='Give [{"params": …}, …].',
+        )
+    every = {id(parameter) for parameter in position_parameters(model, frozen=True)}
+    kept = []
+    for group in given:
+        params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        params = [entry[1] if isinstance(entry, tuple) else entry for entry in params]
+        rest = [parameter for parameter in params if id(parameter) not in every]
+        if rest:
+            kept.append({**group, "params": rest})
+    positions = position_parameters(model)
+    own = {"name": "positions", "params": positions, "lr": position_lr, "weight_decay": 0.0}
+    return [*kept, own] if positions else kept
 
 
 def position_parameters(model: nn.Module, *, frozen: bool = False) -> list[nn.Parameter]:
@@ -106,7 +143,7 @@ def _remember(optimizer: torch.optim.Optimizer, *_: Any) -> None:
     if _BOUNDS in vars(optimizer):  # a copy has none, and goes by what is written
         _mark(optimizer)
     vars(optimizer)[_EDGES] = [
-        (parameter, *_edges(parameter, *bound))
+        (here := _local(parameter), *_edges(here, *bound))
         for group in optimizer.param_groups
         for parameter, bound in zip(group["params"], group.get(_KEY, ()), strict=False)
         if bound is not None
@@ -137,6 +174,12 @@ def _edges(positions: Tensor, margin: float, *centre: float) -> tuple[Tensor, Te
         torch.where(near_low < low, near_low.nextafter(infinity), near_low),
         torch.where(near_high > high, near_high.nextafter(-infinity), near_high),
     )
+
+
+def _local(parameter: Tensor) -> Tensor:
+    """The part of it that this process holds: all, unless it is sharded."""
+    part = getattr(parameter, "to_local", None)
+    return parameter if part is None else part()
 
 
 def _centre(layer: IrregularConv2d) -> tuple[float, float]:

@@ -77,8 +77,16 @@ def make_irregular(
 
     Raises:
         NameNotFoundError: a name matches nothing; the nearest names are listed.
-        ArgumentError: `model` is itself a convolution, so that it cannot be replaced in place.
+        ArgumentError: `model` is itself a convolution, so that it cannot be replaced in place; or wrapped in
+            DistributedDataParallel, which would not average the gradients of positions that it has not seen.
     """
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        raise ArgumentError(
+            _WHO,
+            needed="a network that is wrapped only afterwards",
+            got="one in DistributedDataParallel, which would never average the new positions' gradients",
+            fix="Make it irregular first, then wrap it.",
+        )
     if isinstance(model, nn.Conv2d):
         raise ArgumentError(
             _WHO,

@@ -4,7 +4,7 @@ from icnn_core.checkpoint.building import build_model
 from icnn_core.checkpoint.contents import Checkpoint, IrregularLayer
 from icnn_core.checkpoint.reading import read_checkpoint
 from icnn_core.checkpoint.snapshots import Snapshot, take_snapshot, write_snapshot
-from icnn_core.checkpoint.wrappers import unwrap
+from icnn_core.checkpoint.wrappers import plain_name, unwrap
 from icnn_core.checkpoint.writing import write_checkpoint
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "IrregularLayer",
     "Snapshot",
     "build_model",
+    "plain_name",
     "read_checkpoint",
     "take_snapshot",
     "unwrap",

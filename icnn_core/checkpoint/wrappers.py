@@ -10,7 +10,7 @@ _WRAPPERS = (
     "DataParallel", "DistributedDataParallel", "FullyShardedDataParallel", "DeepSpeedEngine", "_FabricModule",
     "AveragedModel",
 )  # fmt: skip
-_IN_NAMES = re.compile(r"(?<![^.])(_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)\.")
+_IN_NAMES = re.compile(r"(?<![^.])(_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)(\.|$)")
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -27,7 +27,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 def plain_name(name: str) -> str:
     """A module's or tensor's name without what torch.compile and checkpointing put into it."""
-    return _IN_NAMES.sub("", name)
+    return _IN_NAMES.sub("", name).removesuffix(".")
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -27,14 +27,15 @@ def clouds_from_model(model: nn.Module) -> list[PositionCloud]:
     """The clouds of a network's irregular layers and layers of DCLS, in its order; an empty list if it has none."""
     from torch import nn
 
+    from icnn_core.checkpoint import plain_name, unwrap
     from icnn_core.nn import IrregularConv2d
 
     clouds: list[PositionCloud] = []
-    for name, layer in nn.Module.named_modules(model):
+    for name, layer in nn.Module.named_modules(unwrap(model)):
         named = (
-            name or "layer",
+            plain_name(name) or "layer",
             len(clouds),
-        )  # as the checkpoint reader calls a network that is a single layer
+        )  # as the reader calls a network that is a single layer
         if isinstance(layer, IrregularConv2d):
             tensors = (layer.weight, layer.positions, layer.slots)
             clouds.append(layer_to_cloud(*named, layer.dilation, layer.groups, layer.sharing, *tensors))

@@ -20,7 +20,7 @@ from icnn_core import IrregularConv2d
 from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError
 from icnn_viz import PositionRecorder
 from icnn_viz.cli import main
-from icnn_viz.positions import read_clouds, read_snapshots
+from icnn_viz.positions import clouds_from_model, read_clouds, read_snapshots
 
 
 def make_net(seed: int = 0, channels: int = 3) -> nn.Sequential:
@@ -189,6 +189,11 @@ class Partly(nn.Module):
         return self.body(x)
 
 
+def each_compiled(net: nn.Sequential) -> nn.Module:
+    return nn.Sequential(*(torch.compile(net[n], backend="eager") if n != 1 else net[n] for n in range(3)))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # Dynamo's own
 @pytest.mark.parametrize(
     ("wrap", "names"),
     [
@@ -197,8 +202,9 @@ class Partly(nn.Module):
         (Averaged, ["0", "2"]),
         (lambda net: torch.compile(nn.DataParallel(net), backend="eager"), ["0", "2"]),
         (Partly, ["body.0", "body.2"]),
+        (each_compiled, ["0", "2"]),
     ],
-    ids=["compiled", "parallel", "averaged", "compiled and parallel", "compiled in part"],
+    ids=["compiled", "parallel", "averaged", "compiled and parallel", "compiled in part", "each compiled"],
 )
 def test_wrapped_networks_have_their_own_layers_names(
     tmp_path: Path, wrap: Callable[[nn.Module], nn.Module], names: list[str]
@@ -207,6 +213,7 @@ def test_wrapped_networks_have_their_own_layers_names(
     with PositionRecorder(model, tmp_path, every=1) as recorder:
         train(model, recorder, 1)
     assert [cloud.layer for cloud in read_clouds(tmp_path / "00000001.safetensors")] == names
+    assert [cloud.layer for cloud in clouds_from_model(model)] == names
     assert recorder.displacements[1][names[0]] > 0
 
 

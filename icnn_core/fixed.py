@@ -1,0 +1,127 @@
+"""Positions that no longer move: irregular layers as ordinary convolutions, for deployment and export."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from icnn_core.errors import ArgumentError
+from icnn_core.nn import IrregularConv2d
+from icnn_core.ops.enclosing import (
+    check_finite,
+    enclosing_conv2d,
+    enclosing_span,
+    fixed_geometry,
+    margins_of,
+    tap_kernel,
+)
+from icnn_core.surgery import irregular_layers
+
+_WHO = "fix_positions"
+_SAMPLING = 10  # a multiply-add of a kernel a channel costs as much as so many of a product, as measured in onnxruntime
+
+
+class TapsConv2d(nn.Module):
+    """An irregular convolution with fixed positions: a small kernel a tap and channel, then one product.
+
+    Attributes:
+        kernels: one a tap, (C_in, 1, h, w): its bilinear weights at each channel's position.
+        weight: (C_out, C_in·K, 1, 1), taps first.
+        bias: (C_out,) or None.
+    """
+
+    def __init__(self, layer: IrregularConv2d, largest: int = 31, name: str = "TapsConv2d") -> None:
+        super().__init__()
+        weight, positions = layer.weight.detach(), layer.positions.detach()
+        geometry = fixed_geometry(layer)
+        self.mode, self.stride = layer.padding_mode, layer.stride
+        self.border = margins_of(layer) if self.mode != "zeros" else ((0, 0), (0, 0))
+        zeros = margins_of(layer) if self.mode == "zeros" else ((0, 0), (0, 0))
+        places = positions.expand(layer.in_channels, -1, -1)
+        parts = [tap_kernel(places[:, tap], geometry, zeros, largest, name) for tap in range(geometry.taps)]
+        self.margins = [margins for _, margins in parts]
+        self.kernels = nn.ParameterList(
+            nn.Parameter(kernel.to(weight), requires_grad=False) for kernel, _ in parts
+        )
+        product = weight.flatten(2).transpose(1, 2).flatten(1)[..., None, None].contiguous()
+        self.weight = nn.Parameter(product, requires_grad=False)
+        self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach(), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, H_out, W_out), as the irregular layer."""
+        if any(map(any, self.border)):
+            x = F.pad(x, (*self.border[1], *self.border[0]), mode=self.mode)
+        samples = [
+            F.conv2d(F.pad(x, (*left, *top)), kernel, stride=self.stride, groups=x.shape[1])
+            for kernel, (top, left) in zip(self.kernels, self.margins, strict=True)
+        ]
+        return F.conv2d(torch.cat(samples, 1), self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        taps, channels = len(self.kernels), self.weight.shape[1] // len(self.kernels)
+        return f"{channels}, {self.weight.shape[0]}, taps={taps}, stride={self.stride}"
+
+
+@torch.no_grad()
+def fix_positions(model: nn.Module, *, largest: int = 31) -> dict[str, str]:
+    """Replace every irregular layer by ordinary convolutions that compute the same, in place; positions then stay.
+
+    Of two forms the cheaper one is taken: a `Conv2d` whose kernel covers all that the layer reads, or, where there are
+    many kernels, one small kernel for each tap and channel, then a product. The result needs nothing of this package.
+    The network is left as it was if a layer cannot be replaced.
+
+    Args:
+        largest: side of a kernel in pixels, at most; those of far positions are large, and slow.
+
+    Returns:
+        By name what each layer has become, in words.
+
+    Raises:
+        ArgumentError: a kernel would be larger, a position is not finite, a subclass has its own forward, or `model` is
+            itself a layer.
+    """
+    if isinstance(model, IrregularConv2d):
+        raise ArgumentError(
+            _WHO,
+            needed="a network that contains irregular layers",
+            got="a single one",
+            fix="Use layer.to_conv2d(dense=True), which returns a new layer.",
+        )
+    made: dict[int, nn.Module] = {}
+    said: dict[str, str] = {}
+    for name, layer in irregular_layers(model).items():
+        made[id(layer)] = fixed = _cheaper(layer, largest, name)
+        said[name] = _in_words(fixed)
+    for parent in list(nn.Module.modules(model)):
+        for name, child in list(parent._modules.items()):
+            if id(child) in made:
+                parent._modules[name] = made[id(child)]
+    return said
+
+
+def _cheaper(layer: IrregularConv2d, largest: int, name: str) -> nn.Module:
+    if type(layer).forward is not IrregularConv2d.forward:
+        kind = type(layer).regular_class.__name__
+        raise ArgumentError(
+            name, needed="a layer with the forward of Conv2d", got=kind, fix="Export it as it is."
+        )
+    check_finite(layer.positions, name)
+    if layer.groups > 1 or layer.sharing == "none" or layer.interpolation != "bilinear":
+        return enclosing_conv2d(layer, layer.positions, layer.sigma, largest, name)
+    taps = TapsConv2d(layer, largest, name).train(layer.training)
+    by_taps = taps.weight.numel() + _SAMPLING * sum(kernel.numel() for kernel in taps.kernels)
+    (top, bottom), (left, right) = enclosing_span(layer.positions, fixed_geometry(layer), margins_of(layer))
+    sides = bottom - top + 1, right - left + 1
+    by_one = sides[0] * sides[1] * layer.in_channels * layer.out_channels
+    if by_one > by_taps or max(sides) > largest or layer.padding_mode != "zeros":
+        return taps
+    return enclosing_conv2d(layer, layer.positions, layer.sigma, largest, name)
+
+
+def _in_words(fixed: nn.Module) -> str:
+    if isinstance(fixed, TapsConv2d):
+        height, width = (max(kernel.shape[axis] for kernel in fixed.kernels) for axis in (2, 3))
+        return f"{len(fixed.kernels)} taps of up to {height} × {width}, then a product"
+    assert isinstance(fixed, nn.Conv2d)
+    return "a kernel of {} × {}".format(*fixed.kernel_size)

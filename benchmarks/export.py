@@ -53,7 +53,7 @@ def measure(name: str, shift: float, rounds: int, threads: int) -> str:
     torch.manual_seed(0)
     regular = deeplab_largefov(backbone, 11).eval()
     irregular = copy.deepcopy(regular)
-    make_irregular(irregular, start=start, shift=shift)
+    make_irregular(irregular, irregular=start, shift=shift)
     image = torch.randn(1, 3, *SIZE)
     with torch.no_grad():
         expected = irregular(image).numpy()

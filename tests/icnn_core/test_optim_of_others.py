@@ -29,7 +29,7 @@ def make_timm(name: str = "resnet10t") -> Any:
     model = timm.create_model(
         name, num_classes=3, zero_init_last=False
     )  # else nothing reaches a block at first
-    make_irregular(model, start="layer4", shift=0.0)
+    make_irregular(model, irregular="layer4", shift=0.0)
     return model
 
 

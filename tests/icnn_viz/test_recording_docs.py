@@ -72,7 +72,7 @@ def test_a_snippet_runs(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     elif title.startswith("Optimisers"):
         timm = pytest.importorskip("timm", reason="timm is not installed")
         names["model"], recorded = timm.create_model("resnet10t"), None
-        make_irregular(names["model"], start="layer4")
+        make_irregular(names["model"], irregular="layer4")
     elif title.startswith("For deployment"):
         pytest.importorskip("onnxscript", reason="onnxscript is not installed")
         recorded = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ MOST_SHOWN = 400_000
 """Pixels of a map that a browser is sent; larger ones are shown by the largest value of each block."""
 _WIDTH = 460  # of a column, in CSS pixels, where the page does not say
 _GAP_X, _GAP_Y = 0.05, 0.08
-_MARGIN = {"l": 48, "r": 26, "t": 54, "b": 96}
+_MARGIN = {"l": 48, "r": 26, "t": 54, "b": 124}
 _TITLE = 50
 
 
@@ -179,10 +180,11 @@ def _to_map(parts: PageParts, number: int, opacity: float) -> dict[str, Any]:
 
 def _to_axis(scale: HeatScale, name: str, *, signed: bool = False) -> dict[str, Any]:
     """Ends, ticks and title of a colour axis; what lies beyond its ends is said at them."""
-    ticks = [scale.top * part for part in ((-1, -0.5, 0, 0.5, 1) if signed else (0, 0.25, 0.5, 0.75, 1))]
-    marks = ["≤ " if signed else "", "", "", "", "≥ "] if scale.beyond else [""] * 5
+    ticks = [scale.top * part for part in ((-1, 0, 1) if signed else (0, 0.5, 1))]  # three fit on a telephone
+    marks = ["≤ " if signed else "", "", "≥ "] if scale.beyond else [""] * 3
     texts = [mark + format_value(tick) for mark, tick in zip(marks, ticks, strict=True)]
-    title = {"text": f"{html.escape(name)} ({scale.unit})", "side": "bottom", "font": {"size": 11}}
+    unit = "<br>".join(textwrap.wrap(scale.unit, 22))
+    title = {"text": f"{html.escape(name)}<br>({unit})", "side": "bottom", "font": {"size": 11}}
     bar = {"tickvals": ticks, "ticktext": texts, "title": title}
     return {"cmin": -scale.top if signed else 0, "cmax": scale.top, "colorbar": bar}
 
@@ -191,7 +193,7 @@ def _bar_at(number: int) -> dict[str, Any]:
     """Where the first or second colour bar lies, and how it looks: below the panels."""
     place = {"orientation": "h", "x": (0.01, 0.54)[number], "xanchor": "left", "len": 0.435, "xpad": 0}
     place |= {"y": 0, "yanchor": "top", "ypad": 44, "thickness": 12, "outlinewidth": 0}
-    return place | {"tickfont": {"size": 11}, "ticks": "outside", "ticklen": 3}
+    return place | {"tickfont": {"size": 11}, "tickangle": 0, "ticks": "outside", "ticklen": 3}
 
 
 def _to_heading(text: str, cell: tuple[list[float], list[float]], look: Look) -> dict[str, Any]:
@@ -229,9 +231,8 @@ def _to_axes(
             "range": [shape[0] - 0.5, -0.5],
             "domain": down,
             "anchor": x,
-            "scaleanchor": "x",
             "constraintoward": "top",
-            **({"matches": "y"} if number else {}),
+            **({"matches": "y"} if number else {"scaleanchor": "x"}),
             **(bare if across[0] else _to_name("y (pixels)")),
         }
     return axes

@@ -9,7 +9,7 @@ import pytest
 from icnn_core import build_model, read_checkpoint
 from icnn_core.training.loop import mean_displacement
 from icnn_viz.cli import main
-from icnn_viz.data import builtin_path
+from icnn_viz.data import builtin_path, pair
 
 NAMES = ("shapes-regular.safetensors", "shapes-irregular.safetensors", "sample.png")
 
@@ -51,7 +51,10 @@ def test_both_commands_work_with_no_other_argument(icnn_viz, tmp_path):
     assert (tmp_path / "icnn-heatmap" / "heatmap-x60-y40.npz").is_file()
 
 
-def test_demo_trains_and_looks(icnn_viz, tmp_path):
+def test_demo_trains_and_looks(icnn_viz, tmp_path, monkeypatch):
+    train = pair.train_pair
+    few = {"train_images": 8, "val_images": 3, "batch_size": 4}
+    monkeypatch.setattr(pair, "train_pair", lambda *to, **settings: train(*to, **(settings | few)))
     code, out, err = icnn_viz("demo", "--iterations", "2", "--out", "demo")
     assert code == 0, err
     assert "mean IoU" in out

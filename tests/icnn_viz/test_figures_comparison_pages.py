@@ -52,7 +52,8 @@ def test_rows_run_downwards_and_pixels_are_square(make_gradient: MakeGradient) -
     layout = draw_comparison_interactive(*_looks(make_gradient)).layout
     assert tuple(layout.yaxis.range) == (23.5, -0.5)
     assert tuple(layout.xaxis3.range) == (-0.5, 36.5)
-    assert layout.yaxis2.scaleanchor == "x"
+    assert layout.yaxis.scaleanchor == "x"
+    assert (layout.yaxis2.scaleanchor, layout.yaxis2.matches) == (None, "y")
     assert layout.xaxis4.matches == "x"
 
 

@@ -191,7 +191,7 @@ def _to_axis(scale: HeatScale, name: str, *, signed: bool = False) -> dict[str, 
 
 def _bar_at(number: int) -> dict[str, Any]:
     """Where the first or second colour bar lies, and how it looks: below the panels."""
-    place = {"orientation": "h", "x": (0.01, 0.54)[number], "xanchor": "left", "len": 0.435, "xpad": 0}
+    place = {"orientation": "h", "x": (0.01, 0.59)[number], "xanchor": "left", "len": 0.4, "xpad": 0}
     place |= {"y": 0, "yanchor": "top", "ypad": 44, "thickness": 12, "outlinewidth": 0}
     return place | {"tickfont": {"size": 11}, "tickangle": 0, "ticks": "outside", "ticklen": 3}
 

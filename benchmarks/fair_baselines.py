@@ -113,7 +113,7 @@ def name_of(variant: str, dilation: float, rate: float) -> str:
 
 def mean_of(results: Sequence[RunResult], name: str) -> float:
     """Mean IoU over the seeds of one trial."""
-    return statistics.fmean(result.mean_iou for result in results if result.row == name)
+    return statistics.fmean(result.mean_iou for result in results if result.variant == name)
 
 
 def draw(means: dict[tuple[str, float, float], float], title: str, theme: str = "light") -> object:

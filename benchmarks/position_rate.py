@@ -20,7 +20,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from study import common_config, describe_config, finish_all, make_parser, print_table, write_study
 
-from icnn_core.training.ablation_table import RowSummary, summarise
+from icnn_core.training.ablation_table import VariantSummary, summarise
 from icnn_core.training.runs import Run, RunResult
 from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import use_theme
@@ -64,11 +64,11 @@ def main() -> None:
     ]
     results = finish_all(runs, [config.val_split], chosen.device)
     summaries = summarise(results, list(settings), FROZEN)
-    moved = {s.row: [r.displacement or 0.0 for r in results if r.row == s.row] for s in summaries}
-    print_table(HEADINGS, [_cells(summary, moved[summary.row]) for summary in summaries])
+    moved = {s.variant: [r.displacement or 0.0 for r in results if r.variant == s.variant] for s in summaries}
+    print_table(HEADINGS, [_cells(summary, moved[summary.variant]) for summary in summaries])
     content = {
         "config": describe_config(config),
-        "rows": [asdict(summary) for summary in summaries],
+        "variants": [asdict(summary) for summary in summaries],
         "runs": [asdict(result) for result in results],
     }
     name = "position_rate" if chosen.preset == "shapes" else f"position_rate-{chosen.preset}"
@@ -79,7 +79,7 @@ def main() -> None:
 HEADINGS = ("positions", "mean IoU %", "− frozen, 95 % interval", "higher in", "displacement px")
 
 
-def _cells(summary: RowSummary, moved: Sequence[float]) -> tuple[str, ...]:
+def _cells(summary: VariantSummary, moved: Sequence[float]) -> tuple[str, ...]:
     spread = "" if summary.sd is None else f" ± {100 * summary.sd:.1f}"
     difference = "–"
     if summary.difference is not None:
@@ -88,7 +88,7 @@ def _cells(summary: RowSummary, moved: Sequence[float]) -> tuple[str, ...]:
             difference += f" [{100 * summary.low:+.1f}, {100 * summary.high:+.1f}]"
     wins = f"{summary.wins} of {summary.pairs}" if summary.pairs else "–"
     mean = f"{100 * summary.mean:.1f}{spread}"
-    return summary.row, mean, difference.replace("-", "−"), wins, f"{sum(moved) / len(moved):.3f}"
+    return summary.variant, mean, difference.replace("-", "−"), wins, f"{sum(moved) / len(moved):.3f}"
 
 
 def draw(results: Sequence[RunResult], rows: Sequence[str], title: str, theme: str = "light") -> Any:
@@ -134,7 +134,7 @@ def _draw_points(
 ) -> None:
     means = []
     for place, row in enumerate(rows):
-        own = [value for result, value in zip(results, values, strict=True) if result.row == row]
+        own = [value for result, value in zip(results, values, strict=True) if result.variant == row]
         ax.plot([place] * len(own), own, "o", color=muted, markersize=2.6, alpha=0.8)
         means.append(sum(own) / len(own))
     joined = "D-" if rows[0].split()[0] in RATES else "D"

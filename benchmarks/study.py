@@ -85,7 +85,7 @@ def finish_all(
         results += found
         iou = ", ".join(f"{one.split} {one.mean_iou:.1%}" for one in found)
         took = f"{time.perf_counter() - began:.0f} s"
-        print(f"[{number}/{len(runs)}] {run.row}, seed {run.config.seed}: {iou} ({took})", flush=True)
+        print(f"[{number}/{len(runs)}] {run.variant}, seed {run.config.seed}: {iou} ({took})", flush=True)
     return results
 
 

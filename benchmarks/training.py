@@ -34,7 +34,7 @@ from icnn_core.training.processes import Processes
 from icnn_core.training.update import Updater
 
 OUT = Path(__file__).parents[1] / "docs" / "results" / "training_cost.json"
-ARMS = ("regular", "irregular")
+VARIANTS = ("regular", "irregular")
 CLASSES, VOID = 21, 255
 HEADINGS = (
     "",
@@ -66,24 +66,28 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--short", action="store_true", help="a smoke test: the numbers mean nothing")
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
+    parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.short:
         chosen.backbone, chosen.irregular, chosen.crop, chosen.turns = "tiny", "layer4", 65, 1
-    if chosen.arm:
+    if chosen.variant:
         print(json.dumps(run_turn(chosen)))
         return
     turns = [
-        {"arm": arm, "turn": turn, **_in_process(chosen, arm)} for turn in range(chosen.turns) for arm in ARMS
+        {"variant": variant, "turn": turn, **_in_process(chosen, variant)}
+        for turn in range(chosen.turns)
+        for variant in VARIANTS
     ]
-    arms = {arm: summarise([turn for turn in turns if turn["arm"] == arm]) for arm in ARMS}
-    print_table(arms)
+    variants = {
+        variant: summarise([turn for turn in turns if turn["variant"] == variant]) for variant in VARIANTS
+    }
+    print_table(variants)
     settings = {
         key: getattr(chosen, key)
         for key in ("backbone", "irregular", "crop", "batch_size", "turns", "iterations")
     }
     machine = describe_machine(chosen.device) | {"load": os.getloadavg()[2]}  # of 15 minutes
-    content = {"machine": machine, "settings": settings, "arms": arms, "turns": turns}
+    content = {"machine": machine, "settings": settings, "variants": variants, "turns": turns}
     write_text(chosen.out, json.dumps(content, indent=1) + "\n", DataError)
     print(f"Wrote {chosen.out}")
 
@@ -96,7 +100,7 @@ def run_turn(chosen: argparse.Namespace) -> dict[str, Any]:
     for name, parameter in model.named_parameters():
         if name.endswith("bn3.weight"):
             torch.nn.init.constant_(parameter, 0.1)  # else frozen batch norm lets random weights overflow
-    if chosen.arm == "irregular":
+    if chosen.variant == "irregular":
         make_irregular(model, chosen.irregular)
     update = Updater(model, config, Processes(config, chosen.device), torch.ones(CLASSES), VOID)
     seconds, cpu_seconds = _timed(update, chosen)
@@ -121,26 +125,26 @@ def summarise(turns: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def print_table(arms: dict[str, dict[str, Any]]) -> None:
+def print_table(variants: dict[str, dict[str, Any]]) -> None:
     """As Markdown; ratios are to the regular network."""
     print("| " + " | ".join(HEADINGS) + " |\n|" + "---|" * len(HEADINGS))
-    base = arms["regular"]
-    for name, arm in arms.items():
-        ratios = [arm[key] / base[key] for key in MEASURES]
+    base = variants["regular"]
+    for name, variant in variants.items():
+        ratios = [variant[key] / base[key] for key in MEASURES]
         print(
-            f"| {name} | {arm['parameters'] / 1e6:.2f} M | {arm['positions'] / 1e6:.3f} M "
-            f"| {arm['seconds']:.2f} | {ratios[0]:.2f} | {arm['cpu_seconds']:.2f} | {ratios[1]:.2f} "
-            f"| {arm['peak_bytes'] / 2**30:.2f} | {ratios[2]:.2f} |"
+            f"| {name} | {variant['parameters'] / 1e6:.2f} M | {variant['positions'] / 1e6:.3f} M "
+            f"| {variant['seconds']:.2f} | {ratios[0]:.2f} | {variant['cpu_seconds']:.2f} | {ratios[1]:.2f} "
+            f"| {variant['peak_bytes'] / 2**30:.2f} | {ratios[2]:.2f} |"
         )
 
 
-def _in_process(chosen: argparse.Namespace, arm: str) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--arm", arm]
+def _in_process(chosen: argparse.Namespace, variant: str) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--variant", variant]
     for key in ("irregular", "backbone", "crop", "batch_size", "iterations", "device"):
         command += [f"--{key.replace('_', '-')}", str(getattr(chosen, key))]
     ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(ended.stdout.splitlines()[-1])
-    print(f"{arm}: {found['seconds']} s, {found['peak_bytes'] / 2**30:.2f} GiB", file=sys.stderr)
+    print(f"{variant}: {found['seconds']} s, {found['peak_bytes'] / 2**30:.2f} GiB", file=sys.stderr)
     return found
 
 

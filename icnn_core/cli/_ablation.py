@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from icnn_core.evaluation.images import ImageCounts
-    from icnn_core.training.ablation_table import RowSummary
+    from icnn_core.training.ablation_table import VariantSummary
     from icnn_core.training.config import TrainConfig
     from icnn_core.training.runs import Run, RunResult
 
@@ -29,8 +29,8 @@ class Report:
         against: str = "none",
         names: Sequence[str] = (),
     ) -> None:
-        self.rows = list(dict.fromkeys(run.row for run in plan))
-        self.runs = {(run.row, run.config.seed): run for run in plan}
+        self.rows = list(dict.fromkeys(run.variant for run in plan))
+        self.runs = {(run.variant, run.config.seed): run for run in plan}
         self.split, self.names = split, names
         self.config, self.out, self.classes, self.against = config, out, classes, against
         over = f" over {', '.join(classes)}" if classes else ""
@@ -39,7 +39,7 @@ class Report:
         self.results: list[RunResult] = []
         self.counts: dict[tuple[str, int], ImageCounts] = {}
         self.failed: list[dict[str, Any]] = []
-        self._summaries: list[RowSummary] | None = None
+        self._summaries: list[VariantSummary] | None = None
 
     def add(self, result: RunResult, training: RunResult | None = None) -> RunResult:
         """Returns it with its mean over the classes asked for, and that on training images where they were measured."""
@@ -48,7 +48,7 @@ class Report:
         from icnn_core.evaluation.images import ImageCounts
         from icnn_core.training.runs import counts_path
 
-        key = (result.row, result.seed)
+        key = (result.variant, result.seed)
         self.counts[key] = ImageCounts.read(counts_path(self.runs[key], self.split))
         if self.classes:
             result, training = result.over(self.classes), training and training.over(self.classes)
@@ -60,7 +60,7 @@ class Report:
 
     def fail(self, run: Run, reason: str) -> None:
         """A run that brought nothing, and why."""
-        self.failed.append({"row": run.row, "seed": run.config.seed, "reason": reason})
+        self.failed.append({"variant": run.variant, "seed": run.config.seed, "reason": reason})
         self._write()
 
     def _write(self) -> None:
@@ -81,7 +81,7 @@ class Report:
     def _failures(self) -> list[str]:
         return [f"Failed, and in no mean: {failure['reason']}" for failure in self.failed]
 
-    def summaries(self) -> list[RowSummary]:
+    def summaries(self) -> list[VariantSummary]:
         from icnn_core.training.ablation_table import summarise, with_images
 
         if self._summaries is None:
@@ -95,7 +95,7 @@ class Report:
             "title": self.title,
             "against": self.against,
             "config": asdict(self.config),
-            "rows": [asdict(summary) for summary in self.summaries()],
+            "variants": [asdict(summary) for summary in self.summaries()],
             "runs": [asdict(result) for result in self.results],
             "failed": self.failed,
         }

@@ -47,10 +47,10 @@ def plan_study(
 
 
 def choose_against(against: str | None, plan: Sequence[Run]) -> str:
-    """The row that the others are compared with."""
+    """The variant that the others are compared with."""
     from icnn_core.errors import NameNotFoundError, nearest_names
 
-    known = list(dict.fromkeys(run.row for run in plan))
+    known = list(dict.fromkeys(run.variant for run in plan))
     if against is not None and against not in known:
         raise NameNotFoundError(
             "--against",

@@ -178,7 +178,7 @@ def _run_all(
     with make_progress() as bar:
         total = bar.add_task("runs", total=len(plan))
         for run in plan:
-            name = f"{run.row}, seed {run.config.seed}"
+            name = f"{run.variant}, seed {run.config.seed}"
             task = bar.add_task(name, total=run.config.iterations)
             try:
                 needed = [

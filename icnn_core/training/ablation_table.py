@@ -1,4 +1,4 @@
-"""Rows over seeds: means, standard deviations, paired differences with intervals; as Markdown, CSV and JSON."""
+"""Variants over seeds: means, standard deviations, paired differences with intervals; as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FEWEST = 3
 
 
 class Measured(Protocol):
-    """What one run brought: the row of the table it belongs to, its seed, and its mean IoU in [0, 1]."""
+    """What one run brought: the variant it is of, its seed, and its mean IoU in [0, 1]."""
 
     @property
-    def row(self) -> str: ...
+    def variant(self) -> str: ...
     @property
     def seed(self) -> int: ...
     @property
@@ -33,20 +33,20 @@ class Measured(Protocol):
 
 
 @dataclass(frozen=True)
-class RowSummary:
-    """One row over its seeds. All but counts are mean IoU in [0, 1]; None where there are too few seeds.
+class VariantSummary:
+    """One variant over its seeds. All but counts are mean IoU in [0, 1]; None where there are too few seeds.
 
     Attributes:
-        seeds: runs of this row. mean, sd: over them; sd is the sample's (n - 1).
-        pairs: seeds that the row and the one it is compared with have in common.
-        difference: mean over the pairs, this row minus the other.
+        seeds: runs of it. mean, sd: over them; sd is the sample's (n - 1).
+        pairs: seeds that it and the one it is compared with have in common.
+        difference: mean over the pairs, this variant minus the other.
         low, high: 95 % interval of the difference, Student's t with pairs - 1 degrees of freedom.
-        wins: pairs in which this row is higher.
+        wins: pairs in which it is higher.
         image_low, image_high: 95 % interval of the difference over images, see `resample_images`.
         boundary, boundary_low, boundary_high: the difference of mean boundary IoU, and its interval over images.
     """
 
-    row: str
+    variant: str
     seeds: int
     mean: float
     sd: float | None
@@ -62,23 +62,27 @@ class RowSummary:
     boundary_high: float | None = None
 
 
-def summarise(results: Sequence[Measured], rows: Sequence[str], against: str = "none") -> list[RowSummary]:
-    """A summary of every row that has results, in the order of `rows`, each compared with `against` seed by seed.
+def summarise(
+    results: Sequence[Measured], variants: Sequence[str], against: str = "none"
+) -> list[VariantSummary]:
+    """A summary of every variant that has results, in their order, each compared with `against` seed by seed.
 
     Student's interval assumes that the differences of seeds are about normal; a bootstrap of so few would be
     too narrow.
     """
-    values = {row: {r.seed: r.mean_iou for r in results if r.row == row} for row in rows}
+    values = {name: {r.seed: r.mean_iou for r in results if r.variant == name} for name in variants}
     return [
-        _summarise(row, values[row], values.get(against, {}), row == against) for row in rows if values[row]
+        _summarise(name, values[name], values.get(against, {}), name == against)
+        for name in variants
+        if values[name]
     ]
 
 
-def _summarise(row: str, own: dict[int, float], other: dict[int, float], is_other: bool) -> RowSummary:
+def _summarise(name: str, own: dict[int, float], other: dict[int, float], is_other: bool) -> VariantSummary:
     differences = [] if is_other else [own[seed] - other[seed] for seed in own if seed in other]
     low, high = t_interval(differences)
-    return RowSummary(
-        row=row,
+    return VariantSummary(
+        variant=name,
         seeds=len(own),
         mean=statistics.fmean(own.values()),
         sd=statistics.stdev(own.values()) if len(own) > 1 else None,
@@ -91,15 +95,15 @@ def _summarise(row: str, own: dict[int, float], other: dict[int, float], is_othe
 
 
 def with_images(
-    summaries: Sequence[RowSummary],
+    summaries: Sequence[VariantSummary],
     counts: Mapping[tuple[str, int], ImageCounts],
     classes: Sequence[int],
     against: str = "none",
-) -> list[RowSummary]:
+) -> list[VariantSummary]:
     """The summaries with what is said over images, where the counts of FEWEST_IMAGES or more are there.
 
     Args:
-        counts: by row and seed.
+        counts: by variant and seed.
         classes: ids over which means are taken.
     """
     from icnn_core.evaluation.images import resample_images
@@ -108,10 +112,10 @@ def with_images(
     for summary in summaries:
         pairs = [
             (own, counts[against, seed])
-            for (row, seed), own in counts.items()
-            if row == summary.row and (against, seed) in counts
+            for (name, seed), own in counts.items()
+            if name == summary.variant and (against, seed) in counts
         ]
-        if summary.row != against and pairs and len(pairs[0][0].confusion) >= FEWEST_IMAGES:
+        if summary.variant != against and pairs and len(pairs[0][0].confusion) >= FEWEST_IMAGES:
             _, low, high = resample_images(pairs, classes)
             summary = replace(summary, image_low=low, image_high=high)
             if len(pairs[0][0].union):
@@ -132,8 +136,8 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float | No
     return mean - float(half), mean + float(half)
 
 
-def to_cells(summary: RowSummary) -> tuple[str, ...]:
-    """The row as text: name, seeds, mean ± sd in %, difference and intervals in points, wins, boundary IoU."""
+def to_cells(summary: VariantSummary) -> tuple[str, ...]:
+    """A line of the table: name, seeds, mean ± sd in %, difference and intervals in points, wins, boundary IoU."""
     spread = "" if summary.sd is None else f" ± {100 * summary.sd:.1f}"
     difference = wins = "–"
     if summary.difference is not None:
@@ -142,7 +146,7 @@ def to_cells(summary: RowSummary) -> tuple[str, ...]:
     if summary.boundary_low is not None:
         boundary += f" ({_between(summary.boundary_low, summary.boundary_high)})"
     return (
-        summary.row,
+        summary.variant,
         str(summary.seeds),
         f"{100 * summary.mean:.1f}{spread}",
         difference,
@@ -162,7 +166,7 @@ def headings(against: str = "none") -> tuple[str, ...]:
     )
 
 
-def to_notes(summaries: Sequence[RowSummary]) -> list[str]:
+def to_notes(summaries: Sequence[VariantSummary]) -> list[str]:
     """What a reader of the table must know."""
     notes = ["mean ± standard deviation over seeds; differences are paired by seed, in points of mean IoU."]
     pairs = [s.pairs for s in summaries if s.difference is not None]
@@ -171,7 +175,7 @@ def to_notes(summaries: Sequence[RowSummary]) -> list[str]:
     if pairs and max(pairs) >= FEWEST:
         notes.append(
             "Intervals over seeds are Student's t: they cover what chance in initial weights and order of images does, "
-            "not another choice of data, and are not adjusted for the number of rows."
+            "not another choice of data, and are not adjusted for the number of variants."
         )
     if any(s.image_low is not None for s in summaries):
         notes.append(
@@ -182,7 +186,7 @@ def to_notes(summaries: Sequence[RowSummary]) -> list[str]:
 
 
 def to_markdown(
-    summaries: Sequence[RowSummary], title: str, notes: Sequence[str] = (), against: str = "none"
+    summaries: Sequence[VariantSummary], title: str, notes: Sequence[str] = (), against: str = "none"
 ) -> str:
     """The table with its title, what a reader must know, and `notes` of this one."""
     names = headings(against)

@@ -31,9 +31,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its row in the table, its config (which holds the seed), and the folder that it fills."""
+    """One training: the variant that it is of, its config (which holds the seed), and the folder that it fills."""
 
-    row: str
+    variant: str
     config: TrainConfig
     folder: Path
 
@@ -43,7 +43,7 @@ class RunResult:
     """What a finished run measured on one split.
 
     Attributes:
-        row, seed, split: which.
+        variant, seed, split: which.
         mean_iou, pixel_accuracy: in [0, 1]. iou, boundary_iou: per class, in [0, 1].
         weights, positions: numbers of parameters; a position counts as two.
         displacement: mean distance of the positions from their slots, in pixels; None if no layer is irregular.
@@ -51,7 +51,7 @@ class RunResult:
         train_iou: mean IoU on training images, where a study asks for it.
     """
 
-    row: str
+    variant: str
     seed: int
     split: str
     mean_iou: float
@@ -90,7 +90,7 @@ def finish_run(
         retry: train a run that failed anew, whatever its settings were.
 
     Raises:
-        TrainingError: training failed, now or before; it names row and seed.
+        TrainingError: training failed, now or before; it names variant and seed.
         CheckpointError: the folder holds a run of other settings, data or weights to start from, or cannot be written.
         IcnnError: as `prepare` and `train`.
     """
@@ -127,9 +127,9 @@ def _train(
 ) -> dict[str, Any] | None:
     ready = build(run.config)
     resume = (run.folder / LAST).exists()
-    _log.info("%s, seed %d: %s", run.row, run.config.seed, "going on" if resume else "training")
+    _log.info("%s, seed %d: %s", run.variant, run.config.seed, "going on" if resume else "training")
     known: dict[str, Any] = {
-        "row": run.row,
+        "variant": run.variant,
         "config": asdict(run.config),
         "version": __version__,
         "identity": _identity(run.config, ready.train_set, ready.sources),
@@ -149,7 +149,7 @@ def _train(
             on_progress=on_progress,
         )
     except TrainingError as error:
-        who = f"{run.row}, seed {run.config.seed}: {error.who}"
+        who = f"{run.variant}, seed {run.config.seed}: {error.who}"
         failed = {"who": who, "needed": error.needed, "got": error.got, "fix": error.fix}
         _write_known(run, known | {"failed": failed})
         raise TrainingError(**failed) from error
@@ -212,7 +212,9 @@ def counts_path(run: Run, split: str) -> Path:
 
 def _to_result(run: Run, known: dict[str, Any], split: str) -> RunResult:
     shared = {key: known[key] for key in ("weights", "positions", "displacement", "seconds")}
-    return RunResult(row=run.row, seed=run.config.seed, split=split, **shared, **known["splits"][split])
+    return RunResult(
+        variant=run.variant, seed=run.config.seed, split=split, **shared, **known["splits"][split]
+    )
 
 
 def _read_known(run: Run, splits: Sequence[str], *, forget_failure: bool = False) -> dict[str, Any]:

@@ -10,14 +10,14 @@ import typer
 from icnn_core.cli._options import JsonOption, OverwriteOption, Theme, ThemeOption
 from icnn_core.cli.app import make_console, print_json
 
-_SOURCE = "The folder that icnn ablate wrote, or a CSV with the columns row, seed and mean_iou (0 to 1)."
+_SOURCE = "The folder that icnn ablate wrote, or a CSV with the columns variant, seed and mean_iou (0 to 1)."
 
 
 def command(
     source: Annotated[Path, typer.Argument(metavar="DIR|CSV", help=_SOURCE)],
     against: Annotated[
         str | None,
-        typer.Option(metavar="ROW", help="What the others are compared with. By default none or regular."),
+        typer.Option(metavar="NAME", help="What the others are compared with. By default none or regular."),
     ] = None,
     title: Annotated[
         str | None, typer.Option(help="By default the folder's name.", show_default=False)
@@ -36,7 +36,7 @@ def command(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw every run's mean IoU, the rows' means, and their paired differences to one row with intervals.
+    """Draw every run's mean IoU, the variants' means, and their paired differences to one with intervals.
 
     What the paper says of trainings is judged by rules fixed beforehand: ablation-effects.csv, beside the figure.
 
@@ -62,4 +62,4 @@ def command(
     console.print(f"Wrote {' and '.join(map(str, written))}")
     if as_json:
         rows = [asdict(summary) for summary in summaries]
-        print_json({"rows": rows, "effects": to_records(effects), "written": written})
+        print_json({"variants": rows, "effects": to_records(effects), "written": written})

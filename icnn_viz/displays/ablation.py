@@ -8,32 +8,32 @@ from typing import TYPE_CHECKING
 
 from icnn_core.errors import DataError, NameNotFoundError, nearest_names
 from icnn_core.files import explain, read_text
-from icnn_core.training.ablation_table import RowSummary, summarise
+from icnn_core.training.ablation_table import VariantSummary, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-_COLUMNS = ("row", "seed", "mean_iou")
+_COLUMNS = ("variant", "seed", "mean_iou")
 
 
 def draw_study(
     source: Path, against: str | None = None, title: str | None = None, *, theme: str = "light"
-) -> tuple[Figure, list[RowSummary]]:
-    """The figure of a study, and its summary by row.
+) -> tuple[Figure, list[VariantSummary]]:
+    """The figure of a study, and its summary by variant.
 
     Args:
-        source: the folder that `icnn ablate` wrote, or a CSV with the columns row, seed and mean_iou.
-        against: the row that the others are compared with; by default none, or regular.
+        source: the folder that `icnn ablate` wrote, or a CSV with the columns variant, seed and mean_iou.
+        against: the variant that the others are compared with; by default none, or regular.
         title: None = the folder's name.
 
     Raises:
-        DataError: the file cannot be used. NameNotFoundError: it has no row `against`.
+        DataError: the file cannot be used. NameNotFoundError: it has no variant `against`.
     """
     from icnn_viz.figures.ablation import draw_ablation
 
     runs, against = _open(source, against)
-    rows = list(dict.fromkeys(runs["row"]))
+    rows = list(dict.fromkeys(runs["variant"]))
     summaries = summarise(list(runs[list(_COLUMNS)].itertuples(index=False)), rows, against)  # type: ignore[arg-type]
     splits = ", ".join(dict.fromkeys(runs["split"])) if "split" in runs else ""
     figure = draw_ablation(
@@ -59,10 +59,10 @@ def judge_study(source: Path, against: str | None = None) -> pd.DataFrame:
 
 
 def _open(source: Path, against: str | None) -> tuple[pd.DataFrame, str]:
-    """A study's runs, and the row that the others are compared with."""
+    """A study's runs, and the variant that the others are compared with."""
     path = source / "runs.csv" if source.is_dir() else source
     runs = _read_runs(path)
-    rows = list(dict.fromkeys(runs["row"]))
+    rows = list(dict.fromkeys(runs["variant"]))
     against = against or ("regular" if "regular" in rows else "none")
     _check_row(path, against, rows)
     return runs, against
@@ -73,7 +73,8 @@ def _read_runs(path: Path) -> pd.DataFrame:
 
     text = read_text(path, str(path), DataError)
     try:
-        runs = pd.read_csv(io.StringIO(text), dtype={"row": str})
+        runs = pd.read_csv(io.StringIO(text), dtype={"variant": str, "row": str})
+        runs = runs if "variant" in runs else runs.rename(columns={"row": "variant"})  # its name before 0.1
         missing = [name for name in _COLUMNS if name not in runs]
         if missing or runs.empty or not runs["mean_iou"].between(0, 1).all():
             what = f"none of {', '.join(missing)}" if missing else "no runs, or values out of range"
@@ -82,7 +83,7 @@ def _read_runs(path: Path) -> pd.DataFrame:
         reason = explain(error)[0]
         raise DataError(
             str(path),
-            needed="runs.csv of icnn ablate: row, seed, mean_iou in [0, 1]",
+            needed="runs.csv of icnn ablate: variant, seed, mean_iou in [0, 1]",
             got=reason,
             fix="Name the folder that icnn ablate wrote.",
         ) from error
@@ -92,5 +93,5 @@ def _read_runs(path: Path) -> pd.DataFrame:
 def _check_row(path: Path, against: str, rows: list[str]) -> None:
     if against not in rows:
         raise NameNotFoundError(
-            str(path), needed="a row of it", got=repr(against), fix=nearest_names(against, rows)
+            str(path), needed="a variant of it", got=repr(against), fix=nearest_names(against, rows)
         )

@@ -1,4 +1,4 @@
-"""Rows of an ablation over seeds: every run, the means, and the differences to one row, paired by seed."""
+"""Variants of a study over seeds: every run, the means, and the differences to one of them, paired by seed."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from icnn_core.training.ablation_table import RowSummary
+    from icnn_core.training.ablation_table import VariantSummary
 
 _WIDTH, _LEFT, _GAP, _RIGHT = 170.0, 32.0, 9.0, 4.0  # mm
 _ROW, _BELOW, _ABOVE = 8.0, 19.0, 11.0
-_LETTERS = 20  # of a row's name
+_LETTERS = 20  # of a variant's name
 
 
 def draw_ablation(
     runs: pd.DataFrame,
-    summaries: Sequence[RowSummary],
+    summaries: Sequence[VariantSummary],
     *,
     against: str = "none",
     title: str = "Ablation",
     subtitle: str = "",
     theme: str = "light",
 ) -> Figure:
-    """Two panels, a line a row: mean IoU of every run, seeds joined; differences to `against` with their intervals.
+    """Two panels, a line a variant: mean IoU of every run, seeds joined; differences to `against` with their intervals.
 
     Args:
-        runs: one row a run: row, seed, mean_iou in [0, 1].
+        runs: one row a run: variant, seed, mean_iou in [0, 1].
         summaries: of `icnn_core.training.ablation_table.summarise`; their order is that of the lines.
-        against: the row that the others are compared with.
+        against: the variant that the others are compared with.
 
     Raises:
         ArgumentError: nothing to show.
@@ -46,7 +46,7 @@ def draw_ablation(
         raise ArgumentError(
             "draw_ablation", needed="at least one finished run", got="none", fix="Train one first."
         )
-    rows = [summary.row for summary in summaries]
+    rows = [summary.variant for summary in summaries]
     height = _BELOW + _ROW * len(rows) + _ABOVE
     wide = (_WIDTH - _LEFT - _GAP - _RIGHT) / 2
     with use_theme(theme) as look:
@@ -67,13 +67,13 @@ def draw_ablation(
     return sheet.figure
 
 
-def _draw_runs(ax: Axes, runs: pd.DataFrame, summaries: Sequence[RowSummary], look: Look) -> None:
+def _draw_runs(ax: Axes, runs: pd.DataFrame, summaries: Sequence[VariantSummary], look: Look) -> None:
     """Small dots joined by seed, and the rows' means."""
     import seaborn as sns
 
-    places = {summary.row: place for place, summary in enumerate(summaries)}
-    shown = runs[runs["row"].isin(list(places))]
-    shown = shown.assign(place=[places[row] for row in shown["row"]], percent=100 * shown["mean_iou"])
+    places = {summary.variant: place for place, summary in enumerate(summaries)}
+    shown = runs[runs["variant"].isin(list(places))]
+    shown = shown.assign(place=[places[row] for row in shown["variant"]], percent=100 * shown["mean_iou"])
     dots: dict[str, Any] = {"marker": "o", "markersize": 3, "markeredgewidth": 0, "alpha": 0.8}
     sns.lineplot(
         shown, x="percent", y="place", units="seed", estimator=None, orient="y", ax=ax, color=look.muted,
@@ -84,31 +84,35 @@ def _draw_runs(ax: Axes, runs: pd.DataFrame, summaries: Sequence[RowSummary], lo
 
 
 def _draw_differences(
-    ax: Axes, runs: pd.DataFrame, summaries: Sequence[RowSummary], against: str, look: Look
+    ax: Axes, runs: pd.DataFrame, summaries: Sequence[VariantSummary], against: str, look: Look
 ) -> None:
     """A dot a seed, none on another, above the mean and its interval, which is filled where it leaves out 0."""
     import seaborn as sns
 
-    wide = 100 * runs.pivot_table(index="seed", columns="row", values="mean_iou")
+    wide = 100 * runs.pivot_table(index="seed", columns="variant", values="mean_iou")
     ax.axvline(0, color=look.muted, linewidth=0.8, zorder=1)
     for place, summary in enumerate(summaries):
         if summary.difference is None:
             continue
-        points = (wide[summary.row] - wide[against]).dropna().to_numpy()
+        points = (wide[summary.variant] - wide[against]).dropna().to_numpy()
         sns.swarmplot(
             x=points, y=np.full(len(points), place - 0.22), orient="h", native_scale=True, ax=ax, color=look.muted,
-            size=3, alpha=0.8, gid=f"differences of {summary.row}", warn_thresh=1,
+            size=3, alpha=0.8, gid=f"differences of {summary.variant}", warn_thresh=1,
         )  # fmt: skip
         certain = False
         if summary.low is not None and summary.high is not None:
             ends = [100 * summary.low, 100 * summary.high]
             ax.plot(
-                ends, [place + 0.12] * 2, color=look.accent, linewidth=1.2, gid=f"interval of {summary.row}"
+                ends,
+                [place + 0.12] * 2,
+                color=look.accent,
+                linewidth=1.2,
+                gid=f"interval of {summary.variant}",
             )
             certain = ends[0] > 0 or ends[1] < 0
         ax.plot(
             [100 * summary.difference], [place + 0.12], "D", markersize=4, markeredgecolor=look.accent,
-            color=look.accent if certain else look.background, gid=f"mean of {summary.row}", zorder=3,
+            color=look.accent if certain else look.background, gid=f"mean of {summary.variant}", zorder=3,
         )  # fmt: skip
 
 
@@ -124,7 +128,7 @@ def _set_rows(ax: Axes, count: int) -> None:
     ax.spines["left"].set_visible(False)
 
 
-def _notes(summaries: Sequence[RowSummary]) -> list[str]:
+def _notes(summaries: Sequence[VariantSummary]) -> list[str]:
     most = max(summary.seeds for summary in summaries)
     notes = [f"dots: {most} seeds, lines join a seed's runs", "diamonds: means"]
     if any(summary.low is not None for summary in summaries):

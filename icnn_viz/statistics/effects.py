@@ -61,7 +61,7 @@ def judge_effects(
 
     Args:
         clouds: one a layer, of one network.
-        ablation: a run a row: row (the variant, in the order of irregular layers), seed, mean_iou in [0, 1], and
+        ablation: a run a row: variant (in the order of irregular layers), seed, mean_iou in [0, 1], and
             train_iou if it was measured.
         survey: paired differences as of `compare_pairs`, one of whose networks is snapped to its slots.
         against: the ablation's regular variant. If it is "none", the others are irregular from ever earlier layers on,
@@ -70,7 +70,7 @@ def judge_effects(
     """
     given = [moved_shapes(cloud) for cloud in clouds]
     judged = [cloud for cloud in given if len(cloud.points) >= 100 and summarise(cloud)["state"] == "ok"]
-    scores = None if ablation is None else ablation.pivot_table("mean_iou", "seed", "row", sort=False)
+    scores = None if ablation is None else ablation.pivot_table("mean_iou", "seed", "variant", sort=False)
     findings = (
         _saturates(scores, against)
         if against == "none"
@@ -161,7 +161,7 @@ def _overfits(ablation: pd.DataFrame | None, against: str) -> Finding:
     if ablation is None or "train_iou" not in ablation.columns:
         return _unsaid("mean IoU on training images was not measured")
     gaps = ablation.assign(gap=ablation["train_iou"] - ablation["mean_iou"])
-    gaps = gaps.pivot_table("gap", "seed", "row", sort=False)
+    gaps = gaps.pivot_table("gap", "seed", "variant", sort=False)
     others = _irregular_first([row for row in gaps.columns if row != against][::-1])
     found = _paired(gaps, others[0], against) if others and against in gaps.columns else None
     if found is None:

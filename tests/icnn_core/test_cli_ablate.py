@@ -41,7 +41,7 @@ def test_tables_are_written_and_the_second_call_trains_only_what_is_new(run_main
     assert ended.code == 0, ended.err
     assert trained == ["none", "fc1", "none", "fc1"]
     result = json.loads(ended.out)
-    assert [row["row"] for row in result["rows"]] == ["none", "fc1"]
+    assert [row["variant"] for row in result["variants"]] == ["none", "fc1"]
     assert [run["seed"] for run in result["runs"]] == [0, 0, 1, 1, 2, 2]
     assert {run["split"] for run in result["runs"]} == {"test"}
     assert json.loads((tmp_path / "ablation.json").read_text()) == result
@@ -87,9 +87,9 @@ def test_variants_are_compared_with_the_regular_network_and_take_from_the_irregu
     assert ended.code == 0, ended.err
     result = json.loads(ended.out)
     order = ["regular", "irregular", "permuted", "snapped", "dilation-0.5"]
-    assert [row["row"] for row in result["rows"]] == order
+    assert [row["variant"] for row in result["variants"]] == order
     assert result["against"] == "regular"
-    assert [row["difference"] is None for row in result["rows"]] == [True, *[False] * 4]
+    assert [row["difference"] is None for row in result["variants"]] == [True, *[False] * 4]
     table = (tmp_path / "ablation.md").read_text(encoding="utf-8")
     assert "| variant | seeds | mean IoU % | − regular |" in table
     saved = json.loads((tmp_path / "irregular" / "seed-0" / "result.json").read_text(encoding="utf-8"))
@@ -98,7 +98,7 @@ def test_variants_are_compared_with_the_regular_network_and_take_from_the_irregu
         main, *command, "--variants", names, "--set", "irregular.position_lr=0.2", "--against", "irregular"
     )
     result = json.loads(ended.out)
-    assert [row["difference"] is None for row in result["rows"]] == [False, True, *[False] * 3]
+    assert [row["difference"] is None for row in result["variants"]] == [False, True, *[False] * 3]
 
 
 def test_the_title_names_a_network_of_ones_own(tmp_path):
@@ -162,9 +162,13 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(run_main, tmp_path, monk
         assert ended.code == 1
         assert trained == attempt
         result = json.loads(ended.out)
-        assert [(one["row"], one["seed"]) for one in result["runs"]] == [("none", 0), ("none", 1), ("fc1", 1)]
+        assert [(one["variant"], one["seed"]) for one in result["runs"]] == [
+            ("none", 0),
+            ("none", 1),
+            ("fc1", 1),
+        ]
         (failure,) = result["failed"]
-        assert (failure["row"], failure["seed"]) == ("fc1", 0)
+        assert (failure["variant"], failure["seed"]) == ("fc1", 0)
         assert failure["reason"].startswith("fc1, seed 0: train: needs finite gradients")
         assert "Failed, and in no mean: fc1, seed 0: " in (tmp_path / "ablation.md").read_text(
             encoding="utf-8"
@@ -183,7 +187,7 @@ def test_rows_that_start_from_a_network_that_failed_fail_with_it(run_main, tmp_p
     command = ("ablate", "shapes", *SMALL, "--seeds", 1, "--from-regular", "--out", tmp_path, "--json")
     ended = run_main(main, *command, "--set", "lr=1e30", "--set", "optimizer=sgd", "--iterations", 8)
     failures = json.loads(ended.out)["failed"]
-    assert [one["row"] for one in failures] == ["none", "continued", "fc1"]
+    assert [one["variant"] for one in failures] == ["none", "continued", "fc1"]
     assert "one that failed" in failures[2]["reason"]
     assert not (tmp_path / "fc1").exists()
 

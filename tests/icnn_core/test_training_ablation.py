@@ -45,7 +45,7 @@ SMALL = {
 
 @dataclass
 class Value:
-    row: str
+    variant: str
     seed: int
     mean_iou: float
 
@@ -125,7 +125,7 @@ def test_rows_of_every_backbone_name_modules_of_it():
 
 def test_runs_are_planned_seed_by_seed(tmp_path):
     runs = plan(tmp_path, ["fc1", "none", "layer4", "fc1"], [3, 4])
-    assert [(r.row, r.config.seed) for r in runs] == [
+    assert [(r.variant, r.config.seed) for r in runs] == [
         (row, s) for s in (3, 4) for row in ("none", "fc1", "layer4")
     ]
     assert [r.config.irregular for r in runs[:3]] == [None, "fc1", "layer4"]
@@ -133,7 +133,7 @@ def test_runs_are_planned_seed_by_seed(tmp_path):
     assert {r.config.init for r in runs} == {None}
 
     runs = plan(tmp_path, from_regular=True)
-    assert [r.row for r in runs] == ["none", "continued", "layer4"]
+    assert [r.variant for r in runs] == ["none", "continued", "layer4"]
     assert [r.config.irregular for r in runs] == [None, None, "layer4"]
     first = str(runs[0].folder / "last.pt")
     assert [r.config.init for r in runs] == [None, first, first]
@@ -149,7 +149,7 @@ def test_a_finished_run_is_not_trained_again_and_another_split_is_only_measured(
     monkeypatch.setattr("icnn_core.training.runs.train", lambda *a, **k: pytest.fail("trained again"))
     again, test = finish_run(run, ["val", "test"])
     assert again == first == read_results(run, "val")
-    assert (test.split, test.seed, test.row) == ("test", 0, "layer4")
+    assert (test.split, test.seed, test.variant) == ("test", 0, "layer4")
     assert test.iou != first.iou
     monkeypatch.setattr("icnn_core.training.runs.evaluate", lambda *a, **k: pytest.fail("measured again"))
     assert finish_run(run, ["test"]) == [test]
@@ -207,7 +207,7 @@ def test_results_of_other_settings_or_broken_ones_are_refused(tmp_path):
     (result,) = finish_run(plan(tmp_path, workers=1)[0], ["val"])
     assert result.split == "val"
     path = plan(tmp_path)[0].folder / "result.json"
-    path.write_text(json.dumps({"row": "none"}))
+    path.write_text(json.dumps({"variant": "none"}))
     with pytest.raises(CheckpointError, match="Delete its folder"):
         finish_run(plan(tmp_path)[0], ["val"])
 

@@ -48,7 +48,7 @@ def learnt(tmp_path):
 
 def build(name, folder, **settings):
     """The network of a variant whose irregular one lies in `folder`."""
-    run = next(run for run in plan_variants(common(**settings), [name], [0], folder) if run.row == name)
+    run = next(run for run in plan_variants(common(**settings), [name], [0], folder) if run.variant == name)
     return prepare(run.config).model
 
 
@@ -155,10 +155,12 @@ def test_runs_are_planned_seed_by_seed_and_what_others_take_from_comes_first(tmp
     names = ["mean", "snapped", "dilation-0.5", "thrown-1", "regular", "thrown"]
     runs = plan_variants(common(), names, [3, 4], tmp_path, own)
     order = ["regular", "irregular", "mean", "snapped", "dilation-0.5", "thrown-1", "thrown"]
-    assert [(run.row, run.config.seed) for run in runs] == [(name, seed) for seed in (3, 4) for name in order]
+    assert [(run.variant, run.config.seed) for run in runs] == [
+        (name, seed) for seed in (3, 4) for name in order
+    ]
     assert len({run.folder for run in runs}) == 14
     source = str(runs[1].folder / "last.pt")
-    configs = {run.row: run.config for run in runs[:7]}
+    configs = {run.variant: run.config for run in runs[:7]}
     assert {n: c.positions_from for n, c in configs.items() if c.positions_from} == dict.fromkeys(
         ("mean", "thrown"), source
     )
@@ -176,7 +178,7 @@ def test_runs_are_planned_seed_by_seed_and_what_others_take_from_comes_first(tmp
 
 def test_a_small_study_is_finished_once_and_snapped_is_measured_alone(tmp_path, monkeypatch):
     runs = plan_variants(common(), ["regular", "permuted", "snapped"], [0], tmp_path)
-    results = {run.row: finish_run(run, ["val"])[0] for run in runs}
+    results = {run.variant: finish_run(run, ["val"])[0] for run in runs}
     assert list(results) == ["regular", "irregular", "permuted", "snapped"]
     assert results["snapped"].displacement == 0 < results["irregular"].displacement
     assert results["permuted"].displacement == pytest.approx(results["irregular"].displacement)
@@ -186,8 +188,8 @@ def test_a_small_study_is_finished_once_and_snapped_is_measured_alone(tmp_path, 
     )
     assert (states[2]["classifier.fc1.weight"] != states[1]["classifier.fc1.weight"]).any()
     monkeypatch.setattr("icnn_core.training.runs.train", lambda *a, **k: pytest.fail("trained again"))
-    assert {run.row: finish_run(run, ["val"])[0] for run in runs} == results
-    other = next(run for run in runs if run.row == "permuted")
+    assert {run.variant: finish_run(run, ["val"])[0] for run in runs} == results
+    other = next(run for run in runs if run.variant == "permuted")
     source = str(runs[3].folder / "last.pt")
     with pytest.raises(CheckpointError, match="others for positions_from"):
         finish_run(replace(other, config=replace(other.config, positions_from=source)), ["val"])

@@ -25,7 +25,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, kind in (("a", "irregular"), ("b", "regular")):
         shutil.copy(builtin_path(f"shapes-{kind}.safetensors"), tmp_path / f"{name}.safetensors")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 52, 3), np.uint8)).save("photo.png")
-    (tmp_path / "runs.csv").write_text("row,seed,mean_iou\nnone,0,0.5\nfc1,0,0.6\nnone,1,0.4\nfc1,1,0.6\n")
+    (tmp_path / "runs.csv").write_text(
+        "variant,seed,mean_iou\nnone,0,0.5\nfc1,0,0.6\nnone,1,0.4\nfc1,1,0.6\n"
+    )
     return tmp_path
 
 

@@ -17,7 +17,7 @@ def ablation(means, gaps=None):
     for row, mean in means.items():
         for seed in range(4):
             score = mean + 0.002 * rng.standard_normal()
-            rows.append({"row": row, "seed": seed, "mean_iou": score})
+            rows.append({"variant": row, "seed": seed, "mean_iou": score})
             if gaps:
                 rows[-1]["train_iou"] = score + gaps[row] + 0.001 * rng.standard_normal()
     return pd.DataFrame(rows)

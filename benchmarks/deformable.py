@@ -1,11 +1,11 @@
 """The same layers regular, irregular, and as deformable convolutions: mean IoU, parameters, time, overfitting, zeros.
 
-    OMP_NUM_THREADS=1 python benchmarks/arms.py [--seeds 3] [--iterations N] [--short]
+    OMP_NUM_THREADS=1 python benchmarks/deformable.py [--seeds 3] [--iterations N] [--short]
 
 A deformable convolution (torchvision's deform_conv2d) predicts an offset for each tap at each output pixel by a
 convolution that starts at zero and learns at the weights' rate, or at a tenth of it as in Deformable ConvNets v2 (arXiv
 1811.11168); an irregular one learns one offset per channel and tap.
-Writes docs/results/arms.json and .png; finished runs are kept in --runs and shared with `icnn ablate --out` of
+Writes docs/results/deformable.json and .png; finished runs are kept in --runs and shared with `icnn ablate --out` of
 the same settings.
 """
 
@@ -23,16 +23,16 @@ import matplotlib as mpl
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
+from torch import nn
 
 mpl.use("Agg")
 from study import common_config, describe_config, finish_all, make_parser, print_table, write_study
 
 from icnn_core.checkpoint import read_checkpoint
+from icnn_core.models.deformable import DeformableConv2d
 from icnn_core.surgery import make_regular
 from icnn_core.training.ablation import plan_runs
-from icnn_core.training.ablation_table import RowSummary, summarise
+from icnn_core.training.ablation_table import VariantSummary, summarise
 from icnn_core.training.config import TrainConfig
 from icnn_core.training.runs import Run, RunResult
 from icnn_core.training.setup import Prepared, prepare
@@ -49,44 +49,12 @@ SMALL = {
     "val_images": 200,
 }
 DEFORMABLE = {"deformable": 1.0, "deformable 0.1": 0.1}
-"""Arms, and the rate of the offsets as a share of the weights'."""
+"""Variants, and the rate of the offsets as a share of the weights'."""
 SHARES = (0.01, 0.05)
 HEADINGS = (
     "layers", "mean IoU %", "− regular, 95 % interval", "higher in", "train − val", "parameters", "more", "CPU ms",
     "below 1 %", "below 5 %",
 )  # fmt: skip
-
-
-class DeformableConv2d(nn.Module):
-    """A convolution whose taps are moved, at every output pixel, by offsets that another convolution predicts.
-
-    Reference: Dai et al., "Deformable Convolutional Networks", arXiv 1703.06211: one offset (y, x) per tap for all
-    channels; the predicting convolution has the same kernel, stride and dilation and starts at zero.
-
-    Args:
-        rate: of the offsets' learning, as a share of the weights': a factor behind a convolution that starts at zero,
-            which for Adam is the same.
-    """
-
-    def __init__(self, conv: nn.Conv2d, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-        self.weight, self.bias = conv.weight, conv.bias
-        self.stride, self.padding, self.dilation = conv.stride, conv.padding, conv.dilation
-        taps = conv.kernel_size[0] * conv.kernel_size[1]
-        self.offset = nn.Conv2d(
-            conv.in_channels, 2 * taps, conv.kernel_size,  # pyright: ignore[reportArgumentType]
-            conv.stride, conv.padding, conv.dilation,  # pyright: ignore[reportArgumentType]
-        )  # fmt: skip
-        nn.init.zeros_(self.offset.weight)
-        assert self.offset.bias is not None
-        nn.init.zeros_(self.offset.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        offset = self.rate * self.offset(x)
-        return deform_conv2d(
-            x, offset, self.weight, self.bias, self.stride, self.padding, self.dilation,  # pyright: ignore
-        )  # fmt: skip
 
 
 def main() -> None:
@@ -102,29 +70,29 @@ def main() -> None:
     results = finish_all(runs, splits, chosen.device, build)
     measured = [r for r in results if r.split == config.val_split]
     summaries = summarise(measured, rows)
-    firsts = {run.row: run for run in reversed(runs)}
+    firsts = {run.variant: run for run in reversed(runs)}
     layers = list(make_regular(prepare(firsts[chosen.irregular].config).model))
     more: dict[str, dict[str, Any]] = {row: _count(firsts[row], layers) for row in rows}
     times = _time(firsts, rounds=3 if chosen.short else 25)
     for row in rows:
-        folders = [run.folder for run in runs if run.row == row]
+        folders = [run.folder for run in runs if run.variant == row]
         more[row] |= {
             "cpu_ms": times[row],
             "gap": _gap(results, row, splits),
             "zeros": _zeros(folders, layers),
         }
-    print_table(HEADINGS, [_cells(summary, more[summary.row]) for summary in summaries])
+    print_table(HEADINGS, [_cells(summary, more[summary.variant]) for summary in summaries])
     content = {
         "config": describe_config(config),
         "layers": layers,
-        "rows": [asdict(summary) | more[summary.row] for summary in summaries],
+        "variants": [asdict(summary) | more[summary.variant] for summary in summaries],
         "runs": [asdict(result) for result in results],
     }
     title = f"{chosen.preset}, {config.iterations} iterations, {len(layers)} layers from {chosen.irregular}"
-    table = pd.DataFrame([{"row": r.row, "seed": r.seed, "mean_iou": r.mean_iou} for r in measured])
+    table = pd.DataFrame([{"variant": r.variant, "seed": r.seed, "mean_iou": r.mean_iou} for r in measured])
     write_study(
         chosen.out,
-        "arms",
+        "deformable",
         content,
         lambda: draw_ablation(
             table, summaries, title="Regular (none), irregular, deformable", subtitle=title
@@ -133,18 +101,18 @@ def main() -> None:
 
 
 def build(run: Run, config: TrainConfig) -> Prepared:
-    """As `prepare`; the deformable arms have the irregular arm's layers as deformable convolutions instead."""
+    """As `prepare`; the deformable variants have the irregular one's layers as deformable convolutions instead."""
     ready = prepare(config)
-    if run.row in DEFORMABLE:
+    if run.variant in DEFORMABLE:
         for name in make_regular(ready.model):
             conv = ready.model.get_submodule(name)
             assert isinstance(conv, nn.Conv2d)
-            ready.model.set_submodule(name, DeformableConv2d(conv, DEFORMABLE[run.row]))
+            ready.model.set_submodule(name, DeformableConv2d(conv, DEFORMABLE[run.variant]))
     return ready
 
 
 def _count(run: Run, layers: Sequence[str]) -> dict[str, int]:
-    """Parameters of the whole network without what the arm adds, and the number of those added."""
+    """Parameters of the whole network without what the variant adds, and the number of those added."""
     model = build(run, run.config).model
     total = sum(p.numel() for p in model.parameters())
     own = ("positions", "sigma", "offset.weight", "offset.bias")
@@ -157,7 +125,7 @@ def _count(run: Run, layers: Sequence[str]) -> dict[str, int]:
 
 
 def _time(firsts: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Median CPU time of one training step in ms, the arms in turn: forward, loss, backward, AdamW."""
+    """Median CPU time of one training step in ms, the variants in turn: forward, loss, backward, AdamW."""
     steps = {}
     for row, run in firsts.items():
         ready = build(run, run.config)
@@ -184,7 +152,7 @@ def _time(firsts: dict[str, Run], rounds: int) -> dict[str, float]:
 def _gap(results: Sequence[RunResult], row: str, splits: Sequence[str]) -> dict[str, float]:
     """Mean IoU on training images (as they are, unaugmented) minus that on validation images, over seeds."""
     by_split = [
-        {r.seed: r.mean_iou for r in results if r.row == row and r.split == split} for split in splits
+        {r.seed: r.mean_iou for r in results if r.variant == row and r.split == split} for split in splits
     ]
     gaps = [by_split[1][seed] - value for seed, value in by_split[0].items()]
     return {"mean": statistics.fmean(gaps), "sd": statistics.stdev(gaps) if len(gaps) > 1 else 0.0}
@@ -201,13 +169,13 @@ def _zeros(folders: Sequence[Path], layers: Sequence[str]) -> dict[str, float]:
     return {share: statistics.fmean(values) for share, values in found.items()}
 
 
-def _cells(summary: RowSummary, more: dict[str, Any]) -> tuple[str, ...]:
+def _cells(summary: VariantSummary, more: dict[str, Any]) -> tuple[str, ...]:
     spread = "" if summary.sd is None else f" ± {100 * summary.sd:.1f}"
     difference = "–" if summary.difference is None else f"{100 * summary.difference:+.1f}"
     if summary.low is not None and summary.high is not None:
         difference += f" [{100 * summary.low:+.1f}, {100 * summary.high:+.1f}]"
     gap, zeros = more["gap"], more["zeros"]
-    name = "regular" if summary.row == "none" else summary.row
+    name = "regular" if summary.variant == "none" else summary.variant
     return (
         name if name in ("regular", *DEFORMABLE) else f"irregular from {name}",
         f"{100 * summary.mean:.1f}{spread}",

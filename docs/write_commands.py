@@ -31,7 +31,9 @@ def to_reference() -> str:
         group: Any = typer.main.get_command(package.build_app())
         parts.append(f"## {group.name}\n\n{_flowing(str(group.help).partition('Example:')[0])}\n")
         for name, command in group.commands.items():
-            hints = get_type_hints(importlib.import_module(f"{package.__name__}.{name}").command)
+            hints = get_type_hints(
+                importlib.import_module(f"{package.__name__}.{name.replace('-', '_')}").command
+            )
             parts.append(_to_section(f"{group.name} {name}", command, hints))
     return "\n".join(parts)
 

@@ -94,12 +94,12 @@ def make_irregular(
             got="a single Conv2d",
             fix="Use IrregularConv2d.from_conv2d(conv), which returns the new layer.",
         )
-    selected = _select(model, irregular, [names] if isinstance(names, str) else names)
+    selected = choose_modules(model, irregular, [names] if isinstance(names, str) else names)
     replaced, skipped = [], {}
     made: set[int] = set()
     for name in selected:
         module = model.get_submodule(name)
-        reason = "" if id(module) in made else _reason_to_skip(module)
+        reason = "" if id(module) in made else reason_to_skip(module)
         if reason == "":
             if id(module) not in made:
                 assert isinstance(module, nn.Conv2d)
@@ -160,6 +160,23 @@ def caffe_name_pattern(name: str) -> str | None:
     return f"layer{int(stage) - 1}.{block}{convolution}"
 
 
+def caffe_name(name: str, blocks: int = 3) -> str | None:
+    """Caffe's name for a convolution of a ResNet by its dotted name, the way back of `caffe_name_pattern`, or None.
+
+    Args:
+        blocks: in its stage: up to three are called a, b, c; of more all but the first are b and a number, as in
+            Caffe's ResNet-101.
+    """
+    if name.rpartition(".")[2] == "fc1":
+        return "fc1"
+    match = re.search(r"(?:^|\.)layer([1-4])\.(\d+)\.conv([1-3])$", name)
+    if match is None:
+        return None
+    stage, block, convolution = int(match[1]), int(match[2]), int(match[3])
+    letter = "abc"[block] if blocks <= 3 else f"b{block}" if block else "a"
+    return f"res{stage + 1}{letter}_branch2{'abc'[convolution - 1]}"
+
+
 def match_names(patterns: Iterable[str], known: Iterable[str], *, who: str) -> list[str]:
     """The known dotted names that a pattern matches, as a whole or as a trailing part, in their own order.
 
@@ -186,7 +203,8 @@ def _matches(pattern: str, known: list[str]) -> list[str]:
     return exact or [name for name in known if fnmatchcase(name, f"*.{pattern}")]
 
 
-def _select(model: nn.Module, irregular: str | None, names: Iterable[str] | None) -> list[str]:
+def choose_modules(model: nn.Module, irregular: str | None, names: Iterable[str] | None) -> list[str]:
+    """The names of all modules that `make_irregular` would look at; arguments and errors as there."""
     order = [name for name, _ in nn.Module.named_modules(model, remove_duplicate=False) if name]
     chosen = set(order) if irregular is None and names is None else set()
     if irregular is not None:
@@ -200,7 +218,7 @@ def _select(model: nn.Module, irregular: str | None, names: Iterable[str] | None
     return [name for name in order if name in chosen]
 
 
-def _reason_to_skip(module: nn.Module) -> str | None:
+def reason_to_skip(module: nn.Module) -> str | None:
     """ "" to make it irregular, a reason to skip it, None if it is no convolution at all."""
     if isinstance(module, nn.modules.conv._ConvTransposeNd):
         return "transposed"

@@ -37,7 +37,7 @@ def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None 
             path,
             "the description of a network",
             "weights alone",
-            "Name a function that builds it: --model package.module:factory.",
+            how_to_build(checkpoint),
         )
     model = _build_architecture(checkpoint) if factory is None else factory()
     state, layers = _fit_names(checkpoint, model)
@@ -59,6 +59,15 @@ def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None 
     if checkpoint.preparation is not None:
         setattr(model, "icnn_preparation", checkpoint.preparation)  # noqa: B010
     return model.eval()
+
+
+def how_to_build(checkpoint: Checkpoint) -> str:
+    """What to do about a file that describes no network: the run that wrote it may have said what built it."""
+    config = checkpoint.dataset.get("config")
+    named = config.get("model") if isinstance(config, Mapping) else None
+    if isinstance(named, str) and named != "none":
+        return f"It was trained with --model {named[:120]}: say so again, for no code is run because a file names it."
+    return "Name a function that builds it: --model package.module:factory."
 
 
 def _other_network(state: Mapping[str, Tensor]) -> str:

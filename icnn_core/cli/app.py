@@ -81,8 +81,9 @@ def add_commands(app: typer.Typer, package: str, names: Iterable[str]) -> None:
     A module that is not there is left out; one that fails to import raises.
     """
     for name in names:
-        if importlib.util.find_spec(f"{package}.{name}"):
-            app.command(name)(importlib.import_module(f"{package}.{name}").command)
+        module = f"{package}.{name.replace('-', '_')}"
+        if importlib.util.find_spec(module):
+            app.command(name)(importlib.import_module(module).command)
 
 
 def run(app: typer.Typer) -> NoReturn:

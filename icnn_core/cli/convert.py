@@ -25,8 +25,20 @@ def command(
     irregular: Annotated[
         str | None,
         typer.Option(
-            help="Make irregular from this module to the end: layer3.11 or Caffe's res4b11. Left out: back to a "
-            "regular network."
+            "--irregular",
+            metavar="NAME",
+            help="Make irregular from this module to the end: layer3.11 or Caffe's res4b11; none: back to a regular "
+            "network. Left out: the whole network.",
+            show_default=False,
+        ),
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            "--classes",
+            metavar="FILE",
+            help="Names (and a palette) of the classes to keep with it: classes.txt or .json.",
+            show_default=False,
         ),
     ] = None,
     sharing: Annotated[str, typer.Option(help="Who shares a shape: layer, channel or none.")] = "channel",
@@ -59,25 +71,27 @@ def command(
     import torch
 
     from icnn_core.checkpoint import build_model, read_checkpoint, write_checkpoint
+    from icnn_core.datasets.folder import read_class_file
     from icnn_core.models.factory import build_with, load_factory
 
     _check_out(checkpoint, out, overwrite)
     read = read_checkpoint(checkpoint, prefix)
     factory = load_factory(model) if model else None
-    count = len(read.classes) or None
+    labels = read_class_file(classes) if classes is not None else None
+    count = len(labels.classes if labels else read.classes) or None
     network = build_model(read, (lambda: build_with(factory, count)) if factory else None)
     torch.manual_seed(seed)
-    if irregular is None and prefix is not None and not read.irregular:
+    if irregular == "none" and prefix is not None and not read.irregular:
         names, said = (), f"Names without {prefix}: {len(read.state)} tensors."
-    elif irregular is None:
+    elif irregular == "none":
         names, said = _snap(read, network)
     else:
         names, said = _deform(read, network, irregular, cast("Sharing", sharing), shift)
     write_checkpoint(
         out,
         network,
-        classes=read.classes,
-        palette=read.palette,
+        classes=labels.classes if labels else read.classes,
+        palette=labels.palette if labels else read.palette,
         ignore_index=read.ignore_index,
         dataset=read.dataset,
     )
@@ -103,7 +117,7 @@ def _check_out(checkpoint: Path, out: Path, overwrite: bool) -> None:
 
 
 def _deform(
-    read: Checkpoint, network: nn.Module, irregular: str, sharing: Sharing, shift: float
+    read: Checkpoint, network: nn.Module, irregular: str | None, sharing: Sharing, shift: float
 ) -> tuple[tuple[str, ...], str]:
     from icnn_core.errors import CheckpointError
     from icnn_core.surgery import make_irregular
@@ -113,9 +127,11 @@ def _deform(
         reasons = "; ".join(f"{name}: {why}" for name, why in surgery.skipped.items())
         raise CheckpointError(
             str(read.path),
-            needed=f"regular k×k convolutions from {irregular} on",
+            needed=f"regular k×k convolutions{f' from {irregular} on' if irregular else ''}",
             got=reasons or "none",
-            fix="Name an earlier module.",
+            fix="Name an earlier module."
+            if irregular
+            else "To go back to a regular network say --irregular none.",
         )
     return surgery.replaced, str(surgery)
 
@@ -130,6 +146,6 @@ def _snap(read: Checkpoint, network: nn.Module) -> tuple[tuple[str, ...], str]:
             str(read.path),
             needed="irregular layers to snap back to their slots",
             got="a regular network",
-            fix="Name the module from which it shall be irregular: --irregular.",
+            fix="To make it irregular leave out --irregular none, or name a module.",
         )
     return names, f"{len(names)} layers snapped back to regular convolutions: {', '.join(names)}"

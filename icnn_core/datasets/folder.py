@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from icnn_core.datasets.images import Reader, UnreadableError, read_mask, read_with
+from icnn_core.datasets.colours import read_colour_mask
+from icnn_core.datasets.images import Reader, UnreadableError, is_in_colour, read_mask, read_with
 from icnn_core.datasets.labels import IGNORE_INDEX, LabelSet, default_palette, to_label_set
 from icnn_core.datasets.listing import IMAGE_SUFFIXES, Pair, need_folder
 from icnn_core.datasets.pairs import PairsDataset
@@ -26,7 +28,8 @@ class FolderDataset(PairsDataset):
 
     A mask has one channel of class ids 0, 1, … (grey, or indices into a palette), and 255 for void. `classes.txt` names
     the classes from 0 on, one a line. `classes.json` is a list of names, or an object with "classes" and, on request,
-    "palette" (RGB per class), "ids" (the number in the masks per class) and "void_ids".
+    "palette" (RGB per class), "ids" (the number in the masks per class), "void_ids" and "void_colours". With a palette
+    masks may be drawn in its colours, RGB or RGBA (transparent is void).
 
     Splits: `images/<split>` and `masks/<split>` where such folders are, else the names in `root/<split>.txt` where that
     is. A "val" that is not given is every fifth image of "train", by name, and "train" has the others; a "train" that
@@ -59,15 +62,21 @@ class FolderDataset(PairsDataset):
         pairs = split_pairs(root, split, any_suffix=reader is not None)
         labels = read_class_file(Path(classes) if classes is not None else _find_class_file(root))
         read_pixels = None if reader is None else lambda path: read_with(reader, path)
-        read_numbers = read_mask if reader is None else lambda path: _read_numbers(reader, path)
+
+        def read_numbers(path: Path) -> np.ndarray:
+            return _read_numbers(path, labels, reader)
+
         _check_scale(pairs, labels, read_numbers)
         super().__init__(pairs, labels, skip_bad=skip_bad, read_numbers=read_numbers, read_pixels=read_pixels)
 
 
-def _read_numbers(reader: Reader, path: Path) -> np.ndarray:
-    """A mask: a picture as pictures are read, any other file by the user's function."""
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return read_mask(path)
+def _read_numbers(path: Path, labels: LabelSet, reader: Reader | None) -> np.ndarray:
+    """A mask: a picture by its numbers or its colours, any other file by the user's function."""
+    if reader is None or path.suffix.lower() in IMAGE_SUFFIXES:
+        if not (labels.colours and is_in_colour(path)):
+            return read_mask(path)
+        void = next((number for number, label in labels.ids.items() if label == IGNORE_INDEX), None)
+        return read_colour_mask(path, labels.colours, void)
     numbers = read_with(reader, path).numpy()
     if len(numbers) != 1 or (numbers != np.round(numbers)).any():
         raise DataError(
@@ -107,6 +116,12 @@ def read_class_file(path: Path) -> LabelSet:
         numbers = [int(n) for n in data.get("ids") or range(len(names))]
         void = [int(n) for n in data.get("void_ids") or [IGNORE_INDEX]]
         labels = to_label_set(_WHO, names, palette, numbers, void)
+        void_colours = [_to_colour(colour) for colour in data.get("void_colours", [])]
+        if data.get("palette") and len(labels.palette) == len(numbers):
+            colours = dict(zip(labels.palette, numbers, strict=True)) | dict.fromkeys(void_colours, void[0])
+            if len(colours) < len(numbers) + len(set(void_colours)):
+                raise ValueError("two classes, or a class and void, of one colour")
+            labels = replace(labels, colours=colours)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise _bad_classes(path, f"a file that cannot be used ({error})") from error
     if not names or len(labels.palette) != len(names) or len(numbers) != len(names) or min(labels.ids) < 0:
@@ -119,6 +134,11 @@ def read_class_file(path: Path) -> LabelSet:
             path, f"{len(names)} classes whose ids are not all different, or more than {IGNORE_INDEX}"
         )
     return labels
+
+
+def _to_colour(value: Any) -> tuple[int, int, int]:
+    red, green, blue = (int(part) for part in value)
+    return red, green, blue
 
 
 def _bad_classes(path: Path, got: str) -> DataError:

@@ -103,11 +103,21 @@ def read_mask(path: Path, max_size: int | None = None) -> np.ndarray:
                 f"mask {path}",
                 needed="one channel of class ids (grey or palette)",
                 got=kind,
-                fix="Replace its colours by class ids, in a PNG.",
+                fix="Give the colours as palette in classes.json, or make ids of them: icnn import-masks.",
             )
         raw = _raw_mode(picture)
         numbers = np.array(_decoded(picture, f"mask {path}"))
     return _stored(numbers, raw)
+
+
+def is_in_colour(path: Path) -> bool:
+    """Whether a picture has several channels, not numbers or indices of a palette.
+
+    Raises:
+        UnreadableError, DataError: as `read_mask`.
+    """
+    with open_picture(path, f"mask {path}") as picture:
+        return picture.mode not in _SINGLE_CHANNEL
 
 
 def open_picture(

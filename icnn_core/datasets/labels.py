@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -38,12 +38,14 @@ class LabelSet:
         classes: names by class id.
         palette: RGB by class id.
         ids: class id, or 255 for void, by the number that stands in a mask file. Other numbers are errors.
+        colours: that number by its colour in masks that are drawn in colours; empty where none is given.
     """
 
     name: str
     classes: tuple[str, ...]
     palette: tuple[Colour, ...]
     ids: Mapping[int, int]
+    colours: Mapping[Colour, int] = field(default_factory=dict)
 
     @property
     def numbers(self) -> tuple[int, ...]:

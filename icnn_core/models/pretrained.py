@@ -151,7 +151,7 @@ def _download(name: str) -> Mapping[str, torch.Tensor]:
             f"{_WHO} imagenet",
             needed=f"a connection to download {name}",
             got=explain(getattr(error, "reason", error))[0],
-            fix="Give the path of a file instead.",
+            fix="Give the path of a file instead, or go on from random weights: --weights none.",
         ) from error
 
 

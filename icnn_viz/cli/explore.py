@@ -128,7 +128,7 @@ def command(
     from icnn_core.outputs import check_target
     from icnn_viz.displays.images import load_reader
     from icnn_viz.displays.pixels import load_networks
-    from icnn_viz.displays.sources import read_shapes
+    from icnn_viz.displays.sources import holds_positions_alone, read_shapes
     from icnn_viz.displays.survey import check_classes
     from icnn_viz.explorer.session import Session
     from icnn_viz.explorer.shelf import make_shelf
@@ -142,7 +142,10 @@ def command(
     dataset = open_dataset(data, root, split, reader=own) if data else None
     shelf = make_shelf(image or (), dataset, f"{data} {split}", max_size, own)
     wanted = parse_preparation(output, divisor, fit, mean, std, white, order)
-    networks = load_networks(checkpoint, regular, model=model, size=seen, device=device, seed=seed, **wanted)
+    networks = []
+    if not holds_positions_alone(checkpoint):
+        given = {"model": model, "size": seen, "device": device, "seed": seed}
+        networks = load_networks(checkpoint, regular, **given, **wanted)
     if dataset is not None:
         check_classes(networks, dataset)
     clouds, read_run = read_shapes(checkpoint, snapshots)

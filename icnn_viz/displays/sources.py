@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from icnn_core.errors import ArgumentError, IcnnError
 from icnn_viz.displays.kernel_pair import KernelPairDisplay
 from icnn_viz.displays.kernels import KernelDisplay
 from icnn_viz.positions import read_clouds, read_dcls, read_snapshots, select_layers
+from icnn_viz.positions.checkpoints import TABLES
 from icnn_viz.records import PositionCloud
+
+if TYPE_CHECKING:
+    from icnn_core.checkpoint import Checkpoint
 
 
 def read_display(
@@ -47,6 +51,30 @@ def read_display(
     return KernelPairDisplay(first, other[0], [str(path) for path in paths]) if other else first
 
 
+def holds_positions_alone(path: Path) -> bool:
+    """Whether a path leads to positions without a network: a table, an archive of arrays, a folder of snapshots."""
+    from icnn_core.weights import find_weights
+
+    return path.suffix.lower() in TABLES or (path.is_dir() and find_weights(path) is None)
+
+
+def read_positions(path: Path) -> tuple[Checkpoint, KernelDisplay | None]:
+    """What such a path holds, as a checkpoint of irregular layers alone, and the run where it is a folder of snapshots.
+
+    Raises:
+        IcnnError: as of `read_clouds` and `read_snapshots`.
+    """
+    import torch
+
+    from icnn_core.checkpoint import Checkpoint, IrregularLayer
+
+    run = KernelDisplay.from_snapshots([path]) if path.is_dir() else None
+    clouds = run.clouds if run is not None else read_clouds(path)
+    state = {f"{cloud.layer}.positions": torch.from_numpy(cloud.positions) for cloud in clouds}
+    layers = (IrregularLayer(c.layer, c.kernel_size, c.dilation, c.sharing) for c in clouds)
+    return Checkpoint(path, state, tuple(layers)), run
+
+
 def read_shapes(
     checkpoint: Path, snapshots: Path | None = None
 ) -> tuple[list[PositionCloud], Callable[[], Any] | None]:
@@ -60,6 +88,10 @@ def read_shapes(
     """
     from icnn_core.checkpoint import read_checkpoint
 
+    if holds_positions_alone(checkpoint):
+        whole = read_snapshots(checkpoint) if checkpoint.is_dir() else None
+        clouds = whole[1][-1] if whole is not None else read_clouds(checkpoint)
+        return clouds, None if whole is None else lambda: whole
     clouds = read_clouds(checkpoint) if read_checkpoint(checkpoint).irregular else []
     if snapshots is not None:
         run = read_snapshots(snapshots)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from icnn_core.errors import CheckpointError
 from icnn_viz.displays.pixels import Looker, Question, ask, to_comparison
 from icnn_viz.explorer.memory import Memory, StaleError, Turns
 from icnn_viz.explorer.shelf import Shelf, ShelfImage
@@ -20,7 +21,8 @@ class Session:
     """Everything that the pages ask.
 
     Args:
-        networks: two or more; the first one's prediction is the class for all.
+        networks: two or more, of which the first one's prediction is the class for all; none where only positions are
+            known, which have no heatmaps.
         shelf: the images.
         clouds: the irregular layers of the first network, perhaps none.
         read_run: reads the snapshots of its training, or None if there are none.
@@ -39,7 +41,7 @@ class Session:
         room: int = 256 * 2**20,
     ) -> None:
         self.networks, self.shelf, self.clouds = list(networks), shelf, list(clouds)
-        self.classes = self.networks[0].classes
+        self.classes = self.networks[0].classes if self.networks else ()
         self.turns = Turns()
         self._seed, self._read_run = seed, read_run
         self._run: History | None = None
@@ -57,6 +59,13 @@ class Session:
             StaleError: it said so.
             IcnnError: no such image, pixel, class or method; a method that a network does not allow.
         """
+        if not self.networks:
+            raise CheckpointError(
+                "heatmaps",
+                needed="a network",
+                got="positions alone",
+                fix="Start the explorer with a checkpoint; kernels and trajectories need none.",
+            )
         held = self.shelf.get(question.image)
         started = time.perf_counter()
         gradients: list[PixelGradient] = []

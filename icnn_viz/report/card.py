@@ -72,8 +72,8 @@ def _list_facts(one: Checkpoint) -> dict[str, str]:
     iou, accuracy = mean_iou(one), _number(one.metrics.get("pixel_accuracy"))
     size = one.dataset.get("size")
     return {
-        "file": f"{one.path.name} ({one.path.stat().st_size / 1e6:.1f} MB)",
-        "SHA-256, first 16 digits": digest_file(one.path),
+        "file": f"{one.path.name} ({_size(one.path) / 1e6:.1f} MB)",
+        "SHA-256, first 16 digits": "– (a folder)" if one.path.is_dir() else digest_file(one.path),
         "architecture": architecture.name if architecture else "not told by the file (a plain state dict)",
         "its arguments": ", ".join(f"{name} = {_plain(value)}" for name, value in arguments.items()) or "–",
         "irregular layers": f"{len(one.irregular)}",
@@ -87,6 +87,13 @@ def _list_facts(one: Checkpoint) -> dict[str, str]:
         "iteration": _plain(one.metrics.get("iteration", "–")),
         "written by icnn": one.package_version or "–",
     }
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all in a folder."""
+    return sum(
+        each.stat().st_size for each in (path.rglob("*") if path.is_dir() else [path]) if each.is_file()
+    )
 
 
 def _settings(one: Checkpoint) -> dict[str, str]:
@@ -127,6 +134,10 @@ def _describe_surgery(one: Checkpoint) -> tuple[str, ...]:
     config = one.dataset.get("config")
     start = config.get("irregular") if isinstance(config, dict) else None
     begun = f", from the module “{_plain(start)}” to the end of the network" if start else ""
+    if not found:
+        return (
+            f"The file holds the positions of {len(irregular)} layers, and nothing of the network around them.",
+        )
     words = [f"{len(irregular)} of {len(found)} convolutions were made irregular{begun}."]
     if regular:
         words.append(f"{len(regular)} larger than 1×1 were left regular, as they were not chosen.")

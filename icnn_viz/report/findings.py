@@ -87,15 +87,16 @@ def find_out(
     from icnn_core.devices import choose_device
     from icnn_viz.displays import KernelDisplay
     from icnn_viz.displays.pixels import TARGETS
-    from icnn_viz.displays.sources import find_run
+    from icnn_viz.displays.sources import find_run, holds_positions_alone, read_positions
 
-    irregular = read_checkpoint(checkpoint)
+    alone = holds_positions_alone(checkpoint)
+    irregular, of_folder = read_positions(checkpoint) if alone else (read_checkpoint(checkpoint), None)
     checkpoints = {"irregular": irregular}
     if regular:
         checkpoints["regular"] = read_checkpoint(regular)
-    display = KernelDisplay.from_checkpoint(checkpoint, layers)
+    display = of_folder or KernelDisplay.from_checkpoint(checkpoint, layers)
     looks, no_looks = _look(checkpoint, regular, pixels, irregular, model, device, seed)
-    run, note = find_run(checkpoint, display.clouds)
+    run, note = (of_folder, "") if alone else find_run(checkpoint, display.clouds)
     return Findings(
         checkpoints=checkpoints,
         display=display,
@@ -122,12 +123,23 @@ def _look(
     seed: int,
 ) -> tuple[list[PixelComparison], str]:
     """What pixels look at; or why none were looked at, in words."""
+    from icnn_core.checkpoint import how_to_build
     from icnn_viz.displays.gallery import look_at_data, look_at_image
     from icnn_viz.displays.pixels import load_networks
+    from icnn_viz.displays.sources import holds_positions_alone
 
     if not pixels.count and not pixels.places:
         return [], "No pixels were looked at, as none were asked for."
     named = pixels.data or pixels.image
+    if holds_positions_alone(checkpoint):
+        if named:
+            raise CheckpointError(
+                str(checkpoint),
+                needed="a network, to look at pixels",
+                got="positions alone",
+                fix="Give its checkpoint, or leave out --data and --image.",
+            )
+        return [], "No pixels were looked at: the file holds positions, not a network."
     if not named and irregular.dataset.get("name") != "shapes":
         return [], "No pixels were looked at: add --data NAME --root DIR, or --image PATH, to the command."
     if irregular.architecture is None and model is None:
@@ -136,7 +148,7 @@ def _look(
                 str(checkpoint),
                 needed="the description of a network, to look at pixels",
                 got="weights alone",
-                fix="Name a function that builds it: --model package.module:factory.",
+                fix=how_to_build(irregular),
             )
         return [], "No pixels were looked at: the file describes no network, and --model named none."
     said = pixels.preparation

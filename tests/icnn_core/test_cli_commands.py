@@ -46,7 +46,7 @@ def test_train_evaluate_convert(icnn, tmp_path):
     assert "background" in out
 
     regular = tmp_path / "regular.safetensors"
-    code, out, _ = icnn("convert", run / "last.pt", "--out", regular)
+    code, out, _ = icnn("convert", run / "last.pt", "--irregular", "none", "--out", regular)
     assert code == 0
     assert read_checkpoint(regular).irregular == ()
 

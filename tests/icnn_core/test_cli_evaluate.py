@@ -19,6 +19,7 @@ from icnn_core.datasets.registry import open_dataset
 from icnn_core.datasets.transforms import normalise
 from icnn_core.evaluation import evaluate
 from icnn_core.models.deeplab import deeplab_largefov
+from icnn_core.surgery import make_irregular
 
 CLASSES = ("ground", "leaf", "stem", "flower")
 SIZE = (40, 56)
@@ -361,7 +362,9 @@ def test_convert_takes_both_naming_schemes_and_goes_back(run_main, tmp_path):
         assert {layer.sharing for layer in read_checkpoint(out).irregular} == {"none"}
     assert written[0] == written[1]
     assert written[0] == ["backbone.layer4.1.conv1", "backbone.layer4.1.conv2", "classifier.fc1"]
-    ended = run_main(main, "convert", tmp_path / "res5b.pt", "--out", tmp_path / "back.safetensors")
+    ended = run_main(
+        main, "convert", tmp_path / "res5b.pt", "--irregular", "none", "--out", tmp_path / "back.safetensors"
+    )
     assert ended.code == 0
     assert "3 layers snapped back" in ended.out
     back = build_model(read_checkpoint(tmp_path / "back.safetensors"))
@@ -371,13 +374,35 @@ def test_convert_takes_both_naming_schemes_and_goes_back(run_main, tmp_path):
     )
 
 
+def test_without_a_name_the_whole_network_becomes_irregular_and_classes_are_kept_with_it(
+    site, run_main, tmp_path
+):
+    (tmp_path / "names.json").write_text('{"classes": ["void", "cat"], "palette": [[1, 2, 3], [4, 5, 6]]}')
+    classes = (
+        ["--classes", tmp_path / "names.json"]
+        if "cat" not in read_checkpoint(site / "net.pt").classes
+        else []
+    )
+    ended = run_main(main, "convert", site / "net.pt", *classes, "--out", tmp_path / "all.pt")
+    assert ended.code == 0, ended.err
+    found = read_checkpoint(tmp_path / "all.pt")
+    whole = build_model(read_checkpoint(site / "net.pt"))
+    assert [layer.name for layer in found.irregular] == list(make_irregular(whole).replaced)
+    assert (found.classes, found.palette) == (("void", "cat"), ((1, 2, 3), (4, 5, 6)))
+    ended = run_main(main, "convert", tmp_path / "all.pt", "--out", tmp_path / "again.pt")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert "already irregular" in ended.err
+    assert "--irregular none" in ended.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--irregular", "layr4"], "Did you mean"),
         (["--irregular", "res9a"], "res9a"),
         (["--irregular", "layer4", "--sharing", "chanel"], "Did you mean channel"),
-        ([], "irregular layers to snap back"),
+        (["--irregular", "none"], "irregular layers to snap back"),
+        (["--classes", "absent.txt"], "absent.txt"),
     ],
 )
 def test_what_cannot_be_converted_is_named(site, run_main, tmp_path, arguments, said):

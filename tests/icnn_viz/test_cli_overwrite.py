@@ -44,7 +44,9 @@ def test_kernels_of_another_network_or_view_are_refused_and_the_same_ones_replac
     before = kept(site / "out")
     assert run_main(main, *call).code == 0
     assert kept(site / "out") == before
-    assert run_main(core, "convert", "a.safetensors", "--out", "c.safetensors").code == 0
+    assert (
+        run_main(core, "convert", "a.safetensors", "--irregular", "none", "--out", "c.safetensors").code == 0
+    )
     again = ("--irregular", "classifier", "--out", "d.safetensors")
     assert run_main(core, "convert", "c.safetensors", *again).code == 0
     for other in (
@@ -81,10 +83,11 @@ def test_heatmaps_of_another_pixel_are_refused(run_main: Run, site: Path) -> Non
 def test_a_network_is_never_converted_onto_itself_nor_over_another_file(run_main: Run, site: Path) -> None:
     before = kept(site)
     for out, options in (("a.safetensors", ()), ("./a.safetensors", ("--overwrite",)), ("b.safetensors", ())):
-        ended = run_main(core, "convert", "a.safetensors", "--out", out, *options)
+        ended = run_main(core, "convert", "a.safetensors", "--irregular", "none", "--out", out, *options)
         assert (ended.code, ended.err.count("\n")) == (1, 1), ended.err
         assert kept(site) == before
-    assert run_main(core, "convert", "a.safetensors", "--out", "b.safetensors", "--overwrite").code == 0
+    call = ("convert", "a.safetensors", "--irregular", "none", "--out", "b.safetensors", "--overwrite")
+    assert run_main(core, *call).code == 0
 
 
 @pytest.mark.parametrize(

@@ -201,3 +201,27 @@ def test_a_page_in_the_way_is_told_before_anything_is_read(run_main: Run, tmp_pa
     assert "--overwrite" in ended.err
     ended = run_main(main, "report", tmp_path / "nothing.pt", "-o", tmp_path / "page.html" / "p.html")
     assert "a file where a folder should be" in ended.err
+
+
+@pytest.mark.parametrize("kind", ["npz", "csv", "folder of csv"])
+def test_positions_of_other_programs_are_reported_without_a_network(run_main, tmp_path, make_cloud, kind):
+    clouds = [make_cloud("their.layer", channels=30, seed=seed) for seed in range(2)]
+    path = tmp_path / ("their" if kind == "folder of csv" else f"their.{kind}")
+    if kind == "npz":
+        np.savez(
+            path, positions=clouds[0].positions[0], kernel_size=(3, 3), dilation=(2, 3), layer="their.layer"
+        )
+    elif kind == "csv":
+        clouds[0].to_frame().to_csv(path, index=False)
+    else:
+        path.mkdir()
+        for step, cloud in enumerate(clouds):
+            cloud.to_frame().to_csv(path / f"step{step}.csv", index=False)
+    ended = run_main(main, "report", path, "--out", tmp_path / "page.html", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["layers"] == ["their.layer"]
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "the positions of 1 layers, and nothing of the network around them" in page
+    assert "the file holds positions, not a network" in page
+    refused = run_main(main, "report", path, "--data", "shapes", "--out", tmp_path / "other.html")
+    assert (refused.code, "got positions alone" in refused.err) == (1, True)

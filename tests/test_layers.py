@@ -162,7 +162,7 @@ def test_command_modules_import_nothing_heavy_at_the_top() -> None:
 def _commands(package: str) -> list[str]:
     folder = _ROOT / package / "cli"
     return [
-        path.stem
+        path.stem.replace("_", "-")
         for path in folder.glob("*.py")
         if path.stem not in {"__init__", "app"} and path.stem[0] != "_"
     ]

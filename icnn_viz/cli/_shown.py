@@ -44,7 +44,9 @@ def to_layer_table(layers: pd.DataFrame) -> Table:
 
     from icnn_viz.displays.tables import to_records
 
-    table = Table(caption="displacements in input pixels; outside = points beyond the regular square")
+    table = Table(
+        caption="displacements in input pixels; outside = points beyond the regular square (by jitter alone)"
+    )
     table.add_column("layer", overflow="fold")
     table.add_column("kernel")
     for title in ("shapes", "mean", "largest", "outside"):
@@ -54,6 +56,7 @@ def to_layer_table(layers: pd.DataFrame) -> Table:
         kernel = row["kernel_size"] + (f" d{row['dilation']}" if row["dilation"] != "1x1" else "")
         measures = [_number(row[f"{name}_displacement"], "{:.2f}") for name in ("mean", "largest")]
         outside = _number(row["share_outside"], "{:.1%}")
+        outside += f" ({_number(row['share_outside_jitter'], '{:.1%}')})" if row["share_outside"] else ""
         table.add_row(row["layer"], kernel, f"{row['shapes']:,}", *measures, outside, row["state"])
     return table
 

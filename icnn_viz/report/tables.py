@@ -58,6 +58,7 @@ _LAYERS = (
     Column("largest_displacement", "largest (px)", ".2f"),
     Column("share_moved", "moved over 0.1 px", ".1%"),
     Column("share_outside", "outside the regular square", ".1%"),
+    Column("share_outside_jitter", "by jitter alone", ".1%"),
     Column("elongation", "elongation", ".2f"),
     Column("spread", "spread (px)", ".3f"),
     Column("spread_ratio", "widest / narrowest slot", ".2f"),

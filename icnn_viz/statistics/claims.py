@@ -81,4 +81,13 @@ def _nothing_judged(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Findi
         apart = ", not in the same layer" if shapes >= rules.shapes and moved >= rules.moved else ""
         words.insert(0, f"{len(fitted)} with up to {shapes} shapes and up to {moved:.0%} moved{apart}")
     there = ", ".join(words) or "none given"
-    return Finding(CANNOT_BE_SAID, None, "", f"no layer has {rules.judged} (layers: {there})")
+    moved = [float(m) for _, row in rows if isinstance(m := row["share_moved"], float)]
+    told = ""
+    if moved and max(moved) < rules.moved:
+        told = (
+            f"this network hardly moved (at most {max(moved):.0%} of a layer's points by more than 0.1 px): "
+        )
+    fix = "train longer, or with a higher position_lr" if told else "look at layers of more channels"
+    return Finding(
+        CANNOT_BE_SAID, None, "", f"{told}no layer has {rules.judged} (layers: {there}); to say it, {fix}"
+    )

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 COLUMNS = (
     "layer:str depth:int kernel_size:str dilation:str sharing:str state:str channels:int shapes:int "
     "slots:int points:int not_finite:int mean_displacement median_displacement largest_displacement "
-    "share_moved share_outside"
+    "share_moved share_outside share_outside_jitter"
 )
+
+_SLOTS, _LENGTHS, _DIRECTIONS = 500, 100, 72  # of the jitter that a share outside is compared with
 
 
 def summarise(cloud: PositionCloud) -> dict[str, object]:
@@ -29,7 +31,8 @@ def summarise(cloud: PositionCloud) -> dict[str, object]:
     than 0.1 px); "too few points" (under 3 shapes); "not finite" (no finite point). `shapes` are the rows of
     `cloud.points`. `share_moved`: finite points farther than 0.1 px from their slot. `share_outside`: finite
     points more than 0.1 px outside the regular square, the bounding box of the slots (the margin keeps a
-    start shift out of the count).
+    start shift out of the count). `share_outside_jitter`: the share that the same lengths in random directions, at any
+    slot, would give: more than that was learnt.
     """
     points = np.asarray(cloud.points, dtype=np.float64)
     shapes, taps = points.shape[:2]
@@ -56,7 +59,19 @@ def summarise(cloud: PositionCloud) -> dict[str, object]:
         "largest_displacement": float(length.max()) if some else None,
         "share_moved": float((length > MOVED).mean()) if some else None,
         "share_outside": float(outside.mean()) if some and cloud.regular else None,
+        "share_outside_jitter": _outside_by_chance(cloud.slots, length) if some and cloud.regular else None,
     }
+
+
+def _outside_by_chance(slots: np.ndarray, lengths: np.ndarray) -> float:
+    """The share outside the regular square of displacements of these lengths, their directions and slots drawn."""
+    some = slots[:: -(-len(slots) // _SLOTS)]
+    lengths = np.quantile(lengths, (np.arange(_LENGTHS) + 0.5) / _LENGTHS)
+    angles = 2 * np.pi * (np.arange(_DIRECTIONS) + 0.5) / _DIRECTIONS
+    ways = lengths[:, None, None] * np.stack([np.sin(angles), np.cos(angles)], -1)
+    low, high = slots.min(0) - MOVED, slots.max(0) + MOVED
+    found = [((slot + ways < low) | (slot + ways > high)).any(-1).mean() for slot in some]
+    return float(np.mean(found))
 
 
 def moved_shapes(cloud: PositionCloud) -> PositionCloud:

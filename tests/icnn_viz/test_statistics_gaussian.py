@@ -1,5 +1,7 @@
 """Gaussians per slot: known covariances come back, and every degenerate slot gets a word."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -122,3 +124,17 @@ def test_summary_of_layers_in_order_with_words():
     assert table.mean_displacement.isna().tolist() == [False, False, True]
     assert list(table.share_outside[:2]) == [5 / 6, 0.0]  # (-2, -1.5) + 3 is inside
     assert summarise_clouds([]).empty
+
+
+def test_a_share_outside_is_compared_with_what_jitter_of_the_same_size_leaves(make_cloud) -> None:
+    cloud = make_cloud(channels=400, dilation=(2, 3))
+    rng = np.random.default_rng(3)
+    angle, length = rng.uniform(0, 2 * np.pi, (1, 400, 9)), rng.exponential(0.8, (1, 400, 9))
+    jitter = length[..., None] * np.stack([np.sin(angle), np.cos(angle)], -1)
+    row = summarise(replace(cloud, positions=cloud.slots + jitter))
+    assert row["share_outside"] == pytest.approx(row["share_outside_jitter"], abs=0.02)
+    ways = cloud.slots / np.linalg.norm(cloud.slots, axis=1, keepdims=True).clip(1)
+    grown = summarise(replace(cloud, positions=cloud.slots + length[..., None] * ways))
+    assert grown["share_outside"] > 1.4 * grown["share_outside_jitter"]
+    alone = make_cloud(kernel_size=(1, 1), dilation=(1, 1), spread=0.0)
+    assert summarise(replace(alone, positions=alone.positions + 5))["share_outside_jitter"] == 1.0

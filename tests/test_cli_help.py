@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -74,6 +75,40 @@ def test_an_option_that_was_renamed_is_taken_and_not_shown(
     context = group.commands[name].make_context(name, [earlier, value], parent=parent)
     assert str(context.params[now]) == value
     assert earlier + " " not in context.get_help()
+
+
+@pytest.mark.parametrize(
+    ("program", "name", "command"), _COMMANDS, ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_placeholders_have_one_style_and_sixty_columns_are_enough(
+    monkeypatch: pytest.MonkeyPatch, program: str, name: str, command: Any
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    text = command.make_context(name, ["--help"], resilient_parsing=True).get_help()
+    options = text.partition("Options:")[2]
+    assert not re.search(r"<[a-z]+>", options)
+    assert max(map(len, text.splitlines())) <= 60
+    for option in (p for p in command.params if p.param_type_name == "option" and not p.is_flag):
+        assert option.metavar, option.opts
+
+
+def test_help_says_what_every_preset_holds() -> None:
+    (train,) = (command for _, name, command in _COMMANDS if name == "train")
+    said = {param.name: param.help for param in train.params}
+    for name, values in (
+        ("lr", ("0.005 (shapes)", "0.0004 (camvid, folder)", "0.001 (voc, voc-context, cityscapes)")),
+        (
+            "crop",
+            (
+                "none (shapes)",
+                "180x240 (camvid, folder)",
+                "321x321 (voc, voc-context)",
+                "473x473 (cityscapes)",
+            ),
+        ),
+    ):
+        assert said[name].endswith(f"By default {'; '.join(values)}.")
+    assert said["sharing"].endswith("By default channel.")
 
 
 def test_the_command_reference_is_current() -> None:

@@ -42,9 +42,12 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("train", "shapes", "--irregular", "fc1", "--root", "."), "folder"),
         (("evaluate", "a.safetensors", "--root", "."), "folder"),
         (("evaluate", "a.safetensors", "--stride", "8"), "window"),
-        (("convert", "a.safetensors", "-o", "c.pt", "--sharing", "layer"), "--sharing"),
-        (("convert", "a.safetensors", "-o", "c.pt", "--shift", "0.5"), "--shift"),
-        (("convert", "a.safetensors", "-o", "c.pt", "--seed", "3"), "--seed"),
+        (
+            ("convert", "a.safetensors", "-o", "c.pt", "--irregular", "none", "--sharing", "layer"),
+            "--sharing",
+        ),
+        (("convert", "a.safetensors", "-o", "c.pt", "--irregular", "none", "--shift", "0.5"), "--shift"),
+        (("convert", "a.safetensors", "-o", "c.pt", "--irregular", "none", "--seed", "3"), "--seed"),
     ],
     ids=" ".join,
 )

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
+from typer.core import TyperGroup
 
+from icnn_core.cli._placeholders import style
 from icnn_core.errors import IcnnError
 from icnn_core.text import to_line, to_visible
 
@@ -40,6 +42,15 @@ def _print_version(wanted: bool) -> None:
     raise typer.Exit
 
 
+class _Group(TyperGroup):
+    """Commands whose options have placeholders of one style."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for command in self.commands.values():
+            style(command)
+
+
 def make_app(name: str, text: str, earlier: Mapping[str, str] | None = None) -> typer.Typer:
     """A typer app with --version, -q and -v, plain where its output is not a terminal.
 
@@ -52,6 +63,7 @@ def make_app(name: str, text: str, earlier: Mapping[str, str] | None = None) -> 
     rich = all(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))
     app = typer.Typer(
         name=name,
+        cls=_Group,
         help=text,
         no_args_is_help=True,
         pretty_exceptions_enable=False,

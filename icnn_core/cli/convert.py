@@ -64,7 +64,7 @@ def command(
 
     Example: icnn convert regular.pt --irregular res4b11 --out irregular.pt
     """
-    if irregular is None:
+    if irregular == "none":
         refuse_ignored(
             command, locals(), ("sharing", "shift", "seed"), "on the way back to a regular network"
         )

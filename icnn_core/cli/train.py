@@ -33,16 +33,14 @@ from icnn_core.cli._options import (
     WhiteOption,
     WorkersOption,
 )
+from icnn_core.cli._presets import defaults_by_preset
 from icnn_core.cli.app import make_console
 
 if TYPE_CHECKING:
     from icnn_core.training.config import TrainConfig
 
 _SIZE = "HEIGHTxWIDTH or one number, in pixels; none for"
-_IRREGULAR = (
-    "Irregular from this module to the end, e.g. fc1, res4b11; none for a regular network. Left out: regular, but with "
-    "the paper's presets res4b11."
-)
+_IRREGULAR = "Irregular from this module to the end, e.g. fc1, res4b11; none for a regular network."
 
 
 def command(
@@ -135,6 +133,9 @@ def command(
         overwrite=overwrite,
         as_json=as_json,
     )
+
+
+command.defaults_by_preset = defaults_by_preset  # type: ignore[attr-defined]
 
 
 def _check_regular(config: TrainConfig, given: Mapping[str, Any]) -> None:

@@ -257,7 +257,8 @@ def test_convert_strips_a_prefix_and_leaves_a_regular_network_as_it_is(
     )
     call = ("convert", "a.pt", "--model", "ournets:make")
     assert "--prefix" in run_main(main, *call, "--out", "b.pt", "--irregular", "1").err
-    assert run_main(main, *call, "--out", "b.pt", "--prefix", "teacher.").code == 0
+    as_it_is = ("--irregular", "none", "--prefix", "teacher.")
+    assert run_main(main, *call, "--out", "b.pt", *as_it_is).code == 0
     for name, tensor in read_checkpoint("b.pt").state.items():
         assert torch.equal(tensor, net.state_dict()[name])
 

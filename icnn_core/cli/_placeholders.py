@@ -1,0 +1,81 @@
+"""What stands for an option's value in --help: one style, whatever the option."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_args
+
+_BY_NAME = {
+    "--irregular": "NAME",
+    "--backbone": "NAME",
+    "--split": "NAME",
+    "--train-split": "NAME",
+    "--val-split": "NAME",
+    "--data": "NAME",
+    "--layer": "PATTERN",
+    "--sharing": "layer|channel|none",
+    "--precision": "no|bf16|fp16",
+    "--position-rule": "adam|sgd",
+    "--batch-norm": "frozen|train|sync",
+    "--size": "HxW",
+    "--crop": "HxW",
+    "--scale": "LOW,HIGH",
+    "--method": "METHOD",
+    "--init": "CKPT",
+    "--config": "FILE",
+}
+_BY_KIND = {"int": "N", "float": "NUMBER", "Path": "PATH"}
+_WIDEST = 30  # characters of choices that are listed
+
+
+def placeholder(option: Any) -> str:
+    """The placeholder of a click option that names none of its own."""
+    for name in option.opts:
+        if name in _BY_NAME:
+            return _BY_NAME[name]
+    kind = _kind_of(option)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        choices = "|".join(str(choice.value) for choice in kind)
+        return choices if len(choices) <= _WIDEST else "KIND"
+    return _BY_KIND.get(getattr(kind, "__name__", ""), "TEXT")
+
+
+def _kind_of(option: Any) -> Any:
+    """The type of an option's value, or of one of its values; older versions of typer leave it to click."""
+    if (told := getattr(option, "type_descriptor", None)) is not None:
+        kind = told.annotation
+    else:
+        choices = getattr(option.type, "choices", None)
+        if choices:
+            return Enum("Choices", [(str(n), str(getattr(c, "value", c))) for n, c in enumerate(choices)])
+        names = {"integer": int, "float": float, "path": Path}
+        return names.get(option.type.name.partition(" ")[0], str)
+    inner = [part for part in get_args(kind) if part is not type(None)]
+    return (get_args(inner[0]) or inner)[0] if inner else kind
+
+
+def style(command: Any) -> None:
+    """Give a click command's options their placeholders and, where its function tells them, their presets' values."""
+    told = getattr(command.callback, "defaults_by_preset", None)
+    for option in command.params:
+        if option.param_type_name != "option":
+            continue
+        if option.metavar is None and not option.is_flag and not option.count:
+            option.metavar = placeholder(option)
+        kind, said = _kind_of(option), option.help or ""
+        names = (
+            [str(choice.value) for choice in kind]
+            if isinstance(kind, type) and issubclass(kind, Enum)
+            else []
+        )
+        if names and option.metavar != "|".join(names) and not all(name in said for name in names):
+            said = f"{_ended(said)} One of {', '.join(names)}."
+        words = told(option.name) if told is not None else ""
+        if words and words not in said:
+            said = f"{_ended(said)} {words}"
+        option.help = said
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "…", "?")) else f"{sentence}."

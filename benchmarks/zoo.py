@@ -28,14 +28,14 @@ import torch
 from torch import Tensor, nn
 
 from icnn_core import StepBound, make_irregular, parameter_groups, write_checkpoint
-from icnn_core.errors import IcnnError
+from icnn_core.errors import ArgumentError, IcnnError
 from icnn_core.evaluation.calling import segment
 from icnn_core.preparation import preparation_of
 from icnn_core.surgery import irregular_layers
 from icnn_viz import KernelDisplay
 from icnn_viz.gradients import pixel_gradient
 
-SIZE = (96, 64)
+SIZE = (160, 128)
 CLASSES = 5
 _TIMM = (
     "resnet18", "resnetv2_50", "nf_resnet26", "convnext_atto", "tf_efficientnet_b0", "mobilenetv3_small_050",
@@ -47,13 +47,14 @@ _SMP = (
     ("PAN", "resnet18"), ("UPerNet", "resnet18"), ("Segformer", "mit_b0"), ("Unet", "tu-convnext_atto"),
 )  # fmt: skip
 _TORCHVISION = ("deeplabv3_mobilenet_v3_large", "fcn_resnet50", "lraspp_mobilenet_v3_large")
+_VIT = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 4}
 _TRANSFORMERS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("Segformer", {"depths": [1] * 4, "hidden_sizes": [16] * 4, "decoder_hidden_size": 16}),
     ("MobileViT", {"hidden_sizes": [16, 24, 32], "neck_hidden_sizes": [8, 8, 16, 16, 24, 32, 64]}),
     ("MobileNetV2", {}),
     ("UperNet", {}),
-    ("DPT", {"hidden_size": 32, "num_hidden_layers": 4, "backbone_out_indices": [0, 1, 2, 3], "image_size": 96}),
-    ("Beit", {"hidden_size": 32, "num_hidden_layers": 4, "out_indices": [1, 2, 3, 4], "image_size": 96}),
+    ("DPT", _VIT | {"backbone_out_indices": [0, 1, 2, 3]}),
+    ("Beit", _VIT | {"out_indices": [1, 2, 3, 4]}),
 )  # fmt: skip
 _MONAI: tuple[tuple[str, dict[str, Any]], ...] = (
     ("UNet", {"channels": (8, 16, 32), "strides": (2, 2), "num_res_units": 1}),
@@ -102,7 +103,7 @@ def examine(build: Callable[[], nn.Module]) -> dict[str, str]:
 
 
 def _trains(model: nn.Module, images: Tensor) -> bool:
-    """Whether three steps move the positions of most layers, and leave them finite."""
+    """Whether three steps move the positions of all layers that the output depends on, and leave them finite."""
     layers = irregular_layers(model)
     before = {name: layer.positions.detach().clone() for name, layer in layers.items()}
     optimizer = torch.optim.AdamW(parameter_groups(model, lr=1e-3, position_lr=0.05))
@@ -115,12 +116,14 @@ def _trains(model: nn.Module, images: Tensor) -> bool:
         torch.nn.functional.cross_entropy(logits, target).backward()
         optimizer.step()
     model.eval()
-    moved = [not torch.equal(before[name], layer.positions) for name, layer in layers.items()]
-    return (
-        bool(moved)
-        and sum(moved) > 0.5 * len(moved)
-        and all(bool(layer.positions.isfinite().all()) for layer in layers.values())
-    )
+    used = {name: layer.positions for name, layer in layers.items() if layer.positions.grad is not None}
+    moved = [not torch.equal(before[name], positions) for name, positions in used.items()]
+    finite = all(bool(positions.isfinite().all()) for positions in used.values())
+    if not all(moved):
+        raise ArgumentError(
+            "zoo", needed="positions that move", got=f"{sum(moved)} of {len(moved)} layers", fix="Look why."
+        )
+    return bool(moved) and finite
 
 
 def _is_read(model: nn.Module, count: int) -> bool:
@@ -132,7 +135,10 @@ def _is_read(model: nn.Module, count: int) -> bool:
 def _is_looked_at(model: nn.Module) -> bool:
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
     found = pixel_gradient(model, image, (40, 21)).gradient
-    return bool(np.isfinite(found).all() and found.any())
+    if not (np.isfinite(found).all() and found.any()):
+        kind = "is 0 everywhere" if np.isfinite(found).all() else "is not finite"
+        raise ArgumentError("zoo", needed="a heatmap", got=f"one that {kind}", fix="Look why.")
+    return True
 
 
 def _tried(question: Callable[[], bool]) -> str:

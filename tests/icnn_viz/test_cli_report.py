@@ -221,7 +221,7 @@ def test_positions_of_other_programs_are_reported_without_a_network(run_main, tm
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["layers"] == ["their.layer"]
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "the positions of 1 layers, and nothing of the network around them" in page
+    assert "the positions of 1 layer, and nothing of the network around them" in page
     assert "the file holds positions, not a network" in page
     refused = run_main(main, "report", path, "--data", "shapes", "--out", tmp_path / "other.html")
     assert (refused.code, "got positions alone" in refused.err) == (1, True)

@@ -135,9 +135,8 @@ def _describe_surgery(one: Checkpoint) -> tuple[str, ...]:
     start = config.get("irregular") if isinstance(config, dict) else None
     begun = f", from the module “{_plain(start)}” to the end of the network" if start else ""
     if not found:
-        return (
-            f"The file holds the positions of {len(irregular)} layers, and nothing of the network around them.",
-        )
+        layers = "1 layer" if len(irregular) == 1 else f"{len(irregular)} layers"
+        return (f"The file holds the positions of {layers}, and nothing of the network around them.",)
     words = [f"{len(irregular)} of {len(found)} convolutions were made irregular{begun}."]
     if regular:
         words.append(f"{len(regular)} larger than 1×1 were left regular, as they were not chosen.")

@@ -16,6 +16,8 @@ import typer.main
 
 from icnn_core import cli as core
 from icnn_core.files import nearest_files
+from icnn_core.training.config import make_config
+from icnn_core.training.presets import PRESETS
 from icnn_viz import cli as viz
 from icnn_viz.data import builtin_path
 
@@ -95,19 +97,11 @@ def test_placeholders_have_one_style_and_sixty_columns_are_enough(
 def test_help_says_what_every_preset_holds() -> None:
     (train,) = (command for _, name, command in _COMMANDS if name == "train")
     said = {param.name: param.help for param in train.params}
-    for name, values in (
-        ("lr", ("0.005 (shapes)", "0.0004 (camvid, folder)", "0.001 (voc, voc-context, cityscapes)")),
-        (
-            "crop",
-            (
-                "none (shapes)",
-                "180x240 (camvid, folder)",
-                "321x321 (voc, voc-context)",
-                "473x473 (cityscapes)",
-            ),
-        ),
-    ):
-        assert said[name].endswith(f"By default {'; '.join(values)}.")
+    for name in ("lr", "iterations", "evaluate_every"):
+        groups = re.findall(r"(\S+) \(([^)]+)\)", said[name].partition("By default ")[2])
+        found = {preset: float(value) for value, names in groups for preset in names.split(", ")}
+        assert found == {preset: getattr(make_config(preset), name) for preset in PRESETS}
+    assert "180x240 (camvid, folder)" in said["crop"]
     assert said["sharing"].endswith("By default channel.")
 
 

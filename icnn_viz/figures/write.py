@@ -13,6 +13,7 @@ import numpy as np
 
 from icnn_core import files
 from icnn_core.errors import ArgumentError, DataError
+from icnn_core.text import to_visible
 from icnn_viz.figures.screen import to_policy
 from icnn_viz.figures.style import DPI, PLAIN_TEXT
 
@@ -87,8 +88,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
 def _save(figure: Figure, path: Path, kind: str, dpi: int) -> None:
     import matplotlib as mpl
 
+    _show_controls(figure)
     with mpl.rc_context({"svg.hashsalt": "icnn", **PLAIN_TEXT}):  # ticks are made only now
         figure.savefig(path, format=kind, dpi=dpi, metadata=_NO_DATE[kind], facecolor=figure.get_facecolor())
+
+
+def _show_controls(figure: Figure) -> None:
+    """Control characters in names become escapes: no font has them, and an SVG with them is no XML."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_text(to_visible(text.get_text()))
 
 
 def _to_image(figure: Figure, dpi: int) -> Image.Image:
@@ -98,6 +109,7 @@ def _to_image(figure: Figure, dpi: int) -> Image.Image:
     from PIL import Image
 
     figure.set_dpi(dpi)
+    _show_controls(figure)
     canvas = FigureCanvasAgg(figure)
     with mpl.rc_context(PLAIN_TEXT):
         canvas.draw()

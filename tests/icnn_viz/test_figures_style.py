@@ -154,6 +154,14 @@ def test_names_are_drawn_as_they_are(make_cloud, tmp_path: Path, name: str) -> N
     assert not any(text.get_usetex() for text in figure.findobj(Text)), "nor its ticks"
 
 
+def test_control_characters_are_drawn_as_escapes(make_cloud, tmp_path: Path) -> None:
+    figure = draw_cloud(make_cloud("a\x1b]0;title\x07"))
+    written = write_figure(figure, tmp_path / "a.svg").read_bytes()  # a warning of a missing glyph would be an error
+    assert b"\x1b" not in written
+    texts = [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
+    assert r"a\x1b]0;title\x07" in texts
+
+
 def test_a_users_font_draws_what_ours_cannot() -> None:
     with mpl.rc_context({"font.family": ["DejaVu Serif"]}), use_theme("light"):
         assert mpl.rcParams["font.family"][:2] == ["DejaVu Sans", "DejaVu Serif"]

@@ -28,10 +28,17 @@ def compile_part(arch: int, part: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def is_first_choice(options: dict[str, Any]) -> bool:
+    """Other blocks of the kernel that samples and multiplies are taken only where they were measured to be faster."""
+    from icnn_core.ops.fused.tuning import candidates
+
+    return "KERNELS" not in options or options["PIXELS"] == candidates(options["KERNELS"])[0].pixels
+
+
 def check(found: list[dict[str, Any]], arch: int) -> None:
     for each in found:
         assert each["arch"] == arch
-        assert each["spilled"] == 0, each
+        assert each["spilled"] == 0 or not is_first_choice(each["options"]), each
         assert each["registers"] <= REGISTERS, each
         assert each["shared"] <= SHARED_MEMORY[arch] << 10, each
         multiplies = each["kernel"] == "forward_kernel" and each["kind"] != "float32"

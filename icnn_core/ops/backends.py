@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from icnn_core.ops import blended, dense, fused, gathered, reference, registration, sampled, trusted
+from icnn_core.ops import blended, dense, fused, gathered, reference, registration, sampled, sparse, trusted
 from icnn_core.ops.dense import Reach
 from icnn_core.ops.estimates import (
     Request,
@@ -20,8 +20,11 @@ from icnn_core.ops.estimates import (
     dense_cost,
     fused_cost,
     gathered_cost,
+    sparse_cost,
 )
 from icnn_core.ops.geometry import Geometry
+
+_NATIVE = "forward-mode derivatives, torch.func transforms and export need native operations"
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,16 @@ def _compiled_reasons(request: Request, module: ModuleType) -> list[str]:
         request.dtype, request.device, shared=request.shared, gaussian=request.gaussian
     )
     if request.native:
-        reasons.append("forward-mode derivatives, torch.func transforms and export need native operations")
+        reasons.append(_NATIVE)
+    return reasons
+
+
+def _sparse_reasons(request: Request) -> list[str]:
+    reasons = sparse.unsupported_reasons(request.dtype, request.device, shared=request.shared)
+    if request.native:
+        reasons.append(_NATIVE)
+    elif request.reach is None:
+        reasons.append("it serves no code that is traced")
     return reasons
 
 
@@ -109,6 +121,13 @@ BACKENDS: dict[str, Backend] = {
             lambda request: _compiled_reasons(request, sampled),
             compiled_cost,
             lambda x, w, p, b, sigma, request: registration.run_sampled(x, w, p, b, request.geometry),
+        ),
+        Backend(
+            "sparse",
+            "a shape per kernel: shifted multiply-adds by compiled loops, whatever the positions",
+            _sparse_reasons,
+            sparse_cost,
+            lambda x, w, p, b, sigma, request: registration.run_sparse(x, w, p, b, request.geometry, sigma),
         ),
         Backend(
             "blended",

@@ -124,3 +124,12 @@ def blended_cost(request: Request) -> float:
     height, width = g.input_size
     product = g.batch * g.out_channels * g.taps * (g.in_channels / g.groups) * height * width
     return product + _sampling_cost(request, g.out_channels)
+
+
+def sparse_cost(request: Request) -> float:
+    g = request.geometry
+    height, width = g.output_size
+    lanes = 64 // max(4, request.dtype.itemsize)
+    pairs = g.out_channels * (g.in_channels / g.groups) * g.taps
+    vectors = g.batch * pairs * height * -(-width // lanes)
+    return 5.0 * vectors * lanes

@@ -7,7 +7,7 @@ to any order and in forward mode. The column is held in memory; with a shape per
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,13 +46,18 @@ def backward(
     x: Tensor,
     weight: Tensor,
     positions: Tensor,
-    geometry: Geometry,
-    needs: Sequence[bool],
+    *rest: Any,
 ) -> list[Tensor | None]:
-    """Gradients of x, weight, positions and bias where needed, as differentiable functions of the first four."""
-    tensors = x, weight, positions
-    out = forward(x, weight, positions, None, geometry)
-    gradients = torch.autograd.grad(out, tensors, grad_out, create_graph=True)
+    """Gradients of x, weight, positions and bias where needed, as differentiable functions of the first four.
+
+    `rest`: geometry and needs; before them may come sigma, or None, whose gradient then comes before the bias's.
+    """
+    *widths, geometry, needs = rest
+    sigma = widths[0] if widths else None
+    tensors = [x, weight, positions, *([] if sigma is None else [sigma])]
+    out = forward(x, weight, positions, None, geometry, sigma)
+    gradients: list[Tensor | None] = list(torch.autograd.grad(out, tensors, grad_out, create_graph=True))
+    gradients += [None] * (len(widths) - (sigma is not None))
     pairs = zip((*gradients, grad_out.sum((0, 2, 3))), needs, strict=True)
     return [gradient if need else None for gradient, need in pairs]
 

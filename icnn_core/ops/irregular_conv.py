@@ -52,7 +52,7 @@ def irregular_conv2d(
             reach further (cf. DCLS's Gauss version, arXiv 2306.00817).
         sigma: standard deviation of the Gaussian in pixels, clamped to [0.1, 1]: a number, or a tensor that
             broadcasts to positions, last axis (y, x).
-        backend: None chooses one; or "fused", "sampled", "blended", "dense", "gathered", "reference". See
+        backend: None chooses one; or "fused", "sampled", "sparse", "blended", "dense", "gathered", "reference". See
             `explain`.
 
     Returns:

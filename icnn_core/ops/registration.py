@@ -17,8 +17,8 @@ from torch.autograd import forward_ad
 from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 
 from icnn_core.errors import UnsupportedError
-from icnn_core.ops import fused, gathered, sampled
-from icnn_core.ops.geometry import Geometry
+from icnn_core.ops import fused, gathered, sampled, sparse
+from icnn_core.ops.geometry import SIGMA_RANGE, Geometry
 from icnn_core.ops.trusted import TRUSTED, Eager
 
 _SIZES = "int[] stride, int[] padding, int[] dilation, int groups"
@@ -27,26 +27,21 @@ _BACKWARD_SCHEMA = (
     f"(Tensor grad_out, Tensor x, Tensor weight, Tensor positions, {_SIZES}, bool[] needs) "
     "-> (Tensor, Tensor, Tensor, Tensor)"
 )
-_INPUTS = 4  # x, weight, positions, bias
+_SIZE_COUNT = 4  # stride, padding, dilation, groups
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
 class _Passes(Protocol):
-    """What a back end's module offers."""
+    """What a back end's module offers: functions of x, weight, positions, sigma if it has Gaussian windows, and bias.
 
-    def forward(
-        self, x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry
-    ) -> Tensor: ...
+    The backward pass has the output's gradient first, and no bias.
+    """
 
-    def backward(
-        self,
-        grad_out: Tensor,
-        x: Tensor,
-        weight: Tensor,
-        positions: Tensor,
-        geometry: Geometry,
-        needs: tuple[bool, bool, bool, bool],
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]: ...
+    @property
+    def forward(self) -> Callable[..., Tensor]: ...
+
+    @property
+    def backward(self) -> Callable[..., tuple[Tensor | None, ...]]: ...
 
 
 def needs_native(*tensors: Tensor | None) -> bool:
@@ -91,6 +86,26 @@ def run_sampled(
         return out.to(torch.get_autocast_dtype("cpu"))
 
 
+def run_sparse(
+    x: Tensor,
+    weight: Tensor,
+    positions: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    sigma: Tensor | None = None,
+) -> Tensor:
+    """`sparse.forward`, differentiable, with sigma as `reference.forward` has it. Autocast as in `run_sampled`."""
+    if sigma is not None:
+        sigma = sigma.clamp(*SIGMA_RANGE).expand(positions.shape)
+    sizes = _sizes(geometry)
+    if not torch.is_autocast_enabled("cpu") or x.dtype == torch.float64:
+        return _SPARSE(x, weight, positions, sigma, bias, *sizes)
+    with torch.autocast("cpu", enabled=False):
+        bias = None if bias is None else bias.float()
+        out = _SPARSE(x.float(), weight.float(), positions.float(), sigma, bias, *sizes)
+        return out.to(torch.get_autocast_dtype("cpu"))
+
+
 def run_fused(
     x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> Tensor:
@@ -120,58 +135,63 @@ def _define(
     passes: _Passes,
     devices: tuple[str, ...],
     image_format: Callable[[Tensor], torch.memory_format] = _contiguous,
+    *,
+    gaussian: bool = False,
 ) -> Callable[..., Tensor]:
     """Register `icnn::name` and `icnn::name_backward` for some kinds of device; returns the first.
 
-    `image_format` tells that of the output, and of x's gradient, from x.
+    `image_format` tells that of the output, and of x's gradient, from x. With `gaussian` a tensor sigma, or None, comes
+    after the positions.
     """
 
-    def forward(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, *sizes: Any) -> Tensor:
-        _refuse_tangents(name, x, weight, positions, bias)
-        return passes.forward(x, weight, positions, bias, _geometry(x, weight, *sizes))
+    schema, backward_schema = _SCHEMA, _BACKWARD_SCHEMA
+    if gaussian:
+        schema = schema.replace("positions,", "positions, Tensor? sigma,")
+        backward_schema = backward_schema.replace("positions,", "positions, Tensor? sigma,")
+        backward_schema = backward_schema.replace("-> (", "-> (Tensor, ")
 
-    def backward(grad_out: Tensor, x: Tensor, weight: Tensor, positions: Tensor, *sizes_needs: Any) -> Any:
-        _refuse_tangents(f"{name}_backward", grad_out, x, weight, positions)
-        *sizes, needs = sizes_needs
-        gradients = passes.backward(
-            grad_out, x, weight, positions, _geometry(x, weight, *sizes), tuple(needs)
-        )
-        return tuple(x.new_empty(0) if gradient is None else gradient for gradient in gradients)
+    def forward(*inputs: Any) -> Tensor:
+        tensors, sizes = inputs[:-_SIZE_COUNT], inputs[-_SIZE_COUNT:]
+        _refuse_tangents(name, *tensors)
+        return passes.forward(*tensors, _geometry(*tensors[:2], *sizes))
+
+    def backward(*inputs: Any) -> Any:
+        *inputs, needs = inputs
+        tensors, sizes = inputs[:-_SIZE_COUNT], inputs[-_SIZE_COUNT:]
+        _refuse_tangents(f"{name}_backward", *tensors)
+        gradients = passes.backward(*tensors, _geometry(*tensors[1:3], *sizes), tuple(needs))
+        return tuple(tensors[0].new_empty(0) if gradient is None else gradient for gradient in gradients)
 
     def keep(ctx: Any, inputs: Any, output: Tensor) -> None:
-        x, weight, positions, _, *ctx.sizes = inputs
-        ctx.save_for_backward(x, weight, positions)
+        ctx.sizes = inputs[-_SIZE_COUNT:]
+        ctx.save_for_backward(*inputs[: -_SIZE_COUNT - 1])  # all but the bias
 
     def differentiate(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        needs = ctx.needs_input_grad[:_INPUTS]
+        needs = ctx.needs_input_grad[:-_SIZE_COUNT]
         gradients = backward_op(grad_out, *ctx.saved_tensors, *ctx.sizes, list(needs))
-        return (*_needed(gradients, needs), *[None] * len(ctx.sizes))
+        return (*_needed(gradients, needs), *[None] * _SIZE_COUNT)
 
     op = torch.library.custom_op(
-        f"icnn::{name}", forward, mutates_args=(), device_types=devices, schema=_SCHEMA
+        f"icnn::{name}", forward, mutates_args=(), device_types=devices, schema=schema
     )
 
-    def fake(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, *sizes: Any) -> Tensor:
-        geometry = _geometry(x, weight, *sizes)
+    def fake(*inputs: Any) -> Tensor:
+        x, weight = inputs[:2]
+        geometry = _geometry(x, weight, *inputs[-_SIZE_COUNT:])
         shape = geometry.batch, geometry.out_channels, *geometry.output_size
         return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=image_format(x))
 
-    def fake_backward(
-        grad_out: Tensor, x: Tensor, weight: Tensor, positions: Tensor, *rest: Any
-    ) -> tuple[Tensor, ...]:
-        by_x = torch.empty_like(x, memory_format=image_format(x))
-        made = (
-            by_x,
-            weight.new_empty(weight.shape),
-            positions.new_empty(positions.shape),
-            x.new_empty(weight.shape[:1]),
-        )
-        return tuple(each if need else x.new_empty(0) for each, need in zip(made, rest[-1], strict=True))
+    def fake_backward(*inputs: Any) -> tuple[Tensor, ...]:
+        x, *others = inputs[1 : -_SIZE_COUNT - 1]
+        made = [torch.empty_like(x, memory_format=image_format(x))]
+        made += [x if other is None else other.new_empty(other.shape) for other in others]
+        made.append(x.new_empty(others[0].shape[:1]))
+        return tuple(each if need else x.new_empty(0) for each, need in zip(made, inputs[-1], strict=True))
 
     op.register_fake(fake)
     op.register_autograd(differentiate, setup_context=keep)
     backward_op = torch.library.custom_op(
-        f"icnn::{name}_backward", backward, mutates_args=(), device_types=devices, schema=_BACKWARD_SCHEMA
+        f"icnn::{name}_backward", backward, mutates_args=(), device_types=devices, schema=backward_schema
     )
     backward_op.register_fake(fake_backward)
     backward_op.register_autograd(_differentiate_twice, setup_context=_keep_all)
@@ -208,17 +228,18 @@ def _count_flops(x_shape: Any, weight_shape: Any, *rest: Any, out_shape: Any = N
 
 def _count_flops_backward(grad_shape: Any, x_shape: Any, weight_shape: Any, *rest: Any, **_: Any) -> int:
     """A product for the samples' gradient (x and positions), and one for the weights'."""
-    needs_x, needs_weight, needs_positions, _bias = rest[-1]
+    needs_x, needs_weight, needs_positions, *_ = rest[-1]
     return conv_flop_count(x_shape, weight_shape, grad_shape) * ((needs_x or needs_positions) + needs_weight)
 
 
-def _needed(gradients: Sequence[Tensor], needs: Sequence[bool]) -> list[Tensor | None]:
+def _needed(gradients: Sequence[Tensor | None], needs: Sequence[bool]) -> list[Tensor | None]:
     return [gradient if need else None for gradient, need in zip(gradients, needs, strict=True)]
 
 
 def _keep_all(ctx: Any, inputs: Any, output: Any) -> None:
-    ctx.save_for_backward(*inputs[:_INPUTS])
-    *ctx.sizes, ctx.needs = inputs[_INPUTS:]
+    *inputs, ctx.needs = inputs
+    ctx.sizes = inputs[-_SIZE_COUNT:]
+    ctx.save_for_backward(*inputs[:-_SIZE_COUNT])
 
 
 def _differentiate_twice(ctx: Any, *seeds: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -226,17 +247,28 @@ def _differentiate_twice(ctx: Any, *seeds: Tensor | None) -> tuple[Tensor | None
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad(), torch.autocast(ctx.saved_tensors[0].device.type, enabled=False):
         # A view each, so that the derivative ends here and does not run on into what the inputs were computed from.
-        inputs = [t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in ctx.saved_tensors]
+        inputs = [_view(tensor) for tensor in ctx.saved_tensors]
         geometry = _geometry(*inputs[1:3], *ctx.sizes)
-        gradients = gathered.backward(inputs[0], inputs[1], inputs[2], inputs[3], geometry, ctx.needs)
+        gradients = gathered.backward(*inputs, geometry, ctx.needs)
         used = [(g, s) for g, s in zip(gradients, seeds, strict=True) if g is not None and s is not None]
         outputs, seeds = zip(*used, strict=True)
-        second = torch.autograd.grad(outputs, inputs, seeds, create_graph=create_graph, allow_unused=True)
-    needs = ctx.needs_input_grad[:_INPUTS]
-    return (*_needed(second, needs), *[None] * len(ctx.sizes), None)
+        given = [tensor for tensor in inputs if tensor is not None]
+        second = iter(
+            torch.autograd.grad(outputs, given, seeds, create_graph=create_graph, allow_unused=True)
+        )
+    needs = ctx.needs_input_grad[: len(inputs)]
+    derivatives = [None if tensor is None else next(second) for tensor in inputs]
+    return (*_needed(derivatives, needs), *[None] * (_SIZE_COUNT + 1))
+
+
+def _view(tensor: Tensor | None) -> Tensor | None:
+    if tensor is None:
+        return None
+    return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
 
 
 _SAMPLED = _define("sampled_conv2d", sampled, ("cpu",))
+_SPARSE = _define("sparse_conv2d", sparse, ("cpu",), gaussian=True)
 _FUSED = _define(
     "fused_conv2d", TRUSTED, ("cuda", "cpu"), fused.image_format
 )  # the CPU for Triton's interpreter

@@ -24,7 +24,7 @@ from icnn_core.ops import irregular_conv2d as public_conv2d
 from icnn_core.ops.backends import BACKENDS
 from icnn_core.ops.geometry import regular_slots
 
-FAST = ("sampled", "dense", "gathered")
+FAST = ("sampled", "sparse", "dense", "gathered")
 SIZES = {  # C_in, C_out, (H, W), kernel, stride, padding, dilation, groups, batch
     "torchvision's": (6, 2, (5, 4), (3, 2), (2, 1), (1, 0), (2, 1), 2, 3),
     "even kernel": (2, 3, (7, 9), (2, 4), (1, 2), (1, 3), (1, 1), 1, 2),
@@ -355,9 +355,12 @@ def test_forced_backend_that_cannot_serve_gives_its_reasons():
         public_conv2d(*make_case("1×3", "channel")[0], backend="fused")
 
 
-@pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("sharing", ["layer", "channel"])
+@pytest.mark.parametrize(
+    ("sharing", "backend"),
+    [(sharing, backend) for sharing in ("layer", "channel") for backend in ("sampled", "dense", "gathered")]
+    + [("none", backend) for backend in ("sparse", "dense", "gathered")],
+)
 def test_every_back_end_serves_a_plain_call(sharing, dtype, backend):
     """Else the tests here, which skip what a back end refuses, would pass where it refuses everything."""
     pytest.importorskip("numba", reason="Numba is not installed")
@@ -435,7 +438,7 @@ def test_bad_arguments_say_who_what_and_how_to_mend(error, change):
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-@pytest.mark.parametrize("backend", ["reference", "dense", "gathered", "sampled"])
+@pytest.mark.parametrize("backend", ["reference", "dense", "gathered", "sampled", "sparse"])
 @pytest.mark.parametrize("sharing", ["channel", "none"])
 def test_a_pixel_that_is_not_finite_spreads_to_what_reads_it(backend, sharing, broken):
     generator = torch.Generator().manual_seed(0)
@@ -445,8 +448,8 @@ def test_a_pixel_that_is_not_finite_spreads_to_what_reads_it(backend, sharing, b
     shift = 0.1 + 0.2 * torch.rand(*lead, 9, 2, generator=generator)
     positions = regular_slots((3, 3), (1, 1)) + shift
     weight = torch.randn(3, 2, 3, 3, generator=generator)
-    if sharing == "none" and backend == "sampled":
-        pytest.skip("serves no shape per kernel")
+    if backend in ("sampled", "sparse") and (sharing == "none") != (backend == "sparse"):
+        pytest.skip("serves only the other sharing")
     out = irregular_conv2d(x, weight, positions, padding=1, backend=backend)
     far = torch.ones(9, 10, dtype=torch.bool)
     far[2:6, 3:7] = False  # the four rows and columns whose taps read pixel (4, 5)

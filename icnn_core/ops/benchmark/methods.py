@@ -17,7 +17,7 @@ from icnn_core.ops.benchmark.layers import Layer
 from icnn_core.ops.geometry import regular_slots
 from icnn_core.ops.irregular_conv import irregular_conv2d
 
-_BACKENDS = ("fused", "sampled", "dense", "gathered")
+_BACKENDS = ("fused", "sampled", "sparse", "dense", "gathered")
 _MOST_KERNEL_BYTES = 1 << 30  # of DCLS's temporary; it makes several of them
 _MOST_TAPS = 32  # of a dense kernel, times the layer's: a convolution takes as many times as long
 _SPREADS_REACHED = 4  # the farthest of some thousand positions, in standard deviations

@@ -131,12 +131,12 @@ def _choose_layout(panels: int, shape: tuple[int, int], columns: int | None) -> 
 
 
 def format_value(value: float) -> str:
-    """A number in at most three significant digits, short enough for a table."""
+    """A number in three significant digits, or whole from 100 on, short enough for a table."""
     if value != value:
         return "–"
     if value in (float("inf"), float("-inf")):
         return "∞" if value > 0 else "−∞"
-    if value and not 1e-3 <= abs(value) < 1e5:
+    if value and not 1e-3 <= abs(value) < 1e7:
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa}·{_ten_to(int(exponent))}".replace("-", "−")
     text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from icnn_viz.figures.style import Look
+from icnn_viz.figures.style import Look, register_maps
 
 
 @cache
@@ -26,6 +26,7 @@ def to_colour_stops(
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
+    register_maps()
     shades = np.linspace(0, 1, steps + 1)
     centred = 2 * shades - 1
     mirrored = (1 + np.sign(centred) * np.abs(centred) ** (1 / gamma)) / 2

@@ -44,9 +44,12 @@ class Look:
     cross: str = "#ff1f1f"
 
 
+DARK_DIVERGING = "icnn_PuOr_dark"
+"""PuOr's hues for a dark ground: the middle is dark, as 0 should be, and both ends are light."""
+_DARK_STOPS = ("#ffc069", "#d08327", "#7a4d1d", "#262930", "#55467f", "#8a78d0", "#c3b5ff")
 _LOOKS = {
     "light": Look("light", "#ffffff", "#1a1a1a", "#5c5c5c", "#e2e2e2", "viridis", "PuOr"),
-    "dark": Look("dark", "#14161a", "#ececec", "#a8adb5", "#30343b", "viridis", "PuOr"),
+    "dark": Look("dark", "#14161a", "#ececec", "#a8adb5", "#30343b", "viridis", DARK_DIVERGING),
 }
 THEMES = tuple(_LOOKS)
 
@@ -70,8 +73,18 @@ def use_theme(theme: str) -> Iterator[Look]:
     import matplotlib as mpl
 
     look = get_look(theme)
+    register_maps()
     with mpl.rc_context(to_rc(look)):
         yield look
+
+
+def register_maps() -> None:
+    """Make the colour maps of the looks known to matplotlib by their names."""
+    from matplotlib import colormaps
+    from matplotlib.colors import LinearSegmentedColormap
+
+    if DARK_DIVERGING not in colormaps:
+        colormaps.register(LinearSegmentedColormap.from_list(DARK_DIVERGING, _DARK_STOPS))
 
 
 def to_rc(look: Look) -> dict[Any, Any]:

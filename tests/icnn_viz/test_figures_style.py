@@ -8,11 +8,13 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from scipy.spatial.distance import pdist
 
 from icnn_core.errors import NameNotFoundError
 from icnn_viz.figures.clouds import draw_cloud
+from icnn_viz.figures.screen import to_colour_stops
 from icnn_viz.figures.style import THEMES, get_look, luminance, shorten, slot_colours, text_on, use_theme
 from icnn_viz.figures.write import write_figure
 from icnn_viz.statistics.gaussian import fit_gaussians
@@ -171,3 +173,15 @@ def test_a_users_font_draws_what_ours_cannot() -> None:
         use_theme("dark"),
     ):
         assert mpl.rcParams["font.family"][:2] == ["DejaVu Sans", "cmr10"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_middle_of_a_difference_is_as_quiet_as_the_ground(theme: str) -> None:
+    with use_theme(theme) as look:
+        colours = [to_hex(mpl.colormaps[look.diverging](place)) for place in np.linspace(0, 1, 21)]
+    ground = luminance(look.background)
+    contrast = [abs(luminance(colour) - ground) for colour in colours]
+    assert contrast[10] < 0.12
+    assert contrast[10] == min(contrast)
+    assert min(contrast[2], contrast[-3]) > 0.3
+    assert to_colour_stops(look.diverging, signed=True)[32][1] == colours[10]

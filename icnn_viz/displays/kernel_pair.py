@@ -89,14 +89,13 @@ def to_notes(comparison: pd.DataFrame) -> list[str]:
 
 
 def most_different(comparison: pd.DataFrame) -> list[dict[str, Any]]:
-    """Of every layer the slot with the largest energy coefficient, and how far its centre moved."""
+    """Of every layer the slot with the largest energy coefficient, and how far its centre moved; where there is none,
+    as of a single shape, the slot whose centre moved farthest."""
     found = []
     for layer, rows in comparison.groupby("layer_a", sort=False):
-        measured = rows.dropna(subset=["energy_coefficient"])
-        if measured.empty:
-            found.append({"layer": str(layer)})
-            continue
-        [row] = to_records(measured.loc[[measured["energy_coefficient"].idxmax()]])
-        moved = (float(row["shift_y"]) ** 2 + float(row["shift_x"]) ** 2) ** 0.5
-        found.append(row | {"layer": str(layer), "moved": moved})
+        rows = rows.assign(moved=(rows["shift_y"] ** 2 + rows["shift_x"] ** 2) ** 0.5)
+        measured = rows["energy_coefficient"].dropna()
+        measured = rows["moved"].dropna() if measured.empty else measured
+        row = {} if measured.empty else to_records(rows.loc[[measured.idxmax()]])[0]
+        found.append(row | {"layer": str(layer)})
     return found

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from icnn_core.errors import ArgumentError, IcnnError
 from icnn_viz.displays.kernel_pair import KernelPairDisplay
 from icnn_viz.displays.kernels import KernelDisplay
-from icnn_viz.positions import read_clouds, read_dcls, read_snapshots, select_layers
+from icnn_viz.positions import (
+    in_order_of,
+    read_clouds,
+    read_dcls,
+    read_ordered,
+    read_snapshots,
+    select_layers,
+)
 from icnn_viz.positions.checkpoints import TABLES
 from icnn_viz.records import PositionCloud
 
@@ -47,7 +54,11 @@ def read_display(
             "kernels", needed="one checkpoint, or two to compare", got=f"{len(paths)}", fix=fix
         )
     paths = paths or [builtin_path("shapes-irregular.safetensors")]
-    first, *other = (KernelDisplay(select_layers(_read(path, dcls, kernel_size), patterns)) for path in paths)
+    found = [_read(path, dcls, kernel_size) for path in paths]
+    guide = next((clouds for clouds, known in found if known), found[0][0])
+    first, *other = (
+        KernelDisplay(select_layers(in_order_of(clouds, guide), patterns)) for clouds, _ in found
+    )
     return KernelPairDisplay(first, other[0], [str(path) for path in paths]) if other else first
 
 
@@ -119,10 +130,13 @@ def find_run(checkpoint: Path, clouds: Sequence[PositionCloud]) -> tuple[KernelD
     return KernelDisplay(chosen[-1], steps=steps, snapshots=chosen), ""
 
 
-def _read(path: Path, dcls: str | None, kernel_size: int | tuple[int, int] | None) -> list[PositionCloud]:
+def _read(
+    path: Path, dcls: str | None, kernel_size: int | tuple[int, int] | None
+) -> tuple[list[PositionCloud], bool]:
+    """The clouds, and whether they come in the network's order."""
     if dcls is None:
-        return read_clouds(path)
+        return read_ordered(path)
     if kernel_size is None:
         fix = "Give the layers' dilated_kernel_size."
         raise ArgumentError("kernels", needed="--kernel-size with --dcls", got="none", fix=fix)
-    return read_dcls(path, dcls, kernel_size)
+    return read_dcls(path, dcls, kernel_size), True

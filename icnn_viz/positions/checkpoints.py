@@ -30,8 +30,13 @@ def read_clouds(path: str | Path) -> list[PositionCloud]:
     Raises:
         CheckpointError: the file cannot be read, or holds no irregular layer. IcnnError: see `read_arrays`.
     """
+    return read_ordered(path)[0]
+
+
+def read_ordered(path: str | Path) -> tuple[list[PositionCloud], bool]:
+    """As `read_clouds`; and whether the file says in which order the network's layers come."""
     if Path(path).suffix.lower() in TABLES:
-        return read_arrays(path)
+        return read_arrays(path), True
     from icnn_core.checkpoint import read_checkpoint
 
     checkpoint = read_checkpoint(path)
@@ -41,7 +46,7 @@ def read_clouds(path: str | Path) -> list[PositionCloud]:
             "names, and so is depth. A checkpoint of this package, or of torch.save, holds the network's order.",
             path,
         )
-    return to_clouds(checkpoint)
+    return to_clouds(checkpoint), checkpoint.ordered
 
 
 def to_clouds(checkpoint: Checkpoint) -> list[PositionCloud]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 from icnn_viz.records import PositionCloud
@@ -25,3 +26,10 @@ def select_layers(clouds: Sequence[PositionCloud], patterns: Iterable[str]) -> l
     known = dict.fromkeys(module for modules in inside.values() for module in modules)
     chosen = set(match_names(patterns, known, who="--layer"))
     return [cloud for cloud in clouds if chosen.intersection(inside[cloud.layer])]
+
+
+def in_order_of(clouds: Sequence[PositionCloud], guide: Sequence[PositionCloud]) -> list[PositionCloud]:
+    """The clouds in the order in which `guide` has layers of these names, the others behind them; depths count anew."""
+    places = {cloud.layer: number for number, cloud in enumerate(guide)}
+    ordered = sorted(clouds, key=lambda cloud: places.get(cloud.layer, len(places)))
+    return [replace(cloud, depth=depth) for depth, cloud in enumerate(ordered)]

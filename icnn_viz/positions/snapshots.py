@@ -12,6 +12,7 @@ import numpy as np
 from icnn_core.errors import CheckpointError
 from icnn_viz.positions.arrays import read_arrays
 from icnn_viz.positions.checkpoints import TABLES, to_clouds
+from icnn_viz.positions.selection import in_order_of
 from icnn_viz.records import PositionCloud
 
 _LOG = logging.getLogger(__name__)
@@ -22,7 +23,8 @@ _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 def read_snapshots(
     source: str | Path | Sequence[str | Path],
 ) -> tuple[list[int], list[list[PositionCloud]]]:
-    """The iterations and the clouds of a run's snapshots, in order of iteration.
+    """The iterations and the clouds of a run's snapshots, in order of iteration; layers in the network's order, if any
+    of the files says it.
 
     Args:
         source: checkpoints (or .npz, .csv, .parquet), or a folder of them. A snapshot's iteration is what the file
@@ -40,7 +42,9 @@ def read_snapshots(
         paths = sorted(path for path in paths[0].iterdir() if _is_snapshot(path))
     if len(paths) < 2:
         raise _refuse(str(source), "two or more snapshots", f"{len(paths)}")
-    said, runs = zip(*[_read(path) for path in paths], strict=True)
+    said, ordered, runs = zip(*[_read(path) for path in paths], strict=True)
+    guide = next((run for run, known in zip(runs, ordered, strict=True) if known), runs[0])
+    runs = tuple(in_order_of(run, guide) for run in runs)
     if len({_key(clouds) for clouds in runs}) > 1:
         raise _refuse(str(source), "snapshots of one network", "other layers, kernels or dilations")
     if None not in said:
@@ -67,14 +71,14 @@ def read_snapshots(
     return [steps[number] for number in order], [runs[number] for number in order]
 
 
-def _read(path: Path) -> tuple[int | None, list[PositionCloud]]:
-    """The iteration that a file says, if any, and its clouds."""
+def _read(path: Path) -> tuple[int | None, bool, list[PositionCloud]]:
+    """The iteration that a file says, if any; whether it says the layers' order; and its clouds."""
     from icnn_core.checkpoint import read_checkpoint
 
     if path.suffix.lower() in TABLES:
-        return None, read_arrays(path)
+        return None, True, read_arrays(path)
     checkpoint = read_checkpoint(path)
-    return checkpoint.iteration, to_clouds(checkpoint)
+    return checkpoint.iteration, checkpoint.ordered, to_clouds(checkpoint)
 
 
 def _steps_of_names(paths: Sequence[Path]) -> list[int] | None:

@@ -16,6 +16,8 @@ from icnn_core.checkpoint import write_checkpoint, write_snapshot
 from icnn_core.errors import CheckpointError
 from icnn_core.nn import IrregularConv2d
 from icnn_core.surgery import make_irregular
+from icnn_viz.displays import KernelPairDisplay
+from icnn_viz.displays.sources import read_display
 from icnn_viz.positions import (
     read_clouds,
     read_snapshots,
@@ -145,3 +147,23 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "other-8.pt", nn.Sequential(IrregularConv2d(4, 3, 3)))
     with pytest.raises(CheckpointError, match="snapshots of one network"):
         read_snapshots(tmp_path)
+
+
+def test_layers_come_in_the_networks_order_if_any_file_says_it(tmp_path: Path) -> None:
+    """A plain .safetensors file holds names by the alphabet: "a_head" before "stem"."""
+    network = nn.Sequential()
+    network.add_module("stem", IrregularConv2d(2, 3, 3))
+    network.add_module("a_head", IrregularConv2d(3, 4, (3, 2)))
+    save_file(network.state_dict(), tmp_path / "step-10.safetensors")
+    torch.save(network.state_dict(), tmp_path / "step-20.pt")
+    paths = [tmp_path / "step-10.safetensors", tmp_path / "step-20.pt"]
+    assert [cloud.layer for cloud in read_clouds(paths[0])] == ["a_head", "stem"]
+    _, snapshots = read_snapshots(paths)
+    for clouds in snapshots:
+        assert [(cloud.layer, cloud.depth) for cloud in clouds] == [("stem", 0), ("a_head", 1)]
+    for mixed in (paths, paths[::-1]):
+        pair = read_display(mixed)
+        assert isinstance(pair, KernelPairDisplay)
+        for display in pair.displays:
+            assert [cloud.layer for cloud in display.clouds] == ["stem", "a_head"]
+        assert list(dict.fromkeys(pair.tables()["comparison"]["layer_a"])) == ["stem", "a_head"]

@@ -21,6 +21,7 @@ from icnn_viz.figures.marks import (
     set_view,
     view_half_width,
 )
+from icnn_viz.figures.scales import takes_facets
 from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import Look, slot_colours, use_theme
 from icnn_viz.records import SHARING, GaussianFit, PositionCloud
@@ -42,9 +43,12 @@ def draw_cloud(
     magnify: float = 1.0,
     subtitle: str | None = None,
     slots: Sequence[int] | None = None,
+    scale: str = "auto",
     ax: Axes | None = None,
 ) -> Figure:
     """A layer's positions, one colour per slot, with slots, centres, 1- and 2-sigma ellipses and marginal densities.
+
+    Where clouds are too small to be seen on the grid, `draw_facets` draws each slot's on axes of its own.
 
     Args:
         fit: the cloud's Gaussians.
@@ -53,11 +57,20 @@ def draw_cloud(
         magnify: draw every displacement from its slot so many times longer; the figure says so.
         subtitle: the line below the layer's name; by default what kernel it is.
         slots: show these in colour and the others in grey; by default all.
+        scale: "auto", "true" (one plane) or "facets"; a `half_width`, `magnify` or `ax` makes "auto" true.
         ax: draw into these axes of a figure of your own, without title, marginals and keys.
 
     Returns:
         A figure one column (80 mm) wide, or the figure of `ax`. What is not drawn or lies outside is counted in it.
+
+    Raises:
+        NameNotFoundError: another scale. ArgumentError: no such slot; facets of slots that have no places.
     """
+    plain = half_width is None and magnify == 1 and ax is None
+    if takes_facets("true" if scale == "auto" and not plain else scale, cloud):
+        from icnn_viz.figures.facets import draw_facets
+
+        return draw_facets(cloud, fit, theme=theme, subtitle=subtitle, slots=slots)
     cloud, fit = magnified(cloud, fit, magnify)
     half_width = half_width or view_half_width([cloud], [fit])
     fit = fit if slots is None else choose_slots(fit, slots)
@@ -70,7 +83,7 @@ def draw_cloud(
         top = sheet.add_axes(12, 75.2, 53, 9, sharex=main)
         right = sheet.add_axes(66.2, 21, 9, 53, sharey=main)
         _draw_main(main, cloud, fit, half_width, look)
-        _draw_marginals(top, right, cloud, half_width, _colours(cloud, fit, look))
+        _draw_marginals(top, right, cloud, half_width, _colours(cloud, fit, look), look)
         draw_key(sheet.add_axes(66.2, 75.2, 11, 8), cloud.slots, look)
         words = describe(cloud) if subtitle is None else subtitle
         sheet.write_heading(cloud.layer, words + describe_factor(magnify))
@@ -148,7 +161,7 @@ def _draw_main(ax: Axes, cloud: PositionCloud, fit: GaussianFit, half_width: flo
 
 
 def _draw_marginals(
-    top: Axes, right: Axes, cloud: PositionCloud, half_width: float, colours: Sequence[str]
+    top: Axes, right: Axes, cloud: PositionCloud, half_width: float, colours: Sequence[str], look: Look
 ) -> None:
     grid = np.linspace(-half_width, half_width, 401)
     for slot, colour in enumerate(colours):
@@ -163,6 +176,9 @@ def _draw_marginals(
     for ax, low in ((top, top.set_ylim), (right, right.set_xlim)):
         low(0, None)
         ax.axis("off")
+    style = {"fontsize": 5.5, "color": look.muted, "ha": "left", "va": "top"}
+    top.text(0, 1.13, "density along x", transform=top.transAxes, **style)
+    right.text(1.02, 1, "density along y", transform=right.transAxes, rotation=90, **style)
 
 
 def _density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from icnn_viz.figures.marks import (
     magnified,
     set_view,
 )
+from icnn_viz.figures.scales import facet_factor, takes_facets
 from icnn_viz.figures.sheet import Sheet, choose_columns, distinct_names, list_names
 from icnn_viz.figures.style import Look, shorten, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
@@ -35,30 +36,36 @@ def draw_layers(
     *,
     unit: str = "spacings",
     magnify: float = 1.0,
+    scale: str = "auto",
     theme: str = "light",
 ) -> Figure:
-    """Slots, centres and 1- and 2-sigma ellipses of every layer: small multiples with the same axes.
+    """Slots, centres and 1- and 2-sigma ellipses of every layer: small multiples with the same axes. Displacements of
+    layers whose clouds are too small to be seen are drawn longer, by the factor over the panel.
 
     Args:
         clouds, fits: of the same layers, in network order.
         unit: "spacings" divides by each layer's grid spacing, so that layers compare; "pixels" does not.
         magnify: draw every displacement from its slot so many times longer; the figure says so.
+        scale: "auto", "true" (no factor but `magnify`) or "facets" (all as long as their slots' distance allows).
 
     Raises:
-        ArgumentError: no layers, or an unknown unit.
+        ArgumentError: no layers, or an unknown unit. NameNotFoundError: another scale.
     """
     if not clouds or unit not in _UNITS:
         raise ArgumentError(
             "draw_layers", needed="layers, and the unit spacings or pixels", got=f"{len(clouds)} layers, {unit!r}",
             fix="Read a checkpoint with irregular layers.",
         )  # fmt: skip
-    fits = [magnified(cloud, fit, magnify)[1] for cloud, fit in zip(clouds, fits, strict=True)]
+    small = [magnify == 1 and takes_facets(scale, cloud) for cloud in clouds]
+    factors = [facet_factor(cloud) if tight else magnify for cloud, tight in zip(clouds, small, strict=True)]
+    fits = [magnified(cloud, fit, by)[1] for cloud, fit, by in zip(clouds, fits, factors, strict=True)]
     divisors = [cloud.spacing if unit == "spacings" else np.ones(2) for cloud in clouds]
     slots = [cloud.slots / divisor for cloud, divisor in zip(clouds, divisors, strict=True)]
     fits = [rescale(fit, divisor) for fit, divisor in zip(fits, divisors, strict=True)]
     half_width, cut = common_half_width(slots, fits)
     with use_theme(theme) as look:
-        sheet, axes, clear = lay_out(clouds, half_width, unit, look)
+        marks = [f" ×{by:g}" if tight else "" for by, tight in zip(factors, small, strict=True)]
+        sheet, axes, clear = lay_out(clouds, half_width, unit, look, marks)
         for ax, places, fit in zip(axes, slots, fits, strict=True):
             colours = slot_colours(places)
             draw_ellipses(ax, fit, colours, look, width=0.7)
@@ -67,15 +74,16 @@ def draw_layers(
             _name_state(ax, fit, look.muted)
         words = f"in network order; solid 1σ, dashed 2σ{describe_factor(magnify)}"
         sheet.write_heading("Shapes of all layers", words, left=11, right=clear)
-        sheet.write_notes(describe_cut(clouds, cut), top=5)
+        notes = ["×: displacements drawn so many times longer"] if any(small) else []
+        sheet.write_notes(notes + describe_cut(clouds, cut), top=5)
     return sheet.figure
 
 
 def lay_out(
-    clouds: Sequence[PositionCloud], half_width: float, unit: str, look: Look
+    clouds: Sequence[PositionCloud], half_width: float, unit: str, look: Look, marks: Sequence[str]
 ) -> tuple[Sheet, list[Axes], float]:
-    """A sheet with a square panel for each layer, named, all with the same axes in `unit`, and a key of the slots for
-    each kind of kernel; and the mm that the keys take of the heading."""
+    """A sheet with a square panel for each layer, named and marked, all with the same axes in `unit`, and a key of the
+    slots for each kind of kernel; and the mm that the keys take of the heading."""
     columns = choose_columns(len(clouds))
     width = 80.0 if columns == 1 else 170.0
     size = min((width - 14 - 3 * (columns - 1)) / columns, 60)
@@ -83,9 +91,10 @@ def lay_out(
     sheet = Sheet(width, rows * (size + 4.5) + 29, look)
     axes = sheet.add_grid(len(clouds), columns, left=11, bottom=15, size=size, gap=(3, 4.5))
     names = distinct_names([cloud.layer for cloud in clouds])
-    for number, (ax, name) in enumerate(zip(axes, names, strict=True)):
+    for number, (ax, name, mark) in enumerate(zip(axes, names, marks, strict=True)):
         set_view(ax, half_width, labels=False)
-        ax.set_title(shorten(name, int(size / 1.05)), fontsize=5, pad=2, loc="left")
+        room = int(size / 1.05) - len(mark)
+        ax.set_title(shorten(name, room) + mark, fontsize=5, pad=2, loc="left")
         left, below = number % columns == 0, number + columns >= len(clouds)
         ax.tick_params(labelsize=5.5, labelleft=left, labelbottom=below)
     clear = draw_keys(sheet, clouds, look)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.layers import common_half_width, describe_cut, lay_out, rescale
-from icnn_viz.figures.marks import draw_slots, emphasise, make_ellipse
+from icnn_viz.figures.marks import draw_slots, ellipse_reach, emphasise, make_ellipse
+from icnn_viz.figures.scales import ROUND_FACTORS, TIGHT, stretch
 from icnn_viz.figures.style import Look, shorten, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
 
@@ -25,7 +28,8 @@ def draw_runs(
     theme: str = "light",
 ) -> Figure:
     """One panel a layer, all on one scale in grid spacings: 1-sigma ellipses and centres of the first run solid, of the
-    second dashed and hollow, a line from centre to centre.
+    second dashed and hollow, a line from centre to centre. Displacements too small to be seen are drawn longer, by the
+    factor over the panel.
 
     Args:
         clouds: of either run, for slots and names. first, second: the fits of the same layers.
@@ -47,17 +51,33 @@ def draw_runs(
         (rescale(a, divisor), rescale(b, divisor))
         for a, b, divisor in zip(first, second, divisors, strict=True)
     ]
+    factors = [_factor(of, pair) for of, pair in zip(slots, pairs, strict=True)]
+    pairs = [
+        tuple(stretch(fit, of, factor) for fit in pair)
+        for of, pair, factor in zip(slots, pairs, factors, strict=True)
+    ]
     half_width, cut = common_half_width(slots + slots, [a for a, _ in pairs] + [b for _, b in pairs])
     with use_theme(theme) as look:
-        sheet, axes, clear = lay_out(clouds, half_width, "spacings", look)
+        marks = [f" ×{factor:g}" if factor > 1 else "" for factor in factors]
+        sheet, axes, clear = lay_out(clouds, half_width, "spacings", look, marks)
         for ax, places, pair in zip(axes, slots, pairs, strict=True):
             draw_slots(ax, places, look, size=5, width=0.5)
             _draw_pair(ax, *pair, slot_colours(places), look)
         room = 12 if len(clouds) == 1 else 30
         subtitle = f"1σ; solid: {shorten(names[0], room)}, dashed: {shorten(names[1], room)}"
         sheet.write_heading("Two runs", subtitle, left=11, right=clear)
-        sheet.write_notes(describe_cut(clouds, sorted({number % len(clouds) for number in cut})), top=5)
+        notes = ["×: displacements drawn so many times longer"] if any(marks) else []
+        notes += describe_cut(clouds, sorted({number % len(clouds) for number in cut}))
+        sheet.write_notes(notes, top=5)
     return sheet.figure
+
+
+def _factor(slots: np.ndarray, fits: Sequence[GaussianFit]) -> float:
+    """How many times longer displacements of both runs are drawn: 1 unless all ellipses and centres are too small."""
+    reach = max(float(ellipse_reach(stretch(fit, slots, 1.0, about=True)).max(initial=0.0)) for fit in fits)
+    if not 1e-4 < reach < TIGHT:
+        return 1.0
+    return max([1.0, *(step for step in ROUND_FACTORS if step <= 0.42 / reach)])
 
 
 def _draw_pair(ax: Axes, first: GaussianFit, second: GaussianFit, colours: Sequence[str], look: Look) -> None:

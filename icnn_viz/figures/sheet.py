@@ -45,12 +45,12 @@ class Sheet:
         self.write(left, top, shorten(title, room), fontsize=7.5, weight="bold", va="center")
         self.write(left, top - 3.6, subtitle, fontsize=6.5, color=self.look.muted, va="center")
 
-    def rule(self, left: float, right: float, y: float) -> None:
-        """A thin line across, for tables."""
+    def rule(self, left: float, right: float, y: float, *, colour: str | None = None) -> None:
+        """A thin line across, for tables and groups."""
         from matplotlib.lines import Line2D
 
         xs, ys = [left / self.width, right / self.width], [y / self.height] * 2
-        self.figure.add_artist(Line2D(xs, ys, color=self.look.grid, linewidth=0.5))
+        self.figure.add_artist(Line2D(xs, ys, color=colour or self.look.grid, linewidth=0.5))
 
     def write_footnote(self, text: str, *, left: float = MARGIN, most: int = 4) -> None:
         """Small muted lines from `left` on, above the lower edge; at most so many, the last then cut in its middle."""
@@ -101,12 +101,44 @@ def choose_columns(count: int, most: int = 8) -> int:
 
 
 def distinct_names(layers: Sequence[str]) -> list[str]:
-    """Names for small panels: without the leading parts that all layers have in common."""
+    """Names for small panels: of each as many trailing parts as tell it from all others, a number not alone."""
+    if len(layers) == 1:
+        return list(layers)
     parts = [layer.split(".") for layer in layers]
-    common = 0
-    while len(layers) > 1 and all(len(p) > common + 1 and p[common] == parts[0][common] for p in parts):
-        common += 1
-    return [".".join(p[common:]) for p in parts]
+    names = []
+    for own in parts:
+        others = [other for other in parts if other != own]
+        length = next(
+            n for n in range(1, len(own) + 1) if n == len(own) or all(o[-n:] != own[-n:] for o in others)
+        )
+        length += length < len(own) and own[-length].isdecimal()
+        names.append(".".join(own[-length:]))
+    return names
+
+
+def group_names(names: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Runs of names that differ in their last number alone: what is before it, and the numbers.
+
+    What is behind the number is told where groups differ in it; a name that stands alone is all in its list.
+    """
+    split = [name.split(".") for name in names]
+    found: list[tuple[list[str], list[str], list[str]]] = []  # before, numbers, behind
+    for parts in split:
+        at = next((n for n in range(len(parts) - 1, -1, -1) if parts[n].isdecimal()), None)
+        before, number, behind = (parts, "", []) if at is None else (parts[:at], parts[at], parts[at + 1 :])
+        if found and number and (found[-1][0], found[-1][2]) == (before, behind) and found[-1][1] != [""]:
+            found[-1][1].append(number)
+        else:
+            found.append((before, [number], behind))
+    tails = {tuple(behind) for _, numbers, behind in found if len(numbers) > 1}
+    groups = []
+    for before, numbers, behind in found:
+        head = ".".join(before)
+        if len(numbers) == 1:
+            groups.append(("", [".".join([*before, *filter(None, numbers), *behind])]))
+        else:
+            groups.append((head + (f" {'.'.join(behind)}" if len(tails) > 1 and behind else ""), numbers))
+    return groups
 
 
 def list_names(names: Sequence[str], most: int = 3) -> str:

@@ -10,7 +10,16 @@ import numpy as np
 
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.clouds import describe, draw_cloud
-from icnn_viz.figures.marks import draw_key, draw_slots, emphasise, set_view, view_half_width
+from icnn_viz.figures.facets import draw_facets, lay_out_facets
+from icnn_viz.figures.marks import (
+    describe_factor,
+    draw_key,
+    draw_slots,
+    emphasise,
+    set_view,
+    view_half_width,
+)
+from icnn_viz.figures.scales import facet_factor, facet_reach, spread_out, takes_facets
 from icnn_viz.figures.screen import choose_evenly
 from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import Look, get_look, slot_colours, to_plotly_layout, use_theme
@@ -28,21 +37,26 @@ PAGE_BYTES = 1_150_000
 """What the positions of all snapshots may take in a page; shapes are thinned to fit."""
 
 
-def draw_trajectory(clouds: Sequence[PositionCloud], steps: Sequence[int], *, theme: str = "light") -> Figure:
+def draw_trajectory(
+    clouds: Sequence[PositionCloud], steps: Sequence[int], *, theme: str = "light", scale: str = "auto"
+) -> Figure:
     """Comets: the path of a position from first to last snapshot, thin and pale at first; the head is where it is. A
     path is broken where its position was not finite; a centre is that of the finite positions of its snapshot.
 
     Args:
         clouds: snapshots of one layer, in order. steps: their iterations.
+        scale: "true", "facets" (each slot on axes of its own) or "auto", by the last snapshot: see `draw_cloud`.
 
     Raises:
         ArgumentError: fewer than two snapshots, or of different layers.
     """
     _check(clouds, steps)
+    if takes_facets(scale, clouds[-1]):
+        return _draw_in_facets(clouds, steps, theme)
     first, last = clouds[0], clouds[-1]
     half_width = view_half_width([first, last])
     paths = np.stack([cloud.points for cloud in clouds])  # (snapshots, shapes, K, 2)
-    chosen = np.sort(np.random.default_rng(0).permutation(paths.shape[1])[:MAX_COMETS])
+    chosen = _choose(paths)
     with use_theme(theme) as look:
         sheet = Sheet(80, 88, look)
         ax = sheet.add_axes(12, 17, 55, 55)
@@ -52,18 +66,41 @@ def draw_trajectory(clouds: Sequence[PositionCloud], steps: Sequence[int], *, th
         draw_slots(ax, last.slots, look)
         set_view(ax, half_width)
         draw_key(sheet.add_axes(67.5, 76, 9, 7), last.slots, look)
-        sheet.write_heading(
-            last.layer, f"iterations {steps[0]:,} to {steps[-1]:,}, {len(steps)} snapshots", right=14
-        )
-        notes = ["bold line: path of the slot's centre"]
-        if len(chosen) < len(last.points):
-            notes.append(f"{len(chosen):,} of {len(last.points):,} shapes drawn")
-        sheet.write_notes(notes + _count_unseen(paths, half_width), top=7)
+        sheet.write_heading(last.layer, _describe_run(steps), right=14)
+        sheet.write_notes(_explain(chosen, last) + _count_unseen(paths, half_width), top=7)
     return sheet.figure
 
 
+def _draw_in_facets(clouds: Sequence[PositionCloud], steps: Sequence[int], theme: str) -> Figure:
+    last, reach = clouds[-1], facet_reach([clouds[0], clouds[-1]])
+    paths = np.stack([cloud.displacements for cloud in clouds])
+    chosen = _choose(paths)
+    with use_theme(theme) as look:
+        sheet, axes = lay_out_facets(last, reach, look, _describe_run(steps))
+        for slot, (ax, colour) in enumerate(zip(axes, slot_colours(last.slots), strict=True)):
+            _draw_comets(ax, paths[:, chosen, slot], colour, slot)
+            _draw_centre_path(ax, paths[:, :, slot], emphasise(colour, look), look, slot)
+        sheet.write_notes(_explain(chosen, last) + _count_unseen(paths, reach), top=5.6)
+    return sheet.figure
+
+
+def _choose(paths: np.ndarray) -> np.ndarray:
+    """Shapes whose paths (snapshots, shapes, K, 2) are drawn."""
+    return np.sort(np.random.default_rng(0).permutation(paths.shape[1])[:MAX_COMETS])
+
+
+def _describe_run(steps: Sequence[int]) -> str:
+    return f"iterations {steps[0]:,} to {steps[-1]:,}, {len(steps)} snapshots"
+
+
+def _explain(chosen: np.ndarray, cloud: PositionCloud) -> list[str]:
+    thinned = len(chosen) < len(cloud.points)
+    drawn = [f"{len(chosen):,} of {len(cloud.points):,} shapes drawn"] if thinned else []
+    return ["bold line: path of the slot's centre", *drawn]
+
+
 def draw_frames(
-    clouds: Sequence[PositionCloud], steps: Sequence[int], *, theme: str = "light"
+    clouds: Sequence[PositionCloud], steps: Sequence[int], *, theme: str = "light", scale: str = "auto"
 ) -> Iterator[Figure]:
     """One figure a snapshot, as of `draw_cloud`, all on one scale: the frames of `write_film`.
 
@@ -71,16 +108,21 @@ def draw_frames(
         ArgumentError: fewer than two snapshots, or of different layers.
     """
     _check(clouds, steps)
-    half_width = view_half_width([clouds[0], clouds[-1]])
+    facets, ends = takes_facets(scale, clouds[-1]), [clouds[0], clouds[-1]]
+    half_width, reach = view_half_width(ends), facet_reach(ends)
     for cloud, step in zip(clouds, steps, strict=True):
-        subtitle = f"iteration {step:,} of {steps[-1]:,}"
-        yield draw_cloud(cloud, fit_gaussians(cloud), theme=theme, half_width=half_width, subtitle=subtitle)
+        style: dict[str, Any] = {"theme": theme, "subtitle": f"iteration {step:,} of {steps[-1]:,}"}
+        if facets:
+            yield draw_facets(cloud, fit_gaussians(cloud), reach=reach, **style)
+        else:
+            yield draw_cloud(cloud, fit_gaussians(cloud), half_width=half_width, scale="true", **style)
 
 
 def draw_trajectory_interactive(
-    clouds: Sequence[PositionCloud], steps: Sequence[int], *, theme: str = "light"
+    clouds: Sequence[PositionCloud], steps: Sequence[int], *, theme: str = "light", scale: str = "auto"
 ) -> go.Figure:
     """A page with a slider over the snapshots and a button to play them; hovering names channel, slot and position.
+    Displacements too small to be seen on the grid are drawn longer, and the title says so.
 
     Raises:
         ArgumentError: fewer than two snapshots, or of different layers.
@@ -88,6 +130,8 @@ def draw_trajectory_interactive(
     import plotly.graph_objects as go
 
     _check(clouds, steps)
+    factor = facet_factor(clouds[-1], facet_reach([clouds[-1]])) if takes_facets(scale, clouds[-1]) else 1.0
+    clouds = [spread_out(cloud, factor) for cloud in clouds] if factor > 1 else clouds
     look, last = get_look(theme), clouds[-1]
     taps = len(last.slots)
     most = max(PAGE_BYTES // (11 * taps * len(clouds)), 1)
@@ -97,14 +141,14 @@ def draw_trajectory_interactive(
         for cloud, step in zip(clouds, steps, strict=True)
     ]
     points = go.Scatter(
-        **_to_place(clouds[0], shapes), **_to_marks(last, shapes), mode="markers", showlegend=False
+        **_to_place(clouds[0], shapes), **_to_marks(last, shapes, factor), mode="markers", showlegend=False
     )
     cross = {"symbol": "cross-thin", "size": 9, "line": {"width": 1.5, "color": look.text}}
     slots = go.Scatter(
         x=last.slots[:, 1], y=last.slots[:, 0], mode="markers", marker=cross, name="slot", hoverinfo="skip"
     )
     figure = go.Figure(data=[points, slots], frames=frames, layout=to_plotly_layout(look))
-    figure.update_layout(_to_page(clouds, steps, len(shapes), look))
+    figure.update_layout(_to_page(clouds, steps, len(shapes), factor, look))
     return figure
 
 
@@ -167,7 +211,7 @@ def _to_place(cloud: PositionCloud, shapes: np.ndarray) -> dict[str, Any]:
     return {"x": points[:, 1], "y": points[:, 0]}
 
 
-def _to_marks(cloud: PositionCloud, shapes: np.ndarray) -> dict[str, Any]:
+def _to_marks(cloud: PositionCloud, shapes: np.ndarray, factor: float) -> dict[str, Any]:
     """Colour by slot, and what hovering says; the same in all frames."""
     taps, channels = len(cloud.slots), cloud.positions.shape[1]
     colours = slot_colours(cloud.slots)
@@ -183,14 +227,17 @@ def _to_marks(cloud: PositionCloud, shapes: np.ndarray) -> dict[str, Any]:
         "size": 4,
     }
     who = f"{SHARING[cloud.sharing].hover}<br>"
+    where = "<br>y %{y:.3f}<br>x %{x:.3f}" if factor == 1 else ""  # longer ones are no positions
     return {
         "marker": marker | {"opacity": 0.8},
         "customdata": np.stack([kernel, channel, slot], 1).astype(np.int32),
-        "hovertemplate": who + "slot %{customdata[2]}<br>y %{y:.3f}<br>x %{x:.3f}<extra></extra>",
+        "hovertemplate": who + "slot %{customdata[2]}" + where + "<extra></extra>",
     }
 
 
-def _to_page(clouds: Sequence[PositionCloud], steps: Sequence[int], shown: int, look: Look) -> dict[str, Any]:
+def _to_page(
+    clouds: Sequence[PositionCloud], steps: Sequence[int], shown: int, factor: float, look: Look
+) -> dict[str, Any]:
     """Title, square axes with y downwards, slider and play button."""
     last = clouds[-1]
     half_width = view_half_width([clouds[0], last])
@@ -199,7 +246,7 @@ def _to_page(clouds: Sequence[PositionCloud], steps: Sequence[int], shown: int, 
     down = axis | {"range": [half_width, -half_width], "title": {"text": "y (px from centre)"}}
     notes = [f"{shown:,} of {len(last.points):,} shapes shown"] if shown < len(last.points) else []
     notes += _count_unseen(np.stack([cloud.points for cloud in clouds]), half_width)
-    said = "".join(f"; {note}" for note in notes)
+    said = describe_factor(factor) + "".join(f"; {note}" for note in notes)
     go_on = {"frame": {"duration": 120, "redraw": False}, "transition": {"duration": 0}, "fromcurrent": True}
     jump = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 0}}
     marks = [{"label": f"{step:,}", "method": "animate", "args": [[f"{step:,}"], jump]} for step in steps]

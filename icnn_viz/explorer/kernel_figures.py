@@ -8,7 +8,8 @@ import numpy as np
 
 from icnn_viz.explorer.states import parse_brush
 from icnn_viz.figures.cloud_pages import draw_cloud_interactive
-from icnn_viz.figures.marks import X_LABEL, Y_LABEL, view_half_width
+from icnn_viz.figures.marks import X_LABEL, Y_LABEL, describe_factor, view_half_width
+from icnn_viz.figures.scales import facet_factor, spread_out, takes_facets
 from icnn_viz.figures.screen import choose_evenly, to_colour_stops
 from icnn_viz.figures.style import Look, get_look, slot_colours, to_plotly_layout
 from icnn_viz.figures.third_axis import to_levels
@@ -22,22 +23,29 @@ MOST_POINTS = 6_000
 """Points drawn in the plane; larger layers are thinned by whole shapes. Brushing counts all of them."""
 
 
+def plane_factor(cloud: PositionCloud) -> float:
+    """How many times longer displacements are drawn in the plane and in space: 1 unless the grid would hide them."""
+    return facet_factor(cloud) if takes_facets("auto", cloud) else 1.0
+
+
 def select(cloud: PositionCloud, brush: str, slot: int | None) -> np.ndarray:
-    """(shapes, K) bool: the finite points inside a brush (see `parse_brush`; "": anywhere), of one slot or of all."""
+    """(shapes, K) bool: the finite points inside a brush (see `parse_brush`; "": anywhere), where they are drawn in the
+    plane (see `plane_factor`), of one slot or of all."""
     chosen = np.asarray(np.isfinite(cloud.points).all(-1))
     if slot is not None:
         chosen &= np.arange(len(cloud.slots)) == slot
     if brush:
         from matplotlib.path import Path
 
-        flat = cloud.points.reshape(-1, 2)[:, ::-1]
+        flat = spread_out(cloud, plane_factor(cloud)).points.reshape(-1, 2)[:, ::-1]
         inside = Path(np.array(parse_brush(brush))).contains_points(np.nan_to_num(flat, nan=np.inf))
         chosen &= inside.reshape(chosen.shape)
     return chosen
 
 
 def draw_plane(cloud: PositionCloud, slot: int | None, brush: str, *, theme: str = "light") -> go.Figure:
-    """Positions in the plane, one colour a slot, to be brushed with a box or a lasso. `customdata` is the shape.
+    """Positions in the plane, one colour a slot, to be brushed with a box or a lasso. `customdata` is the shape. Where
+    the grid would hide displacements they are drawn longer, and the figure says so.
 
     Always as a list: Dash looks a clicked point's customdata up in the figure as it was sent, and finds nothing there
     in an array, which is sent as base64.
@@ -46,9 +54,11 @@ def draw_plane(cloud: PositionCloud, slot: int | None, brush: str, *, theme: str
 
     look = get_look(theme)
     shapes = choose_evenly(len(cloud.points), MOST_POINTS // len(cloud.slots))
+    factor = plane_factor(cloud)
+    drawn = spread_out(cloud, factor)
     figure = go.Figure(layout=to_plotly_layout(look))
     for number, colour in enumerate(slot_colours(cloud.slots)):
-        points = cloud.points[shapes, number]
+        points, moves = drawn.points[shapes, number], cloud.displacements[shapes, number]
         figure.add_scatter(
             x=points[:, 1],
             y=points[:, 0],
@@ -58,15 +68,16 @@ def draw_plane(cloud: PositionCloud, slot: int | None, brush: str, *, theme: str
             customdata=shapes.tolist(),
             name=_name(cloud, number),
             visible=slot is None or slot == number,
-            hovertemplate=f"shape %{{customdata}}<br>slot {number}<br>y %{{y:.3f}}, x %{{x:.3f}}<extra></extra>",
+            text=[f"{y:+.3f} down, {x:+.3f} right of its slot" for y, x in moves],
+            hovertemplate=f"shape %{{customdata}}<br>slot {number}<br>%{{text}} (px)<extra></extra>",
         )
     _add_slots(figure, cloud, look)
-    width = view_half_width([cloud])
-    thinned = (
-        f"{len(shapes):,} of {len(cloud.points):,} shapes drawn" if len(shapes) < len(cloud.points) else ""
-    )
+    width = view_half_width([drawn])
+    notes = [describe_factor(factor).removeprefix("; ")] if factor > 1 else []
+    if len(shapes) < len(cloud.points):
+        notes.append(f"{len(shapes):,} of {len(cloud.points):,} shapes drawn")
     figure.update_layout(
-        title={"text": thinned, "font": {"size": 12, "color": look.muted}, "x": 0.02, "y": 0.985},
+        title={"text": "; ".join(notes), "font": {"size": 12, "color": look.muted}, "x": 0.02, "y": 0.985},
         margin={"l": 52, "r": 8, "t": 34, "b": 42},
         dragmode="select",
         showlegend=False,
@@ -78,12 +89,13 @@ def draw_plane(cloud: PositionCloud, slot: int | None, brush: str, *, theme: str
 
 
 def draw_space(
-    cloud: PositionCloud, slot: int | None, brush: str, *, third_axis: str = "channel", theme: str = "light"
+    cloud: PositionCloud, slot: int | None, brush: str, *, third_axis: str = "weight", theme: str = "light"
 ) -> go.Figure:
     """The cloud in space as on the pages that `icnn-viz kernels` writes, brushed points large, the others pale."""
     import plotly.graph_objects as go
 
     look = get_look(theme)
+    factor = plane_factor(cloud)
     figure = draw_cloud_interactive([cloud], third_axis=third_axis, theme=theme)
     figure.update_layout(title=None, showlegend=False, margin={"l": 0, "r": 0, "t": 30, "b": 0})
     figure.update_layout(uirevision=f"{cloud.layer} {third_axis}", scene_camera=_CAMERA)
@@ -101,7 +113,7 @@ def draw_space(
         shape, taps = np.nonzero(chosen)
         kept = choose_evenly(len(shape), MOST_POINTS)
         shape, taps = shape[kept], taps[kept]
-        points = cloud.points[shape, taps]
+        points = spread_out(cloud, factor).points[shape, taps]
         levels, _ = to_levels(cloud, third_axis)
         who = SHARING[cloud.sharing].hover
         figure.add_trace(
@@ -117,7 +129,9 @@ def draw_space(
                 },
                 customdata=np.stack(np.divmod(shape, cloud.positions.shape[1]), 1).tolist(),
                 name="brushed",
-                hovertemplate=f"{who}<br>y %{{y:.3f}}<br>x %{{x:.3f}}<extra></extra>",
+                hovertemplate=who
+                + ("<br>y %{y:.3f}<br>x %{x:.3f}" if factor == 1 else "")
+                + "<extra></extra>",
             )
         )
     return figure
@@ -131,7 +145,8 @@ def draw_one(cloud: PositionCloud, channel: int, kernel: int, *, theme: str = "l
     import plotly.graph_objects as go
 
     look = get_look(theme)
-    now, weights = cloud.positions[kernel, channel], cloud.weights[kernel, channel]
+    factor = plane_factor(cloud)
+    now, weights = spread_out(cloud, factor).positions[kernel, channel], cloud.weights[kernel, channel]
     signed = cloud.sharing == "none"
     top = float(np.nanmax(np.abs(weights), initial=0.0)) or 1.0
     figure = go.Figure(layout=to_plotly_layout(look))
@@ -164,16 +179,18 @@ def draw_one(cloud: PositionCloud, channel: int, kernel: int, *, theme: str = "l
             "opacity": 1,  # else paler than the bar says
             "colorbar": bar | {"outlinewidth": 0, "tickfont": {"size": 11}},
         },
-        hovertemplate="slot %{text}<br>y %{y:.3f}, x %{x:.3f}<br>%{marker.color:.3g}<extra></extra>",
+        customdata=(cloud.positions[kernel, channel] - cloud.slots).tolist(),
+        hovertemplate="slot %{text}<br>%{customdata[0]:+.3f} px down, %{customdata[1]:+.3f} right of it"
+        "<br>%{marker.color:.3g}<extra></extra>",
     )
     _add_slots(figure, cloud, look)
-    title = SHARING[cloud.sharing].one.format(kernel=kernel, channel=channel)
+    title = SHARING[cloud.sharing].one.format(kernel=kernel, channel=channel) + describe_factor(factor)
     figure.update_layout(
         title={"text": title, "font": {"size": 12}, "x": 0.02, "y": 0.97},
         margin={"l": 52, "r": 8, "t": 34, "b": 42},
         showlegend=False,
     )
-    _set_plane(figure, view_half_width([cloud]), look)
+    _set_plane(figure, view_half_width([spread_out(cloud, factor)]), look)
     return figure
 
 

@@ -61,7 +61,7 @@ class KernelState(PageState):
 
     layer: str = "0"
     slot: str = ""
-    third_axis: str = "channel"
+    third_axis: str = "weight"
     channel: int = 0
     kernel: int = 0
     brush: str = ""

@@ -10,10 +10,11 @@ import numpy as np
 
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.clouds import count_hidden, describe
-from icnn_viz.figures.marks import view_half_width
+from icnn_viz.figures.marks import describe_factor, view_half_width
+from icnn_viz.figures.scales import facet_factor, spread_out, takes_facets
 from icnn_viz.figures.screen import choose_evenly
 from icnn_viz.figures.style import Look, get_look, shorten, slot_colours, to_plotly_layout
-from icnn_viz.figures.third_axis import check_third_axis, to_density, to_levels
+from icnn_viz.figures.third_axis import choose_third_axis, to_density, to_levels
 from icnn_viz.records import SHARING, PositionCloud
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _CELLS = 56
 
 
 def draw_cloud_interactive(
-    clouds: Sequence[PositionCloud], *, third_axis: str = "channel", theme: str = "light"
+    clouds: Sequence[PositionCloud], *, third_axis: str = "auto", scale: str = "auto", theme: str = "light"
 ) -> go.Figure:
     """The clouds of all layers on one page; hovering names channel, slot and position.
 
@@ -33,14 +34,15 @@ def draw_cloud_interactive(
     of `PAGE_BYTES` are thinned by whole shapes, and the title says so.
 
     Args:
-        third_axis: the third axis: "channel", "weight" or, as a surface over all slots, "density".
+        third_axis: "weight", "density" (a surface over all slots), "channel", or "auto": of each layer density if it
+            has many shapes, else weight.
+        scale: of displacements, as of `draw_cloud_3d`.
 
     Raises:
-        ArgumentError: no clouds. NameNotFoundError: another third axis.
+        ArgumentError: no clouds. NameNotFoundError: another third axis or scale.
     """
     import plotly.graph_objects as go
 
-    check_third_axis(third_axis)
     if not clouds:
         raise ArgumentError(
             "draw_cloud_interactive",
@@ -50,17 +52,23 @@ def draw_cloud_interactive(
         )
     look = get_look(theme)
     figure = go.Figure(layout=to_plotly_layout(look))
-    shares = _share_out(clouds, third_axis)
+    axes = [choose_third_axis(third_axis, cloud) for cloud in clouds]
+    factors = [facet_factor(cloud) if takes_facets(scale, cloud) else 1.0 for cloud in clouds]
+    clouds = [spread_out(cloud, by) if by > 1 else cloud for cloud, by in zip(clouds, factors, strict=True)]
+    shares = _share_out(clouds, axes)
     owners: list[int] = []
-    for number, (cloud, share) in enumerate(zip(clouds, shares, strict=True)):
+    for number, (cloud, share, axis, factor) in enumerate(zip(clouds, shares, axes, factors, strict=True)):
         traces = (
-            [_to_surface(cloud, look)] if third_axis == "density" else _to_traces(cloud, share, third_axis)
+            [_to_surface(cloud, look, factor)]
+            if axis == "density"
+            else _to_traces(cloud, share, axis, factor)
         )
+        traces += [_to_posts(cloud, axis, traces, look)] if cloud.regular else []
         for trace in traces:
             trace.visible = number == 0
         owners += [number] * len(traces)
         figure.add_traces(traces)
-    views = [_to_view(cloud, share, third_axis, look) for cloud, share in zip(clouds, shares, strict=True)]
+    views = [_to_view(*of, look) for of in zip(clouds, shares, axes, factors, strict=True)]
     legend = {"title": {"text": "slot: (y, x)"}, "itemsizing": "constant", "x": 1.0, "xanchor": "right"}
     figure.update_layout(views[0] | {"legend": legend})
     if len(clouds) > 1:
@@ -84,16 +92,18 @@ def _to_menu(
     return {"buttons": buttons, **place, "bgcolor": look.grid, "showactive": True, "font": {"size": 12}}
 
 
-def _share_out(clouds: Sequence[PositionCloud], third_axis: str) -> list[int]:
+def _share_out(clouds: Sequence[PositionCloud], axes: Sequence[str]) -> list[int]:
     """How many shapes of each layer fit on the page: all of the small layers', as many of each large one's."""
     sizes = [len(cloud.points) for cloud in clouds]
-    if third_axis == "density":
-        return sizes
-    traces = sum(len(cloud.slots) for cloud in clouds)
+    surface = [axis == "density" for axis in axes]
+    traces = sum(1 if flat else len(cloud.slots) + 2 for cloud, flat in zip(clouds, surface, strict=True))
     left = max(PAGE_BYTES - 600 * traces - (7 * traces + 1600) * len(clouds), PAGE_BYTES // 10)
-    costs = [len(cloud.slots) * _bytes(cloud, third_axis) for cloud in clouds]
-    shares = [0] * len(clouds)
-    order = sorted(range(len(clouds)), key=lambda number: sizes[number] * costs[number])
+    left -= sum(surface) * 6 * _CELLS**2
+    costs = [len(cloud.slots) * _bytes(cloud, axis) for cloud, axis in zip(clouds, axes, strict=True)]
+    shares = list(sizes)
+    order = sorted(
+        (n for n, flat in enumerate(surface) if not flat), key=lambda number: sizes[number] * costs[number]
+    )
     for rank, number in enumerate(order):
         shares[number] = max(min(sizes[number], left // (len(order) - rank) // costs[number]), 1)
         left -= shares[number] * costs[number]
@@ -105,7 +115,7 @@ def _bytes(cloud: PositionCloud, third_axis: str) -> int:
     return 22 if third_axis == "weight" or cloud.sharing == "none" else 14
 
 
-def _to_traces(cloud: PositionCloud, share: int, third_axis: str) -> list[go.Scatter3d]:
+def _to_traces(cloud: PositionCloud, share: int, third_axis: str, factor: float) -> list[Any]:
     """One trace a slot, over evenly chosen shapes."""
     import plotly.graph_objects as go
 
@@ -114,6 +124,7 @@ def _to_traces(cloud: PositionCloud, share: int, third_axis: str) -> list[go.Sca
     named = third_axis == "weight" or cloud.sharing == "none"
     what = SHARING[cloud.sharing].hover if named else word + " %{z}"
     what += "<br>" + word + " %{z:.3g}" if third_axis == "weight" else ""
+    where = "<br>y %{y:.3f}<br>x %{x:.3f}" if factor == 1 else ""  # longer ones are no positions
     small = third_axis == "channel" and len(levels) <= 32_767
     traces = []
     for slot, (colour, place) in enumerate(zip(slot_colours(cloud.slots), cloud.slots, strict=True)):
@@ -131,13 +142,32 @@ def _to_traces(cloud: PositionCloud, share: int, third_axis: str) -> list[go.Sca
                 marker={"size": 1.7 if share > 400 else 3.0, "color": colour, "opacity": 0.85},
                 name=name,
                 customdata=origin,
-                hovertemplate=f"{what}<br>slot {name}<br>y %{{y:.3f}}<br>x %{{x:.3f}}<extra></extra>",
+                hovertemplate=f"{what}<br>slot {name}{where}<extra></extra>",
             )
         )
     return traces
 
 
-def _to_surface(cloud: PositionCloud, look: Look) -> go.Surface:
+def _to_posts(cloud: PositionCloud, third_axis: str, traces: Sequence[Any], look: Look) -> go.Scatter3d:
+    """A thin line upwards from every slot."""
+    import plotly.graph_objects as go
+
+    tops = [float(np.nanmax(trace.z)) for trace in traces if np.size(trace.z)]
+    ends = [0.0, max(tops, default=1.0), np.nan]
+    y, x = (np.repeat(cloud.slots[:, axis], 3) for axis in (0, 1))
+    return go.Scatter3d(
+        x=x.astype(np.float32),
+        y=y.astype(np.float32),
+        z=np.tile(ends, len(cloud.slots)).astype(np.float32),
+        mode="lines",
+        line={"color": look.muted, "width": 1.5},
+        name="slots",
+        showlegend=False,
+        hoverinfo="skip",
+    )
+
+
+def _to_surface(cloud: PositionCloud, look: Look, factor: float) -> go.Surface:
     import plotly.graph_objects as go
 
     places, density = to_density(cloud, view_half_width([cloud]), _CELLS)
@@ -147,16 +177,19 @@ def _to_surface(cloud: PositionCloud, look: Look) -> go.Surface:
         z=density.astype(np.float32),
         colorscale=look.sequential,
         showscale=False,
-        hovertemplate="y %{y:.2f}<br>x %{x:.2f}<br>density %{z:.3g}<extra></extra>",
+        hovertemplate=("y %{y:.2f}<br>x %{x:.2f}<br>" if factor == 1 else "")
+        + "density %{z:.3g}<extra></extra>",
     )
 
 
-def _to_view(cloud: PositionCloud, share: int, third_axis: str, look: Look) -> dict[str, Any]:
+def _to_view(cloud: PositionCloud, share: int, third_axis: str, factor: float, look: Look) -> dict[str, Any]:
     """Title and axes of a layer, in the flat form that a menu button takes."""
     half_width = view_half_width([cloud])
     shapes = len(cloud.points)
     thinned = [f"{share:,} of {shapes:,} shapes shown"] if share < shapes else []
-    notes = "".join(f"; {note}" for note in [*thinned, *count_hidden(cloud, half_width, limit=None)])
+    notes = describe_factor(factor) + "".join(
+        f"; {note}" for note in [*thinned, *count_hidden(cloud, half_width, limit=None)]
+    )
     axis = {"color": look.text, "gridcolor": look.grid, "zerolinecolor": look.muted}
     axis["backgroundcolor"] = look.background
     upwards: dict[str, Any] = {"title": {"text": "points per px² and shape"}, "rangemode": "tozero"}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from icnn_viz.figures.clouds import MAX_POINTS, count_hidden, describe
 from icnn_viz.figures.marks import describe_factor, draw_key, view_half_width
+from icnn_viz.figures.scales import facet_factor, spread_out, takes_facets
 from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import Look, slot_colours, use_theme
-from icnn_viz.figures.third_axis import check_third_axis, to_density, to_levels
+from icnn_viz.figures.third_axis import choose_third_axis, to_density, to_levels
 from icnn_viz.records import PositionCloud
 
 if TYPE_CHECKING:
@@ -21,26 +21,31 @@ if TYPE_CHECKING:
 def draw_cloud_3d(
     cloud: PositionCloud,
     *,
-    third_axis: str = "channel",
+    third_axis: str = "auto",
     theme: str = "light",
     half_width: float | None = None,
     magnify: float = 1.0,
+    scale: str = "auto",
 ) -> Figure:
     """A layer's positions in space, one colour per slot. A thin post stands on every slot. What lies outside the view
     is counted below.
 
     Args:
-        third_axis: the third axis: "channel" (the index of the shape), "weight" (the magnitude of the weight that lies
-            there) or "density" (a surface over all slots' points).
+        third_axis: "weight" (the magnitude of the weight that lies there), "density" (a surface over all slots'
+            points), "channel" (the index of the shape, as in figure 4a of the paper) or "auto": density of many
+            shapes, else weight.
         theme: "light" or "dark".
         half_width: of the square view, in input pixels.
         magnify: draw every displacement from its slot so many times longer; the figure says so.
+        scale: "true", "facets" (as long as the slots' distance allows) or "auto": of clouds too small to be seen.
 
     Raises:
-        NameNotFoundError: another third axis.
+        NameNotFoundError: another third axis or scale.
     """
-    check_third_axis(third_axis)
-    cloud = replace(cloud, positions=cloud.slots + magnify * (cloud.positions - cloud.slots))
+    third_axis = choose_third_axis(third_axis, cloud)
+    if magnify == 1 and half_width is None and takes_facets(scale, cloud):
+        magnify = facet_factor(cloud)
+    cloud = spread_out(cloud, magnify) if magnify != 1 else cloud
     half_width = half_width or view_half_width([cloud])
     with use_theme(theme) as look:
         sheet = Sheet(80, 93, look)
@@ -66,19 +71,26 @@ def draw_cloud_3d(
 def _draw_points(
     ax: Any, cloud: PositionCloud, third_axis: str, half_width: float, look: Look
 ) -> tuple[float, str]:
-    """Points from the far side to the near one, so that these lie on top. Returns the top and the axis' name."""
+    """Points from the far side to the near one: these lie on top, larger and stronger in colour. Returns the top and
+    the axis' name."""
+    from matplotlib.colors import to_rgb
+
     levels, word = to_levels(cloud, third_axis)
     points, flat = cloud.points.reshape(-1, 2), levels.ravel()
     slot = np.tile(np.arange(len(cloud.slots)), len(levels))
     seen = np.flatnonzero((np.abs(points) <= half_width).all(-1) & np.isfinite(flat))
     seen = np.random.default_rng(0).permutation(seen)[:MAX_POINTS]
     seen = seen[np.argsort(points[seen] @ (1.0, 1.0), kind="stable")]
+    near = 0.5 + 0.25 * (points[seen] @ (1.0, 1.0)) / half_width  # 0 at the far corner, 1 at the near one
+    ground = np.array(to_rgb(look.background))
+    colours = np.array([to_rgb(colour) for colour in slot_colours(cloud.slots)])[slot[seen]]
+    colours = ground + (0.45 + 0.55 * near)[:, None] * (colours - ground)
     ax.scatter(
         points[seen, 1],
         points[seen, 0],
         flat[seen],
-        c=np.array(slot_colours(cloud.slots))[slot[seen]],
-        s=float(np.clip(9000 / max(len(seen), 1), 0.8, 12)),
+        c=colours,
+        s=float(np.clip(9000 / max(len(seen), 1), 0.8, 12)) * (0.5 + near) ** 2,
         alpha=float(np.clip(6000 / max(len(seen), 1), 0.4, 0.9)),
         linewidths=0,
         depthshade=False,

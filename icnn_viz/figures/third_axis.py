@@ -8,6 +8,8 @@ from icnn_core.errors import NameNotFoundError, nearest_names
 from icnn_viz.figures.marks import finite_points
 from icnn_viz.records import SHARING, PositionCloud
 
+MANY_SHAPES = 256
+"""Above so many, points in space hide one another, and their density is shown unless something else is asked for."""
 THIRD_AXES = ("channel", "weight", "density")
 """The index of a point's shape, the weight that lies there, or how many points lie around, as a surface."""
 
@@ -23,6 +25,18 @@ def to_levels(cloud: PositionCloud, third_axis: str) -> tuple[np.ndarray, str]:
         return cloud.point_weights, "|weight|" if cloud.sharing == "none" else "norm of the weights"
     index = np.broadcast_to(np.arange(len(cloud.points))[:, None], cloud.points.shape[:2])
     return index, SHARING[cloud.sharing].axis
+
+
+def choose_third_axis(third_axis: str, cloud: PositionCloud) -> str:
+    """The third axis asked for; of "auto", density for many shapes and else the weight.
+
+    Raises:
+        NameNotFoundError: another third axis.
+    """
+    if third_axis == "auto":
+        return "density" if len(cloud.points) > MANY_SHAPES else "weight"
+    check_third_axis(third_axis)
+    return third_axis
 
 
 def to_density(cloud: PositionCloud, half_width: float, cells: int = 64) -> tuple[np.ndarray, np.ndarray]:

@@ -147,6 +147,7 @@ def _to_html(figure: go.Figure) -> str:
     policy = to_policy(re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL))
     meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}" />'
     head = (
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{re.sub('<[^>]+>', ' ', title).strip()}</title>"
         f"<style>html, body {{ margin: 0; height: 100%; background: {layout.paper_bgcolor}; }}{menus}</style></head>"
     )

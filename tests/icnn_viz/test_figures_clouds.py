@@ -23,7 +23,7 @@ from icnn_viz.figures.clouds import MAX_POINTS, draw_cloud
 from icnn_viz.figures.clouds_3d import draw_cloud_3d
 from icnn_viz.figures.marks import view_half_width
 from icnn_viz.figures.style import get_look, slot_colours
-from icnn_viz.figures.third_axis import to_density
+from icnn_viz.figures.third_axis import MANY_SHAPES, to_density
 from icnn_viz.figures.write import write_figure
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.gaussian import fit_gaussians
@@ -188,9 +188,48 @@ def test_slots_that_form_no_grid_have_a_key_of_dots(make_cloud: MakeCloud) -> No
     assert not figure.axes[-1].patches
 
 
-def test_the_third_axis_is_the_channel(make_cloud: MakeCloud) -> None:
+def test_the_third_axis_is_what_carries_meaning(make_cloud: MakeCloud) -> None:
+    for channels, surface in ((MANY_SHAPES, False), (MANY_SHAPES + 1, True)):
+        cloud = make_cloud(channels=channels)
+        figure = draw_cloud_3d(cloud)
+        assert bool(_find(figure, "density")) == surface
+        assert figure.axes[0].get_zlabel() == (  # type: ignore[attr-defined]
+            "points per px² and shape" if surface else "norm of the weights"
+        )
+        kind = type(draw_cloud_interactive([cloud]).data[0]).__name__
+        assert kind == ("Surface" if surface else "Scatter3d")
+
+
+def test_near_points_are_larger_than_far_ones(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=30)
+    (artist,) = _find(draw_cloud_3d(cloud), "points")
+    x, y, _ = (np.asarray(axis) for axis in artist._offsets3d)  # type: ignore[attr-defined]
+    sizes = artist.get_sizes()  # type: ignore[attr-defined]
+    assert (np.diff(sizes[np.argsort(x + y)]) >= 0).all()
+    assert sizes.max() > 2 * sizes.min()
+
+
+def test_lines_stand_on_the_slots_in_the_page_too(make_cloud: MakeCloud, tmp_path: Path) -> None:
+    cloud = make_cloud(kernel_size=(3, 2))
+    figure = draw_cloud_interactive([cloud])
+    posts = figure.data[6]
+    np.testing.assert_allclose(np.stack([posts.y, posts.x], 1)[::3], cloud.slots)
+    np.testing.assert_allclose(posts.z[:2], (0.0, cloud.point_weights.max()), rtol=1e-6)
+    text = write_figure(figure, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert '<meta name="viewport" content="width=device-width' in text
+    assert len(draw_cloud_interactive([replace(cloud, regular=False)]).data) == 6
+
+
+def test_small_displacements_in_space_are_drawn_longer_and_it_is_said(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(dilation=(12, 12), spread=0.1)
+    for texts in (_texts(draw_cloud_3d(cloud)), draw_cloud_interactive([cloud]).layout.title.text):
+        assert "displacements ×10" in texts
+    assert "displacements" not in _texts(draw_cloud_3d(cloud, scale="true"))
+
+
+def test_the_third_axis_may_be_the_channel(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(channels=11)
-    figure = draw_cloud_3d(cloud)
+    figure = draw_cloud_3d(cloud, third_axis="channel")
     ax = figure.axes[0]
     assert ax.get_zlabel() == "input channel"  # type: ignore[attr-defined]
     (artist,) = _find(figure, "points")
@@ -245,7 +284,7 @@ def test_the_densitys_bandwidth_does_not_know_where_the_cloud_lies(make_cloud: M
 
 def test_a_density_is_of_all_points_and_says_no_other_number(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(channels=10_000)
-    assert "60,000 of 90,000 drawn" in _texts(draw_cloud_3d(cloud))
+    assert "60,000 of 90,000 drawn" in _texts(draw_cloud_3d(cloud, third_axis="weight"))
     assert "drawn" not in _texts(draw_cloud_3d(cloud, third_axis="density"))
 
 
@@ -253,7 +292,7 @@ def test_the_third_axis_may_be_the_density(make_cloud: MakeCloud) -> None:
     cloud = make_cloud()
     assert _find(draw_cloud_3d(cloud, third_axis="density"), "density")
     figure = draw_cloud_interactive([cloud, make_cloud("b")], third_axis="density")
-    assert [type(trace).__name__ for trace in figure.data] == ["Surface", "Surface"]
+    assert [type(trace).__name__ for trace in figure.data] == ["Surface", "Scatter3d"] * 2
     _, density = to_density(cloud, view_half_width([cloud]), 56)
     np.testing.assert_allclose(figure.data[0].z, density, rtol=1e-6)
     for draw in (
@@ -267,15 +306,15 @@ def test_the_third_axis_may_be_the_density(make_cloud: MakeCloud) -> None:
 def test_the_page_has_a_trace_per_slot_and_a_menu_of_layers(make_cloud: MakeCloud) -> None:
     first = make_cloud("stem", kernel_size=(1, 2), channels=5)
     second = make_cloud("head", channels=20, seed=1)
-    figure = draw_cloud_interactive([first, second])
-    assert [trace.visible for trace in figure.data] == [True] * 2 + [False] * 9
-    trace = figure.data[2 + 5]
+    figure = draw_cloud_interactive([first, second], third_axis="channel")
+    assert [trace.visible for trace in figure.data] == [True] * 3 + [False] * 10
+    trace = figure.data[3 + 5]
     np.testing.assert_allclose(np.stack([trace.y, trace.x], 1), second.points[:, 5], rtol=1e-6)
     np.testing.assert_array_equal(trace.z, np.arange(20))
     assert "slot 5: (0, 3)" in trace.hovertemplate
     buttons = figure.layout.updatemenus[0].buttons
     assert [button.label for button in buttons] == ["stem", "head"]
-    assert buttons[1].args[0]["visible"] == [False] * 2 + [True] * 9
+    assert buttons[1].args[0]["visible"] == [False] * 3 + [True] * 10
     assert "head" in buttons[1].args[1]["title.text"]
     assert len(draw_cloud_interactive([second]).layout.updatemenus) == 0
 
@@ -302,11 +341,12 @@ def test_pages_stay_small_beyond_plotly_itself(make_cloud: MakeCloud, tmp_path: 
         "full": [make_cloud(kernels=256, channels=256, sharing="none")] * 2,
         "large kernels": [make_cloud(f"{i}", kernel_size=(5, 5), channels=300) for i in range(12)],
     }[case]
-    figure = draw_cloud_interactive(clouds)
+    assert len(draw_cloud_interactive(clouds).to_json()) < 1_500_000
+    figure = draw_cloud_interactive(clouds, third_axis="channel")
     path = write_figure(figure, tmp_path / "page.html")
     library = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     assert path.stat().st_size - library.stat().st_size < 1_500_000
-    shown = sum(len(trace.x) for trace in figure.data)
+    shown = sum(len(trace.x) for trace in figure.data if trace.mode == "markers")
     total = sum(cloud.points[..., 0].size for cloud in clouds)
     titles = [figure.layout.title.text] + [
         b.args[1]["title.text"] for m in figure.layout.updatemenus for b in m.buttons

@@ -34,7 +34,10 @@ Found = tuple[list[Any], list[Path], dict[str, Any]]
 class View(StrEnum):
     """What to draw: of every layer, of all layers together, or of a run."""
 
+    strip = "strip"
     cloud = "cloud"
+    zoo = "zoo"
+    histogram = "histogram"
     space = "3d"
     field = "field"
     qq = "qq"
@@ -58,9 +61,18 @@ class Format(StrEnum):
     mp4 = "mp4"
 
 
+class Scale(StrEnum):
+    """How small clouds are shown."""
+
+    auto = "auto"
+    true = "true"
+    facets = "facets"
+
+
 class ThirdAxis(StrEnum):
     """The third axis of the view 3d."""
 
+    auto = "auto"
     channel = "channel"
     weight = "weight"
     density = "density"
@@ -85,8 +97,8 @@ class Dcls(StrEnum):
 _LAYER = "Only these layers; repeatable. Dotted names, shell patterns, Caffe's names."
 _CKPT = "A checkpoint, state dict, .npz or .csv; two to compare; a folder of snapshots. Default: the built-in network."
 _VIEW = (
-    "cloud, 3d, field, qq, inspect: of every layer; layers, depth, rose, heat: of all together; "
-    "trajectory: of a run's snapshots; all. Repeatable; by default cloud and 3d."
+    "cloud, zoo, histogram, 3d, field, qq, inspect: of every layer; strip, layers, depth, rose, heat: of all together; "
+    "trajectory: of a run's snapshots; all. Repeatable; by default strip, cloud, zoo, 3d, and histogram of many slots."
 )
 _FORMAT = (
     "png, svg, pdf; html for 3d and trajectory; gif, mp4 for trajectory. Repeatable; by default png and html."
@@ -112,13 +124,22 @@ def command(
         list[int] | None,
         typer.Option("--slot", metavar="N", min=0, help="Only these slots in cloud and qq; repeatable."),
     ] = None,
-    third_axis: Annotated[ThirdAxis, typer.Option(help="The third axis of the view 3d.")] = ThirdAxis.channel,
+    third_axis: Annotated[
+        ThirdAxis,
+        typer.Option(help="The third axis of the view 3d; auto: density of many shapes, else weight."),
+    ] = ThirdAxis.auto,
     magnify: Annotated[
         float,
         typer.Option(
             metavar="TIMES", min=1, help="Lengthen displacements in cloud, 3d (pictures) and layers."
         ),
     ] = 1.0,
+    scale: Annotated[
+        Scale,
+        typer.Option(
+            help="One plane for all slots (true), or facets: each slot's displacements on its own axes."
+        ),
+    ] = Scale.auto,
     out: OutOption = Path("icnn-kernels"),
     format: Annotated[
         list[Format] | None, typer.Option("--format", "-f", metavar="KIND", help=_FORMAT, show_default=False)
@@ -145,9 +166,9 @@ def command(
 ) -> None:
     """Draw and test the shapes of a network's irregular kernels.
 
-    Writes, per layer, the cloud of positions in the plane and in space, one page to turn and hover over, and the
-    tables positions, gaussians, layers, tests and claims. Of two checkpoints, how they differ. The network is read,
-    not run: there is no --device to choose.
+    Writes a strip of all layers; per layer the cloud of positions in the plane and in space, and the shapes that
+    changed most; one page to turn and hover over; and the tables positions, gaussians, layers, tests and claims. Of
+    two checkpoints, how they differ. The network is read, not run: there is no --device to choose.
 
     Example: icnn-viz kernels runs/camvid/best.pt --layer fc1 --view all --out shapes
     """
@@ -167,7 +188,9 @@ def command(
         dcls=dcls and str(dcls),
         kernel_size=parse_size(kernel_size) if kernel_size else None,
     )
-    options = KernelOptions(str(theme), channel, kernel, tuple(slot or ()), str(third_axis), magnify, seed)
+    options = KernelOptions(
+        str(theme), channel, kernel, tuple(slot or ()), str(third_axis), magnify, str(scale), seed
+    )
     kinds = [str(kind) for kind in format or ("png", "html")]
     table_kinds = [str(kind) for kind in table or ("csv",)]
     with one_call(out, "kernels", describe_call(call), overwrite=overwrite):
@@ -185,6 +208,7 @@ _TAKEN_BY = {
     "slot": ("cloud", "qq"),
     "third_axis": ("3d",),
     "magnify": ("cloud", "3d", "layers"),
+    "scale": ("cloud", "zoo", "3d", "field", "inspect", "layers", "trajectory"),
 }
 
 
@@ -200,7 +224,7 @@ def _check_options(given: dict[str, Any], views: Sequence[str], files: int) -> N
                 f"{odd[0]}: two checkpoints are drawn as png, svg, pdf.", param_hint="--format"
             )
         return
-    shown = set(views or ("cloud", "3d"))
+    shown = set(views or ("cloud", "zoo", "3d"))
     for name, takers in _TAKEN_BY.items():
         if not shown & {*takers, "all"}:
             refuse_ignored(command, given, [name], f"without --view {' or '.join(takers)}")
@@ -219,14 +243,14 @@ def _check_kinds(
         raise typer.BadParameter("has no effect where channels share their shapes.", param_hint="--channel")
     suited = {
         view: {kind for drawing in draw_views(display, [view], options) for kind in drawing.kinds}
-        for view in _expand(views, bool(display.steps))
+        for view in _expand(views, display)
     }
     for kind in kinds:
-        if not any(kind in suiting for suiting in suited.values()):
+        if any(suited.values()) and not any(kind in suiting for suiting in suited.values()):
             text = f"{kind} is no kind of file for {', '.join(suited)}: see --help."
             raise typer.BadParameter(text, param_hint="--format")
     for view in dict.fromkeys(views):
-        if kinds and view != "all" and not suited[view] & set(kinds):
+        if kinds and view != "all" and suited[view] and not suited[view] & set(kinds):
             text = f"{view} is drawn as {', '.join(sorted(suited[view]))}: add one by --format."
             raise typer.BadParameter(text, param_hint="--view")
 
@@ -237,11 +261,13 @@ def _paths(given: Sequence[Path] | None) -> list[Path]:
     return list(given or [builtin_path(BUILTIN[0])])
 
 
-def _expand(views: Sequence[str], has_run: bool) -> list[str]:
+def _expand(views: Sequence[str], display: KernelDisplay) -> list[str]:
     """The views asked for, each once; "all" is all that can be drawn here."""
+    from icnn_viz.displays.suited import default_views
+
     if "all" in views:
-        return [str(one) for one in View if one != "all" and (one != "trajectory" or has_run)]
-    return list(dict.fromkeys(views)) or ["cloud", "3d"]
+        return [str(one) for one in View if one != "all" and (one != "trajectory" or display.steps)]
+    return list(dict.fromkeys(views)) or default_views(display.clouds)
 
 
 def _show(
@@ -253,13 +279,15 @@ def _show(
     out: Path,
 ) -> Found:
     from icnn_viz.displays.drawings import draw_views, write_drawings
+    from icnn_viz.displays.suited import left_out
     from icnn_viz.displays.tables import to_records, write_tables
 
-    tables = display.tables(seed=options.seed)
-    drawings = draw_views(display, _expand(views, bool(display.steps)), options)
+    tables, expanded = display.tables(seed=options.seed), _expand(views, display)
+    drawings = draw_views(display, expanded, options)
     written = write_tables(tables, out, table_kinds) + write_drawings(drawings, kinds, out, bar("drawing"))
     found = {name: to_records(tables[name]) for name in ("layers", "claims")}
-    return [to_layer_table(tables["layers"]), to_claim_words(tables["claims"])], written, found
+    shown = [to_layer_table(tables["layers"]), to_claim_words(tables["claims"])]
+    return [*shown, *left_out(expanded, display.clouds)], written, found
 
 
 def _compare(

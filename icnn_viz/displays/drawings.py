@@ -37,8 +37,9 @@ class KernelOptions:
     channel: int = 0
     kernel: int = 0
     slots: tuple[int, ...] = ()
-    third_axis: str = "channel"
+    third_axis: str = "auto"
     magnify: float = 1.0
+    scale: str = "auto"
     seed: int = 0
 
     def of(self, view: str, cloud: PositionCloud) -> dict[str, Any]:
@@ -51,50 +52,63 @@ class KernelOptions:
             chosen["third_axis"] = self.third_axis
         if view in ("cloud", "3d"):
             chosen["magnify"] = self.magnify
+        if view in ("cloud", "zoo", "3d", "field", "inspect"):
+            chosen["scale"] = self.scale
         if view in ("cloud", "qq") and self.slots:
             chosen["slots"] = self.slots
         return chosen
 
 
 def draw_views(display: KernelDisplay, views: Sequence[str], options: KernelOptions) -> list[Drawing]:
-    """The views of a network: one figure for all layers, or one a layer; "3d" adds a page of all layers.
+    """The views of a network: one figure for all layers, or one a layer; "3d" adds a page of all layers, "zoo" one row
+    of all single shapes. Layers of which a view says nothing are left out: see `left_out`.
 
     "trajectory" is a comet plot, a page with a slider and a film of every layer.
     """
     from icnn_viz.displays.kernels import LAYER_VIEWS
+    from icnn_viz.displays.suited import suiting
     from icnn_viz.figures.cloud_pages import draw_cloud_interactive
 
-    layers = list(zip(to_file_names(cloud.layer for cloud in display.clouds), display.clouds, strict=True))
+    stems = to_file_names(cloud.layer for cloud in display.clouds)
     drawings = []
     for view in views:
+        chosen = suiting(view, display.clouds)
         if view == "3d":
-            page = partial(
-                draw_cloud_interactive, display.clouds, third_axis=options.third_axis, theme=options.theme
-            )
-            drawings.append(Drawing("clouds", page, PAGE))
+            style = {"third_axis": options.third_axis, "scale": options.scale, "theme": options.theme}
+            drawings.append(Drawing("clouds", partial(draw_cloud_interactive, display.clouds, **style), PAGE))
+        if view == "zoo" and (single := display.single_shapes()):
+            chosen = [number for number in chosen if len(display.clouds[number].points) > 1]
+            draw = partial(display.draw, view, single[0].layer, theme=options.theme, scale=options.scale)
+            drawings.append(Drawing("shapes", draw))
         if view in LAYER_VIEWS:
             drawings += [
-                Drawing(f"{name}.{view}", partial(display.draw, view, number, **options.of(view, cloud)))
-                for number, (name, cloud) in enumerate(layers)
+                Drawing(
+                    f"{stems[number]}.{view}",
+                    partial(display.draw, view, number, **options.of(view, display.clouds[number])),
+                )
+                for number in chosen
             ]
         elif view == "trajectory":
             drawings += [
-                drawing
-                for number, (name, _) in enumerate(layers)
-                for drawing in _draw_trajectories(display, number, f"{name}.{view}", options.theme)
+                one for n in chosen for one in _draw_trajectories(display, n, f"{stems[n]}.{view}", options)
             ]
-        else:
-            extra = {"magnify": options.magnify} if view == "layers" else {"seed": options.seed}
+        elif chosen:
+            extra: dict[str, Any] = {"seed": options.seed}
+            if view == "layers":
+                extra = {"magnify": options.magnify, "scale": options.scale}
             drawings.append(Drawing(view, partial(display.draw, view, theme=options.theme, **extra)))
     return drawings
 
 
-def _draw_trajectories(display: KernelDisplay, number: int, stem: str, theme: str) -> list[Drawing]:
+def _draw_trajectories(
+    display: KernelDisplay, number: int, stem: str, options: KernelOptions
+) -> list[Drawing]:
     from icnn_viz.figures.trajectory import draw_frames, draw_trajectory, draw_trajectory_interactive
 
     ways = ((draw_trajectory, STILL), (draw_trajectory_interactive, PAGE), (draw_frames, FILM))
     path = display.path_of(number)
-    return [Drawing(stem, partial(draw, path, display.steps, theme=theme), kinds) for draw, kinds in ways]
+    style = {"theme": options.theme, "scale": options.scale}
+    return [Drawing(stem, partial(draw, path, display.steps, **style), kinds) for draw, kinds in ways]
 
 
 def draw_pair(display: KernelPairDisplay, theme: str) -> list[Drawing]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
 from icnn_viz.displays.page import to_html_table, to_image_tag
+from icnn_viz.displays.suited import suiting, why_not
 from icnn_viz.displays.tables import Tables
 from icnn_viz.positions import (
     clouds_from_deformable,
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
-LAYER_VIEWS = ("cloud", "3d", "field", "qq", "inspect")
+LAYER_VIEWS = ("cloud", "zoo", "histogram", "3d", "field", "qq", "inspect")
 """Views of one layer."""
-NETWORK_VIEWS = ("layers", "depth", "rose", "heat")
+NETWORK_VIEWS = ("strip", "layers", "depth", "rose", "heat")
 """Views of all layers together."""
 RUN_VIEWS = ("trajectory",)
 """Views of one layer over a run's snapshots."""
@@ -120,14 +121,16 @@ class KernelDisplay:
         theme: str = "light",
         **options: Any,
     ) -> Self:
-        """Draw a view: of one layer (cloud, 3d, field, qq, inspect) or of all (layers, depth, rose, heat); of a run, a
-        layer's trajectory.
+        """Draw a view: of one layer (cloud, zoo, histogram, 3d, field, qq, inspect) or of all (strip, layers, depth,
+        rose, heat); of a run, a layer's trajectory. Where a layer has no cloud of its own, the cloud gives way: to the
+        histogram where weights have no regular places, to the row of all single shapes where it has but one.
 
         Args:
             layer: index, or a pattern whose first match is taken; by default the deepest layer.
             ax: axes to draw into, for "cloud" and "qq".
             options: of the view: see the function that draws it (`draw_cloud`, `draw_shape` for "inspect", …). Views
-                of all layers take `seed`, of the intervals in "depth".
+                of all layers take `seed`, of the intervals in "strip" and
+                "depth".
 
         Raises:
             NameNotFoundError: an unknown view or layer. ArgumentError: a view that takes no axes.
@@ -151,11 +154,33 @@ class KernelDisplay:
         if view in NETWORK_VIEWS:
             return self._draw_network(view, theme=theme, **options)
         number = self._index(layer)
+        view = self._suiting(view, number)
         if view in RUN_VIEWS:
             from icnn_viz.figures.trajectory import draw_trajectory
 
             return draw_trajectory(self.path_of(number), self.steps, theme=theme, **options)
+        if view == "zoo" and len(self.clouds[number].points) == 1:
+            from icnn_viz.figures.zoo import draw_single_shapes
+
+            return draw_single_shapes(self.single_shapes(), theme=theme, **options)
         return _draw_layer(view, self.clouds[number], self.fits[number], theme=theme, **options)
+
+    def _suiting(self, view: str, number: int) -> str:
+        """The view, or what is shown instead of a cloud that says nothing of the layer.
+
+        Raises:
+            ArgumentError: the view says nothing of the layer.
+        """
+        reason = why_not(view, self.clouds[number])
+        if not reason:
+            return view
+        if view != "cloud":
+            raise _refuse(view, self.clouds[number].layer, reason)
+        return "zoo" if self.clouds[number].regular else "histogram"
+
+    def single_shapes(self) -> list[PositionCloud]:
+        """The clouds of layers that have one shape for all their channels."""
+        return [cloud for cloud in self.clouds if len(cloud.points) == 1]
 
     def path_of(self, layer: int) -> list[PositionCloud]:
         """A layer's clouds over the snapshots.
@@ -253,21 +278,32 @@ class KernelDisplay:
         from icnn_viz.figures.heat import draw_heat
         from icnn_viz.figures.layers import draw_layers
         from icnn_viz.figures.rose import draw_rose
+        from icnn_viz.figures.strip import draw_strip
 
-        if view == "depth":
-            return draw_depth(*self._trends(seed), **options)
-        if view == "heat":
-            return draw_heat(self._shapes(), **options)
-        return {"layers": draw_layers, "rose": draw_rose}[view](self.clouds, self.fits, **options)
+        chosen = suiting(view, self.clouds)
+        if not chosen:
+            raise _refuse(view, "these layers", why_not(view, self.clouds[0]))
+        clouds, fits = [self.clouds[n] for n in chosen], [self.fits[n] for n in chosen]
+        if view in ("strip", "depth"):
+            measured, trend = self._trends(seed)
+            layers = measured[measured["layer"].isin([cloud.layer for cloud in clouds])]
+            return (
+                draw_depth(layers, trend, **options)
+                if view == "depth"
+                else draw_strip(clouds, fits, layers, **options)
+            )
+        draw = {"heat": draw_heat, "layers": draw_layers, "rose": draw_rose}[view]
+        return draw(clouds, fits, **options)
 
     def _trends(self, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Of the view depth: intervals and trends, resampled once for all themes."""
+        """Of strip and depth: intervals and trends, lengths in grid spacings, resampled once for all themes."""
         from icnn_viz.statistics.bootstrap import bootstrap_layers
-        from icnn_viz.statistics.depth import depth_trends
+        from icnn_viz.statistics.depth import depth_trends, in_spacings
 
         if seed not in self._depth:
-            trend = depth_trends(self._measure(seed))
-            self._depth[seed] = bootstrap_layers(self.clouds, seed=seed), trend
+            trend = depth_trends(in_spacings(self._measure(seed), self.clouds))
+            found = in_spacings(bootstrap_layers(self.clouds, seed=seed), self.clouds)
+            self._depth[seed] = found, trend
         return self._depth[seed]
 
     def _measure(self, seed: int) -> pd.DataFrame:
@@ -291,15 +327,28 @@ class KernelDisplay:
         return next(number for number, cloud in enumerate(self.clouds) if cloud is chosen)
 
 
+def _refuse(view: str, what: str, reason: str) -> ArgumentError:
+    return ArgumentError(
+        f"the view {view}",
+        needed="layers of which it says something",
+        got=f"{what}: {reason}",
+        fix="Draw zoo, inspect, 3d or, of many shapes, histogram.",
+    )
+
+
 def _draw_layer(view: str, cloud: PositionCloud, fit: GaussianFit, **options: Any) -> Figure:
     from icnn_viz.figures.clouds import draw_cloud
     from icnn_viz.figures.clouds_3d import draw_cloud_3d
     from icnn_viz.figures.field import draw_field
+    from icnn_viz.figures.histogram import draw_histogram
     from icnn_viz.figures.inspect import draw_shape
     from icnn_viz.figures.qq import draw_qq
+    from icnn_viz.figures.zoo import draw_zoo
 
     if view == "3d":
         return draw_cloud_3d(cloud, **options)
     if view == "inspect":
         return draw_shape(cloud, **options)
+    if view in ("zoo", "histogram"):
+        return (draw_zoo if view == "zoo" else draw_histogram)(cloud, **options)
     return {"cloud": draw_cloud, "field": draw_field, "qq": draw_qq}[view](cloud, fit, **options)

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANELS = {"elongation": "elongation\n(1 = round)", "spread": "spread\n(px)"}
+_PANELS = {"elongation": "elongation\n(1 = round)", "spread": "spread\n(grid spacings)"}
 
 
 def draw_depth(layers: pd.DataFrame, trend: pd.DataFrame | None = None, *, theme: str = "light") -> Figure:
     """Two panels over the layers in network order: the median slot's elongation and spread, with intervals.
 
     Args:
-        layers: one row a layer and measure, as `bootstrap_layers` gives: layer, depth, measure, estimate, low,
-            high.
-        trend: one row a measure, as `depth_trends` gives, for the line of text on each panel.
+        layers: one row a layer and measure, as `bootstrap_layers` gives, in grid spacings (`in_spacings`): layer,
+            depth, measure, estimate, low, high.
+        trend: one row a measure, as `depth_trends` gives of such a table, for the line of text on each panel.
 
     Raises:
         ArgumentError: the table lacks a measure.
@@ -50,7 +50,7 @@ def draw_depth(layers: pd.DataFrame, trend: pd.DataFrame | None = None, *, theme
             ax.set_ylabel(_PANELS[measure])
             if trend is not None:
                 ax.set_title(
-                    _describe_trend(trend, measure), loc="right", fontsize=6, color=look.muted, pad=2
+                    _describe_trend(trend, measure), loc="right", fontsize=6, color=look.muted, pad=4
                 )
         upper.axhline(1.0, color=look.muted, linewidth=0.6, zorder=1)
         upper.set_xticks(range(len(names)), [""] * len(names))
@@ -88,9 +88,11 @@ def _draw(ax: Axes, rows: pd.DataFrame, names: list[str], floor: float, look: Lo
                 transform=ax.get_xaxis_transform(), clip_on=False, gid="unmeasured")  # fmt: skip
     ax.set_xlim(-0.6, len(names) - 0.4)
     ax.grid(True, axis="y")
-    top = max(robust_top(np.concatenate([estimate, high])), floor)
+    top = max(robust_top(np.concatenate([estimate, high])), robust_top(estimate, times=6.0), floor)
     low_end = min(floor, float(np.nanmin(low, initial=floor)))
-    ax.set_ylim(low_end, top + 0.07 * (top - low_end) if top > low_end else floor + 1.0)
+    ax.set_ylim(
+        low_end - 0.03 * (top - low_end), top + 0.12 * (top - low_end) if top > low_end else floor + 1.0
+    )
     return {name for name, end in zip(names, high, strict=True) if end > ax.get_ylim()[1]}
 
 

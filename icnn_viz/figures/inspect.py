@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from icnn_core.errors import ArgumentError
-from icnn_viz.figures.marks import X_LABEL, Y_LABEL, draw_slots, set_view
+from icnn_viz.figures.marks import X_LABEL, Y_LABEL, describe_factor, set_view
+from icnn_viz.figures.scales import facet_factor, spread_out, takes_facets
 from icnn_viz.figures.sheet import Sheet
-from icnn_viz.figures.style import Look, use_theme
+from icnn_viz.figures.style import Look, text_on, use_theme
 from icnn_viz.records import SHARING, PositionCloud
 
 if TYPE_CHECKING:
@@ -24,22 +25,28 @@ def draw_shape(
     kernel: int = 0,
     *,
     before: PositionCloud | None = None,
+    scale: str = "auto",
     theme: str = "light",
 ) -> Figure:
     """Two panels on one scale: the shape before and after. Each weight is a disc with its slot's number.
 
-    Signed weights (sharing "none") get a diverging colour, norms of weights a sequential one; the disc's area
-    goes with the magnitude, relative to the largest of both panels. Thin lines on the right lead
-    back to where a weight lay.
+    Signed weights (sharing "none") get a diverging colour, and a minus in the disc below zero; norms of weights a
+    sequential one. The disc's area goes with the magnitude, relative to the largest of both panels; smaller ones lie on
+    larger ones, and weights on one place share a label. Thin lines on the right lead back to where a weight lay.
 
     Args:
         channel, kernel: which shape; kernel is 0 where kernels share their shapes.
         before: the same layer at another time; by default the same weights on their slots.
+        scale: of displacements from the slots: "true", "facets" (as long as the slots' distance allows) or "auto": of
+            layers where they are too small to be seen.
 
     Raises:
-        ArgumentError: no such channel or kernel, or `before` has other shapes.
+        ArgumentError: no such channel or kernel, or `before` has other shapes. NameNotFoundError: another scale.
     """
     _check(cloud, channel, kernel, before)
+    words = _describe(cloud, channel, kernel)
+    factor = facet_factor(cloud) if before is None and takes_facets(scale, cloud) else 1.0
+    cloud = spread_out(cloud, factor) if factor > 1 else cloud
     now, weights = cloud.positions[kernel, channel], cloud.weights[kernel, channel]
     old, old_weights = cloud.slots, weights
     if before is not None:
@@ -54,8 +61,8 @@ def draw_shape(
             (left, old, old_weights, "before" if before else "on the slots"),
             (right, now, weights, "after" if before else "as learnt"),
         ):
-            shown = _draw_discs(ax, points, values, scale, signed, look)
-            draw_slots(ax, cloud.slots, look, size=14, width=0.5)
+            crosses = cloud.slots if before or points is now else None
+            shown = _draw_discs(ax, points, values, scale, signed, half_width, crosses, look)
             set_view(ax, half_width, labels=False)
             ax.set(xlabel=X_LABEL, title=title)
         left.set_ylabel(Y_LABEL)
@@ -69,9 +76,10 @@ def draw_shape(
         )
         bar.set_label("weight" if signed else norm)
         bar.outline.set_linewidth(0.4)  # type: ignore[operator]
-        sheet.write_heading(cloud.layer, _describe(cloud, channel, kernel))
+        sheet.write_heading(cloud.layer, words + describe_factor(factor))
         lost = int((~np.isfinite(now).all(-1)).sum())
-        sheet.write_notes([f"{lost} of {len(now)} positions are not finite"] if lost else [], top=4.5)
+        notes = ["+: slot; area: |weight|; − in a disc: below zero" if signed else "+: slot; area: weight"]
+        sheet.write_notes(notes + [f"{lost} of {len(now)} positions are not finite"] * bool(lost), top=4.5)
     return sheet.figure
 
 
@@ -106,27 +114,81 @@ def _describe(cloud: PositionCloud, channel: int, kernel: int) -> str:
 
 def _half_width(*places: np.ndarray) -> float:
     points = np.concatenate(places)
-    return 1.3 * max(float(np.abs(points[np.isfinite(points).all(-1)]).max(initial=0.0)), 0.5)
+    return 1.16 * max(float(np.abs(points[np.isfinite(points).all(-1)]).max(initial=0.0)), 0.5)
 
 
 def _draw_discs(
-    ax: Axes, points: np.ndarray, weights: np.ndarray, scale: float, signed: bool, look: Look
-) -> PathCollection:
-    from matplotlib.patheffects import withStroke
+    ax: Axes, points: np.ndarray, weights: np.ndarray, scale: float, signed: bool, half_width: float,
+    slots: np.ndarray | None, look: Look,
+) -> PathCollection:  # fmt: skip
+    from matplotlib.colors import to_hex
 
-    finite = np.isfinite(points).all(-1)
+    finite = np.flatnonzero(np.isfinite(points).all(-1))
+    finite = finite[np.argsort(-np.abs(weights[finite]), kind="stable")]
+    if slots is not None:
+        style = {"marker": "+", "s": 10, "color": look.muted, "linewidths": 0.5, "zorder": 1, "gid": "slots"}
+        ax.scatter(slots[:, 1], slots[:, 0], **style)
+    areas = 12 + 150 * np.abs(weights[finite]) / scale * min(1.0, 25 / len(points))
     discs = ax.scatter(
-        points[finite, 1], points[finite, 0], s=12 + 150 * np.abs(weights[finite]) / scale, c=weights[finite],
+        points[finite, 1], points[finite, 0], s=areas, c=weights[finite],
         cmap=look.diverging if signed else look.sequential, vmin=-scale if signed else 0.0, vmax=scale,
         edgecolors=look.text, linewidths=0.5, zorder=3, gid="weights",
     )  # fmt: skip
-    halo = [withStroke(linewidth=1.5, foreground=look.background)]
-    for slot in np.flatnonzero(finite):
-        ax.annotate(
-            str(slot), (points[slot, 1], points[slot, 0]), (0, 8.5), textcoords="offset points", fontsize=5.5,
-            ha="center", va="center", zorder=4, path_effects=halo,
-        )  # fmt: skip
+    below = weights[finite] < 0
+    if below.any():
+        tones = [text_on(to_hex(discs.to_rgba(weight))) for weight in weights[finite][below]]
+        places = points[finite][below]
+        style = {
+            "marker": "_",
+            "s": 0.3 * areas[below],
+            "linewidths": 0.7,
+            "zorder": 3.5,
+            "gid": "below zero",
+        }
+        ax.scatter(places[:, 1], places[:, 0], c=tones, **style)
+    point = 62 / 25.4 * 72 / (2 * half_width)  # of print, in a pixel
+    crosses = point * slots if slots is not None else np.zeros((0, 2))
+    _write_numbers(ax, finite, points[finite], point, np.sqrt(areas) / 2, crosses, look)
     return discs
+
+
+def _write_numbers(
+    ax: Axes, slots: np.ndarray, places: np.ndarray, point: float, radii: np.ndarray, crosses: np.ndarray, look: Look
+) -> None:  # fmt: skip
+    """The discs' slots beside them, where fewest discs, crosses and numbers lie; discs on one place share a label.
+
+    Args:
+        point: points of print in a pixel. radii (of the discs) and crosses in points.
+    """
+    from matplotlib.patheffects import withStroke
+
+    small = len(slots) > 25
+    style: dict[str, Any] = {"fontsize": 4.2 if small else 5.5, "ha": "center", "va": "center", "zorder": 10}
+    style["path_effects"] = [withStroke(linewidth=1.2, foreground=look.background)]
+    high = style["fontsize"]
+    at = point * places
+    groups: dict[int, list[int]] = {}
+    for one in range(len(at)):
+        same = next((g for g in groups if np.abs(at[g] - at[one]).max() < 1.5), one)
+        groups.setdefault(same, []).append(one)
+    written: list[np.ndarray] = []  # centre (y, x), half height, half width
+    turns = np.pi * np.array([1.5, 0.0, 1.0, 0.5, 1.75, 1.25, 0.25, 0.75])  # above first
+    for first, members in groups.items():
+        words = ", ".join(str(slots[one]) for one in sorted(members, key=lambda one: slots[one]))
+        half = np.array([0.5 * high, 0.31 * high * len(words)])
+        away = radii[first] + 0.6
+        steps = np.stack([np.sin(turns) * (away + half[0]), np.cos(turns) * (away + half[1])], 1)
+        costs = []
+        for centre in at[first] + steps:
+            gaps = np.clip(np.abs(at - centre) - half, 0, None)
+            cost = 2.0 * (np.hypot(*gaps.T) < radii).sum()
+            cost += (np.abs(crosses - centre) < half + 1.5).all(-1).sum()
+            cost += sum(4.0 * bool((np.abs(o[:2] - centre) < half + o[2:]).all()) for o in written)
+            costs.append(cost)
+        step = steps[int(np.argmin(costs))]
+        written.append(np.concatenate([at[first] + step, half]))
+        y, x = places[first]
+        ax.annotate(words, (x, y), (step[1], -step[0]), textcoords="offset points", **style)
 
 
 def _draw_moves(ax: Axes, old: np.ndarray, now: np.ndarray, look: Look) -> None:

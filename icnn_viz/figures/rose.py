@@ -22,9 +22,9 @@ def draw_rose(
     clouds: Sequence[PositionCloud], fits: Sequence[GaussianFit], *, theme: str = "light"
 ) -> Figure:
     """One rose a layer, on one scale. A spoke lies along a slot's major axis and is as long as the elongation; the
-    inner ring is 1, round. An axis points both ways: the half nearer to the slot is drawn, of the centre slot both.
-    The dot on the rim is the slot's direction: where a spoke points at its dot, the cloud lies along its radius.
-    Angles run as in the image, y downwards.
+    inner ring is 1, round. Clouds that may be round have no direction, and no spoke. An axis points both ways: the half
+    nearer to the slot is drawn, of the centre slot both. The dot on the rim is the slot's direction: where a spoke
+    points at its dot, the cloud lies along its radius. Angles run as in the image, y downwards.
     """
     elongation = [_elongation(fit) for fit in fits]
     every = np.concatenate(elongation)
@@ -47,15 +47,15 @@ def draw_rose(
         notes = ["spoke: a slot's major axis; ring 1: round", "dot on the rim: the slot's direction"]
         long = int((every > rim).sum())
         if any(may_be_round(fit).any() for fit in fits):
-            notes.append("pale: may be round, and then has no direction")
+            notes.append("no spoke: the cloud may be round")
         sheet.write_notes(notes + [f"spokes that end at the rim are longer ({long})"] * bool(long), top=7)
     return sheet.figure
 
 
 def _elongation(fit: GaussianFit) -> np.ndarray:
-    """(K,): √(λ1/λ2), 0 where there is no covariance."""
+    """(K,): √(λ1/λ2), 0 where there is no covariance, or the cloud may be round."""
     spread, _ = fit.axes()
-    ok = fit.state == "ok"
+    ok = (fit.state == "ok") & ~may_be_round(fit)
     return np.where(ok, spread[:, 0] / np.where(ok, spread[:, 1], 1.0), 0.0)
 
 
@@ -77,7 +77,6 @@ def _draw_spokes(
     ax: Axes, cloud: PositionCloud, fit: GaussianFit, elongation: np.ndarray, rim: float, look: Look
 ) -> None:
     _, directions = fit.axes()
-    pale = may_be_round(fit)
     for slot, (length, colour) in enumerate(zip(elongation, slot_colours(cloud.slots), strict=True)):
         distance = np.hypot(*cloud.slots[slot])
         if length:
@@ -85,13 +84,12 @@ def _draw_spokes(
             end = end if end @ cloud.slots[slot] >= 0 else -end
             start = -end if distance == 0 else np.zeros(2)
             (y0, x0), (y1, x1) = start, end
-            style = {"color": colour, "linewidth": 1.4, "solid_capstyle": "butt", "gid": f"spoke {slot}"} | (
-                {"alpha": 0.35} if pale[slot] else {}
-            )
+            style = {"color": colour, "linewidth": 1.4, "solid_capstyle": "butt", "gid": f"spoke {slot}"}
             ax.plot([x0, x1], [y0, y1], **style)  # type: ignore[arg-type]
         if distance > 0:
             y, x = rim * cloud.slots[slot] / distance
             ax.scatter(x, y, s=9, color=colour, linewidths=0, clip_on=False, zorder=5, gid=f"dot {slot}")
     if not elongation.any():
-        words = ", ".join(dict.fromkeys(str(state) for state in fit.state))
+        states = dict.fromkeys(str(state) for state in fit.state)
+        words = ", ".join("all may be round" if state == "ok" else state for state in states)
         ax.text(0, -0.5 * rim, words, fontsize=5.5, color=look.muted, ha="center", va="center")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from icnn_core.errors import NameNotFoundError, nearest_names
+from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.tables import to_table
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ COLUMNS = (
     "spearman spearman_low spearman_high slope rise"
 )
 MIN_LAYERS = 5
+LENGTHS = ("sd_major", "sd_minor", "spread")
 MEASURES = ("elongation", "elongation_outer", "sd_major", "sd_minor", "spread")
 
 
@@ -54,6 +56,21 @@ def depth_trends(
             row["state"] = "too few layers measured"
         rows.append(row)
     return to_table(rows, COLUMNS)
+
+
+def in_spacings(layers: pd.DataFrame, clouds: Iterable[PositionCloud]) -> pd.DataFrame:
+    """A table of layers with standard deviations and spreads in grid spacings instead of px, so that layers of other
+    dilations compare.
+
+    Args:
+        layers: as of `measure_layers`, or of `bootstrap_layers` (rows of measures).
+        clouds: of all its layers.
+    """
+    steps = layers["layer"].map({c.layer: float(np.sqrt(c.spacing.prod())) for c in clouds}).astype(float)
+    if "measure" not in layers.columns:
+        return layers.assign(**{name: layers[name] / steps for name in LENGTHS if name in layers.columns})
+    steps = steps.where(layers["measure"].isin(LENGTHS), 1.0)
+    return layers.assign(**{name: layers[name] / steps for name in ("estimate", "low", "high")})
 
 
 def _trend(depth: np.ndarray, value: np.ndarray, level: float) -> dict[str, object]:

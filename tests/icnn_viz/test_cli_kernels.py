@@ -19,6 +19,7 @@ from icnn_core.errors import NameNotFoundError
 from icnn_core.surgery import make_irregular
 from icnn_viz.cli import main
 from icnn_viz.data import builtin_path
+from icnn_viz.displays import LAYER_VIEWS, NETWORK_VIEWS
 from icnn_viz.displays.drawings import KernelOptions, to_file_names
 from icnn_viz.records import PositionCloud
 
@@ -41,11 +42,11 @@ def test_pictures_page_and_tables_are_written_and_named(
 ) -> None:
     ended = run_main(main, "kernels", checkpoint, "--out", tmp_path)
     assert ended.code == 0
-    pictures = {f"{layer}.{kind}.png" for layer in "02" for kind in ("cloud", "3d")}
+    pictures = {f"{layer}.{kind}.png" for layer in "02" for kind in ("cloud", "zoo", "3d")} | {"strip.png"}
     tables = {f"{table}.csv" for table in ("claims", "effects", "gaussians", "layers", "positions", "tests")}
     assert {path.name for path in tmp_path.glob("[!.]*")} == pictures | tables | {"clouds.html"}
     assert str(tmp_path / "clouds.html") in ended.out
-    assert "11 files" in ended.out
+    assert "14 files" in ended.out
     assert ended.err == ""
     for cell in ("3x2", "3x3 d2x2", "undeformed", "0.0%"):
         assert cell in ended.out
@@ -126,8 +127,8 @@ def test_every_view_is_written(run_main: Run, checkpoint: Path, tmp_path: Path) 
         main, "kernels", checkpoint, "-o", tmp_path, "--view", "all", "-f", "svg", "--kernel", "3"
     )
     assert ended.code == 0
-    of_layers = {f"{layer}.{view}" for layer in "02" for view in ("cloud", "3d", "field", "qq", "inspect")}
-    assert {path.stem for path in tmp_path.glob("*.svg")} == of_layers | {"layers", "depth", "rose", "heat"}
+    of_layers = {f"{layer}.{view}" for layer in "02" for view in LAYER_VIEWS}
+    assert {path.stem for path in tmp_path.glob("*.svg")} == of_layers | set(NETWORK_VIEWS)
 
 
 def test_channel_kernel_and_slot_choose_what_is_shown(
@@ -148,12 +149,16 @@ def test_channel_kernel_and_slot_choose_what_is_shown(
 def test_each_view_gets_its_own_options(make_cloud: Callable[..., PositionCloud]) -> None:
     options = KernelOptions("dark", channel=3, kernel=2, slots=(1,), third_axis="weight", magnify=5.0)
     shared, full = make_cloud(), make_cloud(kernels=4, channels=6, sharing="none")
-    assert options.of("cloud", shared) == {"theme": "dark", "magnify": 5.0, "slots": (1,)}
-    assert options.of("3d", shared) == {"theme": "dark", "magnify": 5.0, "third_axis": "weight"}
+    assert options.of("cloud", shared) == {
+        "theme": "dark", "magnify": 5.0, "scale": "auto", "slots": (1,)
+    }  # fmt: skip
+    assert options.of("3d", shared) == {
+        "theme": "dark", "magnify": 5.0, "scale": "auto", "third_axis": "weight"
+    }  # fmt: skip
     assert options.of("qq", shared) == {"theme": "dark", "slots": (1,)}
-    assert options.of("field", shared) == {"theme": "dark"}
-    assert options.of("inspect", shared) == {"theme": "dark", "channel": 3, "kernel": 0}
-    assert options.of("inspect", full) == {"theme": "dark", "channel": 3, "kernel": 2}
+    assert options.of("field", shared) == {"theme": "dark", "scale": "auto"}
+    assert options.of("inspect", shared) == {"theme": "dark", "channel": 3, "kernel": 0, "scale": "auto"}
+    assert options.of("inspect", full) == {"theme": "dark", "channel": 3, "kernel": 2, "scale": "auto"}
 
 
 def test_tables_are_written_as_parquet_too(run_main: Run, checkpoint: Path, tmp_path: Path) -> None:

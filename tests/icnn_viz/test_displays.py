@@ -141,8 +141,8 @@ def test_tables_are_computed_only_where_they_are_asked_for(
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("computed")
 
+    monkeypatch.setattr("icnn_viz.statistics.claims.judge_claims", fail)  # imports what the next one breaks
     monkeypatch.setattr("icnn_viz.statistics.normality.test_normality", fail)
-    monkeypatch.setattr("icnn_viz.statistics.claims.judge_claims", fail)
     tables = display.tables(seed=3)
     assert list(tables) == ["positions", "gaussians", "layers", "tests", "claims", "effects"]
     assert len(tables["positions"]) == 2 * 40 * 6 + 40 * 3

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
@@ -26,6 +27,10 @@ MakeCloud = Callable[..., PositionCloud]
 
 def _find(figure: Figure, gid: str) -> list[Artist]:
     return [artist for artist in figure.findobj() if str(artist.get_gid() or "").startswith(gid)]
+
+
+def _in(ax: Axes, gid: str) -> list[Artist]:
+    return [artist for artist in ax.get_children() if artist.get_gid() == gid]
 
 
 def _texts(figure: Figure) -> str:
@@ -213,29 +218,33 @@ def test_depth_refuses_a_table_without_the_measures() -> None:
         draw_depth(_layers().query("measure == 'elongation'"))
 
 
-def test_heat_puts_each_value_in_its_cell_and_hatches_gaps(clouds: list[PositionCloud]) -> None:
-    shapes = pd.concat([to_shapes(fit_gaussians(cloud)) for cloud in clouds], ignore_index=True)
-    figure = draw_heat(shapes, "sd_major")
-    ax = figure.axes[0]
-    values = ax.images[0].get_array()
-    assert values is not None
-    assert values.shape == (3, 9)
-    np.testing.assert_allclose(values[0].compressed(), shapes["sd_major"][:9].to_numpy(dtype=float))
-    np.testing.assert_allclose(values[1].compressed(), shapes["sd_major"][9:15].to_numpy(dtype=float))
-    assert values.mask.sum() == 3 + 9
-    assert len(_find(figure, "missing")) == 3 + 9
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["a.conv", "b.conv", "c"]
-    assert figure.axes[1].get_xlabel() == "sd major (px)"
+def test_heat_puts_each_value_where_its_slot_lies_and_hatches_gaps(clouds: list[PositionCloud]) -> None:
+    fits = [fit_gaussians(cloud) for cloud in clouds]
+    figure = draw_heat(clouds, fits, "sd_major")
+    tiles = figure.axes[:3]
+    assert [ax.get_title() for ax in tiles] == ["a.conv", "b.conv", "c"]
+    assert [len(_in(ax, "cell")) for ax in tiles] == [9, 6, 0]
+    assert [len(_in(ax, "missing")) for ax in tiles] == [0, 0, 9]
+    values = to_shapes(fits[1])["sd_major"].to_numpy(dtype=float)
+    written = {tuple(np.floor(text.get_position()).astype(int)): text.get_text() for text in tiles[1].texts}
+    for slot, value in enumerate(values):  # 3 rows of 2, taps row-major: (x, y) of the cell
+        assert written[slot % 2, slot // 2] == f"{value:.2f}"
+    assert figure.axes[3].get_xlabel() == "sd major (px)"
     for measure in ("var_y", "var_x", "cov_yx", "area"):
-        assert draw_heat(shapes, measure).axes[1].get_xlabel().endswith("(px²)")
+        assert draw_heat(clouds, fits, measure).axes[3].get_xlabel().endswith("(px²)")
+
+
+def test_colours_of_elongation_begin_at_one(clouds: list[PositionCloud]) -> None:
+    figure = draw_heat(clouds[:1], [fit_gaussians(clouds[0])])
+    assert figure.axes[1].get_xlim()[0] == 1.0
 
 
 def test_a_value_that_ran_away_does_not_flatten_the_colours(clouds: list[PositionCloud]) -> None:
-    shapes = pd.concat([to_shapes(fit_gaussians(cloud)) for cloud in clouds[:2]], ignore_index=True)
-    usual = float(shapes["elongation"].max())
-    shapes.loc[4, "elongation"] = 900.0
-    figure = draw_heat(shapes)
-    assert figure.axes[0].images[0].norm.vmax == pytest.approx(usual)
+    fits = [fit_gaussians(cloud) for cloud in clouds[:2]]
+    usual = float(max(to_shapes(fit)["elongation"].drop(4).max() for fit in fits))
+    fits[0].covariance[4] = np.diag([900.0**2, 1.0])
+    figure = draw_heat(clouds[:2], fits)
+    assert figure.axes[2].get_xlim()[1] == pytest.approx(usual, rel=0.03)
     assert "| 900 |" in _texts(figure)
 
 
@@ -243,7 +252,7 @@ def test_an_interval_that_ran_away_is_cut_and_named() -> None:
     layers = _layers()
     layers.loc[(layers["layer"] == "net.block1") & (layers["measure"] == "elongation"), "high"] = 5000.0
     figure = draw_depth(layers)
-    assert figure.axes[0].get_ylim() == pytest.approx((1.0, 2.0 + 0.07 * 1.0))
+    assert figure.axes[0].get_ylim() == pytest.approx((1.0 - 0.03, 2.0 + 0.12))
     assert "bars reach above the panel: block1" in _texts(figure)
     assert "above the panel" not in _texts(draw_depth(_layers()))
 
@@ -273,14 +282,17 @@ def test_layers_may_be_magnified(make_cloud: MakeCloud) -> None:
 
 def test_heat_refuses_an_unknown_measure(clouds: list[PositionCloud]) -> None:
     with pytest.raises(NameNotFoundError, match="Did you mean elongation"):
-        draw_heat(to_shapes(fit_gaussians(clouds[0])), "elongatoin")
+        draw_heat(clouds[:1], [fit_gaussians(clouds[0])], "elongatoin")
 
 
 def test_names_in_panels_drop_what_all_share() -> None:
     assert distinct_names(["backbone.a.conv1", "backbone.a.conv2"]) == ["conv1", "conv2"]
-    assert distinct_names(["backbone.a", "backbone.a.b"]) == ["a", "a.b"]
+    assert distinct_names(["backbone.a", "backbone.a.b"]) == ["a", "b"]
     assert distinct_names(["fc1"]) == ["fc1"]
     assert distinct_names(["a.b", "c.b"]) == ["a.b", "c.b"]
     assert list_names(["a", "b", "c"]) == "a, b, c"
     assert list_names(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+    names = [f"backbone.layer3.{n}.conv2" for n in (0, 10)] + ["backbone.layer1.0.conv2", "classifier.fc1"]
+    short = ["layer3.0.conv2", "layer3.10.conv2", "layer1.0.conv2", "fc1"]  # no number stands alone
+    assert distinct_names(names) == short
     assert [choose_columns(n) for n in (1, 2, 3, 5, 40, 200)] == [1, 2, 2, 3, 8, 8]

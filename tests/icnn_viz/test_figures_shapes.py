@@ -11,6 +11,7 @@ import numpy as np
 import plotly
 import pytest
 from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from PIL import Image
@@ -56,7 +57,7 @@ def test_arrows_are_longer_by_the_factor_that_is_stated(make_cloud: MakeCloud) -
     fit = fit_gaussians(moved)
     figure = draw_field(moved, fit)
     factor = float(re.search(r"×(\d+)", figure.axes[1].get_title(loc="left"))[1])  # type: ignore[index]
-    assert factor == 20  # of 1, 2, 5, 10, …: the longest that keeps 0.05 px within 0.6 of 4 px
+    assert factor == 30  # of 1, 2, 3, 5, 10, …: the longest that keeps 0.05 px within 0.6 of 4 px
     arrow = _find(figure, "arrow 2")[0]
     x, y = arrow.xy  # type: ignore[attr-defined]
     np.testing.assert_allclose((y, x), moved.slots[2] + factor * (fit.mean[2] - moved.slots[2]))
@@ -73,7 +74,8 @@ def test_the_factor_keeps_unsure_centres_apart(make_cloud: MakeCloud) -> None:
 
 
 def test_the_region_of_a_centre_is_hotellings(make_cloud: MakeCloud) -> None:
-    cloud = make_cloud(channels=15)
+    cloud = make_cloud(channels=15, dilation=(7, 8))
+    cloud = replace(cloud, positions=cloud.positions + 0.5)
     fit = fit_gaussians(cloud)
     figure = draw_field(cloud, fit)
     factor = float(re.search(r"×(\d+)", figure.axes[1].get_title(loc="left"))[1])  # type: ignore[index]
@@ -81,6 +83,29 @@ def test_the_region_of_a_centre_is_hotellings(make_cloud: MakeCloud) -> None:
     t2 = 2 * 14 / 13 * stats.f.ppf(0.95, 2, 13)
     half = np.sqrt(t2 / 15 * np.linalg.eigvalsh(fit.covariance[3]))
     np.testing.assert_allclose(sorted((region.get_width(), region.get_height())), 2 * factor * half)
+
+
+def test_noise_is_not_magnified(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=300, dilation=(12, 12), spread=0.1)
+    figure = draw_field(cloud, fit_gaussians(cloud))
+    right = figure.axes[1]
+    assert right.get_title(loc="left") == "slot to centre"
+    assert not _find(figure, "arrow ")
+    assert "no arrow where chance would do (9 of 9 slots)" in _texts(figure)
+    moved = replace(cloud, positions=cloud.positions.copy())
+    moved.positions[:, :, 5] += 0.2  # one slot by far more than chance
+    figure = draw_field(moved, fit_gaussians(moved))
+    assert {str(arrow.get_gid()) for arrow in _find(figure, "arrow ")} == {"arrow 5"}
+    assert "8 of 9 slots" in _texts(figure)
+
+
+def test_both_panels_of_a_field_have_the_same_axes_and_lines_to_the_centres(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=30)
+    fit = fit_gaussians(cloud)
+    left, right = draw_field(cloud, fit).axes[:2]
+    assert (left.get_xlim(), left.get_ylim()) == (right.get_xlim(), right.get_ylim())
+    shift = next(line for line in left.lines if line.get_gid() == "shift 7")
+    np.testing.assert_allclose(np.array(shift.get_data())[::-1].T, [cloud.slots[7], fit.mean[7]])
 
 
 def test_few_shapes_give_a_centre_no_region(make_cloud: MakeCloud) -> None:
@@ -150,9 +175,10 @@ def test_points_above_the_qq_view_are_counted(make_cloud: MakeCloud) -> None:
 def test_a_shape_has_its_weights_as_size_and_colour(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(kernels=4, channels=6, sharing="none")
     figure = draw_shape(cloud, channel=5, kernel=2)
+    order = np.argsort(-np.abs(cloud.weights[2, 5]))  # the largest lie lowest
     for discs, places in zip(_find(figure, "weights"), (cloud.slots, cloud.positions[2, 5]), strict=True):
-        np.testing.assert_array_equal(np.asarray(discs.get_offsets())[:, ::-1], places)  # type: ignore[attr-defined]
-        weights = cloud.weights[2, 5]
+        np.testing.assert_array_equal(np.asarray(discs.get_offsets())[:, ::-1], places[order])  # type: ignore[attr-defined]
+        weights = cloud.weights[2, 5][order]
         np.testing.assert_array_equal(discs.get_array(), weights)  # type: ignore[attr-defined]
         assert discs.norm.vmin == -discs.norm.vmax == -np.abs(weights).max()  # type: ignore[attr-defined]
         sizes = discs.get_sizes()  # type: ignore[attr-defined]
@@ -168,12 +194,41 @@ def test_before_and_after_share_one_scale(make_cloud: MakeCloud) -> None:
     before = replace(before, weights=3 * before.weights)
     figure = draw_shape(after, 3, before=before)
     first, second = _find(figure, "weights")
-    np.testing.assert_array_equal(np.asarray(first.get_offsets())[:, ::-1], before.positions[0, 3])  # type: ignore[attr-defined]
+    order = np.argsort(-before.weights[0, 3])
+    np.testing.assert_array_equal(np.asarray(first.get_offsets())[:, ::-1], before.positions[0, 3][order])  # type: ignore[attr-defined]
     top = before.weights[0, 3].max()
     assert top > after.weights[0, 3].max()
     assert first.norm.vmax == second.norm.vmax == top  # type: ignore[attr-defined]
     assert first.norm.vmin == 0  # type: ignore[attr-defined]
     assert "before" in _texts(figure)
+
+
+def test_weights_on_one_place_are_all_seen_and_named(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(kernels=2, channels=3, sharing="none")
+    cloud.positions[1, 2, 7] = cloud.positions[1, 2, 4] = (0.3, 0.1)
+    cloud.weights[1, 2, [4, 7]] = -0.9, 0.2
+    figure = draw_shape(cloud, channel=2, kernel=1)
+    discs = _find(figure, "weights")[1]
+    assert "| 4, 7 |" in _texts(figure)
+    small = np.flatnonzero(discs.get_array() == 0.2)[0]  # type: ignore[attr-defined]
+    large = np.flatnonzero(discs.get_array() == -0.9)[0]  # type: ignore[attr-defined]
+    assert small > large  # drawn after it
+    below = _find(figure, "below zero")[1]
+    assert len(below.get_offsets()) == (cloud.weights[1, 2] < 0).sum()  # type: ignore[attr-defined]
+
+
+def test_no_cross_lies_under_a_number(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(
+        kernel_size=(7, 7), dilation=(1, 1), kernels=2, channels=3, sharing="none", spread=0.02
+    )
+    figure = draw_shape(cloud, channel=2, kernel=1)
+    figure.set_dpi(100)
+    FigureCanvasAgg(figure).draw()
+    ax = figure.axes[1]
+    crosses = ax.transData.transform(cloud.slots[:, ::-1])
+    for text in ax.texts:
+        box = text.get_window_extent()
+        assert not box.count_contains(crosses), text.get_text()
 
 
 def test_magnitudes_are_not_called_weights(make_cloud: MakeCloud) -> None:

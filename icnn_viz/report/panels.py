@@ -8,9 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from icnn_viz.displays.heatmaps import HeatmapDisplay
-from icnn_viz.records import PixelComparison
+from icnn_viz.displays.suited import suiting, why_not
+from icnn_viz.records import PixelComparison, PositionCloud
 from icnn_viz.report.findings import Findings
-from icnn_viz.report.pictures import Budget, Picture, make_picture
+from icnn_viz.report.pictures import VECTOR, Budget, Picture, make_picture
 from icnn_viz.report.words import FIGURES, Words
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from icnn_viz.displays import KernelDisplay
 
-_NETWORK_VIEWS = ("layers", "rose", "depth", "heat")  # the wide ones first
+_NETWORK_VIEWS = ("strip", "layers")
 _WIDE = 430  # CSS pixels: more do not fit beside another figure
 
 
@@ -46,9 +47,10 @@ class _Sketch:
     alt: str
     title: str = ""
     dark: bool = True
+    vector: bool = False
 
     def finish(self, budget: Budget) -> Panel:
-        picture = make_picture(self.draw, budget, self.alt, dark=self.dark)
+        picture = make_picture(self.draw, budget, self.alt, dark=self.dark, vector=self.vector)
         return Panel(self.kind, FIGURES[self.kind], picture, self.title)
 
 
@@ -64,9 +66,10 @@ class Panels:
 
 
 def count_others(findings: Findings) -> int:
-    """How many panels there are beside those of single layers."""
-    looks = findings.looks
-    return len(_NETWORK_VIEWS) + (findings.run is not None) + len(looks) + len(_in_grids(looks))
+    """How many panels there are beside those of single layers, by the bytes that they may take."""
+    looks, views = findings.looks, _list_network_views(findings.display)
+    vector = ("strip" in views) * (VECTOR - 1)
+    return len(views) + vector + (findings.run is not None) + len(looks) + len(_in_grids(looks))
 
 
 def draw_panels(findings: Findings, budget: Budget, on_drawn: Callable[[int, int], object]) -> Panels:
@@ -75,7 +78,7 @@ def draw_panels(findings: Findings, budget: Budget, on_drawn: Callable[[int, int
     groups: list[list[_Sketch]] = [
         _of_layer(display, number, budget) for number in range(len(display.clouds))
     ]
-    groups.append([_of_network(findings, view) for view in _NETWORK_VIEWS])
+    groups.append([_of_network(findings, view) for view in _list_network_views(findings.display)])
     groups.append([_of_run(findings.run)] if findings.run else [])
     groups.append([_of_pixel(look, findings.photo) for look in looks])
     groups.append(list(_of_pixels(looks, findings.photo)))
@@ -92,24 +95,42 @@ def draw_panels(findings: Findings, budget: Budget, on_drawn: Callable[[int, int
     return Panels(tuple(layers), network, run, pixels, grids)
 
 
+def _list_network_views(display: KernelDisplay) -> list[str]:
+    """Those that say something; and the single shapes of layers that have no more."""
+    views = [view for view in _NETWORK_VIEWS if suiting(view, display.clouds)]
+    return [*views, *(["shapes"] if display.single_shapes() else [])]
+
+
+def _list_layer_views(cloud: PositionCloud, views: Sequence[str]) -> list[str]:
+    """Those that say something of a layer; what takes the place of its cloud where it has none comes first."""
+    single = len(cloud.points) == 1
+    chosen = [view for view in views if not why_not(view, cloud) and not (single and view == "zoo")]
+    instead = "inspect" if single else "histogram"
+    return chosen if "cloud" in chosen or "cloud" not in views else [instead, *chosen]
+
+
 def _of_layer(display: KernelDisplay, number: int, budget: Budget) -> list[_Sketch]:
-    layer = display.clouds[number].layer
+    cloud = display.clouds[number]
     return [
         _Sketch(
             view,
             lambda theme, view=view: display.draw(view, number, theme=theme),
-            f"{FIGURES[view].title}: layer {layer}",
+            f"{FIGURES[view].title}: layer {cloud.layer}",
             dark=budget.dark,
         )
-        for view in budget.views
+        for view in _list_layer_views(cloud, budget.views)
     ]
 
 
 def _of_network(findings: Findings, view: str) -> _Sketch:
     display = findings.display
-    extra = {"seed": findings.seed} if view == "depth" else {}
-    alt = f"{FIGURES[view].title}: {len(display.clouds)} layers"
-    return _Sketch(view, lambda theme: display.draw(view, theme=theme, **extra), alt)
+    count = len(display.clouds)
+    alt = f"{FIGURES[view].title}: {count} layer{'s' * (count > 1)}"
+    if view == "shapes":
+        layer = display.single_shapes()[0].layer
+        return _Sketch(view, lambda theme: display.draw("zoo", layer, theme=theme), alt)
+    extra = {"seed": findings.seed} if view == "strip" else {}
+    return _Sketch(view, lambda theme: display.draw(view, theme=theme, **extra), alt, vector=view == "strip")
 
 
 def _of_run(run: KernelDisplay) -> _Sketch:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 LIMIT = 15_000_000
 """Bytes that a report may have."""
-LAYER_VIEWS = ("cloud", "3d", "qq", "field")
+LAYER_VIEWS = ("cloud", "3d", "zoo", "qq", "field")
 _ENOUGH = 32_000  # bytes with which a picture of a layer is still clear
 _MOST = 160_000
+VECTOR = 4
+"""Pictures whose bytes one of lines alone may take."""
 _QUALITIES = (85, 68, 52)
 _CSS_PER_MM = 5.0  # on the screen; 7 pt text becomes 12 px
 
@@ -66,7 +68,7 @@ def make_budget(layers: int, others: int, taken: int, limit: int = LIMIT) -> Bud
         (LAYER_VIEWS, True, ""),
         (LAYER_VIEWS, False, "Figures of single layers are drawn for a light ground alone"),
         (
-            ("cloud", "field"),
+            ("cloud", "zoo"),
             False,
             "Of single layers only two figures are shown, drawn for a light ground alone",
         ),
@@ -82,12 +84,29 @@ def make_budget(layers: int, others: int, taken: int, limit: int = LIMIT) -> Bud
     raise AssertionError("the last way is taken whatever it leaves")
 
 
-def make_picture(draw: Callable[[str], Figure], budget: Budget, alt: str, *, dark: bool = True) -> Picture:
-    """Draw a figure once a theme: `draw("light")`, `draw("dark")`."""
+def make_picture(
+    draw: Callable[[str], Figure], budget: Budget, alt: str, *, dark: bool = True, vector: bool = False
+) -> Picture:
+    """Draw a figure once a theme: `draw("light")`, `draw("dark")`; `vector` as lines where that takes no more bytes."""
     figure = draw("light")
     width, height = (round(float(size) / MM * _CSS_PER_MM) for size in figure.get_size_inches())
-    light = to_data_uri(figure, budget)
-    return Picture(light, to_data_uri(draw("dark"), budget) if dark else "", width, height, alt)
+    write = _to_vector_uri if vector else to_data_uri
+    return Picture(write(figure, budget), write(draw("dark"), budget) if dark else "", width, height, alt)
+
+
+def _to_vector_uri(figure: Figure, budget: Budget) -> str:
+    """The figure as a data URI with an SVG, sharp at any size; as `to_data_uri` if it takes more bytes than `VECTOR`
+    pictures may."""
+    import matplotlib as mpl
+
+    from icnn_viz.figures.style import PLAIN_TEXT
+
+    buffer = BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "icnn", **PLAIN_TEXT}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, facecolor=figure.get_facecolor())
+    if buffer.tell() > VECTOR * budget.most:
+        return to_data_uri(figure, budget)
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def to_data_uri(figure: Figure, budget: Budget) -> str:

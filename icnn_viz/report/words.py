@@ -17,22 +17,48 @@ class Words:
 FIGURES = {
     "cloud": Words(
         "Where the weights lie",
-        "Every dot is the place of one weight after training, in the colour of the slot (+) where it started; solid "
-        "and dashed ellipses are one and two standard deviations of a slot's dots.",
+        "Every dot is the place of one weight after training, in the colour of the slot (+) where it started, or, "
+        "where weights moved little, how far and which way it went, in the panel of its slot; solid and dashed "
+        "ellipses are one and two standard deviations of a slot's dots.",
         "Small ellipses on their slots mean a nearly regular kernel; wide, shifted or stretched ones mean that "
         "training gave the kernel another shape.",
     ),
     "3d": Words(
-        "The same, shape by shape",
-        "The same dots, with the number of the shape they belong to as the height: the dots at one height make up one "
-        "shape.",
-        "A straight column over its slot is a weight that hardly moved in any shape; a scattered one moved "
-        "differently in each.",
+        "The same, with the weights",
+        "The same dots, as high as the weight that lies there is large; of a layer with very many shapes a surface, as "
+        "high as dots lie close.",
+        "High dots are the weights that count most: look whether they stayed over their slots or went elsewhere.",
+    ),
+    "zoo": Words(
+        "The shapes that changed most",
+        "Single shapes on their slots (+), those first whose weights went farthest; a disc is one weight, its area the "
+        "weight's size, its colour the slot it came from, and it is hollow below zero.",
+        "Discs that met, or left the grid, are kernels that no regular convolution has.",
+    ),
+    "shapes": Words(
+        "The shape of each layer",
+        "One kernel for each layer whose channels all share one shape: a line leads from each slot (+) to the disc "
+        "where its weight lies, whose area is the weight's size.",
+        "Short lines mean a nearly regular kernel, and all kernels are drawn on one scale, in steps of their grids.",
+    ),
+    "inspect": Words(
+        "The layer's one shape",
+        "On the left its weights on their slots, on the right where they lie after training; area and colour are the "
+        "size of the weight.",
+        "Long lines at large discs mean that the weights which count most have moved.",
+    ),
+    "histogram": Words(
+        "Where the weights lie",
+        "All positions of the layer in one map, without and with their weights, and how dense they are by their "
+        "distance from the kernel's centre.",
+        "A bright middle means a kernel that looks near by, and a weighted line above the other one there means that "
+        "the weights near the centre count more.",
     ),
     "field": Words(
         "How far they moved",
         "On the left a ray runs from the centre of each slot's dots to every dot; on the right an arrow runs from "
-        "each slot to that centre, made longer by the factor that is stated, with the true length beside it.",
+        "each slot to that centre where more than chance moved it, made longer by the factor that is stated, with the "
+        "true length beside it.",
         "Short arrows mean that on average the weights stayed where they were; a pale ellipse (95 % region of the "
         "centre) that leaves the slot out means that the shift is more than chance.",
     ),
@@ -43,30 +69,19 @@ FIGURES = {
         "A line within the band along the diagonal is Gaussian; a line that bends upwards has more far-off dots "
         "than a Gaussian has.",
     ),
+    "strip": Words(
+        "The network at a glance",
+        "One column for each irregular layer, in the order in which the image passes through them: the clouds of its "
+        "slots, then for its typical slot how wide the cloud is (spread, in steps of the grid) and how stretched "
+        "(elongation, 1 is round), how many weights moved, and the dilation.",
+        "A row that rises or falls to the right is a change with depth, and a bar that begins at 1 is a cloud that may "
+        "be round.",
+    ),
     "layers": Words(
         "All layers side by side",
-        "Every irregular layer in the order in which the image passes through them, its slots and ellipses all on "
-        "one scale, in steps of the regular grid.",
+        "Every irregular layer in the order in which the image passes through them, its slots and ellipses all "
+        "in steps of the regular grid, drawn longer by the factor over a panel (×) where they are small.",
         "It shows at a glance which layers changed their shape and which stayed regular.",
-    ),
-    "depth": Words(
-        "From the first layer to the last",
-        "For the typical slot of each layer, how stretched its cloud is (elongation, 1 is round) and how wide "
-        "(spread, in pixels), with bars that hold the true value 95 times in 100.",
-        "The paper saw longer and narrower clouds in deeper layers: then the upper points would rise to the right.",
-    ),
-    "rose": Words(
-        "Which way they stretch",
-        "A spoke lies along the long axis of one slot's cloud and is as long as the cloud is stretched; the dot of "
-        "its colour on the rim shows in which direction from the kernel's centre the slot lies.",
-        "A spoke that points at its dot is a cloud stretched outwards, and the inner ring is a round cloud.",
-    ),
-    "heat": Words(
-        "Every slot of every layer",
-        "One row a layer, one column a slot; colour and number are the elongation of that slot's cloud, 1 being "
-        "round.",
-        "Look for rows or columns that stand out; hatched cells have no cloud to measure: its points did not "
-        "spread, or too few shapes serve the layer.",
     ),
     "trajectory": Words(
         "How the positions moved during training",

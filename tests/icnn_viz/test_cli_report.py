@@ -49,7 +49,9 @@ def run(run_main: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(folder)
     monkeypatch.setattr(
         "icnn_viz.report.panels.make_picture",
-        lambda draw, budget, alt, dark=True: Picture("data:,", "data:," if dark else "", 300, 200, alt),
+        lambda draw, budget, alt, dark=True, vector=False: Picture(
+            "data:,", "data:," if dark else "", 300, 200, alt
+        ),
     )
 
     def run(*arguments: object) -> Any:
@@ -113,7 +115,9 @@ def test_no_photo_leaves_the_image_out(run: Run, monkeypatch: pytest.MonkeyPatch
     for name in of_panels.values():
         monkeypatch.setattr(f"icnn_viz.figures.{name}", lambda *a, photo, **k: asked.append(photo))
 
-    def make_picture(draw: Callable[[str], object], budget: object, alt: str, dark: bool = True) -> Picture:
+    def make_picture(
+        draw: Callable[[str], object], budget: object, alt: str, dark: bool = True, vector: bool = False
+    ) -> Picture:
         if alt.startswith("Heatmaps"):
             draw("light")
         return Picture("data:,", "", 3, 2, alt)

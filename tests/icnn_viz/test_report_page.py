@@ -23,13 +23,13 @@ from PIL import Image
 from icnn_core.checkpoint import Checkpoint, IrregularLayer
 from icnn_core.errors import DataError
 from icnn_core.models.architecture import Architecture
-from icnn_viz.displays import LAYER_VIEWS, NETWORK_VIEWS, KernelDisplay
+from icnn_viz.displays import KernelDisplay
 from icnn_viz.heatmaps import measure_heatmap, to_heatmap
 from icnn_viz.records import PixelComparison, PixelGradient, PositionCloud
 from icnn_viz.report import Findings, build_report, write_report
 from icnn_viz.report import pictures as pictures_module
 from icnn_viz.report.page import name_files
-from icnn_viz.report.pictures import Picture, make_budget
+from icnn_viz.report.pictures import LAYER_VIEWS, Picture, make_budget
 from icnn_viz.report.space import to_space
 from icnn_viz.report.words import FIGURES
 
@@ -79,7 +79,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Stands in for drawing, which takes most of the time; the list holds what was to be drawn."""
     alts: list[str] = []
 
-    def make_picture(draw: object, budget: object, alt: str, *, dark: bool = True) -> Picture:
+    def make_picture(
+        draw: object, budget: object, alt: str, *, dark: bool = True, vector: bool = False
+    ) -> Picture:
         alts.append(alt)
         return Picture(
             "data:image/webp;base64,AA==", "data:image/webp;base64,AA==" if dark else "", 300, 200, alt
@@ -174,7 +176,7 @@ def test_plotly_is_given_no_name_to_draw(make_findings: MakeFindings) -> None:
 def test_each_layer_in_space_owns_its_traces(make_cloud: Callable[..., PositionCloud]) -> None:
     clouds = [make_cloud(f"l{n}", kernel_size=size, depth=n) for n, size in enumerate([(3, 3), (1, 5)])]
     space = to_space(clouds)
-    assert [layer["traces"] for layer in space["layers"]] == [list(range(9)), list(range(9, 14))]
+    assert [layer["traces"] for layer in space["layers"]] == [list(range(10)), list(range(10, 16))]
     assert [layer["note"] for layer in space["layers"]] == [
         f"40 channels, {k}, dilation 2×3" for k in ("3×3", "1×5")
     ]
@@ -182,7 +184,7 @@ def test_each_layer_in_space_owns_its_traces(make_cloud: Callable[..., PositionC
     assert scenes[0] == scenes[1] != scenes[2] == scenes[3]
     assert all(trace["visible"] is True for trace in space["data"])
     only = to_space(clouds[1:])
-    assert only["layers"][0]["traces"] == list(range(5))
+    assert only["layers"][0]["traces"] == list(range(6))
     assert only["layers"][0]["light"] == space["layers"][1]["light"]
     assert space["layouts"]["light"]["paper_bgcolor"] != space["layouts"]["dark"]["paper_bgcolor"]
 
@@ -190,22 +192,40 @@ def test_each_layer_in_space_owns_its_traces(make_cloud: Callable[..., PositionC
 def test_every_figure_has_its_words_above_it(make_findings: MakeFindings, drawn: list[str]) -> None:
     text = build_report(make_findings(TAME, layers=1))
     plain = re.sub(r"\s+", " ", html.unescape(text))
+    instead = {"shapes", "inspect", "histogram"}  # of layers with one shape, or without slots
     for kind, words in FIGURES.items():
-        assert words.what in plain, kind
-        assert words.reading in plain, kind
+        assert (words.what in plain) == (kind not in instead), kind
+        assert (words.reading in plain) == (kind not in instead), kind
         for sentence in (words.what, words.reading):  # one sentence each
             assert re.match(r"^[A-Z].*[^.]\.$", sentence), kind
             assert not re.search(r"[.!?] [A-Z]", sentence), kind
-    assert (
-        len(drawn) == len(LAYER_VIEWS) - 1 + len(NETWORK_VIEWS) + 1 + 2 + 1
-    )  # the report leaves "inspect" out
+    assert len(drawn) == len(LAYER_VIEWS) + 2 + 1 + 2 + 1
+
+
+def test_layers_without_clouds_get_what_says_something(
+    make_cloud: Callable[..., PositionCloud], make_findings: MakeFindings, drawn: list[str]
+) -> None:
+    free = replace(make_cloud("free"), regular=False)
+    display = KernelDisplay([free, make_cloud("one", channels=1, sharing="layer", depth=1)])
+    findings = replace(
+        make_findings(TAME, layers=1, looks=0), display=display, tables=display.tables(), run=None
+    )
+    build_report(findings)
+    assert drawn == [
+        f"{FIGURES[kind].title}: {where}"
+        for kind, where in (
+            *(("histogram", "layer free"), ("3d", "layer free"), ("zoo", "layer free")),
+            *(("inspect", "layer one"), ("3d", "layer one")),
+            *(("strip", "2 layers"), ("shapes", "2 layers")),
+        )
+    ]
 
 
 def test_many_layers_get_plainer_pictures_and_the_page_says_so(
     make_findings: MakeFindings, drawn: list[str]
 ) -> None:
     few, many, most = (make_budget(layers, 10, 6_000_000) for layers in (3, 35, 200))
-    assert (few.dark, few.notes, len(few.views)) == (True, (), 4)
+    assert (few.dark, few.notes, len(few.views)) == (True, (), 5)
     assert not many.dark
     assert "35 layers" in many.notes[0]
     assert most.views == ("cloud",)
@@ -256,11 +276,14 @@ def test_everything_can_be_drawn(make_findings: MakeFindings, monkeypatch: pytes
     draw = pictures_module._to_image
     monkeypatch.setattr(pictures_module, "_to_image", lambda figure, dpi: draw(figure, 20))
     text = build_report(make_findings(TAME, layers=1), on_drawn=lambda *counts: done.append(counts))
-    assert done == [(number, 12) for number in range(1, 13)]
+    assert done == [(number, 11) for number in range(1, 12)]
     found = re.findall(
         r'<img class="(\w+)" src="data:image/webp;base64,([^"]+)" width="(\d+)" height="(\d+)"', text
     )
-    assert [kind for kind, *_ in found] == ["light", "dark"] * 12
+    assert [kind for kind, *_ in found] == ["light", "dark"] * 10
+    strips = re.findall(r'<img class="(\w+)" src="data:image/svg\+xml;base64,([^"]+)"', text)
+    assert [kind for kind, _ in strips] == ["light", "dark"]
+    assert all(base64.b64decode(data).lstrip().startswith(b"<?xml") for _, data in strips)
     for kind, data, width, height in found:
         with Image.open(io.BytesIO(base64.b64decode(data))) as image:
             assert image.width / image.height == pytest.approx(int(width) / int(height), rel=0.05)

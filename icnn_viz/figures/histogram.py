@@ -23,7 +23,7 @@ _RINGS = 24
 
 def draw_histogram(cloud: PositionCloud, *, half_width: float | None = None, theme: str = "light") -> Figure:
     """Three panels: positions per px² and shape; the same weighted by |w|, as shares of the layer's whole weight; and
-    the radial profile of both, per px² of ring, each as a share of its whole.
+    the radial profile of both: the share of the whole at each distance from the centre.
 
     Args:
         half_width: of the square views, in input pixels; by default all but far outliers are seen.
@@ -104,19 +104,18 @@ def _add_bar(sheet: Sheet, image: object, left: float, values: np.ndarray, look:
 def _draw_profile(ax: Axes, points: np.ndarray, weights: np.ndarray, half_width: float, look: Look) -> None:
     """Steps over the distance from the centre; rings that reach out of the square views are counted whole."""
     rings = np.linspace(0, half_width, _RINGS + 1)
-    areas = np.pi * np.diff(rings**2)
     radius = np.hypot(*points.T)
     for mass, colour, line, name in (
         (np.ones(len(points)), look.text, "-", "positions"),
         (weights, look.accent, (0, (4, 1.5)), "weighted by |w|"),
     ):
         counts = np.histogram(radius, rings, weights=mass)[0]
-        share = 100 * counts / (float(mass.sum()) or 1.0) / areas
+        share = 100 * counts / (float(mass.sum()) or 1.0) / rings[1]
         ax.stairs(
             share, rings, color=colour, linestyle=line, linewidth=1.0, label=name, gid=f"profile {name}"
         )
     ax.set(xlim=(0, half_width), xlabel="distance from centre (px)")
     ax.set_ylim(0, None)
-    ax.set_title("% of the whole per px²", loc="left", pad=2.5)
+    ax.set_title("% of the whole per px of distance", loc="left", pad=2.5)
     ax.grid(True, axis="y")
     ax.legend(loc="upper right", borderpad=0.1)

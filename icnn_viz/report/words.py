@@ -49,9 +49,9 @@ FIGURES = {
     ),
     "histogram": Words(
         "Where the weights lie",
-        "All positions of the layer in one map, without and with their weights, and how dense they are by their "
+        "All positions of the layer in one map, without and with their weights, and how many lie at which "
         "distance from the kernel's centre.",
-        "A bright middle means a kernel that looks near by, and a weighted line above the other one there means that "
+        "A bright middle means a kernel that looks near by, and a weighted line above the other one near 0 means that "
         "the weights near the centre count more.",
     ),
     "field": Words(

@@ -163,7 +163,7 @@ def test_each_view_gets_its_own_options(make_cloud: Callable[..., PositionCloud]
 
 def test_tables_are_written_as_parquet_too(run_main: Run, checkpoint: Path, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
-    arguments = ("--table", "parquet", "--table", "csv", "-f", "html", "--view", "layers")
+    arguments = ("--table", "parquet", "--table", "csv", "-f", "svg", "--view", "layers")
     assert run_main(main, "kernels", checkpoint, "-o", tmp_path, *arguments).code == 0
     for name in ("positions", "gaussians", "layers", "tests", "claims", "effects"):
         parquet, csv = pd.read_parquet(tmp_path / f"{name}.parquet"), pd.read_csv(tmp_path / f"{name}.csv")

@@ -94,6 +94,9 @@ def test_the_range_is_round_and_holds_all_but_what_ran_away(tight: PositionCloud
     far = replace(tight, positions=tight.positions.copy())
     far.positions[0, :2] += 8.0
     assert facet_reach([far]) == 1.5  # at most three times half of them
+    still = replace(tight, positions=tight.positions.copy())
+    still.positions[:, :24] = tight.slots  # most never moved; what did is seen all the same
+    assert facet_reach([still]) == 0.5
     assert facet_factor(tight, 0.6) == 5.0  # 0.42 · 10 px / 0.6 px = 7, of 1, 2, 3, 5, 10, …
     assert facet_factor(spread_out(tight, 100.0)) == 1.0
 

@@ -34,7 +34,7 @@ Found = tuple[list[Any], list[Path], dict[str, Any]]
 class View(StrEnum):
     """What to draw: of every layer, of all layers together, or of a run."""
 
-    strip = "strip"
+    overview = "strip"  # str has a method of that name
     cloud = "cloud"
     zoo = "zoo"
     histogram = "histogram"

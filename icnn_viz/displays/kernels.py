@@ -286,7 +286,7 @@ class KernelDisplay:
         clouds, fits = [self.clouds[n] for n in chosen], [self.fits[n] for n in chosen]
         if view in ("strip", "depth"):
             measured, trend = self._trends(seed)
-            layers = measured[measured["layer"].isin([cloud.layer for cloud in clouds])]
+            layers = measured.loc[measured["layer"].isin([cloud.layer for cloud in clouds])]
             return (
                 draw_depth(layers, trend, **options)
                 if view == "depth"

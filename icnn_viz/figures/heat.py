@@ -111,7 +111,7 @@ def _draw_tile(
         if not known:
             box.set(hatch="//////", facecolor=look.background, edgecolor=look.grid)
             continue
-        colour = to_hex(shades.to_rgba(float(value)))
+        colour = to_hex(tuple(shades.to_rgba(np.array([value]))[0].tolist()))
         box.set_facecolor(colour)
         if size >= 9:
             style = {"fontsize": min(5.5, size / 2.6), "color": text_on(colour), "ha": "center"}

@@ -55,14 +55,14 @@ def draw_shape(
         sheet = Sheet(170, 92, look)
         left, right = sheet.add_axes(12, 15, 62, 62), sheet.add_axes(86, 15, 62, 62)
         half_width = _half_width(cloud.slots, old, now)
-        scale = float(np.nanmax(np.abs([weights, old_weights]), initial=0.0)) or 1.0
+        largest = float(np.nanmax(np.abs([weights, old_weights]), initial=0.0)) or 1.0
         signed = any((one.weights < 0).any() for one in (cloud, before or cloud))
         for ax, points, values, title in (
             (left, old, old_weights, "before" if before else "on the slots"),
             (right, now, weights, "after" if before else "as learnt"),
         ):
             crosses = cloud.slots if before or points is now else None
-            shown = _draw_discs(ax, points, values, scale, signed, half_width, crosses, look)
+            shown = _draw_discs(ax, points, values, largest, signed, half_width, crosses, look)
             set_view(ax, half_width, labels=False)
             ax.set(xlabel=X_LABEL, title=title)
         left.set_ylabel(Y_LABEL)
@@ -136,7 +136,7 @@ def _draw_discs(
     )  # fmt: skip
     below = weights[finite] < 0
     if below.any():
-        tones = [text_on(to_hex(discs.to_rgba(weight))) for weight in weights[finite][below]]
+        tones = [text_on(to_hex(tuple(rgba))) for rgba in discs.to_rgba(weights[finite][below]).tolist()]
         places = points[finite][below]
         style = {
             "marker": "_",

@@ -53,8 +53,8 @@ def draw_runs(
     ]
     factors = [_factor(of, pair) for of, pair in zip(slots, pairs, strict=True)]
     pairs = [
-        tuple(stretch(fit, of, factor) for fit in pair)
-        for of, pair, factor in zip(slots, pairs, factors, strict=True)
+        (stretch(a, of, factor), stretch(b, of, factor))
+        for of, (a, b), factor in zip(slots, pairs, factors, strict=True)
     ]
     half_width, cut = common_half_width(slots + slots, [a for a, _ in pairs] + [b for _, b in pairs])
     with use_theme(theme) as look:

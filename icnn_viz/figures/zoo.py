@@ -162,7 +162,7 @@ def draw_glyph(
     edges = np.where(negative, colours[known], look.text)
     ax.scatter(
         places[known, 1], places[known, 0], s=1.5 + area, c=list(faces), edgecolors=list(edges),
-        linewidths=np.where(negative, 0.9, 0.35), alpha=0.92, zorder=3, gid="weights",
+        linewidths=np.where(negative, 0.9, 0.35).tolist(), alpha=0.92, zorder=3, gid="weights",
     )  # fmt: skip
     ax.set(xlim=(-half_width, half_width), ylim=(half_width, -half_width), xticks=[], yticks=[])
     ax.set_box_aspect(1)

@@ -66,10 +66,11 @@ def in_spacings(layers: pd.DataFrame, clouds: Iterable[PositionCloud]) -> pd.Dat
         layers: as of `measure_layers`, or of `bootstrap_layers` (rows of measures).
         clouds: of all its layers.
     """
-    steps = layers["layer"].map({c.layer: float(np.sqrt(c.spacing.prod())) for c in clouds}).astype(float)
+    known = {cloud.layer: float(np.sqrt(cloud.spacing.prod())) for cloud in clouds}
+    steps = np.array([known[str(layer)] for layer in layers["layer"]])
     if "measure" not in layers.columns:
         return layers.assign(**{name: layers[name] / steps for name in LENGTHS if name in layers.columns})
-    steps = steps.where(layers["measure"].isin(LENGTHS), 1.0)
+    steps = np.where(layers["measure"].isin(LENGTHS), steps, 1.0)
     return layers.assign(**{name: layers[name] / steps for name in ("estimate", "low", "high")})
 
 

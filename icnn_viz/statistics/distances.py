@@ -115,10 +115,10 @@ def _compare(
         good_a = good_b = good_a & good_b
     a, b = a[good_a], b[good_b]
     row: dict[str, object] = {"points_a": len(a), "points_b": len(b)}
+    if min(len(a), len(b)):
+        row |= dict(zip(("shift_y", "shift_x"), b.mean(0) - a.mean(0), strict=True))
     if min(len(a), len(b)) < 3:
         return row | {"state": "too few points"}
-    shift = b.mean(0) - a.mean(0)
-    row |= {"shift_y": shift[0], "shift_x": shift[1]}
     if paired:
         row["mean_move"] = np.hypot(*(b - a).T).mean()
     if _are_equal(a, b):

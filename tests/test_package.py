@@ -18,7 +18,11 @@ _PROJECT = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 _EXTRAS = _PROJECT["optional-dependencies"]
 _DISTRIBUTIONS = {"PIL": "pillow", "IPython": "ipython", "DCLS": "dcls"}  # where it is not the module's name
 _BROUGHT = {"triton"}  # by torch, and only where there are GPUs for it
-_GIVEN = {"wandb", "pytorch_lightning"}  # imported only where what is given comes from them
+_GIVEN = {
+    "wandb",
+    "pytorch_lightning",
+    "huggingface_hub",
+}  # imported only where what is given comes from them
 
 
 def _names(requirements: list[str]) -> set[str]:

@@ -192,8 +192,19 @@ class _VisibleFormatter(logging.Formatter):
         return to_visible(super().format(told))
 
 
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is by then: the stream that it was may have been closed."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return sys.stderr
+
+
 def _set_level(level: int) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StderrHandler()
     handler.setFormatter(_VisibleFormatter("%(name)s: %(levelname)s: %(message)s"))
     for name in _LOGGERS:
         logger = logging.getLogger(name)

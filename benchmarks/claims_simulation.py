@@ -157,8 +157,9 @@ def print_verdicts(repeats: int, seed: int) -> None:
 
 
 def print_laws(repeats: int, seed: int) -> None:
-    counts = (100, 512, 2048)
-    print("| law of the points | " + " | ".join(f"{n:,} shapes" for n in counts) + " |\n|---|---|---|---|")
+    counts = (100, 150, 200, 512, 2048)
+    print("| law of the points | " + " | ".join(f"{n:,} shapes" for n in counts) + " |")
+    print("|---" * (1 + len(counts)) + "|")
     for name, law in LAWS.items():
         rng, cells = np.random.default_rng(seed), []
         for count in counts:

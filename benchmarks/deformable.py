@@ -29,7 +29,7 @@ mpl.use("Agg")
 from study import common_config, describe_config, finish_all, make_parser, print_table, write_study
 
 from icnn_core.checkpoint import read_checkpoint
-from icnn_core.models.deformable import DeformableConv2d
+from icnn_core.models.controls import DeformableConv2d
 from icnn_core.surgery import make_regular
 from icnn_core.training.ablation import plan_runs
 from icnn_core.training.ablation_table import VariantSummary, summarise

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from icnn_core.checkpoint import read_checkpoint
 from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError, nearest_names
-from icnn_core.models.deformable import DeformableConv2d
+from icnn_core.models.controls import DeformableConv2d, replace_modules, to_larger
 from icnn_core.surgery import irregular_layers, make_regular, snap_to_slots
 
 if TYPE_CHECKING:
@@ -73,28 +73,13 @@ def _snap(model: nn.Module, positions: Mapping[str, Tensor], number: float | Non
 
 
 def _deform(model: nn.Module, positions: Mapping[str, Tensor], number: float | None) -> None:
-    for name in make_regular(model):
-        conv = model.get_submodule(name)
-        assert isinstance(conv, nn.Conv2d)
-        model.set_submodule(name, DeformableConv2d(conv, 1.0 if number is None else number))
+    rate = 1.0 if number is None else number
+    replace_modules(model, make_regular(model), lambda conv: DeformableConv2d(conv, rate), "deformable")
     model.architecture = None  # pyright: ignore[reportArgumentType]
 
 
 def _enlarge(model: nn.Module, positions: Mapping[str, Tensor], number: float | None) -> None:
-    """3×3 to 5×5, over the same extent where the dilation can be halved; it starts as the same convolution."""
-    for name in make_regular(model):
-        conv = model.get_submodule(name)
-        if not isinstance(conv, nn.Conv2d) or conv.kernel_size != (3, 3) or isinstance(conv.padding, str):
-            continue
-        halved = all(d % 2 == 0 for d in conv.dilation)
-        taps = slice(None, None, 2) if halved else slice(1, 4)
-        weight = conv.weight.new_zeros(*conv.weight.shape[:2], 5, 5)
-        weight[..., taps, taps] = conv.weight.detach()
-        conv.weight, conv.kernel_size = nn.Parameter(weight), (5, 5)
-        if halved:
-            conv.dilation = tuple(d // 2 for d in conv.dilation)  # pyright: ignore[reportAttributeAccessIssue]
-        else:
-            conv.padding = tuple(p + d for p, d in zip(conv.padding, conv.dilation, strict=True))  # pyright: ignore
+    replace_modules(model, make_regular(model), to_larger, "regular-5x5")
     model.architecture = None  # pyright: ignore[reportArgumentType]
 
 

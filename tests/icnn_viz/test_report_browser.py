@@ -57,7 +57,7 @@ def path(
         return write_report(build_report(findings), folder / "page.html")
 
 
-def make_plain(draw: object, budget: object, alt: str, dark: bool = True) -> Picture:
+def make_plain(draw: object, budget: object, alt: str, dark: bool = True, vector: bool = False) -> Picture:
     uris = []
     for colour in ("white", "black"):
         buffer = io.BytesIO()

@@ -68,6 +68,8 @@ def irregular(call: Call) -> Tensor:
     x = call["x"]
     sizes: dict[str, Any] = {name: tuple(call.given[name]) for name in ("stride", "padding", "dilation")}
     weight, positions = call.magnitude(call.given["weight"], x), call.given["positions"].to(x.dtype)
+    if call.given.get("sigma") is not None:
+        sizes |= {"interpolation": "gaussian", "sigma": call.given["sigma"].to(x.dtype)}
     return irregular_conv2d(x, weight, positions, groups=call.given["groups"], **sizes)
 
 

@@ -61,7 +61,7 @@ _NAMES: dict[Rule, str] = {
     layers.product("batch1", "batch2"): "baddbmm",
     layers.product("mat", "vec"): "addmv",
     layers.convolution: "convolution",
-    layers.irregular: "sampled_conv2d fused_conv2d",
+    layers.irregular: "sampled_conv2d sparse_conv2d fused_conv2d",
     layers.deformed: "deform_conv2d",
     layers.batch_norm: """
         native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm

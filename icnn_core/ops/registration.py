@@ -155,8 +155,8 @@ def _define(
         _refuse_tangents(name, *tensors)
         return passes.forward(*tensors, _geometry(*tensors[:2], *sizes))
 
-    def backward(*inputs: Any) -> Any:
-        *inputs, needs = inputs
+    def backward(*arguments: Any) -> Any:
+        *inputs, needs = arguments
         tensors, sizes = inputs[:-_SIZE_COUNT], inputs[-_SIZE_COUNT:]
         _refuse_tangents(f"{name}_backward", *tensors)
         gradients = passes.backward(*tensors, _geometry(*tensors[1:3], *sizes), tuple(needs))
@@ -228,7 +228,7 @@ def _count_flops(x_shape: Any, weight_shape: Any, *rest: Any, out_shape: Any = N
 
 def _count_flops_backward(grad_shape: Any, x_shape: Any, weight_shape: Any, *rest: Any, **_: Any) -> int:
     """A product for the samples' gradient (x and positions), and one for the weights'."""
-    needs_x, needs_weight, needs_positions, *_ = rest[-1]
+    needs_x, needs_weight, needs_positions = rest[-1][:3]
     return conv_flop_count(x_shape, weight_shape, grad_shape) * ((needs_x or needs_positions) + needs_weight)
 
 
@@ -237,9 +237,9 @@ def _needed(gradients: Sequence[Tensor | None], needs: Sequence[bool]) -> list[T
 
 
 def _keep_all(ctx: Any, inputs: Any, output: Any) -> None:
-    *inputs, ctx.needs = inputs
-    ctx.sizes = inputs[-_SIZE_COUNT:]
-    ctx.save_for_backward(*inputs[:-_SIZE_COUNT])
+    *given, ctx.needs = inputs
+    ctx.sizes = given[-_SIZE_COUNT:]
+    ctx.save_for_backward(*given[:-_SIZE_COUNT])
 
 
 def _differentiate_twice(ctx: Any, *seeds: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -247,7 +247,7 @@ def _differentiate_twice(ctx: Any, *seeds: Tensor | None) -> tuple[Tensor | None
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad(), torch.autocast(ctx.saved_tensors[0].device.type, enabled=False):
         # A view each, so that the derivative ends here and does not run on into what the inputs were computed from.
-        inputs = [_view(tensor) for tensor in ctx.saved_tensors]
+        inputs: list[Any] = [_view(tensor) for tensor in ctx.saved_tensors]
         geometry = _geometry(*inputs[1:3], *ctx.sizes)
         gradients = gathered.backward(*inputs, geometry, ctx.needs)
         used = [(g, s) for g, s in zip(gradients, seeds, strict=True) if g is not None and s is not None]

@@ -55,8 +55,11 @@ def _throw(model: nn.Module, positions: Mapping[str, Tensor], number: float | No
     """Normal around the slots: `number` pixels, or per layer and axis as far as the learnt positions lie."""
     for name, layer in irregular_layers(model).items():
         with torch.no_grad():
-            learnt = None if number is not None else (positions[name] - layer.slots).square()
-            spread = number if learnt is None else learnt.flatten(0, -2).mean(0).sqrt()
+            spread: Tensor | float
+            if number is None:
+                spread = (positions[name] - layer.slots).square().flatten(0, -2).mean(0).sqrt()
+            else:
+                spread = number
             layer.positions.copy_(layer.slots + spread * torch.randn_like(layer.positions))
 
 

@@ -37,10 +37,10 @@ class PositionCallback(Callback):
         if self.recorder is not None:
             self.recorder.step(trainer.global_step)
 
-    def on_train_end(self, *_: Any) -> None:
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._close(interrupted=False)
 
-    def on_exception(self, *_: Any) -> None:
+    def on_exception(self, trainer: Any, pl_module: Any, exception: Any) -> None:
         self._close(interrupted=True)
 
     def _close(self, *, interrupted: bool) -> None:

@@ -173,7 +173,9 @@ def test_a_cloud_is_turned_and_put_back(page: Page) -> None:
     before = page.evaluate(f"document.querySelector('{box} .stage').layout.paper_bgcolor")
     page.click("#theme")
     assert page.evaluate(f"document.querySelector('{box} .stage').layout.paper_bgcolor") != before
-    assert page.evaluate(f"document.querySelector('{box} .stage').data.length") == 9
+    assert (
+        page.evaluate(f"document.querySelector('{box} .stage').data.length") == 10
+    )  # nine slots, and their posts
     page.emulate_media(media="print")
     assert page.is_visible(f"{box} img.light")
     assert not page.is_visible(f"{box} .stage")
@@ -234,7 +236,7 @@ def test_nothing_sticks_out_of_the_window(browser: Browser, path: Path, width: i
 def test_it_prints_every_layer_as_still_pictures(page: Page, tmp_path: Path) -> None:
     page.emulate_media(media="print")
     alts = shown(page, "[data-part=layer] img")
-    assert len(alts) == 12
+    assert len(alts) == 15  # five a layer
     assert page.locator("nav:visible, select:visible, .turn:visible").count() == 0
     page.pdf(path=tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").stat().st_size > 20_000

@@ -90,7 +90,7 @@ def _add_up(job, real, sheet, at, ty, tx, grads, first, last, sums, lanes):
 
 
 def _compile(window: int, real: Any, lanes: int, stamp: int, **options: Any) -> Any:
-    add_sums = make_add_sums(window) if window > 2 else None
+    add_sums: Any = make_add_sums(window) if window > 2 else None
 
     if window == 2:
 

@@ -137,7 +137,8 @@ def command(
     scale: Annotated[
         Scale,
         typer.Option(
-            help="One plane for all slots (true), or facets: each slot's displacements on its own axes."
+            metavar="|".join(Scale),
+            help="One plane for all slots (true), or facets: each slot's displacements on its own axes.",
         ),
     ] = Scale.auto,
     out: OutOption = Path("icnn-kernels"),

@@ -32,16 +32,17 @@ class Small:
     """In place of a compiled pass, one that compiles in no time but goes by the same cache."""
 
     @staticmethod
-    def compile_forward(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
-        from numba import cfunc, types
+    def compile_forward(real: Any, lanes: int, stamp: int, *, cache: bool = False) -> Any:
+        from numba import types
 
+        from icnn_core.ops.compiled.cached import c_function
         from icnn_core.ops.sampled import taps  # so that its files lie where the real ones do
 
         def small(job: int) -> None:
             pass
 
         small.__code__ = small.__code__.replace(co_filename=taps.__file__)
-        return cfunc(types.void(types.voidptr), **options)(small)
+        return c_function(types.void(types.voidptr), real, lanes, stamp, cache=cache)(small)
 
 
 @pytest.fixture
@@ -71,6 +72,19 @@ def test_a_damaged_cache_is_said_removed_and_compiled_anew(
     team._find_pass.cache_clear()
     assert team.find_pass("sampled.columns.forward", torch.float32)
     assert not caplog.records
+
+
+@pytest.mark.parametrize("code", ["sampled.depthwise.forward", "sparse.planes.bilinear"])
+def test_what_was_compiled_is_found_again_until_a_source_changes(
+    fresh: Path, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hits = []
+    for stamp in (1, 1, 2):
+        monkeypatch.setattr(team, "_stamp", lambda package, stamp=stamp: stamp)
+        team._find_pass.cache_clear()
+        team.find_pass(code, torch.float64)
+        hits.append(team._KEPT[-1].cache_hits)
+    assert hits == [0, 1, 0]
 
 
 def test_first_calls_of_several_threads_compile_once_and_leave_numbas_settings(

@@ -94,7 +94,7 @@ def _run(name: str, tensors: dict[str, Tensor | None], positions: Tensor, geomet
     floor = floor.nan_to_num(0.0).clamp(-_FARTHEST, _FARTHEST).long() - torch.tensor(geometry.padding)
     held = {field: tensor.contiguous() for field, tensor in tensors.items() if tensor is not None}
     held |= {"floors": floor.contiguous(), "fractions": fraction.to(x.dtype).contiguous()}
-    held["counters"] = torch.zeros(3, dtype=torch.int64)
+    held["counters"] = torch.zeros(2, dtype=torch.int64)
     held["scratch"] = torch.empty(threads * plan.record["scratch_bytes"], dtype=torch.uint8)
     numbers = {field: tensor.data_ptr() for field, tensor in held.items()}
     numbers |= {f"needs_{field}": int(f"grad_{field}" in held) for field in ("x", "weight", "positions")}

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, from_dtype, types
+from numba import carray, from_dtype, types
 
+from icnn_core.ops.compiled.cached import c_function
 from icnn_core.ops.compiled.sheets import compiled, fill
 from icnn_core.ops.compiled.simd import advance, fetch_and_add, gemm, get, pointer, put
 from icnn_core.ops.sampled.job import JOB
@@ -156,16 +157,13 @@ def _backward_unit(job, unit, real, sheet, grad_sheet, tile, grad_tile, zeros, l
                      grad_out, plane, real(1), grad_weight, depth)  # fmt: skip
 
 
-def compile_forward(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
+def compile_forward(real: Any, lanes: int, stamp: int, *, cache: bool = False) -> Any:
     """The forward pass as a C function of a pointer to a job."""
 
-    @cfunc(_SIGNATURE, **options)
+    @c_function(_SIGNATURE, real, lanes, stamp, cache=cache)
     def forward(jobs):
         job = carray(jobs, 1)[0]
         counters = pointer(job.counters, np.int64)
-        put(
-            counters, 2, stamp
-        )  # makes the stamp a part of the cache's key: Numba itself looks at this file alone
         sheet = pointer(job.scratch + fetch_and_add(counters, 1, 1) * job.scratch_bytes, real)
         tile = advance(sheet, job.sheet_size)
         fill(sheet, job.sheet_size, real(0))
@@ -178,16 +176,13 @@ def compile_forward(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
     return forward
 
 
-def compile_backward(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
+def compile_backward(real: Any, lanes: int, stamp: int, *, cache: bool = False) -> Any:
     """The backward pass as a C function of a pointer to a job."""
 
-    @cfunc(_SIGNATURE, **options)
+    @c_function(_SIGNATURE, real, lanes, stamp, cache=cache)
     def backward(jobs):
         job = carray(jobs, 1)[0]
         counters = pointer(job.counters, np.int64)
-        put(
-            counters, 2, stamp
-        )  # makes the stamp a part of the cache's key: Numba itself looks at this file alone
         sheet = pointer(job.scratch + fetch_and_add(counters, 1, 1) * job.scratch_bytes, real)
         grad_sheet = advance(sheet, job.sheet_size)
         tile = advance(grad_sheet, job.sheet_size)

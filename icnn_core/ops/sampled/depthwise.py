@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, from_dtype, types
+from numba import carray, from_dtype, types
 
+from icnn_core.ops.compiled.cached import c_function
 from icnn_core.ops.compiled.sheets import compiled, copy_rows, fill, find_column
 from icnn_core.ops.compiled.simd import (
     advance,
@@ -220,16 +221,13 @@ def _claim_scratch(job, counters):
     return job.scratch + fetch_and_add(counters, 1, 1) * job.scratch_bytes
 
 
-def compile_forward(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
+def compile_forward(real: Any, lanes: int, stamp: int, *, cache: bool = False) -> Any:
     """The forward pass as a C function of a pointer to a job."""
 
-    @cfunc(_SIGNATURE, **options)
+    @c_function(_SIGNATURE, real, lanes, stamp, cache=cache)
     def depthwise_forward(jobs):
         job = carray(jobs, 1)[0]
         counters = pointer(job.counters, np.int64)
-        put(
-            counters, 2, stamp
-        )  # makes the stamp a part of the cache's key: Numba itself looks at this file alone
         scratch = _claim_scratch(job, counters)
         table = pointer(scratch, np.int64)
         sheet = pointer(scratch + 16 * _ENTRIES * job.taps, real)
@@ -243,15 +241,14 @@ def compile_forward(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
     return depthwise_forward
 
 
-def compile_backward(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
+def compile_backward(real: Any, lanes: int, stamp: int, *, cache: bool = False) -> Any:
     """The backward pass as a C function of a pointer to a job and its way back."""
 
-    @cfunc(_SIGNATURE, **options)
+    @c_function(_SIGNATURE, real, lanes, stamp, cache=cache)
     def depthwise_backward(jobs):
         records = carray(jobs, 2)
         job, back = records[0], records[1]
         counters = pointer(job.counters, np.int64)
-        put(counters, 2, stamp)
         scratch = _claim_scratch(job, counters)
         table = pointer(scratch, np.int64)
         sheet = pointer(scratch + 16 * _ENTRIES * job.taps, real)

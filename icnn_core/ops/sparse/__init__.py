@@ -115,7 +115,7 @@ def _run(
     precise = torch.promote_types(positions.dtype, torch.float32)
     tensors |= {"positions": positions.to(precise), "sigma": None if sigma is None else sigma.to(precise)}
     held = {field: tensor.detach().contiguous() for field, tensor in tensors.items() if tensor is not None}
-    held["counters"] = torch.zeros(3, dtype=torch.int64)
+    held["counters"] = torch.zeros(2, dtype=torch.int64)
     held["scratch"] = torch.empty(threads * int(plan.record["scratch_bytes"]), dtype=torch.uint8)
     numbers = {field: tensor.data_ptr() for field, tensor in held.items()}
     numbers["precise"] = int(precise == torch.float64)

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, from_dtype, types
+from numba import carray, from_dtype, types
 
+from icnn_core.ops.compiled.cached import c_function
 from icnn_core.ops.compiled.sheets import compiled, fill, find_column
 from icnn_core.ops.compiled.simd import advance, fetch_and_add, get, load, pointer, put, store_first
 from icnn_core.ops.sparse.block import make_accumulate
@@ -71,7 +72,7 @@ def _write(job, sums, target, rows, lanes):
             store_first(to, column, job.out_width - column, load(start, column))
 
 
-def _compile(window: int, real: Any, lanes: int, stamp: int, **options: Any) -> Any:
+def _compile(window: int, real: Any, lanes: int, stamp: int, *, cache: bool = False) -> Any:
     accumulate = make_accumulate(window)
 
     @compiled
@@ -114,11 +115,10 @@ def _compile(window: int, real: Any, lanes: int, stamp: int, **options: Any) -> 
             to = advance(pointer(job.target, real), (plane * job.out_height + first_row) * job.out_width)
             _write(job, advance(sums, target * job.sums_size), to, rows, lanes)
 
-    @cfunc(_SIGNATURE, **options)
+    @c_function(_SIGNATURE, window, real, lanes, stamp, cache=cache)
     def planes(jobs):
         job = carray(jobs, 1)[0]
         counters = pointer(job.counters, np.int64)
-        put(counters, 2, stamp)  # makes the stamp, and the window, a part of the cache's key
         scratch = job.scratch + fetch_and_add(counters, 1, 1) * job.scratch_bytes
         counts = pointer(scratch, np.int64)
         offsets = advance(counts, job.block_targets)
@@ -136,11 +136,11 @@ def _compile(window: int, real: Any, lanes: int, stamp: int, **options: Any) -> 
     return planes
 
 
-def compile_bilinear(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
+def compile_bilinear(real: Any, lanes: int, stamp: int, *, cache: bool = False) -> Any:
     """The pass with bilinear windows as a C function of a pointer to a job."""
-    return _compile(2, real, lanes, stamp, **options)
+    return _compile(2, real, lanes, stamp, cache=cache)
 
 
-def compile_gaussian(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
+def compile_gaussian(real: Any, lanes: int, stamp: int, *, cache: bool = False) -> Any:
     """The pass with Gaussian windows as a C function of a pointer to a job."""
-    return _compile(8, real, lanes, stamp, **options)
+    return _compile(8, real, lanes, stamp, cache=cache)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, from_dtype, types
+from numba import carray, from_dtype, types
 
+from icnn_core.ops.compiled.cached import c_function
 from icnn_core.ops.compiled.sheets import compiled, fill, find_column
 from icnn_core.ops.compiled.simd import (
     advance,
@@ -89,7 +90,7 @@ def _add_up(job, real, sheet, at, ty, tx, grads, first, last, sums, lanes):
     put(sums, 3, d01 + ty * (np.float64(d11) - d01))
 
 
-def _compile(window: int, real: Any, lanes: int, stamp: int, **options: Any) -> Any:
+def _compile(window: int, real: Any, lanes: int, stamp: int, *, cache: bool = False) -> Any:
     add_sums: Any = make_add_sums(window) if window > 2 else None
 
     if window == 2:
@@ -161,11 +162,10 @@ def _compile(window: int, real: Any, lanes: int, stamp: int, **options: Any) -> 
                         sheet = advance(sheets, (k // job.taps - pair) * job.sheet_size)
                         do_tap(job, k, sheet, grads, head)
 
-    @cfunc(_SIGNATURE, **options)
+    @c_function(_SIGNATURE, window, real, lanes, stamp, cache=cache)
     def products(jobs):
         job = carray(jobs, 1)[0]
         counters = pointer(job.counters, np.int64)
-        put(counters, 2, stamp)  # makes the stamp a part of the cache's key
         head = job.scratch + fetch_and_add(counters, 1, 1) * job.scratch_bytes
         start = pointer(head + job.table_bytes, real)
         grads = advance(start, window * job.sums_pitch)
@@ -193,11 +193,11 @@ def add_pair(job, address, k, y, x):
         put(start, 2 * k + 1, np.float32(get(start, 2 * k + 1) + x))
 
 
-def compile_bilinear(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
+def compile_bilinear(real: Any, lanes: int, stamp: int, *, cache: bool = False) -> Any:
     """The pass with bilinear windows as a C function of a pointer to a job."""
-    return _compile(2, real, lanes, stamp, **options)
+    return _compile(2, real, lanes, stamp, cache=cache)
 
 
-def compile_gaussian(real: Any, lanes: int, stamp: int, **options: Any) -> Any:
+def compile_gaussian(real: Any, lanes: int, stamp: int, *, cache: bool = False) -> Any:
     """The pass with Gaussian windows as a C function of a pointer to a job."""
-    return _compile(8, real, lanes, stamp, **options)
+    return _compile(8, real, lanes, stamp, cache=cache)

@@ -12,7 +12,7 @@ from icnn_core.cli._options import DeviceOption, OutOption, OverwriteOption, See
 
 def command(
     out: OutOption = Path("icnn-demo"),
-    iterations: Annotated[int, typer.Option(min=2, help="For each of the two networks.")] = 500,
+    iterations: Annotated[int, typer.Option(min=2, help="For each of the two networks.")] = 250,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
     theme: ThemeOption = Theme.light,
@@ -20,7 +20,7 @@ def command(
 ) -> None:
     """Train a regular and an irregular network on drawn shapes, live, and look at both.
 
-    Takes under two minutes on two cores and needs no download. Both networks see the same images in the same order.
+    Takes a few minutes on two cores and needs no download. Both networks see the same images in the same order.
 
     Example: icnn-viz demo --out demo
     """

@@ -81,14 +81,6 @@ def assert_close(ours, theirs, tolerance=1e-10):
         torch.testing.assert_close(mine, other, rtol=tolerance, atol=tolerance)
 
 
-@pytest.fixture(params=[1, 3])
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("shapes", ["layer", "channel"])
 @pytest.mark.parametrize("spread", [0.4, 6.0])
 @pytest.mark.parametrize("name", CASES)

@@ -35,7 +35,7 @@ _ROWS = (
     "none,classifier,res5a,res4b11,res4a, or the backbone's like."
 )
 _VARIANTS = (
-    "Compare variants instead: regular, irregular, dilation-0.5, irregular-dilation-0.5, regular-5x5, "
+    "Compare variants instead: regular, irregular, dilation-0.5, irregular-dilation-0.5, regular-5x5, two-regular, "
     "irregular-gaussian, sharing-layer, sharing-none, thrown, thrown-0.5, learnt-frozen, permuted, mean, snapped, "
     "deformable, separated by commas; see docs/ablation.md."
 )

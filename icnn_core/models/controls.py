@@ -1,4 +1,4 @@
-"""Layers in a convolution's place, as controls: taps that move from pixel to pixel, and more taps."""
+"""Layers in a convolution's place, as controls: taps that move from pixel to pixel, more taps, and a second kernel."""
 
 from __future__ import annotations
 
@@ -47,6 +47,51 @@ class DeformableConv2d(nn.Module):
         return deform_conv2d(
             x, offset, self.weight, self.bias, self.stride, self.padding, self.dilation,  # pyright: ignore
         )  # fmt: skip
+
+
+class TwoConv2d(nn.Module):
+    """The sum of a convolution and of a second one of its kernel, at twice the dilation, which starts at zero.
+
+    Over the same grid a sum of two kernels is one kernel: only another grid gives the second one places of its own.
+
+    Args:
+        conv: whose weights are taken, not copied.
+
+    Raises:
+        ArgumentError: as `DeformableConv2d`.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        padding = _padding(conv, "two-regular")
+        wider = tuple(2 * d for d in conv.dilation)
+        reach = (d * (k - 1) // 2 for d, k in zip(conv.dilation, conv.kernel_size, strict=True))
+        self.weight, self.bias = conv.weight, conv.bias
+        self.stride, self.padding, self.dilation, self.groups = (
+            conv.stride,
+            padding,
+            conv.dilation,
+            conv.groups,
+        )
+        self.second = nn.Conv2d(
+            conv.in_channels, conv.out_channels, conv.kernel_size,  # pyright: ignore[reportArgumentType]
+            conv.stride, tuple(p + r for p, r in zip(padding, reach, strict=True)),  # pyright: ignore[reportArgumentType]
+            wider, conv.groups, bias=False, device=conv.weight.device, dtype=conv.weight.dtype,  # pyright: ignore
+        )  # fmt: skip
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, H_out, W_out), sizes as conv2d's."""
+        first = nn.functional.conv2d(
+            x,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,  # pyright: ignore
+        )
+        return first + self.second(x)
 
 
 @torch.no_grad()

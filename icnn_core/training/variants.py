@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from icnn_core.checkpoint import read_checkpoint
 from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError, nearest_names
-from icnn_core.models.controls import DeformableConv2d, replace_modules, to_larger
+from icnn_core.models.controls import DeformableConv2d, TwoConv2d, replace_modules, to_larger
 from icnn_core.surgery import irregular_layers, make_regular, snap_to_slots
 
 if TYPE_CHECKING:
@@ -75,15 +75,23 @@ def _snap(model: nn.Module, positions: Mapping[str, Tensor], number: float | Non
     snap_to_slots(model)
 
 
+def _exchange(model: nn.Module, make: Callable[[nn.Conv2d], nn.Module], who: str) -> None:
+    """Another layer in the irregular ones' place: no file can say how the network is built any more."""
+    replace_modules(model, make_regular(model), make, who)
+    model.architecture = None  # pyright: ignore[reportArgumentType]
+
+
 def _deform(model: nn.Module, positions: Mapping[str, Tensor], number: float | None) -> None:
     rate = 1.0 if number is None else number
-    replace_modules(model, make_regular(model), lambda conv: DeformableConv2d(conv, rate), "deformable")
-    model.architecture = None  # pyright: ignore[reportArgumentType]
+    _exchange(model, lambda conv: DeformableConv2d(conv, rate), "deformable")
 
 
 def _enlarge(model: nn.Module, positions: Mapping[str, Tensor], number: float | None) -> None:
-    replace_modules(model, make_regular(model), to_larger, "regular-5x5")
-    model.architecture = None  # pyright: ignore[reportArgumentType]
+    _exchange(model, to_larger, "regular-5x5")
+
+
+def _double(model: nn.Module, positions: Mapping[str, Tensor], number: float | None) -> None:
+    _exchange(model, TwoConv2d, "two-regular")
 
 
 _NONE, _FROZEN = {"irregular": None}, {"position_lr": 0.0}
@@ -93,6 +101,11 @@ VARIANTS: dict[str, Variant] = {
         "regular, all dilations times a number", _NONE, number="required", scaled="dilation_factor", of=REGULAR
     ),
     "regular-5x5": Variant("regular, 5×5 kernels for the irregular layers'", change=_enlarge, of=REGULAR),
+    "two-regular": Variant(
+        "regular, two kernels for each of the irregular layers', the second at twice the dilation",
+        change=_double,
+        of=REGULAR,
+    ),
     IRREGULAR: Variant("positions are learnt"),
     "irregular-dilation": Variant(
         "irregular, all dilations times a number", number="required", scaled="dilation_factor"

@@ -38,7 +38,7 @@ RULES = {
         "Holds if the 95% interval lies above 0 and the difference is 2% or more; does not if its upper end is below 2%"
     ),
     "Two regular kernels for one irregular pattern": (
-        "a variant `two regular` beside an irregular one, three seeds or more. Holds if the 95% interval of their "
+        "a variant `two-regular` beside an irregular one, three seeds or more. Holds if the 95% interval of their "
         "difference lies within 1 point of 0; does not if it lies beyond"
     ),
     "No aggravated overfitting": (
@@ -145,10 +145,10 @@ def _larger_field(survey: pd.DataFrame | None) -> Finding:
 
 
 def _two_for_one(scores: pd.DataFrame | None, against: str) -> Finding:
-    if scores is None or "two regular" not in scores.columns:
+    if scores is None or "two-regular" not in scores.columns:
         return _unsaid("no variant with two regular kernels for an irregular one was trained")
-    others = _irregular_first([row for row in scores.columns if row not in (against, "two regular")])
-    found = _paired(scores, others[0], "two regular") if others else None
+    others = _irregular_first([row for row in scores.columns if row not in (against, "two-regular")])
+    found = _paired(scores, others[0], "two-regular") if others else None
     if found is None:
         return _unsaid("an irregular variant and three seeds or more are needed")
     mean, low, high = found

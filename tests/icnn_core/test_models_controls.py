@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from icnn_core.errors import ArgumentError
-from icnn_core.models.controls import DeformableConv2d, replace_modules, to_larger
+from icnn_core.models.controls import DeformableConv2d, TwoConv2d, replace_modules, to_larger
 
 CONVOLUTIONS = {
     "same": {"padding": "same", "dilation": (2, 3)},
@@ -17,13 +17,22 @@ CONVOLUTIONS = {
 }
 
 
-@pytest.mark.parametrize("make", [to_larger, DeformableConv2d])
+@pytest.mark.parametrize("make", [to_larger, DeformableConv2d, TwoConv2d])
 @pytest.mark.parametrize("kind", CONVOLUTIONS)
 def test_they_start_as_the_same_function(kind, make):
     torch.manual_seed(0)
     conv = nn.Conv2d(4, 6, 3, **CONVOLUTIONS[kind])
     x = torch.randn(2, 4, 11, 14)
     torch.testing.assert_close(make(conv)(x), conv(x), rtol=1e-5, atol=1e-5)
+
+
+def test_the_second_kernel_reaches_twice_as_far():
+    two = TwoConv2d(nn.Conv2d(1, 1, 3, padding=(2, 1), dilation=(2, 1), bias=False))
+    with torch.no_grad():
+        two.weight.zero_()
+        two.second.weight[0, 0, 0, 2] = 5.0
+    x = torch.randn(1, 1, 9, 11)
+    torch.testing.assert_close(two(x)[0, 0, 5, 4], 5 * x[0, 0, 5 - 4, 4 + 2])
 
 
 def test_a_layer_with_two_names_is_replaced_under_both():
@@ -41,6 +50,7 @@ def test_a_layer_with_two_names_is_replaced_under_both():
         ({"padding_mode": "circular", "padding": 1}, to_larger, "circular"),
         ({"kernel_size": (3, 5)}, to_larger, "3×5"),
         ({"kernel_size": (3, 2), "padding": "same"}, DeformableConv2d, "on all sides alike"),
+        ({"kernel_size": (2, 3), "padding": "same"}, TwoConv2d, "on all sides alike"),
     ],
 )
 def test_what_has_no_like_is_refused(options, make, said):

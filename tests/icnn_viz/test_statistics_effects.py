@@ -56,8 +56,8 @@ def test_gaps_between_training_and_other_images():
 
 
 def test_two_regular_kernels():
-    assert verdicts(ablation=ablation({"none": 0.3, "all": 0.35, "two regular": 0.35}))[TWO] == HOLDS
-    assert verdicts(ablation=ablation({"none": 0.3, "all": 0.35, "two regular": 0.31}))[TWO] == FAILS
+    assert verdicts(ablation=ablation({"none": 0.3, "all": 0.35, "two-regular": 0.35}))[TWO] == HOLDS
+    assert verdicts(ablation=ablation({"none": 0.3, "all": 0.35, "two-regular": 0.31}))[TWO] == FAILS
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Make the pair and the sample image that the package ships: `python -m icnn_viz.data`."""
+"""Make the pair, its snapshots and the sample image that the package ships: `python -m icnn_viz.data`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from icnn_viz.data.pair import KINDS, train_pair, write_sample
+from icnn_viz.data.pair import KINDS, train_pair, write_sample, write_snapshots
 
 
 def main() -> None:
@@ -23,6 +23,7 @@ def main() -> None:
             device="auto",
             seed=0,
             iterations=2500,
+            evaluate_every=600,  # keeps the shapes, too
             on_progress=lambda kind, p: p.iteration % 500 == 0 and print(kind, p, flush=True),
         )
         for kind in KINDS:
@@ -38,6 +39,7 @@ def main() -> None:
                 dtype=torch.float16,
             )
             print(kind, read.metrics)
+        write_snapshots(pair.irregular.checkpoint.parent, here / "snapshots")
     write_sample(here / "sample.png")
 
 

@@ -64,6 +64,21 @@ def train_pair(
     return Pair(results["regular"], results["irregular"], write_sample(out / "sample.png"))
 
 
+def write_snapshots(run: Path, out: Path) -> list[Path]:
+    """The shapes that a run kept on its way, in half precision, instead of those that `out` holds."""
+    from icnn_core.checkpoint import Snapshot, read_checkpoint
+    from icnn_core.training.folder import SNAPSHOTS
+
+    for stale in out.glob("*.safetensors"):
+        stale.unlink()
+    written = []
+    for path in sorted((run / SNAPSHOTS).glob("*.safetensors")):
+        read = read_checkpoint(path)
+        halves = {name: tensor.half() for name, tensor in read.state.items()}
+        written.append(Snapshot(read.irregular, halves).write(out, read.iteration or 0))
+    return written
+
+
 def write_sample(path: Path, index: int = 0) -> Path:
     """An image of the synthetic test split as PNG."""
     from PIL import Image

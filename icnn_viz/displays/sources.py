@@ -36,7 +36,7 @@ def read_display(
 
     Args:
         patterns: of layers, see `select_layers`.
-        is_run: the paths are snapshots of one run (or a folder of them).
+        is_run: the paths are snapshots of one run, a folder of them, or the checkpoint that they lie beside.
         dcls, kernel_size: the version of DCLS layers and their box.
 
     Raises:
@@ -46,6 +46,10 @@ def read_display(
     from icnn_core.weights import find_weights
     from icnn_viz.data import builtin_path
 
+    paths = paths or [builtin_path("shapes-irregular.safetensors")]
+    if is_run and len(paths) == 1 and paths[0].is_file():
+        beside = paths[0].parent / "snapshots"  # as training keeps them
+        paths = [beside] if beside.is_dir() else paths
     if is_run or (len(paths) == 1 and paths[0].is_dir() and find_weights(paths[0]) is None):
         return KernelDisplay.from_snapshots(paths, patterns)
     if len(paths) > 2:
@@ -53,7 +57,6 @@ def read_display(
         raise ArgumentError(
             "kernels", needed="one checkpoint, or two to compare", got=f"{len(paths)}", fix=fix
         )
-    paths = paths or [builtin_path("shapes-irregular.safetensors")]
     found = [_read(path, dcls, kernel_size) for path in paths]
     guide = next((clouds for clouds, known in found if known), found[0][0])
     first, *other = (

@@ -6,7 +6,7 @@ import logging
 import socket
 import sys
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from icnn_viz.explorer.pages.parts import client
 from icnn_viz.explorer.session import Session
 
 PAGES: dict[str, Any] = {page.PATH: page for page in (heatmaps, kernels, runs)}
-"""Page modules by path; each has TITLE, NAV (its link's id), `layout` and `register`."""
+"""Page modules by path; each has TITLE, NAV (its link's id), `layout` and `register`.
+
+No link leads to `runs` without snapshots.
+"""
 
 _INDEX = """<!DOCTYPE html>
 <html lang="en">
@@ -43,7 +46,8 @@ def make_app(session: Session, *, host: str = "127.0.0.1") -> Dash:
     )
     guard(app.server, host)
     answer_malformed(app.server)
-    app.layout = _layout()
+    shown = {path: page for path, page in PAGES.items() if page is not runs or session.has_run}
+    app.layout = _layout(shown)
     for page in PAGES.values():
         page.register(app, session)
 
@@ -54,7 +58,7 @@ def make_app(session: Session, *, host: str = "127.0.0.1") -> Dash:
             return html.P(["There is no such page. ", dcc.Link("Heatmaps", href="/")], className="note")
         return page.layout(session, search)
 
-    _register_frame(app)
+    _register_frame(app, shown)
     return app
 
 
@@ -102,9 +106,9 @@ def serve(session: Session, host: str, port: int, *, browser: bool, say: Callabl
     say("Ended.")
 
 
-def _layout() -> Any:
+def _layout(pages: Mapping[str, Any]) -> Any:
     links = [
-        dcc.Link(page.TITLE, href=path, id=page.NAV, className="page-link") for path, page in PAGES.items()
+        dcc.Link(page.TITLE, href=path, id=page.NAV, className="page-link") for path, page in pages.items()
     ]
     return html.Div(
         [
@@ -122,11 +126,11 @@ def _layout() -> Any:
     )
 
 
-def _register_frame(app: Dash) -> None:
+def _register_frame(app: Dash, pages: Mapping[str, Any]) -> None:
     app.clientside_callback(
         client("theme"), Output("theme", "data"), Output("toggle", "children"), Input("toggle", "n_clicks")
     )
-    for page in PAGES.values():
+    for page in pages.values():
         app.clientside_callback(
             client("address"),
             Output(page.NAV, "className"),

@@ -82,6 +82,11 @@ class Session:
             seconds=seconds,
         )
 
+    @property
+    def has_run(self) -> bool:
+        """Whether there are snapshots, readable or not."""
+        return self._read_run is not None
+
     def read_run(self) -> History | None:
         """The training's snapshots, read once; None if there are none.
 

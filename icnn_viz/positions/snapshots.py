@@ -41,7 +41,9 @@ def read_snapshots(
     if is_folder:
         paths = sorted(path for path in paths[0].iterdir() if _is_snapshot(path))
     if len(paths) < 2:
-        raise _refuse(str(source), "two or more snapshots", f"{len(paths)}")
+        raise _refuse(
+            source if is_folder else ", ".join(map(str, paths)), "two or more snapshots", f"{len(paths)}"
+        )
     said, ordered, runs = zip(*[_read(path) for path in paths], strict=True)
     guide = next((run for run, known in zip(runs, ordered, strict=True) if known), runs[0])
     runs = tuple(in_order_of(run, guide) for run in runs)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
+import torch
 
-from icnn_core import build_model, read_checkpoint
+from icnn_core import IrregularConv2d, build_model, read_checkpoint
+from icnn_core.checkpoint import write_snapshot
 from icnn_core.training.loop import mean_displacement
 from icnn_viz.cli import main
 from icnn_viz.data import builtin_path, pair
+from icnn_viz.positions import read_snapshots
 
 NAMES = ("shapes-regular.safetensors", "shapes-irregular.safetensors", "sample.png")
 
@@ -49,6 +53,26 @@ def test_both_commands_work_with_no_other_argument(icnn_viz, tmp_path):
     assert json.loads(out)["image_size"] == {"height": 120, "width": 160}
     assert (tmp_path / "icnn-kernels" / "positions.csv").is_file()
     assert (tmp_path / "icnn-heatmap" / "heatmap-x60-y40.npz").is_file()
+
+
+def test_snapshots_are_shipped_in_half_precision_instead_of_others(tmp_path):
+    run, out = tmp_path / "run", tmp_path / "snapshots"
+    network = torch.nn.Sequential(IrregularConv2d(5, 4, 3, dilation=2), IrregularConv2d(4, 2, (1, 3)))
+    for step in (0, 30, 200):
+        with torch.no_grad():
+            network[0].positions += 0.3
+        write_snapshot(run / "snapshots", network, step)
+    write_snapshot(out, network, 17)
+    assert [path.name for path in pair.write_snapshots(run, out)] == sorted(
+        path.name for path in out.iterdir()
+    )
+    before, after = read_snapshots(run / "snapshots"), read_snapshots(out)
+    assert after[0] == [0, 30, 200]
+    for one, other in zip(itertools.chain(*before[1]), itertools.chain(*after[1]), strict=True):
+        assert other.positions == pytest.approx(one.positions, abs=2e-3)
+        assert other.weights == pytest.approx(one.weights, rel=1e-3)
+    sizes = [sum(path.stat().st_size for path in folder.glob("*")) for folder in (run / "snapshots", out)]
+    assert sizes[1] < sizes[0]
 
 
 def test_demo_trains_and_looks(icnn_viz, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -257,7 +258,12 @@ def test_a_runs_snapshots_become_a_trajectory(run_main: Run, checkpoint: Path, t
     drawn = {path.name for path in (tmp_path / "out").glob("[!.]*") if path.suffix != ".csv"}
     assert drawn == {"0.trajectory.png", "0.trajectory.html", "0.trajectory.gif"}
     ended = run_main(main, "kernels", run / "10.pt", "-o", tmp_path / "out", "--view", "trajectory")
-    assert "two or more snapshots" in ended.err
+    assert f"error: {run / '10.pt'}: needs two or more snapshots" in " ".join(ended.err.split())
+    run.rename(tmp_path / "snapshots")  # beside the checkpoint, as training keeps them
+    network, beside = Path(shutil.copy(checkpoint, tmp_path)), tmp_path / "beside"
+    ended = run_main(main, "kernels", network, "-o", beside, "--view", "trajectory", "-f", "png")
+    assert ended.code == 0, ended.err
+    assert (beside / "0.trajectory.png").is_file()
 
 
 def test_a_folder_of_transformers_is_one_network(run_main: Run, checkpoint: Path, tmp_path: Path) -> None:

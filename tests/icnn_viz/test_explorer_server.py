@@ -296,6 +296,14 @@ def test_brushed_points_are_counted(session: Session) -> None:
     assert f"−{-first[:, 0].mean():.3f}" in str(shown)
 
 
+def test_a_link_leads_to_the_run_page_where_there_is_a_run(make_session: MakeSession) -> None:
+    for read_run, own in ((None, []), (lambda: ([], []), [runs.PATH])):
+        frame = get(make_app(make_session(read_run=read_run)).server.test_client(), "/_dash-layout").json
+        header = frame["props"]["children"][2]["props"]["children"]
+        links = [link["props"]["href"] for link in header[1]["props"]["children"]]
+        assert links == [heatmaps.PATH, kernels.PATH, *own]
+
+
 def test_the_run_page_says_how_to_get_snapshots(
     session: Session, make_session: MakeSession, make_cloud: Any
 ) -> None:

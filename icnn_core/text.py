@@ -1,4 +1,4 @@
-"""Strangers' words on their way out: to a terminal, and into tables that a spreadsheet opens."""
+"""Words on their way out: strangers' to a terminal and into tables that a spreadsheet opens, and numbers of things."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def to_visible(text: str) -> str:
 def to_line(text: str) -> str:
     r"""The same on one line: new lines and tabs are escapes, too, so that a row stays a row."""
     return to_visible(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def counted(number: int, thing: str) -> str:
+    """How many of something: "1 layer", "1,234 layers"; `thing` in the singular, which takes an s."""
+    return f"{number:,} {thing}{'s' * (number != 1)}"
 
 
 def to_cell(value: object) -> object:

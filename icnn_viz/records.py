@@ -170,6 +170,7 @@ class PixelGradient(Facts):
         logit: the logit that was differentiated.
         method: "gradient", "deconvnet", …
         target: what was differentiated, where it is not the predicted class's logit at `pixel` alone.
+        against: the class whose logit was subtracted from it, or None.
         notes: what a reader must be told, e.g. that the logits had to be upsampled.
     """
 
@@ -184,11 +185,22 @@ class PixelGradient(Facts):
     method: str = "gradient"
     target: str = ""
     notes: tuple[str, ...] = field(default=())
+    against: int | None = None
 
     @property
     def class_name(self) -> str:
         """Of the class whose logit was differentiated."""
         return name_class(self.class_id, self.classes)
+
+    @property
+    def against_name(self) -> str:
+        """Of the class whose logit was subtracted, or ""."""
+        return "" if self.against is None else name_class(self.against, self.classes)
+
+    @property
+    def followed(self) -> str:
+        """Whose logit was differentiated, in words: “car”, or “car” minus “road” for a difference of two."""
+        return f"“{self.class_name}”" + f" minus “{self.against_name}”" * bool(self.against_name)
 
     @property
     def predicted_name(self) -> str:
@@ -198,7 +210,7 @@ class PixelGradient(Facts):
     def _facts(self) -> dict[str, str]:
         facts = {
             "network": self.network,
-            "logit": f"{self.logit:.4g} of “{self.class_name}” at {_place(self.pixel)}",
+            "logit": f"{self.logit:.4g} of {self.followed} at {_place(self.pixel)}",
             "method": self.method,
             "gradient": "3×{}×{}, largest value {:.3g}".format(
                 *self.gradient.shape[1:], np.abs(self.gradient).max()
@@ -276,7 +288,7 @@ class PixelComparison(Facts):
 
     def _facts(self) -> dict[str, str]:
         first = self.gradients[0]
-        facts = {"logit of": f"“{first.class_name}” at {_place(self.pixel)}", "method": first.method}
+        facts = {"logit of": f"{first.followed} at {_place(self.pixel)}", "method": first.method}
         facts |= {"image": self.source} if self.source else {}
         facts |= {"true class": self.true_class} if self.true_class else {}
         return facts | {

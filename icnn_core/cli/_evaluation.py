@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from icnn_core.errors import DataError
 from icnn_core.files import write_text
-from icnn_core.text import to_cell
+from icnn_core.text import counted, to_cell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -101,8 +101,7 @@ def print_skipped(files: Sequence[Path], console: Console) -> None:
     """Say how many files could not be decoded, and which; nothing if there were none."""
     if not files:
         return
-    count = "1 image" if len(files) == 1 else f"{len(files)} images"
-    console.print(f"Skipped {count} that cannot be decoded, or whose masks cannot:")
+    console.print(f"Skipped {counted(len(files), 'image')} that cannot be decoded, or whose masks cannot:")
     for path in files[:_SHOWN]:
         console.print(f"  {path}")
     if len(files) > _SHOWN:

@@ -9,6 +9,7 @@ import typer
 
 from icnn_core.cli._options import JsonOption, ModelOption, OverwriteOption, SeedOption, refuse_ignored
 from icnn_core.cli.app import make_console, print_json
+from icnn_core.text import counted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -148,4 +149,4 @@ def _snap(read: Checkpoint, network: nn.Module) -> tuple[tuple[str, ...], str]:
             got="a regular network",
             fix="To make it irregular leave out --irregular none, or name a module.",
         )
-    return names, f"{len(names)} layers snapped back to regular convolutions: {', '.join(names)}"
+    return names, f"{counted(len(names), 'layer')} snapped back to regular: {', '.join(names)}"

@@ -25,6 +25,7 @@ from icnn_core.cli._options import (
     WhiteOption,
 )
 from icnn_core.cli.app import make_console, make_progress, print_json
+from icnn_core.text import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -164,7 +165,9 @@ def command(
     console = make_console(json=as_json)
     if as_json:
         print_json(result)
-    print_evaluation(evaluation, f"{samples.data.name} {split}, {len(samples)} images, {inference}", console)
+    print_evaluation(
+        evaluation, f"{samples.data.name} {split}, {counted(len(samples), 'image')}, {inference}", console
+    )
     print_skipped(samples.skipped, console)
     if out is not None:
         console.print(f"Wrote evaluation.json and evaluation.csv into {out}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icnn_core.cli.app import make_console, make_progress, print_json
+from icnn_core.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ def tell(shown: Sequence[Any], written: Sequence[Path], out: Path, found: Mappin
     console = make_console(json=found is not None)
     for one in shown:
         console.print(one)
-    console.print(f"{len(written)} files in {out}. Open {choose_to_open(written)}.")
+    console.print(f"{counted(len(written), 'file')} in {out}. Open {choose_to_open(written)}.")
     if found is not None:
         print_json(dict(found) | {"written": written})
 
@@ -98,7 +99,7 @@ def to_json(record: PixelComparison) -> dict[str, Any]:
     """A pixel's findings as plain values."""
     from icnn_viz.displays.pixels import describe_networks
 
-    shared = ("x", "y", "class", "label")
+    shared = ("x", "y", "class", "against", "label")
     described = zip(describe_networks(record), record.measures, strict=True)
     models = [model | {"measures": measures} for model, measures in described]
     return {

@@ -26,6 +26,7 @@ from icnn_core.cli._options import (
     WhiteOption,
     refuse_ignored,
 )
+from icnn_core.text import counted
 from icnn_viz.cli._options import (
     PairArgument,
     RegularOption,
@@ -156,9 +157,8 @@ def command(
     size = out.stat().st_size
     for note in findings.notes:
         console.print(note)
-    console.print(
-        f"{out}: {size / 1e6:.1f} MB, {len(findings.looks)} pixels, {len(findings.display.clouds)} layers."
-    )
+    parts = counted(len(findings.looks), "pixel"), counted(len(findings.display.clouds), "layer")
+    console.print(f"{out}: {size / 1e6:.1f} MB, {', '.join(parts)}.")
     if json:
         print_json(
             {

@@ -201,17 +201,23 @@ class HeatmapDisplay:
         return [type(self)(self.records[start : start + MOST_COLUMNS]) for start in starts]
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per pixel, network and measure: x, y, class, label, model, predicted, logit, measure, value."""
+        """One row per pixel, network and measure: x, y, class, against, label, model, predicted, logit, measure, value.
+
+        "against" is the class whose logit is subtracted, or "".
+        """
         return to_frame(self.records)
 
     def summary(self) -> pd.DataFrame:
-        """The measures, one column per network, one row per pixel and measure, in the order of `measure_rows`."""
+        """The measures, one column per network, one row per pixel and measure, in the order of `measure_rows`;
+        "against" is there where a logit is subtracted."""
         import pandas as pd
 
         from icnn_viz.figures.measure_table import measure_rows
 
+        differs = any(record.gradients[0].against_name for record in self.records)
         rows = [
             {"x": record.pixel[1], "y": record.pixel[0], "class": record.gradients[0].class_name}
+            | ({"against": record.gradients[0].against_name} if differs else {})
             | {"measure": row.name, **dict(zip(record.networks, row.values, strict=True)), "unit": row.unit}
             for record in sorted(self.records, key=lambda record: record.pixel[::-1])
             for row in measure_rows(record)
@@ -224,11 +230,13 @@ class HeatmapDisplay:
         return f"HeatmapDisplay of (y, x) {places}{more} through {' | '.join(self.records[0].networks)}"
 
     def _repr_html_(self) -> str:
-        from icnn_viz.figures.panels import format_value
+        from icnn_viz.figures.panels import format_alike
 
-        summary = self.summary()
-        numbers = summary.select_dtypes("float").columns
-        shown = summary.assign(**{name: summary[name].map(format_value) for name in numbers})
+        shown = self.summary()
+        networks = self.records[0].networks
+        alike = [format_alike(values) for values in shown[networks].to_numpy()]
+        shown[networks] = shown[networks].astype(object)
+        shown[networks] = alike
         note = "energy and peak are in the unit of the heatmap; –: a map that is zero everywhere has none"
         return f"<div>{to_html_table(shown, note)}{to_image_tag(self.figure_)}</div>"
 

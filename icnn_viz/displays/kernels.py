@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.text import counted
 from icnn_viz.displays.page import to_html_table, to_image_tag
 from icnn_viz.displays.suited import suiting, why_not
 from icnn_viz.displays.tables import Tables
@@ -235,9 +236,8 @@ class KernelDisplay:
         return summarise_clouds(self.clouds)
 
     def __repr__(self) -> str:
-        return (
-            f"KernelDisplay of {len(self.clouds)} layers: {', '.join(cloud.layer for cloud in self.clouds)}"
-        )
+        names = ", ".join(cloud.layer for cloud in self.clouds)
+        return f"KernelDisplay of {counted(len(self.clouds), 'layer')}: {names}"
 
     def _repr_html_(self) -> str:
         summary = self.summary()

@@ -230,7 +230,7 @@ def find_class(name: str, classes: Sequence[str], who: str = "class") -> int:
 
 
 def to_frame(records: Iterable[PixelComparison]) -> pd.DataFrame:
-    """One row per pixel, network and measure: x, y, class, label, model, predicted, logit, measure, value."""
+    """One row per pixel, network and measure: as of `describe_networks`, then measure, value."""
     import pandas as pd
 
     rows = [
@@ -243,10 +243,12 @@ def to_frame(records: Iterable[PixelComparison]) -> pd.DataFrame:
 
 
 def describe_networks(record: PixelComparison) -> list[dict[str, Any]]:
-    """What each network says at the pixel: x, y, class, label, model, predicted, logit."""
+    """What each network says at the pixel: x, y, class, against (whose logit is subtracted, or ""), label, model,
+    predicted, logit."""
     y, x = record.pixel
     return [
-        {"x": x, "y": y, "class": gradient.class_name, "label": record.true_class, "model": gradient.network}
+        {"x": x, "y": y, "class": gradient.class_name, "against": gradient.against_name}
+        | {"label": record.true_class, "model": gradient.network}
         | {"predicted": gradient.predicted_name, "logit": gradient.logit}
         for gradient in record.gradients
     ]

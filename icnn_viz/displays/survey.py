@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError, nearest_names
 from icnn_core.evaluation.samples import warn_of_another_shape
 from icnn_core.identity import describe_data, digest_weights, keep_identity
+from icnn_core.text import counted
 from icnn_viz.displays.drawings import to_file_names
 from icnn_viz.displays.pixels import METHODS, REDUCTIONS, TARGETS, choose_targets, follow, to_comparison
 from icnn_viz.displays.rows import KEY, RowFile, read_rows
@@ -223,9 +224,12 @@ class SurveyDisplay:
         """What was looked at, in a line: data, pixels, method, whose logit, and how many maps were left out."""
         rows, zeros = self.tables()["measures"], sum(self.zero_maps().values())
         named = " ".join(part for part in (self.dataset.name, self.split) if part)
-        parts = [named, f"{rows[KEY].nunique()} pixels of {rows['image'].nunique()} images"]
+        parts = [
+            named,
+            f"{counted(rows[KEY].nunique(), 'pixel')} of {counted(rows['image'].nunique(), 'image')}",
+        ]
         parts.append(f"{self.method}, logit of the {TARGETS[self.target]}")
-        return " · ".join(parts + [f"{zeros} maps zero everywhere, left out"] * bool(zeros))
+        return " · ".join(parts + [f"{counted(zeros, 'map')} zero everywhere, left out"] * bool(zeros))
 
     def write(self, formats: Sequence[str] = ("png",), *, theme: str = "light") -> list[Path]:
         """Write measures.csv, differences.csv and a figure per pair of networks into the folder."""
@@ -244,7 +248,7 @@ class SurveyDisplay:
 
     def __repr__(self) -> str:
         names = " | ".join(network.name for network in self.networks)
-        return f"SurveyDisplay of {self.pixels} pixels of {self.dataset.name} through {names}"
+        return f"SurveyDisplay of {counted(self.pixels, 'pixel')} of {self.dataset.name} through {names}"
 
     def _repr_html_(self) -> str:
         from icnn_viz.displays.page import to_html_table, to_image_tag

@@ -46,7 +46,7 @@ def name_of_pair(other: str, number: int) -> str:
 def difference_rows(summary: pd.DataFrame, second: str) -> list[list[str]]:
     """The differences over all pixels in words: measure, both means, difference, interval, share of pixels."""
     from icnn_viz.displays.tables import to_records
-    from icnn_viz.figures.panels import format_value
+    from icnn_viz.figures.panels import format_alike
     from icnn_viz.figures.survey import SHOWN
     from icnn_viz.heatmaps import MEASURES
 
@@ -56,7 +56,8 @@ def difference_rows(summary: pd.DataFrame, second: str) -> list[list[str]]:
     for name in ("correct", "energy", *SHOWN):
         row = {key: float("nan") if value is None else value for key, value in found[name].items()}
         text, unit = MEASURES.get(name, ("class predicted rightly", "share"))
-        values = [format_value(float(row[key])) for key in ("first", "second", "difference", "low", "high")]
+        numbers = [float(row[key]) for key in ("first", "second", "difference", "low", "high")]
+        values = format_alike(numbers[:2]) + format_alike(numbers[2:])
         known = row["low"] == row["low"]  # over five images or more
         interval, share = f"{values[3]} to {values[4]}" if known else "–", f"{float(row['share_higher']):.0%}"
         rows.append([f"{text} ({unit})" if unit else text, *values[:3], interval, share])

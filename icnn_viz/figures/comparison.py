@@ -107,10 +107,12 @@ def describe_question(gradient: PixelGradient) -> str:
 
 
 def describe_target(gradient: PixelGradient) -> str:
-    """In words, what was differentiated where: "the logit of “ring” at x = 60, y = 40"."""
+    """In words, what was differentiated where: "the logit of “ring” at x = 60, y = 40"; of a difference "the logit of
+    “ring” minus that of “bar” at …"."""
     y, x = gradient.pixel
     what = f" ({gradient.target})" if gradient.target not in ("", "class given") else ""
-    return f"the logit of “{gradient.class_name}”{what} at x = {x}, y = {y}"
+    minus = f" minus that of “{gradient.against_name}”" if gradient.against_name else ""
+    return f"the logit of “{gradient.class_name}”{minus}{what} at x = {x}, y = {y}"
 
 
 def check_comparable(

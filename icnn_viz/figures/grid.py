@@ -117,7 +117,7 @@ def _strip(ax: Axes, shape: tuple[int, ...]) -> None:
 def _column_title(gradients: Sequence[PixelGradient], width: float) -> str:
     y, x = gradients[0].pixel
     room = max(8, int(width / CHARACTER))
-    return "\n".join([shorten(f"“{gradients[0].class_name}”", room), f"x={x}, y={y}"])
+    return "\n".join([shorten(gradients[0].followed, room), f"x={x}, y={y}"])
 
 
 def _describe_scales(first: PixelGradient, gamma: float) -> str:

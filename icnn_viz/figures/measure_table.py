@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from icnn_viz.figures.panels import AXIS_LEFT, LINE, PanelSheet, format_value
+from icnn_viz.figures.panels import AXIS_LEFT, LINE, PanelSheet, format_alike
 from icnn_viz.figures.sheet import CHARACTER, MARGIN, WIDTH
 from icnn_viz.figures.style import shorten
 from icnn_viz.heatmaps import MEASURES
@@ -41,8 +41,9 @@ class MeasureRow:
 
     @property
     def texts(self) -> list[str]:
-        """The values as they are written everywhere."""
-        return [value if isinstance(value, str) else format_value(value) for value in self.values]
+        """The values as they are written everywhere: numbers to as many decimals as each other."""
+        numbers = iter(format_alike([value for value in self.values if not isinstance(value, str)]))
+        return [value if isinstance(value, str) else next(numbers) for value in self.values]
 
 
 def measure_rows(record: PixelComparison) -> list[MeasureRow]:
@@ -62,7 +63,9 @@ def answer_rows(record: PixelComparison) -> list[MeasureRow]:
     logits = tuple(gradient.logit for gradient in record.gradients)
     return [
         MeasureRow("predicted", "class predicted", "", predicted),
-        MeasureRow("logit", "logit", "", logits),
+        MeasureRow(
+            "logit", "difference of logits" if record.gradients[0].against_name else "logit", "", logits
+        ),
     ]
 
 

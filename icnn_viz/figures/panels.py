@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -141,6 +142,19 @@ def format_value(value: float) -> str:
         return f"{mantissa}·{_ten_to(int(exponent))}".replace("-", "−")
     text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return text.replace("-", "−")
+
+
+def format_alike(values: Sequence[float]) -> list[str]:
+    """Numbers of one row or column to one precision: that of `format_value` for the largest of them."""
+    sizes = [abs(value) for value in values if abs(value) < float("inf")]
+    largest = max(sizes, default=0.0)
+    if not 1e-3 <= largest < 1e7:
+        return [format_value(value) for value in values]
+    decimals = max(0, 2 - int(f"{largest:.2e}".partition("e")[2]))
+    return [
+        f"{value:,.{decimals}f}".replace("-", "−") if abs(value) < float("inf") else format_value(value)
+        for value in (value + 0.0 if round(value, decimals) else 0.0 for value in values)
+    ]
 
 
 def _ten_to(power: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_core.errors import ArgumentError
+from icnn_core.text import counted
 from icnn_viz.figures.clouds import describe, draw_cloud
 from icnn_viz.figures.facets import draw_facets, lay_out_facets
 from icnn_viz.figures.marks import (
@@ -90,7 +91,7 @@ def _choose(paths: np.ndarray) -> np.ndarray:
 
 
 def _describe_run(steps: Sequence[int]) -> str:
-    return f"iterations {steps[0]:,} to {steps[-1]:,}, {len(steps)} snapshots"
+    return f"iterations {steps[0]:,} to {steps[-1]:,}, {counted(len(steps), 'snapshot')}"
 
 
 def _explain(chosen: np.ndarray, cloud: PositionCloud) -> list[str]:

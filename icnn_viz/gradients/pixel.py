@@ -170,6 +170,7 @@ def batch_gradients(
                 method=method,
                 target=target.text,
                 notes=notes,
+                against=target.against,
             )
             for target, gradient, value in zip(plan[i], maps[i], values[i], strict=True)
         ]

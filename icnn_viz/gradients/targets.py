@@ -81,7 +81,8 @@ def resolve(
         shape: (height, width) of the image, which a mask must have.
 
     Raises:
-        ArgumentError: the pixel lies outside the window, or the region is empty there.
+        ArgumentError: the pixel lies outside the window, the region is empty there, or a class is subtracted from
+            itself.
         NameNotFoundError: no such class.
         ShapeError: a mask of another size than the image.
     """
@@ -98,11 +99,17 @@ def resolve(
                 fix=f"The network has {class_count} classes.",
             )
     mask = None if target.region is None else _mask(target.region, window, prediction, at, shape)
+    if class_id == target.against:
+        raise ArgumentError(
+            who,
+            needed="another class to subtract than the one that is followed",
+            got=f"class {class_id} twice" + " (it is predicted at the pixel)" * (target.class_id is None),
+            fix="Name the class that is followed, or another one to subtract: nothing would be left.",
+        )
     text = "" if target.class_id is None else "class given"
-    if target.against is not None:
-        text = f"minus class {target.against}"
     if mask is not None:
-        text = f"{text}, sum over {int(mask.sum())} pixels".lstrip(", ")
+        count = int(mask.sum())
+        text = f"sum over {count} pixel{'s' * (count > 1)}"
     tensor = None if mask is None else torch.from_numpy(mask)
     return ResolvedTarget(image, (y, x), at, class_id, target.against, tensor, text)
 

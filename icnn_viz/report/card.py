@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icnn_core.identity import digest_file
+from icnn_core.text import counted
 from icnn_viz.records import shape_per
 from icnn_viz.report.tables import Cell, Column, Table
 
@@ -135,7 +136,7 @@ def _describe_surgery(one: Checkpoint) -> tuple[str, ...]:
     start = config.get("irregular") if isinstance(config, dict) else None
     begun = f", from the module “{_plain(start)}” to the end of the network" if start else ""
     if not found:
-        layers = "1 layer" if len(irregular) == 1 else f"{len(irregular)} layers"
+        layers = counted(len(irregular), "layer")
         return (f"The file holds the positions of {layers}, and nothing of the network around them.",)
     words = [f"{len(irregular)} of {len(found)} convolutions were made irregular{begun}."]
     if regular:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from icnn_core.text import counted
 from icnn_viz.figures.style import MM
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ def make_budget(layers: int, others: int, taken: int, limit: int = LIMIT) -> Bud
     for views, dark, left_out in ways:
         most = room // max(2 * others + layers * len(views) * (1 + dark), 1)
         if most >= _ENOUGH or views == ("cloud",):
-            note = f"{left_out}, so that a page of {layers} layers stays below {limit / 1e6:.0f} MB."
+            note = (
+                f"{left_out}, so that a page of {counted(layers, 'layer')} stays below {limit / 1e6:.0f} MB."
+            )
             return Budget(
                 views, dark, min(most, _MOST), 200 if most > 2 * _ENOUGH else 150, (note,) * bool(left_out)
             )

@@ -47,7 +47,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-_THREE_DIGITS = "3"
+_EACH, _ALIKE = "3", "alike"  # three digits of each number, or one precision for the column
 _LAYERS = (
     Column("layer", "layer"),
     Column("kernel_size", "kernel"),
@@ -87,7 +87,7 @@ _SLOTS = (
 _CLAIMS = (
     Column("claim", "claim of the paper"),
     Column("verdict", "verdict here"),
-    Column("number", "number", _THREE_DIGITS),
+    Column("number", "number", _EACH),
     Column("unit", "of"),
     Column("evidence", "evidence"),
     Column("rule", "rule, fixed beforehand"),
@@ -97,11 +97,8 @@ _CLAIMS = (
 
 def to_table(frame: pd.DataFrame, name: str, caption: str, columns: Sequence[Column]) -> Table:
     """The columns of a frame; what is missing is an empty cell, shown as a dash."""
-    rows = [
-        tuple(_to_cell(value, column) for value, column in zip(row, columns, strict=True))
-        for row in frame[[column.name for column in columns]].itertuples(index=False, name=None)
-    ]
-    return Table(name, caption, tuple(columns), tuple(rows))
+    cells = [_to_cells(frame[column.name].tolist(), column) for column in columns]
+    return Table(name, caption, tuple(columns), tuple(zip(*cells, strict=True)))
 
 
 def list_kernel_tables(tables: Mapping[str, pd.DataFrame]) -> list[Table]:
@@ -150,8 +147,8 @@ def to_measure_table(looks: Sequence[PixelComparison]) -> Table:
         Column("class", "class"),
     ]
     columns += [Column("label", "true class"), Column("model", "network"), Column("predicted", "predicts")]
-    columns += [Column("logit", "logit", _THREE_DIGITS)]
-    columns += [Column(name, title, _THREE_DIGITS) for name, title in measured.items()]
+    columns += [Column("logit", "logit", _ALIKE)]
+    columns += [Column(name, title, _ALIKE) for name, title in measured.items()]
     rows = [
         {"image": look.source, **described, **measures}
         for look in looks
@@ -161,16 +158,22 @@ def to_measure_table(looks: Sequence[PixelComparison]) -> Table:
     return to_table(frame, "measures", "Measures: one row for each pixel and network", columns)
 
 
-def _to_cell(value: Any, column: Column) -> Cell:
+def _to_cells(values: Sequence[Any], column: Column) -> list[Cell]:
     import pandas as pd
 
-    from icnn_viz.figures.panels import format_value
+    from icnn_viz.figures.panels import format_alike, format_value
 
-    if pd.isna(value):
-        return Cell("–", "")
     if not column.is_number:
-        return Cell(str(value), str(value))
-    number = float(value)
-    short = column.form == _THREE_DIGITS
-    text = format_value(number) if short else format(number, column.form).replace("-", "−")
-    return Cell(text, repr(int(number)) if number.is_integer() else repr(number))
+        return [Cell("–", "") if pd.isna(value) else Cell(str(value), str(value)) for value in values]
+    numbers = [float("nan") if pd.isna(value) else float(value) for value in values]
+    if column.form == _ALIKE:
+        texts = format_alike(numbers)
+    elif column.form == _EACH:
+        texts = [format_value(number) for number in numbers]
+    else:
+        texts = [format(number, column.form).replace("-", "−") for number in numbers]
+    fulls = [repr(int(number)) if number.is_integer() else repr(number) for number in numbers]
+    return [
+        Cell(text, full) if number == number else Cell("–", "")
+        for text, full, number in zip(texts, fulls, numbers, strict=True)
+    ]

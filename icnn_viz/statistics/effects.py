@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icnn_core.text import counted
 from icnn_core.training.ablation_table import t_interval
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.claims import COLUMNS
@@ -122,7 +123,7 @@ def _global_and_detailed(judged: list[PositionCloud], permutations: int, seed: i
     wide = ((table["spread_ratio"] >= SPREAD_RATIO) & (table["q"] <= 0.05)).to_numpy(bool)
     share = float(wide.mean())
     verdict = HOLDS if share >= 0.75 else DOES_NOT_HOLD if share <= 0.25 else CANNOT_BE_SAID
-    words = f"{int(wide.sum())} of {len(table)} layers; median ratio {table['spread_ratio'].median():.2f}"
+    words = f"{int(wide.sum())} of {counted(len(table), 'layer')}; median ratio {table['spread_ratio'].median():.2f}"
     return Finding(verdict, share, "share of layers", words)
 
 

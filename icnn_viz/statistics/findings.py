@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from icnn_core.text import counted
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.centres import test_centres
 from icnn_viz.statistics.depth import depth_trends
@@ -52,8 +53,8 @@ def find_gaussian(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding
     pins = [measure_pinning(cloud) for cloud in clouds]
     if pinned := [pin["pinning"] for pin in pins if pin.get("pinning_low", 0.0) > 1]:
         evidence += (
-            f"; in {len(pinned)} of {len(clouds)} layers coordinates lie on the lattice of pixels oftener than by "
-            f"chance ({np.median(pinned):.1f} times, median)"
+            f"; in {len(pinned)} of {counted(len(clouds), 'layer')} coordinates lie on the lattice of pixels "
+            f"oftener than by chance ({np.median(pinned):.1f} times, median)"
         )
     corners = [measure_corners(cloud) for cloud in clouds]
     if marked := [one["corners"] for one in corners if one.get("corners_low", 0.0) > 1]:
@@ -97,8 +98,9 @@ def find_spread(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
     )
     share = float(differ.sum() / known)
     evidence = (
-        f"slots differ in {int(differ.sum())} of {known} layers; medians: distance of their covariances "
-        f"{_median(table, 'covariance_distance')}, widest over narrowest spread {_median(table, 'spread_ratio')}"
+        f"slots differ in {int(differ.sum())} of {counted(int(known), 'layer')}; medians: distance of their "
+        f"covariances {_median(table, 'covariance_distance')}, widest over narrowest "
+        f"spread {_median(table, 'spread_ratio')}"
     )
     return Finding(_band(share, rules.spread_holds, rules.spread_fails), share, unit, evidence)
 
@@ -115,7 +117,9 @@ def find_trend(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
         if row["state"] == "constant":
             return Finding(CANNOT_BE_SAID, None, unit, "the axes are the same in all layers")
         if row["state"] != "ok" or row["layers"] < rules.trend_layers:
-            return Finding(CANNOT_BE_SAID, None, unit, f"{row['layers']} layers are too few for a trend")
+            return Finding(
+                CANNOT_BE_SAID, None, unit, f"too few for a trend: {counted(int(row['layers']), 'layer')}"
+            )
         tau, low, high, rise = (float(row[n]) for n in ("kendall", "kendall_low", "kendall_high", "rise"))
         verdict = CANNOT_BE_SAID
         if low > 0 and tau >= rules.trend_kendall and rise >= rules.trend_rise:
@@ -129,7 +133,8 @@ def find_trend(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
     verdict = next((word for word in (DOES_NOT_HOLD, CANNOT_BE_SAID) if word in verdicts), HOLDS)
     known = axes[np.isfinite(axes).all(1)]
     (first, thin), (last, slim) = known[0], known[-1]
-    ends = f"axes {first:.2f} by {thin:.2f} in the first of {len(known)} layers, {last:.2f} by {slim:.2f} in the last"
+    layers = counted(len(known), "layer")
+    ends = f"axes {first:.2f} by {thin:.2f} in the first of {layers}, {last:.2f} by {slim:.2f} in the last"
     return Finding(verdict, min(taus), unit, "; ".join([*words, ends]))
 
 
@@ -174,8 +179,9 @@ def find_strips(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
         verdict = DOES_NOT_HOLD
     ratio = _median(radial_spreads(deeper), "radial_to_tangential")
     evidence = (
-        f"of {outer} outer slots in {len(deeper)} layers {strips / outer:.0%} are strips, {share:.0%} strips that "
-        f"point outwards, {none / outer:.0%} no strips; spread along the radius over that across it: {ratio} (median)"
+        f"of {counted(outer, 'outer slot')} in {counted(len(deeper), 'layer')} {strips / outer:.0%} are strips, "
+        f"{share:.0%} strips that point outwards, {none / outer:.0%} no strips; "
+        f"spread along the radius over that across it: {ratio} (median)"
     )
     return Finding(verdict, share, unit, evidence)
 

@@ -16,7 +16,7 @@ from icnn_core.datasets.folder import read_class_file
 from icnn_core.datasets.listing import read_stems
 from icnn_core.errors import DataError, IcnnError
 from icnn_core.files import explain, write_atomically
-from icnn_core.text import from_cell, to_cell, to_visible
+from icnn_core.text import counted, from_cell, to_cell, to_visible
 from icnn_core.training.config import _read_toml
 
 
@@ -185,3 +185,12 @@ def test_a_pipe_is_refused_not_waited_for(tmp_path, name):
     )
     with pytest.raises(IcnnError, match="a regular file; got a pipe"):
         read(tmp_path / name)
+
+
+def test_one_of_a_thing_is_not_many() -> None:
+    assert [counted(number, "layer") for number in (0, 1, 2, 12345)] == [
+        "0 layers",
+        "1 layer",
+        "2 layers",
+        "12,345 layers",
+    ]

@@ -17,7 +17,9 @@ from icnn_viz.displays import HeatmapDisplay, measure_rows
 from icnn_viz.displays.page import to_measures_html
 from icnn_viz.displays.pixels import find_class, to_comparison
 from icnn_viz.explorer.export import freeze
-from icnn_viz.figures.comparison import draw_comparison
+from icnn_viz.figures.comparison import describe_question, draw_comparison
+from icnn_viz.figures.measure_table import answer_rows
+from icnn_viz.figures.panels import format_alike
 from icnn_viz.records import PixelComparison, PixelGradient, name_class
 from icnn_viz.report.tables import to_measure_table as to_report_table
 
@@ -97,3 +99,39 @@ def test_a_class_is_called_the_same_everywhere(make_gradient: MakeGradient) -> N
 def test_a_record_says_what_matters(record: PixelComparison) -> None:
     assert "x = 20, y = 9" in repr(record)
     assert "a photograph" in record._repr_html_()
+
+
+def test_a_difference_of_logits_is_called_so_by_the_names_of_its_classes(make_gradient: MakeGradient) -> None:
+    names = ("ground", "ring", "bar")
+    gradients = [make_gradient(name, classes=names, class_id=1, against=2) for name in ("mine", "theirs")]
+    found = to_comparison(gradients)
+    assert describe_question(gradients[0]).startswith(
+        "What the logit of “ring” minus that of “bar” at x = 20"
+    )
+    assert answer_rows(found)[1].title == "difference of logits"
+    assert "“ring” minus “bar”" in repr(gradients[0])
+    assert "“ring” minus “bar”" in repr(found)
+    assert HeatmapDisplay([found]).summary()["against"].unique().tolist() == ["bar"]
+    assert HeatmapDisplay([found]).to_frame()["against"].unique().tolist() == ["bar"]
+    titles = [ax.get_title() for ax in HeatmapDisplay([found]).draw("grid").axes]
+    assert any("“ring” minus “bar”" in title for title in titles)
+
+
+def test_numbers_beside_each_other_have_one_precision(record: PixelComparison) -> None:
+    assert format_alike([12.9, 13.0, 9.96]) == ["12.9", "13.0", "10.0"]
+    assert format_alike([0.0123, -1234.5, float("nan")]) == ["0", "−1,234", "–"]
+    assert format_alike([2.5e-5, 0.0]) == ["2.5·10⁻⁵", "0"]
+    assert format_alike([-0.001, 1.21]) == ["0.00", "1.21"]
+    measures = [
+        found | {"entropy": value} for found, value in zip(record.measures, (12.94, 13.0), strict=True)
+    ]
+    found = replace(record, measures=measures)
+    texts = {row.name: row.texts for row in measure_rows(found)}
+    assert texts["entropy"] == ["12.9", "13.0"]
+    assert "<td>13.0</td>" in HeatmapDisplay([found])._repr_html_()
+    report = to_report_table([found])
+    place = [column.name for column in report.columns].index("entropy")
+    assert [(line[place].text, line[place].value) for line in report.rows] == [
+        ("12.9", "12.94"),
+        ("13.0", "13"),
+    ]

@@ -196,7 +196,9 @@ def test_targets(image: np.ndarray) -> None:
     one, three = (pixel_gradient(net, image, PIXEL, class_id=c).gradient for c in (1, 3))
     difference = pixel_gradient(net, image, Target(PIXEL, class_id=1, against=3))
     np.testing.assert_allclose(difference.gradient, one - three, atol=1e-6)
-    assert "minus class 3" in difference.target
+    assert difference.followed == "“1” minus “3”"
+    with pytest.raises(ArgumentError, match="twice"):
+        pixel_gradient(net, image, Target(PIXEL, against=int(difference.prediction[PIXEL])))
     pixels = [(y, x) for y in (4, 5) for x in (9, 10, 11)]
     total = sum(record.gradient for record in gradients_of(net, image, pixels, class_id=1))
     mask = np.zeros((HEIGHT, WIDTH), bool)

@@ -8,6 +8,7 @@ from dash import Dash, Input, Output, State, dcc, html
 from dash.exceptions import PreventUpdate
 
 from icnn_core.errors import IcnnError
+from icnn_core.text import counted
 from icnn_viz.displays.tables import to_csv
 from icnn_viz.explorer.pages.parts import button, choice, client, graph
 from icnn_viz.explorer.session import History, Session
@@ -38,7 +39,9 @@ def layout(session: Session, search: str | None) -> html.Div:
     view = RunState.from_query(search, last, {"layer": names})
     controls = [
         choice("Layer", "run-layer", names, view.layer),
-        html.P(f"{len(steps)} snapshots, iterations {steps[0]:,} to {steps[-1]:,}.", className="hint"),
+        html.P(
+            f"{counted(len(steps), 'snapshot')}, iterations {steps[0]:,} to {steps[-1]:,}.", className="hint"
+        ),
         html.P("Drag the slider under the figure, or play.", className="hint"),
         html.Div(
             [button("PNG", "run-png", "Save the figure as PNG"), button("CSV", "run-csv")],

@@ -14,7 +14,10 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from icnn_core import __version__
+from icnn_core.arrays import is_tensor, type_of
 from icnn_core.errors import IcnnError
 from icnn_core.files import explain, write_text
 
@@ -140,11 +143,9 @@ def read_identity(path: Path, error: type[IcnnError]) -> dict[str, Any]:
 
 
 def _parts(content: Any) -> Iterator[bytes]:
-    import torch
-
-    if isinstance(content, torch.Tensor):
-        yield f"{content.dtype} {tuple(content.shape)}".encode()
-        yield bytes(_bytes(content.detach()))
+    if is_tensor(content):
+        yield f"torch.{type_of(content)} {tuple(content.shape)}".encode()
+        yield bytes(_bytes(content))
     elif isinstance(content, Mapping):
         yield f"names {len(content)}".encode()
         for name, value in sorted(content.items(), key=lambda item: str(item[0])):
@@ -158,9 +159,12 @@ def _parts(content: Any) -> Iterator[bytes]:
         yield repr(content).encode()
 
 
-def _bytes(tensor: Tensor) -> bytes | memoryview:
+def _bytes(tensor: Tensor | np.ndarray) -> bytes | memoryview:
+    if isinstance(tensor, np.ndarray):
+        return tensor.tobytes()
     import torch
 
+    tensor = tensor.detach()
     if tensor.is_meta:
         return b""
     if tensor.is_quantized:

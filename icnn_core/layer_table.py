@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from icnn_core.layer_names import caffe_name
 from icnn_core.nn import IrregularConv2d
 from icnn_core.preparation import preparation_of
-from icnn_core.surgery import caffe_name, choose_modules, reason_to_skip
+from icnn_core.surgery import choose_modules, reason_to_skip
 
 _SIDE = 256  # of the image that strides are read from: divisible by what encoders halve by
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import numbers
-from typing import Any, ClassVar, Literal, cast, get_args
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.fx
@@ -21,14 +21,12 @@ from icnn_core.interception import (
     reason_against,
     weight_shape,
 )
-from icnn_core.ops.arguments import INTERPOLATIONS
+from icnn_core.kinds import INTERPOLATIONS, SHARINGS, Sharing
 from icnn_core.ops.backends import BACKENDS
 from icnn_core.ops.enclosing import enclosing_conv2d
 from icnn_core.ops.geometry import SIGMA_RANGE, regular_slots
 from icnn_core.ops.irregular_conv import irregular_conv2d
 
-Sharing = Literal["layer", "channel", "none"]
-SHARINGS: tuple[str, ...] = get_args(Sharing)
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 Pair = int | tuple[int, int]

@@ -7,13 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeGuard
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from icnn_core.errors import ArgumentError, DtypeError, IcnnError, ShapeError
 from icnn_core.files import read_text
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -96,14 +97,16 @@ class Preparation:
         """How many channels the network takes."""
         return len(self.mean)
 
-    def normalise(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Images (…, C, H, W) of any type as the network wants their values.
+    def normalise(self, images: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Images (…, C, H, W) of any type as the network wants their values, in float32 unless another is said.
 
         Colour becomes grey for a network of one channel, and grey is repeated for one of three.
 
         Raises:
             ShapeError: another number of channels. DtypeError: numbers of another range than the mean and std are for.
         """
+        import torch
+
         given = images.shape[-3]
         if images.dtype != torch.uint8 and self.source and self.channels in (1, 3) and images.numel():
             largest = float(images.abs().max())
@@ -114,7 +117,7 @@ class Preparation:
                     got=f"{images.dtype} up to {largest:.6g}",
                     fix="Say --mean and --std of these numbers, or scale them.",
                 )
-        values = images.to(dtype)
+        values = images.to(dtype or torch.float32)
         if images.dtype == torch.uint8:
             values = values / 255 if self.white == 1 else values * (self.white / 255)
         if given != self.channels and {given, self.channels} == {1, 3}:
@@ -231,6 +234,8 @@ def _of_transformers(model: nn.Module) -> Preparation | None:
 
 
 def _of_timm(model: nn.Module) -> Preparation | None:
+    from torch import nn
+
     for module in nn.Module.modules(model):
         given = vars(module).get("pretrained_cfg") or vars(module).get("default_cfg")
         if not isinstance(given, Mapping):
@@ -257,6 +262,8 @@ def _divisor_of(model: nn.Module) -> int:
 
 def _channels_of(model: nn.Module) -> int:
     """What its first convolution takes; 3 where it has none, or where a decoder stands before an encoder of 3."""
+    from torch import nn
+
     convolutions = [m for m in nn.Module.modules(model) if isinstance(m, nn.modules.conv._ConvNd)]
     taken = [m.in_channels for m in convolutions if len(m.kernel_size) == 2] or [3]
     return 3 if taken[0] > _MANY and 3 in taken else taken[0]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import numpy as np
 
+from icnn_core.arrays import to_array
 from icnn_core.errors import CheckpointError
 from icnn_core.facts import Facts
-from icnn_core.models.registry import Architecture
+from icnn_core.models.architecture import Architecture
 from icnn_core.preparation import Preparation
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT_VERSION = 1
 BARE = "layer"
 """The name that a network gets which is a single layer."""
+EFFECTIVE = "effective:"
+"""Before the names of computed weights in a `.safetensors` file, which has no place beside its tensors."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Checkpoint(Facts):
 
     Attributes:
         path: the file.
-        state: tensors by dotted name, on the CPU.
+        state: tensors by dotted name, on the CPU; numpy's arrays where `read_checkpoint` was asked for them.
         irregular: the irregular layers, in network order.
         architecture: how to build the network, or None.
         classes, palette, ignore_index: the label set; palette is RGB per class.
@@ -85,13 +92,13 @@ class Checkpoint(Facts):
         """Irregular layers with NaN or infinite positions."""
         names = (layer.name for layer in self.irregular)
         given = {name: self.tensor(f"{name}.positions") for name in names}
-        return tuple(name for name, t in given.items() if t is None or not bool(t.isfinite().all()))
+        return tuple(name for name, t in given.items() if t is None or not np.isfinite(to_array(t)).all())
 
     def _facts(self) -> dict[str, str]:
         facts = {
             "file": str(self.path),
             "network": self.architecture.name if self.architecture else "a plain state dict",
-            "numbers": f"{sum(tensor.numel() for tensor in self.state.values()):,}",
+            "numbers": f"{sum(math.prod(tensor.shape) for tensor in self.state.values()):,}",
             "irregular layers": ", ".join(layer.name for layer in self.irregular) or "none",
         }
         facts |= {"classes": ", ".join(self.classes)} if self.classes else {}

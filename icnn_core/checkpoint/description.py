@@ -9,9 +9,8 @@ from typing import Any
 
 from icnn_core.checkpoint.contents import FORMAT_VERSION, IrregularLayer, refuse
 from icnn_core.errors import ArgumentError
-from icnn_core.models.registry import Architecture
-from icnn_core.nn import SHARINGS
-from icnn_core.ops.arguments import INTERPOLATIONS
+from icnn_core.kinds import INTERPOLATIONS, SHARINGS
+from icnn_core.models.architecture import Architecture
 from icnn_core.preparation import Preparation
 from icnn_core.weights import LARGEST_TEXT
 

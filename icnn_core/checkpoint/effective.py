@@ -7,9 +7,6 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
-EFFECTIVE = "effective:"
-"""Before the names of computed weights in a `.safetensors` file, which has no place beside its tensors."""
-
 
 def effective_tensors(module: nn.Module) -> dict[str, Tensor]:
     """By name in the module's own `state_dict`, what a forward pass would compute now; empty if nothing is computed.

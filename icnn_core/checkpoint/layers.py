@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from icnn_core.arrays import to_array, type_of
 from icnn_core.checkpoint.contents import IrregularLayer, refuse
-from icnn_core.nn import IrregularConv2d
 
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from icnn_core.nn import IrregularConv2d
+
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
 _FARTHEST = 2.0**24  # px: no slot lies there
 
 
@@ -74,20 +79,20 @@ def detect_layers(path: Path, state: Mapping[str, Tensor]) -> tuple[IrregularLay
 
 def _check(path: Path, name: str, tensors: Mapping[str, Tensor]) -> None:
     for key, tensor in tensors.items():
-        if tensor.dtype not in _FLOATS:
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise refuse(path, f"{key} of {name} in floating point", kind, "Save the layer as float32.")
-        if tensor.numel() == 0:
+        if type_of(tensor) not in _FLOATS:
+            raise refuse(
+                path, f"{key} of {name} in floating point", type_of(tensor), "Save the layer as float32."
+            )
+        if 0 in tensor.shape:
             shape = "×".join(map(str, tensor.shape))
             raise refuse(path, f"at least one channel and tap in {name}", f"{key} {shape}", "Write it again.")
-    slots = tensors["slots"].double()
-    if not bool((slots.abs() <= _FARTHEST).all()):
+    if not (np.abs(to_array(tensors["slots"])) <= _FARTHEST).all():
         raise refuse(
             path, f"finite slots of {name}", "NaN, infinity or larger than any kernel", "Write it again."
         )
 
 
 def _dilation(slots: Tensor, kernel_size: tuple[int, int]) -> tuple[int, int]:
-    extent = (slots.amax(0) - slots.amin(0)).tolist()
+    extent = np.ptp(to_array(slots), axis=0)
     dy, dx = (round(length / (k - 1)) if k > 1 else 1 for length, k in zip(extent, kernel_size, strict=True))
     return max(dy, 1), max(dx, 1)

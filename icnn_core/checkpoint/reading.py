@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from icnn_core.checkpoint.contents import BARE, Checkpoint, refuse
+from icnn_core.arrays import is_tensor, to_array, type_of
+from icnn_core.checkpoint.contents import BARE, EFFECTIVE, Checkpoint, refuse
 from icnn_core.checkpoint.description import MOST_LAYERS, parse_description
-from icnn_core.checkpoint.effective import EFFECTIVE
 from icnn_core.checkpoint.layers import agree, detect_layers
 from icnn_core.identity import digest_content
 from icnn_core.preparation import read_processor
@@ -28,11 +28,15 @@ from icnn_core.weights import (
     strip_prefixes,
 )
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _log = logging.getLogger(__name__)
 _ITERATIONS = ("iteration", "global_step", "step", "epoch")  # of other programs: the first that is there
+_ROUNDING = {"float16": 2.0**-10, "bfloat16": 2.0**-7}  # from 1 to the next larger number
 
 
-def read_checkpoint(path: str | Path, prefix: str | None = None) -> Checkpoint:
+def read_checkpoint(path: str | Path, prefix: str | None = None, *, arrays: bool = False) -> Checkpoint:
     """Read a checkpoint of this package, or any state dict that torch can load without running code.
 
     State dicts are found under the keys that programs use (`state_dict`, `model`, `ema`, …), without the prefixes that
@@ -42,6 +46,8 @@ def read_checkpoint(path: str | Path, prefix: str | None = None) -> Checkpoint:
     Args:
         prefix: of a plain state dict, take those names alone that begin so ("teacher."), without it; None strips the
             known ones.
+        arrays: of `.safetensors` files give numpy's arrays in place of tensors, where it has their types: torch is not
+            loaded for them.
 
     Raises:
         CheckpointError: missing, truncated, empty, not a checkpoint, made by a newer version, or a file that would
@@ -50,10 +56,10 @@ def read_checkpoint(path: str | Path, prefix: str | None = None) -> Checkpoint:
     path = Path(path)
     path = find_weights(path) or path
     if is_index(path):
-        content: dict[str, Any] = {"state_dict": load_shards(path)}
+        content: dict[str, Any] = {"state_dict": load_shards(path, arrays=arrays)}
         metadata: Mapping[str, str] = {}
     else:
-        content, metadata = load_file(path)
+        content, metadata = load_file(path, arrays=arrays)
     text = metadata.get("icnn", content.get("icnn"))
     if isinstance(text, str):
         if prefix is not None:
@@ -96,13 +102,13 @@ def _read_own(path: Path, content: dict[str, Any], text: str) -> Checkpoint:
     parts = parse_description(path, text)
     given = content.get("state_dict", content)
     named = given.items() if isinstance(given, dict) else ()
-    state = {name: value for name, value in named if isinstance(name, str) and isinstance(value, Tensor)}
+    state = {name: value for name, value in named if isinstance(name, str) and is_tensor(value)}
     effective = {
         name.removeprefix(EFFECTIVE): state.pop(name) for name in list(state) if name.startswith(EFFECTIVE)
     }
     beside, training = (content.get(key, {}) for key in ("effective", "training"))
     if isinstance(beside, dict):
-        effective |= {str(name): value for name, value in beside.items() if isinstance(value, Tensor)}
+        effective |= {str(name): value for name, value in beside.items() if is_tensor(value)}
     numbers = {"state_dict": state, "training": training, "effective": effective}
     state = _with_name(state)
     if not state or not isinstance(training, dict):
@@ -123,15 +129,11 @@ def _read_own(path: Path, content: dict[str, Any], text: str) -> Checkpoint:
 
 def _tell_rounded(path: Path, state: Mapping[str, Tensor]) -> None:
     """Say that positions were stored in half precision, as `.half()` does: they are what is left of them."""
-    halved = [
-        t
-        for name, t in state.items()
-        if name.endswith(".positions") and t.is_floating_point() and t.itemsize < 4
-    ]
+    halved = [t for name, t in state.items() if name.endswith(".positions") and type_of(t) in _ROUNDING]
     if halved:
-        farthest = max(float(t.abs().max()) for t in halved if t.numel())
-        kind = str(halved[0].dtype).removeprefix("torch.")
-        step = torch.finfo(halved[0].dtype).eps * farthest
+        farthest = max(float(np.abs(to_array(t)).max()) for t in halved if math.prod(t.shape))
+        kind = type_of(halved[0])
+        step = _ROUNDING[kind] * farthest
         _log.warning(
             "%s holds positions in %s: rounded, by up to %.2g pixels. Keep them in float32.",
             path,

@@ -18,7 +18,7 @@ from icnn_core.checkpoint.layers import describe_layer
 from icnn_core.checkpoint.wrappers import plain_name, unwrap, whole
 from icnn_core.errors import CheckpointError
 from icnn_core.files import write_atomically
-from icnn_core.models.registry import Architecture
+from icnn_core.models.architecture import Architecture
 from icnn_core.nn import IrregularConv2d
 from icnn_core.preparation import Preparation
 from icnn_core.surgery import irregular_layers

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from icnn_core.checkpoint.contents import BARE, refuse
-from icnn_core.checkpoint.effective import EFFECTIVE, effective_tensors
+from icnn_core.checkpoint.contents import BARE, EFFECTIVE, refuse
+from icnn_core.checkpoint.effective import effective_tensors
 from icnn_core.checkpoint.snapshots import describe, describe_layers
 from icnn_core.checkpoint.wrappers import plain_name, unwrap, whole
 from icnn_core.errors import CheckpointError

@@ -7,9 +7,7 @@ resumed run, another worker or another process does the same.
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import interpolate
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
+from torch.nn.functional import interpolate, pad
 
 from icnn_core.errors import ArgumentError
 from icnn_core.preparation import Preparation
@@ -80,7 +78,7 @@ class TrainTransform:
             image, mask, (max(1, round(height * factor)), max(1, round(width * factor))), self.preparation
         )
         if self.mirror and mirror < 0.5:
-            image, mask = F.horizontal_flip(image), F.horizontal_flip(mask)
+            image, mask = image.flip(-1), mask.flip(-1)
         if self.crop is None:
             return image, mask
         return self._cropped(image, mask, (y, x), self.crop)
@@ -92,11 +90,12 @@ class TrainTransform:
         spare = [size - wanted for size, wanted in zip(mask.shape, crop, strict=True)]
         top, left = (int(p * (abs(s) + 1)) for p, s in zip(place, spare, strict=True))
         window = [min(size, wanted) for size, wanted in zip(mask.shape, crop, strict=True)]
-        image, mask = (F.crop(t, top * (spare[0] > 0), left * (spare[1] > 0), *window) for t in (image, mask))
+        y, x = top * (spare[0] > 0), left * (spare[1] > 0)
+        image, mask = (t[..., y : y + window[0], x : x + window[1]] for t in (image, mask))
         if min(spare) < 0:
             above, before = top * (spare[0] < 0), left * (spare[1] < 0)
-            margins = [before, above, crop[1] - window[1] - before, crop[0] - window[0] - above]
-            image, mask = F.pad(image, margins, fill=0), F.pad(mask[None], margins, fill=self.ignore_index)[0]
+            margins = [before, crop[1] - window[1] - before, above, crop[0] - window[0] - above]
+            image, mask = pad(image, margins), pad(mask, margins, value=self.ignore_index)
         return image, mask
 
 
@@ -131,7 +130,8 @@ def _brought_to(
     image = resized(preparation.normalise(image), size)
     if tuple(mask.shape) == size:
         return image, mask
-    return image, F.resize(mask[None], list(size), InterpolationMode.NEAREST_EXACT)[0]
+    nearest = interpolate(mask[None, None].double(), list(size), mode="nearest-exact")
+    return image, nearest[0, 0].to(mask.dtype)
 
 
 def _target_size(own: tuple[int, ...], size: Size) -> tuple[int, int]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torchvision.models
 from torch import nn
 
 OUTPUT_STRIDE = 8
@@ -34,7 +33,7 @@ def _resnet(name: str) -> Backbone:
     torchvision's `replace_stride_with_dilation` leaves the first blocks at 1 and 2, and refuses the basic
     blocks of resnet18 and resnet34. So the convolutions are changed here, after building.
     """
-    net = torchvision.models.get_model(name, weights=None)
+    net = _torchvision(name)
     channels = net.get_parameter("fc.weight").shape[1]
     _dilate(net.get_submodule("layer3"), 2)
     _dilate(net.get_submodule("layer4"), 4)
@@ -108,9 +107,15 @@ def _chain(**layers: nn.Module) -> nn.Sequential:
 
 
 def _features(name: str) -> nn.Sequential:
-    features = torchvision.models.get_model(name, weights=None).get_submodule("features")
+    features = _torchvision(name).get_submodule("features")
     assert isinstance(features, nn.Sequential)
     return features
+
+
+def _torchvision(name: str) -> nn.Module:
+    from torchvision.models import get_model  # seconds, which networks of our own need not wait for
+
+    return get_model(name, weights=None)
 
 
 def _dilate(module: nn.Module, dilation: int) -> None:

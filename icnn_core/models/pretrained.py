@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-import torchvision.models
 from torch import nn
 
 from icnn_core.errors import CheckpointError
@@ -143,8 +142,10 @@ def _no_tensors(who: str, content: Mapping[str, object]) -> CheckpointError:
 
 
 def _download(name: str) -> Mapping[str, torch.Tensor]:
+    from torchvision.models import get_model_weights
+
     try:
-        weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+        weights = get_model_weights(name)["IMAGENET1K_V1"]
         return weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
         raise CheckpointError(

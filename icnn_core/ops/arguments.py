@@ -13,10 +13,10 @@ from icnn_core.errors import (
     ShapeError,
     nearest_names,
 )
+from icnn_core.kinds import INTERPOLATIONS
 from icnn_core.ops.geometry import Geometry
 
 WHO = "irregular_conv2d"
-INTERPOLATIONS = ("bilinear", "gaussian")
 
 
 def to_geometry(

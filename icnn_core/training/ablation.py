@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from icnn_core.errors import ArgumentError
-from icnn_core.surgery import match_names
+from icnn_core.layer_names import match_names
 from icnn_core.training.config import TrainConfig
 from icnn_core.training.runs import Run
 from icnn_core.training.variants import IRREGULAR, REGULAR, find_variant, vary

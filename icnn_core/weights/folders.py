@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from icnn_core.errors import CheckpointError
 from icnn_core.weights.loading import LARGEST_TEXT, load_file
 from icnn_core.weights.names import find_state_dict
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _INDEX = ".index.json"
 _NAMES = tuple(
@@ -28,8 +30,11 @@ def find_weights(path: Path) -> Path | None:
         return None
 
 
-def load_shards(index: Path) -> dict[str, Tensor]:
+def load_shards(index: Path, *, arrays: bool = False) -> dict[str, Tensor]:
     """The tensors of all files that an index (`….index.json`) names, in its order; the files lie beside it.
+
+    Args:
+        arrays: as of `load_file`.
 
     Raises:
         CheckpointError: the index is broken, names files elsewhere, or one of them cannot be read.
@@ -53,7 +58,7 @@ def load_shards(index: Path) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name in names:
         path = index.parent / name
-        found |= find_state_dict(load_file(path)[0], str(path))
+        found |= find_state_dict(load_file(path, arrays=arrays)[0], str(path))
     if missing := [name for name in weight_map if name not in found]:
         raise CheckpointError(
             str(index), needed=f"{missing[0]} in {weight_map[missing[0]]}", got="none", fix="Save it again."

@@ -13,13 +13,13 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from icnn_core.errors import CheckpointError
 from icnn_core.files import need_regular_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LARGEST_TEXT = 1 << 24
 """Bytes of a description or a header, at most."""
@@ -28,14 +28,16 @@ _MOST_STEPS = 1_000_000  # of unpickling, some 30 a tensor: a second or two
 _LARGEST_PICKLE = 1 << 25  # bytes
 _MOST_UNPACKED = 1 << 26  # bytes that a compressed archive may unpack to, whatever its own size
 _MOST_REPEATED = 1 << 20  # elements of a tensor that are more than its memory holds (expanded ones)
+_NUMPYS = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL")
 _PLAIN = (argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath)  # beyond torch's own list: data alone
 
 
-def load_file(path: Path, who: str = "") -> tuple[dict[str, Any], Mapping[str, str]]:
+def load_file(path: Path, who: str = "", *, arrays: bool = False) -> tuple[dict[str, Any], Mapping[str, str]]:
     """The content of a `.safetensors` file, or one of torch's, and a `.safetensors` file's metadata.
 
     Args:
         who: refuses, in errors; by default the path.
+        arrays: of a `.safetensors` file give numpy's arrays, where it has their types, and load no torch.
 
     Raises:
         CheckpointError: no regular file, empty, broken, no dictionary; it would run code; it declares more tensors,
@@ -47,10 +49,10 @@ def load_file(path: Path, who: str = "") -> tuple[dict[str, Any], Mapping[str, s
         raise _refuse(who, "a checkpoint", "an empty file", "It was probably cut off: write it again.")
     try:
         if path.suffix.lower() == ".safetensors":
-            content, metadata = _load_safetensors(path, size)
+            content, metadata = _load_safetensors(path, size, arrays)
         else:
             content, metadata = _load_torch(path, size), {}
-        _check_tensors(content, size)
+            _check_tensors(content, size)
     except _TooMuch as error:
         needed = "plain numbers, and no more of them than such a file may hold"
         raise _refuse(who, needed, str(error), "Write it again.") from error
@@ -96,7 +98,7 @@ def _recognise(path: Path) -> str | None:
     return None
 
 
-def _load_safetensors(path: Path, size: int) -> tuple[dict[str, Any], Mapping[str, str]]:
+def _load_safetensors(path: Path, size: int, arrays: bool) -> tuple[dict[str, Any], Mapping[str, str]]:
     from safetensors import safe_open
 
     from icnn_core.weights.names import by_numbers
@@ -107,10 +109,12 @@ def _load_safetensors(path: Path, size: int) -> tuple[dict[str, Any], Mapping[st
         raise ValueError("cut off")
     if header > LARGEST_TEXT:
         raise _TooMuch(f"a header of {header:,} bytes")
-    with safe_open(path, framework="pt") as file:
+    with safe_open(path, framework="np" if arrays else "pt") as file:
         names = sorted(file.keys(), key=by_numbers)
         if len(names) > _MOST_TENSORS:
             raise _TooMuch(f"{len(names):,} tensors")
+        if arrays and not all(file.get_slice(name).get_dtype() in _NUMPYS for name in names):
+            return _load_safetensors(path, size, arrays=False)
         return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
 
 
@@ -133,6 +137,8 @@ def _load_torch(path: Path, size: int) -> Any:
         else:
             file.seek(0)
             _check_steps(file, 5)  # magic number, protocol, system, content, keys of the tensors
+    import torch
+
     with warnings.catch_warnings(), torch.serialization.safe_globals([*_PLAIN, *_numpy_scalars()]):
         warnings.simplefilter("ignore")  # on old formats; the error says it all
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -158,6 +164,8 @@ def _numpy_scalars() -> list[Any]:
 
 def _check_tensors(content: Any, size: int) -> None:
     """Refuse what is no plain numbers in memory, or more of them than the file has bytes for."""
+    import torch
+
     seen: dict[int, int] = {}
     for name, tensor in _tensors_in(content):
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
@@ -173,6 +181,8 @@ def _check_tensors(content: Any, size: int) -> None:
 
 def _tensors_in(content: Any) -> Iterator[tuple[str, Tensor]]:
     """All tensors, however deep, with the last name on the way."""
+    from torch import Tensor
+
     stack: list[tuple[str, Any]] = [("", content)]
     visited: set[int] = set()
     while stack:

@@ -6,9 +6,12 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from icnn_core.arrays import is_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _log = logging.getLogger(__name__)
 _KEYS = (
@@ -57,9 +60,7 @@ def _search(value: Any, depth: int, path: tuple[str, ...]) -> list[tuple[tuple[s
     """The state dicts in a value, those under known keys first."""
     if not isinstance(value, Mapping) or depth > _DEEPEST:
         return []
-    tensors = {
-        name: each for name, each in value.items() if isinstance(name, str) and isinstance(each, Tensor)
-    }
+    tensors = {name: each for name, each in value.items() if isinstance(name, str) and is_tensor(each)}
     if any("." in name or name in ("weight", "positions") for name in tensors):
         return [(path, tensors)]
     known = [key for key in _KEYS if isinstance(value.get(key), Mapping)]
@@ -121,7 +122,7 @@ def describe_names(content: Mapping[Any, Any], shown: int = 4) -> str:
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, Tensor):
+    if is_tensor(value):
         return "×".join(map(str, value.shape)) or "one number"
     return (
         f"{type(value).__name__} of {len(value):,}"

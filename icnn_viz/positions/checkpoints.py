@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icnn_core.arrays import to_array
 from icnn_core.errors import CheckpointError
 from icnn_viz.positions.arrays import read_arrays, to_finite
 from icnn_viz.records import PositionCloud
@@ -39,7 +40,7 @@ def read_ordered(path: str | Path) -> tuple[list[PositionCloud], bool]:
         return read_arrays(path), True
     from icnn_core.checkpoint import read_checkpoint
 
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, arrays=True)
     if not checkpoint.ordered and len(checkpoint.irregular) > 1:
         _LOG.warning(
             "%s does not say in which order its layers come: they are taken in the order of the numbers in their "
@@ -123,22 +124,17 @@ def layer_to_cloud(
     slots: Tensor,
 ) -> PositionCloud:
     """The cloud of one `IrregularConv2d`, by its tensors."""
-    shapes = to_finite(to_numpy(positions))
+    shapes = to_finite(to_array(positions))
     return PositionCloud(
         layer=name,
         depth=depth,
         kernel_size=(weight.shape[-2], weight.shape[-1]),
         dilation=dilation,
         sharing=sharing,
-        slots=to_numpy(slots),
+        slots=to_array(slots),
         positions=shapes if shapes.ndim == 4 else shapes[None],
-        weights=to_weight_norms(to_numpy(weight), groups, sharing),
+        weights=to_weight_norms(to_array(weight), groups, sharing),
     )
-
-
-def to_numpy(tensor: Tensor) -> np.ndarray:
-    """A float64 copy on the CPU."""
-    return tensor.detach().double().cpu().numpy().copy()
 
 
 def _warn_if_not_finite(cloud: PositionCloud) -> None:

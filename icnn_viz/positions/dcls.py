@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icnn_core.arrays import to_array
 from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError, nearest_names
 from icnn_viz.positions.arrays import to_finite
-from icnn_viz.positions.checkpoints import dcls_names, to_numpy, to_weight_norms
+from icnn_viz.positions.checkpoints import dcls_names, to_weight_norms
 from icnn_viz.records import PositionCloud
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def read_dcls(path: str | Path, version: str, kernel_size: int | tuple[int, int]
             "read_dcls", needed="a size (y, x) of at least 1", got=repr(kernel_size), fix="Give both."
         )
     _check_version(version)
-    state = read_checkpoint(path).state
+    state = read_checkpoint(path, arrays=True).state
     axes = 1 if 1 in size else 2
     starts = {name: f"{name}." if name else "" for name in dcls_names(state)}
     chosen = [(name, start) for name, start in starts.items() if len(state[f"{start}P"]) == axes]
@@ -90,9 +91,9 @@ def dcls_to_cloud(
         NameNotFoundError: a version that is not known.
     """
     _check_version(version)
-    positions = to_finite(_from_middle(to_numpy(places), version, size))
+    positions = to_finite(_from_middle(to_array(places), version, size))
     _warn_of_misread(
-        name, version, size, positions, None if widths is None else _by_axis(to_numpy(widths), version, size)
+        name, version, size, positions, None if widths is None else _by_axis(to_array(widths), version, size)
     )
     sharing = "none"
     if np.array_equal(positions, np.broadcast_to(positions[:1], positions.shape), equal_nan=True):
@@ -110,7 +111,7 @@ def dcls_to_cloud(
         sharing=sharing,
         slots=slots,
         positions=positions.copy(),
-        weights=to_weight_norms(to_numpy(weight), 1, sharing),
+        weights=to_weight_norms(to_array(weight), 1, sharing),
         regular=False,
     )
 

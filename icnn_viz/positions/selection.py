@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
+from icnn_core.layer_names import match_names
 from icnn_viz.records import PositionCloud
 
 
@@ -17,8 +18,6 @@ def select_layers(clouds: Sequence[PositionCloud], patterns: Iterable[str]) -> l
     Raises:
         NameNotFoundError: a pattern matches nothing; the nearest names are listed.
     """
-    from icnn_core.surgery import match_names
-
     patterns = list(patterns)
     if not patterns:
         return list(clouds)

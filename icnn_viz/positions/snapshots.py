@@ -79,7 +79,7 @@ def _read(path: Path) -> tuple[int | None, bool, list[PositionCloud]]:
 
     if path.suffix.lower() in TABLES:
         return None, True, read_arrays(path)
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, arrays=True)
     return checkpoint.iteration, checkpoint.ordered, to_clouds(checkpoint)
 
 

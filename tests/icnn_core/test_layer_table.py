@@ -13,9 +13,10 @@ from torchvision.models import resnet18
 
 from icnn_core.cli import main
 from icnn_core.errors import NameNotFoundError
+from icnn_core.layer_names import caffe_name_pattern, match_names
 from icnn_core.layer_table import list_layers
 from icnn_core.models.deeplab import deeplab_largefov
-from icnn_core.surgery import caffe_name_pattern, make_irregular, match_names
+from icnn_core.surgery import make_irregular
 
 
 def test_what_it_says_is_what_surgery_does() -> None:

@@ -11,7 +11,8 @@ from torchvision.models.segmentation import deeplabv3_resnet50, fcn_resnet50, lr
 
 from icnn_core import IrregularConv2d, make_irregular
 from icnn_core.errors import ArgumentError, NameNotFoundError
-from icnn_core.surgery import caffe_name_pattern, irregular_layers, match_names, snap_to_slots
+from icnn_core.layer_names import caffe_name_pattern, match_names
+from icnn_core.surgery import irregular_layers, snap_to_slots
 
 
 class Special(nn.Conv2d):

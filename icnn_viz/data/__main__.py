@@ -23,7 +23,7 @@ def main() -> None:
             device="auto",
             seed=0,
             iterations=2500,
-            evaluate_every=600,  # keeps the shapes, too
+            evaluate_every=1000,  # keeps the shapes, too
             on_progress=lambda kind, p: p.iteration % 500 == 0 and print(kind, p, flush=True),
         )
         for kind in KINDS:

@@ -65,7 +65,7 @@ def train_pair(
 
 
 def write_snapshots(run: Path, out: Path) -> list[Path]:
-    """The shapes that a run kept on its way, in half precision, instead of those that `out` holds."""
+    """The shapes that a run kept on its way, their weights in half precision, instead of those that `out` holds."""
     from icnn_core.checkpoint import Snapshot, read_checkpoint
     from icnn_core.training.folder import SNAPSHOTS
 
@@ -74,8 +74,8 @@ def write_snapshots(run: Path, out: Path) -> list[Path]:
     written = []
     for path in sorted((run / SNAPSHOTS).glob("*.safetensors")):
         read = read_checkpoint(path)
-        halves = {name: tensor.half() for name, tensor in read.state.items()}
-        written.append(Snapshot(read.irregular, halves).write(out, read.iteration or 0))
+        small = {name: t.half() if name.endswith(".weight") else t for name, t in read.state.items()}
+        written.append(Snapshot(read.irregular, small).write(out, read.iteration or 0))
     return written
 
 

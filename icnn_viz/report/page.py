@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from icnn_core.errors import DataError
-from icnn_viz.report.card import mean_iou, to_card
+from icnn_viz.report.card import to_card
 from icnn_viz.report.findings import Findings
+from icnn_viz.report.lead import group_verdicts, summarise
 from icnn_viz.report.panels import count_others, draw_panels
-from icnn_viz.report.pictures import LIMIT, make_budget
+from icnn_viz.report.pictures import LIMIT, TURNED_LAYERS, make_budget
 from icnn_viz.report.space import read_plotly_js, to_space
 from icnn_viz.report.tables import list_kernel_tables, to_claim_table, to_measure_table
 from icnn_viz.report.words import FIGURES, GLOSSARY
@@ -46,14 +47,17 @@ def build_report(
     from icnn_viz.figures.screen import to_policy
 
     environment = _open_templates()
-    space = str(htmlsafe_json_dumps(to_space(findings.display.clouds)))
+    turns = len(findings.display.clouds) <= TURNED_LAYERS
+    space = str(htmlsafe_json_dumps(to_space(findings.display.clouds))) if turns else ""
     tables = list_kernel_tables(findings.tables)
     scripts = {"theme": _read(environment, "theme.js"), "page": _read(environment, "report.js")}
-    scripts["plotly"] = read_plotly_js()
+    if turns:
+        scripts["plotly"] = read_plotly_js()
     content: dict[str, Any] = {
         "findings": findings,
         "card": to_card(findings.checkpoints),
         "summary": summarise(findings),
+        "verdicts": [group_verdicts(findings.tables[name]) for name in ("claims", "effects")],
         "claims": to_claim_table(findings.tables["claims"], findings.tables["effects"]),
         "tables": tables,
         "measures": to_measure_table(findings.looks) if findings.looks else None,
@@ -93,25 +97,6 @@ def name_files(findings: Findings) -> list[str]:
     names = {label: one.path.name for label, one in findings.checkpoints.items()}
     same = len(set(names.values())) < len(names)
     return [f"{name} ({label})" if same else name for label, name in names.items()]
-
-
-def summarise(findings: Findings) -> list[str]:
-    """The page in a few sentences."""
-    layers, claims = findings.tables["layers"], findings.tables["claims"]
-    points = layers["points"].to_numpy(dtype=float)
-    moved = layers["mean_displacement"].to_numpy(dtype=float, na_value=0.0)
-    mean = float(moved @ points) / max(float(points.sum()), 1.0)
-    have = "layers have" if len(layers) > 1 else "layer has"
-    first = f"{len(layers)} {have} learnt positions, {points.sum():,.0f} in all; on average they lie {mean:.2f} pixels"
-    words = [f"{first} from where they started."]
-    verdicts = claims["verdict"].value_counts()
-    told = ", ".join(f"{number} × {verdict}" for verdict, number in verdicts.items())
-    words.append(f"The paper's {len(claims)} claims on their shapes, on this network: {told}.")
-    scores = {label: mean_iou(one) for label, one in findings.checkpoints.items()}
-    known = [f"{label} {score:.1%}" for label, score in scores.items() if score is not None]
-    if known:
-        words.append(f"Mean IoU, as the files tell it: {', '.join(known)}.")
-    return words
 
 
 def _open_templates() -> Any:

@@ -11,6 +11,7 @@ from icnn_viz.displays.heatmaps import HeatmapDisplay
 from icnn_viz.displays.suited import suiting, why_not
 from icnn_viz.records import PixelComparison, PositionCloud
 from icnn_viz.report.findings import Findings
+from icnn_viz.report.lead import most_moved
 from icnn_viz.report.pictures import VECTOR, Budget, Picture, make_picture
 from icnn_viz.report.words import FIGURES, Words
 
@@ -25,12 +26,13 @@ _WIDE = 430  # CSS pixels: more do not fit beside another figure
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure on the page. `kind` is its key in FIGURES."""
+    """A figure on the page. `kind` is its key in FIGURES; `turns`: whether what is in space can be turned."""
 
     kind: str
     words: Words
     picture: Picture
     title: str = ""
+    turns: bool = True
 
     @property
     def is_wide(self) -> bool:
@@ -51,7 +53,7 @@ class _Sketch:
 
     def finish(self, budget: Budget) -> Panel:
         picture = make_picture(self.draw, budget, self.alt, dark=self.dark, vector=self.vector)
-        return Panel(self.kind, FIGURES[self.kind], picture, self.title)
+        return Panel(self.kind, FIGURES[self.kind], picture, self.title, budget.turns)
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,16 @@ class Panels:
     run: tuple[Panel, ...]
     pixels: tuple[Panel, ...]
     grids: tuple[Panel, ...]
+    first: tuple[Panel, ...]
+    """Those that are shown at once, too: the cloud that changed most, and a pixel or else the whole network."""
 
 
 def count_others(findings: Findings) -> int:
     """How many panels there are beside those of single layers, by the bytes that they may take."""
     looks, views = findings.looks, _list_network_views(findings.display)
     vector = ("strip" in views) * (VECTOR - 1)
-    return len(views) + vector + (findings.run is not None) + len(looks) + len(_in_grids(looks))
+    again = 1 + (1 if looks else 1 + vector)
+    return len(views) + vector + (findings.run is not None) + len(looks) + len(_in_grids(looks)) + again
 
 
 def draw_panels(findings: Findings, budget: Budget, on_drawn: Callable[[int, int], object]) -> Panels:
@@ -92,7 +97,8 @@ def draw_panels(findings: Findings, budget: Budget, on_drawn: Callable[[int, int
             on_drawn(done, total)
         drawn.append(tuple(panels))
     *layers, network, run, pixels, grids = drawn
-    return Panels(tuple(layers), network, run, pixels, grids)
+    first = layers[most_moved(findings.tables["layers"])][:1] + (pixels or network)[:1]
+    return Panels(tuple(layers), network, run, pixels, grids, first)
 
 
 def _list_network_views(display: KernelDisplay) -> list[str]:

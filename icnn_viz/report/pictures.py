@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 LIMIT = 15_000_000
 """Bytes that a report may have."""
 LAYER_VIEWS = ("cloud", "3d", "zoo", "qq", "field")
-_ENOUGH = 32_000  # bytes with which a picture of a layer is still clear
+TURNED_LAYERS = 12
+"""More layers are not to be turned by hand: their points, and what draws them, would take the room of pictures."""
+_ENOUGH = 56_000  # bytes with which a picture of a layer is still clear
 _MOST = 160_000
 VECTOR = 4
 """Pictures whose bytes one of lines alone may take."""
@@ -34,6 +36,7 @@ class Budget:
         views: of every layer.
         dark: whether layers are drawn for the dark theme too.
         most: bytes a picture may take.
+        turns: whether what is in space can be turned by hand.
         dpi: dots per inch.
         notes: what was left out to keep the page small, in words.
     """
@@ -41,6 +44,7 @@ class Budget:
     views: tuple[str, ...]
     dark: bool
     most: int
+    turns: bool = True
     dpi: int = 200
     notes: tuple[str, ...] = ()
 
@@ -65,25 +69,23 @@ def make_budget(layers: int, others: int, taken: int, limit: int = LIMIT) -> Bud
         taken: bytes of all else on the page.
     """
     room = max(limit - taken, 0) * 3 // 4  # base64 makes four letters of three bytes
+    two = ("cloud", "zoo")
     ways = (
         (LAYER_VIEWS, True, ""),
-        (LAYER_VIEWS, False, "Figures of single layers are drawn for a light ground alone"),
-        (
-            ("cloud", "zoo"),
-            False,
-            "Of single layers only two figures are shown, drawn for a light ground alone",
-        ),
-        (("cloud",), False, "Of single layers only the cloud is shown, drawn for a light ground alone"),
+        (LAYER_VIEWS, False, "figures of single layers are drawn for a light ground alone"),
+        (two, True, "of single layers only two figures are shown"),
+        (two, False, "of single layers only two figures are shown, drawn for a light ground alone"),
+        (("cloud",), False, "of single layers only the cloud is shown, drawn for a light ground alone"),
     )
+    turns = layers <= TURNED_LAYERS
     for views, dark, left_out in ways:
         most = room // max(2 * others + layers * len(views) * (1 + dark), 1)
         if most >= _ENOUGH or views == ("cloud",):
-            note = (
-                f"{left_out}, so that a page of {counted(layers, 'layer')} stays below {limit / 1e6:.0f} MB."
-            )
-            return Budget(
-                views, dark, min(most, _MOST), 200 if most > 2 * _ENOUGH else 150, (note,) * bool(left_out)
-            )
+            parts = [left_out] * bool(left_out) + ["no cloud can be turned by hand"] * (not turns)
+            said = ", and ".join(parts)
+            page = f"a page of {counted(layers, 'layer')} stays below {limit / 1e6:.0f} MB"
+            note = f"{said[:1].upper()}{said[1:]}, so that {page}."
+            return Budget(views, dark, min(most, _MOST), turns, notes=(note,) * bool(said))
     raise AssertionError("the last way is taken whatever it leaves")
 
 

@@ -233,6 +233,45 @@ def test_nothing_sticks_out_of_the_window(browser: Browser, path: Path, width: i
     page.close()
 
 
+@pytest.mark.parametrize(("width", "pairs"), [(1280, True), (1920, True), (390, False)])
+def test_two_figures_fill_the_width_or_stand_below_each_other(
+    browser: Browser, path: Path, width: int, pairs: bool
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.goto(path.as_uri())
+    box = "all => all.map(one => one.getBoundingClientRect().toJSON())"
+    whole = page.locator("main").bounding_box()
+    assert whole is not None
+    for part, narrow in (
+        ("[data-part=layer]:not(.closed) .figures > figure", (0, 1)),
+        (".first > figure", (0, 1)),
+    ):
+        boxes = page.eval_on_selector_all(part, box)
+        one, other = (boxes[number] for number in narrow)
+        assert (other["left"] > one["right"]) == pairs
+        assert (other["top"] >= one["bottom"]) != pairs
+        assert one["left"] - whole["x"] == pytest.approx(whole["x"] + whole["width"] - other["right"], abs=1)
+        images = page.eval_on_selector_all(f"{part} img.light", box)
+        if pairs:
+            assert images[0]["width"] == pytest.approx(one["width"], abs=1)
+    page.close()
+
+
+def test_print_cuts_no_table(browser: Browser, path: Path) -> None:
+    page = browser.new_page(
+        viewport={"width": 688, "height": 1017}
+    )  # what margins leave of A4, in CSS pixels
+    page.goto(path.as_uri())
+    page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+    page.emulate_media(media="print")
+    sizes = page.eval_on_selector_all(
+        "table", "all => all.map(one => [one.id, one.getBoundingClientRect().right])"
+    )
+    assert {"table-layers", "table-slots", "table-measures"} <= {name for name, _ in sizes}
+    assert [(name, right) for name, right in sizes if right > 688] == []
+    page.close()
+
+
 def test_it_prints_every_layer_as_still_pictures(page: Page, tmp_path: Path) -> None:
     page.emulate_media(media="print")
     alts = shown(page, "[data-part=layer] img")

@@ -13,7 +13,7 @@ from icnn_core.checkpoint import write_snapshot
 from icnn_core.training.loop import mean_displacement
 from icnn_viz.cli import main
 from icnn_viz.data import builtin_path, pair
-from icnn_viz.positions import read_snapshots
+from icnn_viz.positions import read_clouds, read_snapshots
 
 NAMES = ("shapes-regular.safetensors", "shapes-irregular.safetensors", "sample.png")
 
@@ -73,6 +73,19 @@ def test_snapshots_are_shipped_with_small_weights_instead_of_others(tmp_path):
         assert other.weights == pytest.approx(one.weights, rel=1e-3)
     sizes = [sum(path.stat().st_size for path in folder.glob("*")) for folder in (run / "snapshots", out)]
     assert sizes[1] < sizes[0]
+
+
+def test_the_shipped_snapshots_lead_to_the_shipped_network():
+    folder = builtin_path(NAMES[1]).parent / "snapshots"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 200_000
+    steps, clouds = read_snapshots(folder)
+    network = read_clouds(builtin_path(NAMES[1]))
+    assert steps[0] == 0
+    assert steps[-1] == read_checkpoint(builtin_path(NAMES[1])).iteration
+    assert max(abs(cloud.displacements).max() for cloud in clouds[0]) < 0.01
+    for one, other in zip(clouds[-1], network, strict=True):
+        assert one.layer == other.layer
+        assert (one.positions == other.positions).all()
 
 
 def test_demo_trains_and_looks(icnn_viz, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).resolve().parents[1]
+_COMPILERS = {"torchvision", "torch._dynamo", "sympy"}
 _LOADED = (
     "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); sys.argv[1:] = {!r}\n"
 )
@@ -29,4 +30,10 @@ def test_kernels_of_a_safetensors_file_load_no_torch(layer: list[str], tmp_path:
     views = ["--view", "strip"] if not layer else []
     loaded = _loaded_by(["kernels", *layer, *views, "--out", str(tmp_path / "shapes")])
     assert {"numpy", "matplotlib"} <= loaded
-    assert not loaded & {"torch", *"torchvision", "torch._dynamo"}
+    assert not loaded & {"torch", *_COMPILERS}
+
+
+def test_a_heatmap_loads_neither_torchvision_nor_a_compiler(tmp_path: Path) -> None:
+    loaded = _loaded_by(["heatmap", "--pixel", "60,40", "--out", str(tmp_path / "pixel")])
+    assert "torch" in loaded
+    assert not loaded & _COMPILERS

@@ -8,6 +8,7 @@ transforms and export are for the native back ends: see `needs_native`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -18,8 +19,9 @@ from torch.utils.flop_counter import conv_flop_count, register_flop_formula
 
 from icnn_core.errors import UnsupportedError
 from icnn_core.ops import fused, gathered, sampled, sparse
+from icnn_core.ops.eager import Eager, is_watched
 from icnn_core.ops.geometry import SIGMA_RANGE, Geometry
-from icnn_core.ops.trusted import TRUSTED, Eager
+from icnn_core.ops.trusted import TRUSTED
 
 _SIZES = "int[] stride, int[] padding, int[] dilation, int groups"
 _SCHEMA = f"(Tensor x, Tensor weight, Tensor positions, Tensor? bias, {_SIZES}) -> Tensor"
@@ -28,7 +30,6 @@ _BACKWARD_SCHEMA = (
     "-> (Tensor, Tensor, Tensor, Tensor)"
 )
 _SIZE_COUNT = 4  # stride, padding, dilation, groups
-_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 class _Passes(Protocol):
@@ -42,6 +43,20 @@ class _Passes(Protocol):
 
     @property
     def backward(self) -> Callable[..., tuple[Tensor | None, ...]]: ...
+
+
+@dataclass(frozen=True)
+class _Operator:
+    """A back end as an operator, its backward pass as another, and the short way to both."""
+
+    passes: _Passes
+    forward: Callable[..., Tensor]
+    backward: Callable[..., Any]
+
+    def __call__(self, geometry: Geometry, *tensors: Tensor | None) -> Tensor:
+        if is_watched(*tensors):
+            return self.forward(*tensors, *_sizes(geometry))
+        return Eager.apply(self.passes, self.backward, geometry, *tensors)  # pyright: ignore[reportReturnType]
 
 
 def needs_native(*tensors: Tensor | None) -> bool:
@@ -77,12 +92,11 @@ def run_sampled(
     x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry
 ) -> Tensor:
     """`sampled.forward`, differentiable. Under autocast computed in float32 and then rounded to autocast's dtype."""
-    sizes = _sizes(geometry)
     if not torch.is_autocast_enabled("cpu") or x.dtype == torch.float64:
-        return _SAMPLED(x, weight, positions, bias, *sizes)
+        return _SAMPLED(geometry, x, weight, positions, bias)
     with torch.autocast("cpu", enabled=False):
         bias = None if bias is None else bias.float()
-        out = _SAMPLED(x.float(), weight.float(), positions.float(), bias, *sizes)
+        out = _SAMPLED(geometry, x.float(), weight.float(), positions.float(), bias)
         return out.to(torch.get_autocast_dtype("cpu"))
 
 
@@ -97,12 +111,11 @@ def run_sparse(
     """`sparse.forward`, differentiable, with sigma as `reference.forward` has it. Autocast as in `run_sampled`."""
     if sigma is not None:
         sigma = sigma.clamp(*SIGMA_RANGE).expand(positions.shape)
-    sizes = _sizes(geometry)
     if not torch.is_autocast_enabled("cpu") or x.dtype == torch.float64:
-        return _SPARSE(x, weight, positions, sigma, bias, *sizes)
+        return _SPARSE(geometry, x, weight, positions, sigma, bias)
     with torch.autocast("cpu", enabled=False):
         bias = None if bias is None else bias.float()
-        out = _SPARSE(x.float(), weight.float(), positions.float(), sigma, bias, *sizes)
+        out = _SPARSE(geometry, x.float(), weight.float(), positions.float(), sigma, bias)
         return out.to(torch.get_autocast_dtype("cpu"))
 
 
@@ -115,11 +128,10 @@ def run_fused(
         dtype = torch.get_autocast_dtype(kind)
         bias = None if bias is None else bias.to(dtype)
         x, weight = x.to(dtype), weight.to(dtype)
-    plain = type(x) in _PLAIN and type(weight) in _PLAIN and type(positions) in _PLAIN
-    if plain and not torch.compiler.is_compiling() and not torch._C._len_torch_dispatch_stack():
-        return Eager.apply(x, weight, positions, bias, geometry)  # pyright: ignore[reportReturnType]
+    if not is_watched(x, weight, positions):
+        return _FUSED(geometry, x, weight, positions, bias)
     with torch.autocast(kind, enabled=False):
-        return _FUSED(x, weight, positions, bias, *_sizes(geometry))
+        return _FUSED(geometry, x, weight, positions, bias)
 
 
 def _sizes(geometry: Geometry) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]:
@@ -137,8 +149,8 @@ def _define(
     image_format: Callable[[Tensor], torch.memory_format] = _contiguous,
     *,
     gaussian: bool = False,
-) -> Callable[..., Tensor]:
-    """Register `icnn::name` and `icnn::name_backward` for some kinds of device; returns the first.
+) -> _Operator:
+    """Register `icnn::name` and `icnn::name_backward` for some kinds of device.
 
     `image_format` tells that of the output, and of x's gradient, from x. With `gaussian` a tensor sigma, or None, comes
     after the positions.
@@ -197,7 +209,7 @@ def _define(
     backward_op.register_autograd(_differentiate_twice, setup_context=_keep_all)
     register_flop_formula(getattr(torch.ops.icnn, name))(_count_flops)
     register_flop_formula(getattr(torch.ops.icnn, f"{name}_backward"))(_count_flops_backward)
-    return op
+    return _Operator(passes, op, backward_op)
 
 
 def _geometry(

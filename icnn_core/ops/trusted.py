@@ -1,10 +1,9 @@
-"""`fused` where it is trusted, else native operations; and the short way to it for calls that nothing watches."""
+"""`fused` where it is trusted, else native operations."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,33 +56,6 @@ class Trusted:
 
 
 TRUSTED = Trusted()
-
-
-class Eager(torch.autograd.Function):
-    """`icnn::fused_conv2d` without the dispatcher, which takes the host longer than all launches do.
-
-    For calls that nothing watches: no compiler, mode or class of tensors. Second derivatives are the operator's.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry
-    ) -> Tensor:
-        ctx.save_for_backward(x, weight, positions)
-        ctx.geometry = geometry
-        return TRUSTED.forward(x, weight, positions, bias, geometry)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        needs, (x, weight, positions) = ctx.needs_input_grad[:4], ctx.saved_tensors
-        if torch.is_grad_enabled():
-            operator = torch.ops.icnn.fused_conv2d_backward
-            g: Geometry = ctx.geometry
-            sizes = g.stride, g.padding, g.dilation, g.groups
-            gradients = operator(grads[0], x, weight, positions, *sizes, list(needs))
-            needed = zip(gradients, needs, strict=True)
-            return *(gradient if need else None for gradient, need in needed), None
-        return *TRUSTED.backward(grads[0], x, weight, positions, ctx.geometry, needs), None
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ class KernelDisplay:
         self.fits: list[GaussianFit] = [fit_gaussians(cloud) for cloud in self.clouds]
         self.figure_: Figure | None = None
         self._measured: dict[int, pd.DataFrame] = {}
-        self._depth: dict[int, tuple[pd.DataFrame, pd.DataFrame]] = {}
+        self._resampled: dict[int, pd.DataFrame] = {}
 
     @classmethod
     def from_snapshots(cls, source: str | Path | Sequence[str | Path], layers: Sequence[str] = ()) -> Self:
@@ -279,32 +279,30 @@ class KernelDisplay:
         from icnn_viz.figures.layers import draw_layers
         from icnn_viz.figures.rose import draw_rose
         from icnn_viz.figures.strip import draw_strip
+        from icnn_viz.statistics.depth import depth_trends, in_spacings
 
         chosen = suiting(view, self.clouds)
         if not chosen:
             raise _refuse(view, "these layers", why_not(view, self.clouds[0]))
         clouds, fits = [self.clouds[n] for n in chosen], [self.fits[n] for n in chosen]
         if view in ("strip", "depth"):
-            measured, trend = self._trends(seed)
-            layers = measured.loc[measured["layer"].isin([cloud.layer for cloud in clouds])]
-            return (
-                draw_depth(layers, trend, **options)
-                if view == "depth"
-                else draw_strip(clouds, fits, layers, **options)
-            )
+            found = self._intervals(seed)
+            layers = found.loc[found["layer"].isin([cloud.layer for cloud in clouds])]
+            if view == "strip":
+                return draw_strip(clouds, fits, layers, **options)
+            trend = depth_trends(in_spacings(self._measure(seed), self.clouds))
+            return draw_depth(layers, trend, **options)
         draw = {"heat": draw_heat, "layers": draw_layers, "rose": draw_rose}[view]
         return draw(clouds, fits, **options)
 
-    def _trends(self, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Of strip and depth: intervals and trends, lengths in grid spacings, resampled once for all themes."""
+    def _intervals(self, seed: int) -> pd.DataFrame:
+        """Of strip and depth, lengths in grid spacings, resampled once for all themes."""
         from icnn_viz.statistics.bootstrap import bootstrap_layers
-        from icnn_viz.statistics.depth import depth_trends, in_spacings
+        from icnn_viz.statistics.depth import in_spacings
 
-        if seed not in self._depth:
-            trend = depth_trends(in_spacings(self._measure(seed), self.clouds))
-            found = in_spacings(bootstrap_layers(self.clouds, seed=seed), self.clouds)
-            self._depth[seed] = found, trend
-        return self._depth[seed]
+        if seed not in self._resampled:
+            self._resampled[seed] = in_spacings(bootstrap_layers(self.clouds, seed=seed), self.clouds)
+        return self._resampled[seed]
 
     def _measure(self, seed: int) -> pd.DataFrame:
         from icnn_viz.statistics.layers import measure_layers

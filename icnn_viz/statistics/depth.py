@@ -75,13 +75,13 @@ def in_spacings(layers: pd.DataFrame, clouds: Iterable[PositionCloud]) -> pd.Dat
 
 
 def _trend(depth: np.ndarray, value: np.ndarray, level: float) -> dict[str, object]:
-    from scipy.stats import kendalltau, spearmanr, theilslopes
-
     count = len(value)
     if count < 3:
         return {"state": "too few layers"}
     if np.ptp(value) == 0 or np.ptp(depth) == 0:
         return {"state": "constant"}
+    from scipy.stats import kendalltau, spearmanr, theilslopes
+
     tau, p = np.array(kendalltau(depth, value))
     rho = float(np.array(spearmanr(depth, value))[0])
     slope = theilslopes(value, depth)[0]

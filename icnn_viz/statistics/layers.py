@@ -188,13 +188,12 @@ def _correlation(weights: np.ndarray, length: np.ndarray, good: np.ndarray) -> d
     fewer than five shapes.
     """
     from scipy.special import stdtrit
-    from scipy.stats import rankdata
 
     if good.sum() < 5 or np.ptp(weights[good]) == 0 or np.ptp(length[good]) == 0:
         return {}
     ranks = np.zeros((2, *good.shape))
     for number, values in enumerate((weights, length)):
-        ranks[number, good] = rankdata(values[good]) - (good.sum() + 1) / 2
+        ranks[number, good] = _ranks(values[good]) - (good.sum() + 1) / 2
     a, b = ranks
     sums = np.stack([good, a, b, a * a, b * b, a * b]).sum(-1)[:, good.any(1)]  # (6, shapes)
     rho = float(_pearson(sums.sum(1)))
@@ -206,6 +205,12 @@ def _correlation(weights: np.ndarray, length: np.ndarray, good: np.ndarray) -> d
     z = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12))
     low, high = np.tanh(z - half), np.tanh(z + half)
     return {"weight_displacement": rho, "weight_displacement_low": low, "weight_displacement_high": high}
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """From 1; equal values have the mean of theirs."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (count.cumsum() - (count - 1) / 2)[place]
 
 
 def _pearson(sums: np.ndarray) -> np.ndarray:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,12 +33,19 @@ def with_adjusted(rows: Sequence[dict[str, object]], columns: Iterable[str]) -> 
 
     Benjamini and Hochberg (1995).
     """
-    from scipy.stats import false_discovery_control
-
     for column in columns:
         tested = [row for row in rows if row.get(column) is not None]
         if tested:
-            found = false_discovery_control([row[column] for row in tested])
-            for row, q in zip(tested, found, strict=True):
+            for row, q in zip(tested, _adjusted([row[column] for row in tested]), strict=True):
                 row["q" + column[1:]] = q
     return rows
+
+
+def _adjusted(p: Sequence[Any]) -> np.ndarray:
+    """Each p times their number over its rank, and no more than the next larger one's."""
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(-values, kind="stable")
+    ranks = np.arange(len(values), 0, -1)
+    found = np.empty_like(values)
+    found[order] = np.minimum(np.minimum.accumulate(values[order] * len(values) / ranks), 1.0)
+    return found

@@ -9,13 +9,46 @@ from typing import TYPE_CHECKING, Any
 from icnn_viz.figures.style import MM, PAGE, Look, shorten
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+    from matplotlib.transforms import Transform
 
 WIDTH = PAGE / MM
 MARGIN = 3.0
 CHARACTER = 1.42  # mm, the mean width of a letter of 7 pt, rounded up
 _LETTER = 1.5  # of a 6 pt note that is centred
 _BOLD_LETTER = 1.92  # of a 7.5 pt title
+
+
+class Panel:
+    """A framed square with coordinates of its own from -`reach` to `reach`, y downwards. It has no axis, no ticks and
+    no spines, which take most of a figure's time where panels are many; it takes collections as axes do.
+    """
+
+    def __init__(self, figure: Figure, frame: Rectangle, reach: float) -> None:
+        from matplotlib.transforms import Affine2D
+
+        self.figure, self.frame = figure, frame
+        x, y, size = frame.get_x(), frame.get_y(), frame.get_width()
+        own = Affine2D().translate(reach, -reach).scale(size / (2 * reach), -size / (2 * reach))
+        self.transData: Transform = own.translate(x, y) + figure.dpi_scale_trans
+        figure.add_artist(frame, clip=False)
+
+    def write_title(self, text: str, **style: Any) -> None:
+        """A line above the frame; `style` as of matplotlib's text."""
+        from matplotlib.transforms import ScaledTranslation
+
+        x, top = self.frame.get_x() + self.frame.get_width() / 2, self.frame.get_y() + self.frame.get_height()
+        move = ScaledTranslation(0, 2 / 72, self.figure.dpi_scale_trans)
+        transform = self.figure.dpi_scale_trans + move
+        self.figure.text(x, top, text, ha="center", va="baseline", transform=transform, **style)
+
+    def add_collection(self, artist: Artist, autolim: bool = False) -> None:
+        """An artist that lies behind the frame's edge, and ends there."""
+        artist.set_clip_path(self.frame)
+        self.figure.add_artist(artist, clip=False)
 
 
 class Sheet:
@@ -31,6 +64,28 @@ class Sheet:
         """Axes in a box of mm; `options` as of matplotlib."""
         box = (left / self.width, bottom / self.height, width / self.width, height / self.height)
         return self.figure.add_axes(box, **options)
+
+    def add_panels(
+        self,
+        count: int,
+        columns: int,
+        *,
+        left: float,
+        bottom: float,
+        size: float,
+        gap: tuple[float, float],
+        reach: float,
+    ) -> list[Panel]:
+        """Panels in the places of `add_grid`'s axes."""
+        from matplotlib.patches import Rectangle
+
+        panels = []
+        for x, y in _grid_places(count, columns, left, bottom, size, gap):
+            style = {"fill": False, "edgecolor": self.look.grid, "linewidth": 0.6, "zorder": 0}
+            transform = self.figure.dpi_scale_trans
+            frame = Rectangle((x * MM, y * MM), size * MM, size * MM, transform=transform, **style)
+            panels.append(Panel(self.figure, frame, reach))
+        return panels
 
     def write(self, x: float, y: float, text: str, **style: Any) -> None:
         """Text at a place in mm; `style` as of matplotlib's text."""
@@ -79,17 +134,22 @@ class Sheet:
         **options: Any,
     ) -> list[Axes]:
         """`count` square axes of `size` mm, row by row from the upper left; `gap` (across, down) between them."""
-        rows = -(-count // columns)
-        return [
-            self.add_axes(
-                left + (number % columns) * (size + gap[0]),
-                bottom + (rows - 1 - number // columns) * (size + gap[1]),
-                size,
-                size,
-                **options,
-            )
-            for number in range(count)
-        ]
+        places = _grid_places(count, columns, left, bottom, size, gap)
+        return [self.add_axes(x, y, size, size, **options) for x, y in places]
+
+
+def _grid_places(
+    count: int, columns: int, left: float, bottom: float, size: float, gap: tuple[float, float]
+) -> list[tuple[float, float]]:
+    """Lower left corners, row by row from the upper left."""
+    rows = -(-count // columns)
+    return [
+        (
+            left + (number % columns) * (size + gap[0]),
+            bottom + (rows - 1 - number // columns) * (size + gap[1]),
+        )
+        for number in range(count)
+    ]
 
 
 def choose_columns(count: int, most: int = 8) -> int:

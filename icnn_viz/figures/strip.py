@@ -161,7 +161,7 @@ def _draw_shape(ax: Axes, cloud: PositionCloud, fit: GaussianFit, size: float, l
     if len(cloud.points) == 1:
         drawn = spread_out(cloud, factor).points[0] / spacing
         weights = cloud.weights[0, 0] / (float(np.nanmax(np.abs(cloud.weights), initial=0.0)) or 1.0)
-        draw_glyph(ax, slots, drawn, weights, reach, look, size=size)
+        draw_glyph(ax, slots, drawn, weights, look, size=size)
     else:
         drawn_fit = rescale(fit_gaussians(spread_out(cloud, factor)) if factor > 1 else fit, spacing)
         colours = slot_colours(cloud.slots)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
-_NO_DATE = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+_NO_DATE = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+_KINDS = ("png", *_NO_DATE)
+_COMPRESSION = 3  # of 9: half of the time that 6 takes, for some percent of size
 _PLOTLY_CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}  # data stay here
 
 
@@ -35,7 +37,7 @@ def write_figure(figure: Figure | go.Figure, path: str | Path, *, dpi: int = DPI
     """
     path = Path(path)
     kind = path.suffix.lower().lstrip(".")
-    wanted = ("html",) if hasattr(figure, "to_html") else tuple(_NO_DATE)
+    wanted = ("html",) if hasattr(figure, "to_html") else _KINDS
     if kind not in wanted:
         raise ArgumentError(
             "write_figure",
@@ -69,7 +71,7 @@ def write_film(frames: Iterable[Figure], path: str | Path, *, pace: float = 8.0,
             got=path.name,
             fix="Write a .gif.",
         )
-    images = [_to_image(figure, dpi) for figure in frames]
+    images = [_to_even(_to_image(figure, dpi)) for figure in frames]
     if not images:
         raise ArgumentError("write_film", needed="frames", got="none", fix="Give at least one figure.")
     write = _write_gif if kind == ".gif" else _write_mp4
@@ -88,6 +90,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
 def _save(figure: Figure, path: Path, kind: str, dpi: int) -> None:
     import matplotlib as mpl
 
+    if kind == "png":
+        _to_image(figure, dpi).save(path, "png", compress_level=_COMPRESSION, dpi=(dpi, dpi))
+        return
     _show_controls(figure)
     with mpl.rc_context({"svg.hashsalt": "icnn", **PLAIN_TEXT}):  # ticks are made only now
         figure.savefig(path, format=kind, dpi=dpi, metadata=_NO_DATE[kind], facecolor=figure.get_facecolor())
@@ -103,7 +108,7 @@ def _show_controls(figure: Figure) -> None:
 
 
 def _to_image(figure: Figure, dpi: int) -> Image.Image:
-    """The figure as an RGB image with even sides, as video codecs want them."""
+    """The figure as an RGB image."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
@@ -113,7 +118,11 @@ def _to_image(figure: Figure, dpi: int) -> Image.Image:
     canvas = FigureCanvasAgg(figure)
     with mpl.rc_context(PLAIN_TEXT):
         canvas.draw()
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def _to_even(image: Image.Image) -> Image.Image:
+    """With even sides, as video codecs want them."""
     return image.crop((0, 0, image.width // 2 * 2, image.height // 2 * 2))
 
 

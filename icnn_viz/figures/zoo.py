@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from icnn_core.errors import ArgumentError
 from icnn_viz.figures.clouds import describe
 from icnn_viz.figures.marks import describe_factor, draw_keys
 from icnn_viz.figures.scales import facet_factor, is_tight, spread_out
-from icnn_viz.figures.sheet import Sheet, distinct_names
+from icnn_viz.figures.sheet import Panel, Sheet, distinct_names
 from icnn_viz.figures.style import Look, shorten, slot_colours, use_theme
 from icnn_viz.records import PositionCloud
 
@@ -56,18 +56,19 @@ def draw_zoo(
     with use_theme(theme) as look:
         sheet = Sheet(max(80.0, 8 + columns * (_SIZE + 2.6)), 24 + rows * (_SIZE + 4.5), look)
         left = (sheet.width - columns * (_SIZE + 2.6) + 2.6) / 2
-        axes = sheet.add_grid(len(chosen), columns, left=left, bottom=9.5, size=_SIZE, gap=(2.6, 4.5))
         shown = np.stack([drawn.positions[one] for one in chosen])
         half_width = _half_width(drawn.slots if cloud.regular else None, shown)
+        place: dict[str, Any] = {"left": left, "bottom": 9.5, "size": _SIZE, "gap": (2.6, 4.5)}
+        panels = sheet.add_panels(len(chosen), columns, reach=half_width, **place)
         top = float(np.nanmax(np.abs([cloud.weights[one] for one in chosen]), initial=0.0)) or 1.0
-        for ax, (kernel, channel) in zip(axes, chosen, strict=True):
+        for panel, (kernel, channel) in zip(panels, chosen, strict=True):
             places, weights = drawn.positions[kernel, channel], cloud.weights[kernel, channel]
             slots = cloud.slots if cloud.regular else None
-            draw_glyph(ax, slots, places, weights / top, half_width, look)
+            draw_glyph(panel, slots, places, weights / top, look)
             name = f"kernel {kernel}, ch {channel}" if cloud.sharing == "none" else f"channel {channel}"
             farthest = np.hypot(*(cloud.positions[kernel, channel] - cloud.slots).T)
             words = f"{name} · {np.nanmax(farthest, initial=0.0):.2f} px" if cloud.regular else name
-            ax.set_title(words, fontsize=5.5, pad=2)
+            panel.write_title(words, fontsize=5.5)
         clear = draw_keys(sheet, [cloud], look) if cloud.regular else 2
         of = (
             f"{len(chosen)} of {len(cloud.points):,} shapes"
@@ -115,9 +116,8 @@ def draw_single_shapes(
         names = distinct_names([cloud.layer for cloud in clouds])
         for ax, cloud, name, of, at in zip(axes, clouds, names, slots, places, strict=True):
             weights = np.abs(cloud.weights[0, 0])
-            draw_glyph(
-                ax, of, at, cloud.weights[0, 0] / (np.nanmax(weights) or 1.0), half_width, look, size=size
-            )
+            _frame(ax, half_width, look)
+            draw_glyph(ax, of, at, cloud.weights[0, 0] / (np.nanmax(weights) or 1.0), look, size=size)
             farthest = float(np.nanmax(np.hypot(*cloud.displacements[0].T), initial=0.0))
             dilation = "×".join(f"{step}" for step in dict.fromkeys(cloud.dilation))
             words = f"{shorten(name, int(size / 1.15))}\ndilation {dilation} · farthest {farthest:.2f} px"
@@ -130,11 +130,10 @@ def draw_single_shapes(
 
 
 def draw_glyph(
-    ax: Axes,
+    ax: Axes | Panel,
     slots: np.ndarray | None,
     places: np.ndarray,
     weights: np.ndarray,
-    half_width: float,
     look: Look,
     *,
     size: float = _SIZE,
@@ -148,22 +147,38 @@ def draw_glyph(
     colours = np.array(slot_colours(slots) if slots is not None else [look.accent] * count)
     free, slots = slots is None, np.zeros((1, 2)) if slots is None else slots
     few = count <= 25
-    style = {"marker": "+", "s": 9 if few else 3, "color": look.muted, "linewidths": 0.5, "zorder": 1}
-    ax.scatter(slots[:, 1], slots[:, 0], gid="slots", **style)
+    style = {"facecolors": "none", "edgecolors": look.muted, "linewidths": 0.5, "zorder": 1}
+    _scatter(ax, "+", slots, [9 if few else 3], gid="slots", **style)
     known = np.flatnonzero(np.isfinite(places).all(-1) & np.isfinite(weights))
     known = known[np.argsort(-np.abs(weights[known]), kind="stable")]
     if not free:
         lines = np.stack([slots[known], places[known]], 1)[..., ::-1]
         style = {"colors": colours[known], "linewidths": 0.9 if few else 0.5, "zorder": 2, "gid": "moves"}
-        ax.add_collection(LineCollection(list(lines), **style), autolim=False)
+        ax.add_collection(LineCollection(list(lines), transform=ax.transData, **style), autolim=False)
     area = _AREA * (size / _SIZE) ** 2 * min(1.0, 9 / count) * np.abs(weights[known])
     negative = weights[known] < 0
     faces = np.where(negative, look.background, colours[known])
     edges = np.where(negative, colours[known], look.text)
-    ax.scatter(
-        places[known, 1], places[known, 0], s=1.5 + area, c=list(faces), edgecolors=list(edges),
+    _scatter(
+        ax, "o", places[known], 1.5 + area, facecolors=list(faces), edgecolors=list(edges),
         linewidths=np.where(negative, 0.9, 0.35).tolist(), alpha=0.92, zorder=3, gid="weights",
     )  # fmt: skip
+
+
+def _scatter(ax: Axes | Panel, marker: str, places: np.ndarray, areas: Any, **style: Any) -> None:
+    """Marks at places (n, 2), as `Axes.scatter` draws them."""
+    from matplotlib.collections import PathCollection
+    from matplotlib.markers import MarkerStyle
+    from matplotlib.transforms import IdentityTransform
+
+    mark = MarkerStyle(marker)
+    path = mark.get_path().transformed(mark.get_transform())
+    marks = PathCollection([path], areas, offsets=places[:, ::-1], offset_transform=ax.transData, **style)
+    marks.set_transform(IdentityTransform())
+    ax.add_collection(marks, autolim=False)
+
+
+def _frame(ax: Axes, half_width: float, look: Look) -> None:
     ax.set(xlim=(-half_width, half_width), ylim=(half_width, -half_width), xticks=[], yticks=[])
     ax.set_box_aspect(1)
     for spine in ax.spines.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from icnn_viz.displays.drawings import KernelOptions
     from icnn_viz.displays.kernel_pair import KernelPairDisplay
 
-Found = tuple[list[Any], list[Path], dict[str, Any]]
-"""What to show, what was written, and what --json says."""
+Found = tuple[list[Path], dict[str, Any]]
+"""What was written, and what --json says."""
 
 
 class View(StrEnum):
@@ -174,6 +174,7 @@ def command(
     Example: icnn-viz kernels runs/camvid/best.pt --layer fc1 --view all --out shapes
     """
     call = dict(locals())
+    from icnn_core.cli.app import make_console
     from icnn_core.outputs import check_writable, describe_call, one_call
     from icnn_viz.displays import KernelDisplay
     from icnn_viz.displays.drawings import KernelOptions
@@ -194,13 +195,14 @@ def command(
     )
     kinds = [str(kind) for kind in format or ("png", "html")]
     table_kinds = [str(kind) for kind in table or ("csv",)]
+    say = make_console(json=json).print
     with one_call(out, "kernels", describe_call(call), overwrite=overwrite):
         if isinstance(display, KernelDisplay):
             _check_kinds(display, views, options, [str(kind) for kind in format or ()])
-            shown, written, found = _show(display, views, options, kinds, table_kinds, out)
+            written, found = _show(display, views, options, kinds, table_kinds, out, say)
         else:
-            shown, written, found = _compare(display, views, options, kinds, table_kinds, out)
-    tell(shown, written, out, {"checkpoints": _paths(checkpoint), **found, "out": out} if json else None)
+            written, found = _compare(display, views, options, kinds, table_kinds, out, say)
+    tell([], written, out, {"checkpoints": _paths(checkpoint), **found, "out": out} if json else None)
 
 
 _TAKEN_BY = {
@@ -278,17 +280,20 @@ def _show(
     kinds: Sequence[str],
     table_kinds: Sequence[str],
     out: Path,
+    say: Callable[[Any], None],
 ) -> Found:
     from icnn_viz.displays.drawings import draw_views, write_drawings
     from icnn_viz.displays.suited import left_out
     from icnn_viz.displays.tables import to_records, write_tables
 
+    say(to_layer_table(display.summary()))  # before anything is tested or drawn
     tables, expanded = display.tables(seed=options.seed), _expand(views, display)
-    drawings = draw_views(display, expanded, options)
-    written = write_tables(tables, out, table_kinds) + write_drawings(drawings, kinds, out, bar("drawing"))
-    found = {name: to_records(tables[name]) for name in ("layers", "claims")}
-    shown = [to_layer_table(tables["layers"]), to_claim_words(tables["claims"])]
-    return [*shown, *left_out(expanded, display.clouds)], written, found
+    written = write_tables(tables, out, table_kinds)
+    say(to_claim_words(tables["claims"]))
+    written += write_drawings(draw_views(display, expanded, options), kinds, out, bar("drawing"))
+    for note in left_out(expanded, display.clouds):
+        say(note)
+    return written, {name: to_records(tables[name]) for name in ("layers", "claims")}
 
 
 def _compare(
@@ -298,6 +303,7 @@ def _compare(
     kinds: Sequence[str],
     table_kinds: Sequence[str],
     out: Path,
+    say: Callable[[Any], None],
 ) -> Found:
     from icnn_core.errors import ArgumentError
     from icnn_viz.displays.drawings import draw_pair, write_drawings
@@ -309,7 +315,9 @@ def _compare(
             "kernels", needed="one checkpoint with --view", got="two", fix="Leave out --view to compare."
         )
     tables = display.tables(seed=options.seed)
+    say(to_comparison_table(tables["comparison"]))
+    for note in to_notes(tables["comparison"]):
+        say(note)
     written = write_tables(tables, out, table_kinds)
     written += write_drawings(draw_pair(display, options.theme), kinds, out, bar("drawing"))
-    shown = [to_comparison_table(tables["comparison"]), *to_notes(tables["comparison"])]
-    return shown, written, {name: to_records(table) for name, table in tables.items()}
+    return written, {name: to_records(table) for name, table in tables.items()}

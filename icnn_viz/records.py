@@ -226,9 +226,10 @@ class Heatmap(Facts):
 
     Attributes:
         values: (H, W), not normalised: two maps of the same target may be compared.
+        signed: (H, W), the same with signs, for what speaks for and against the target; None = there are none.
         pixel: (y, x) of the output pixel it belongs to.
         network: the gradient's.
-        reduction: "max" (largest absolute value over colour), "l2" or "sum".
+        reduction: "max" (largest absolute value over colour), "l2", "sum" or "signed".
         smoothing: standard deviation in pixels of a Gaussian blur applied afterwards; 0 = none.
     """
 
@@ -238,6 +239,17 @@ class Heatmap(Facts):
     reduction: str = "max"
     smoothing: float = 0.0
     notes: tuple[str, ...] = field(default=())
+    signed: np.ndarray | None = None
+
+    @property
+    def shown(self) -> np.ndarray:
+        """(H, W): what a picture shows, signed if signs are known."""
+        return self.values if self.signed is None else self.signed
+
+    @property
+    def shares(self) -> np.ndarray:
+        """(H, W): what is shown over the energy, so that magnitudes add up to 1; zeros of a map without energy."""
+        return self.shown / (self.values.sum() or 1.0)
 
     def _facts(self) -> dict[str, str]:
         facts = {
@@ -259,6 +271,7 @@ class PixelComparison(Facts):
         gradients, heatmaps, measures: one per network, in their order.
         source: where the image came from, in words, or "".
         true_class: the pixel's true class, or "" if unknown.
+        labels: (H, W) true class ids of the image, or None.
         densities: where each network samples, (H, W), if that was traced.
         seconds: spent in the networks, waiting for them included; 0 if nothing had to be computed.
     """
@@ -270,6 +283,7 @@ class PixelComparison(Facts):
     true_class: str = ""
     densities: list[np.ndarray] = field(default_factory=list)
     seconds: float = 0.0
+    labels: np.ndarray | None = None
 
     @property
     def image(self) -> np.ndarray:

@@ -68,6 +68,7 @@ def _demonstrate(out: Path, iterations: int, device: str, seed: int, theme: Them
         pixel=[f"{x},{y}"],
         regular=pair.regular.checkpoint,
         image=pair.sample,
+        labels=pair.sample.with_name("sample-labels.png"),
         out=out / "heatmap",
         overwrite=True,
         device=device,

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from icnn_viz.displays.pixels import Network
 
 _OUT = Path("icnn-heatmap")
+_OF_PICTURES = ("sampling", "overlay", "photo", "difference", "width", "gamma")
 
 
 class Format(StrEnum):
@@ -71,12 +72,20 @@ class Method(StrEnum):
     smoothgrad = "smoothgrad"
 
 
+class Difference(StrEnum):
+    """How one map is taken from another (`icnn_viz.figures.maps.DIFFERENCES`)."""
+
+    shares = "shares"
+    raw = "raw"
+
+
 class Reduction(StrEnum):
     """Over the colour channels (`icnn_viz.heatmaps.REDUCTIONS`)."""
 
     max = "max"
     l2 = "l2"
     sum = "sum"
+    signed = "signed"
 
 
 @dataclass(frozen=True)
@@ -185,9 +194,14 @@ class Way:
     method: Annotated[
         Method, typer.Option("--method", "-m", help="deconvnet and guided are partly edge detectors.")
     ] = Method.gradient
-    reduction: Annotated[Reduction, typer.Option("--reduction", help="Over the colour channels.")] = (
-        Reduction.max
-    )
+    reduction: Annotated[
+        Reduction | None,
+        typer.Option(
+            "--reduction",
+            help="Over the colour channels; by default signed for gradient*input and integrated, else max.",
+            show_default=False,
+        ),
+    ] = None
     smoothing: Annotated[
         float, typer.Option("--smoothing", metavar="σ", min=0, help="Blur the maps, in pixels; 0 does not.")
     ] = 0.0
@@ -203,6 +217,16 @@ class Output:
     ] = False
     overlay: Annotated[bool, typer.Option("--overlay", help="Also draw the maps over the image.")] = False
     photo: Annotated[bool, typer.Option("--photo/--no-photo", help="Show the image in the figure.")] = True
+    difference: Annotated[
+        Difference,
+        typer.Option(
+            "--difference", help="Of maps divided by their energy (shares), or of maps as they are (raw)."
+        ),
+    ] = Difference.shares
+    width: Annotated[
+        float,
+        typer.Option("--width", metavar="MM", min=60, max=400, help="Of a comparison; 80 is a column."),
+    ] = 170.0
     gamma: Annotated[
         float, typer.Option("--gamma", min=0.1, max=1, help="Colours by value ** gamma; 1 is linear.")
     ] = 0.5
@@ -249,7 +273,12 @@ def command(networks: Networks, place: Place, survey: Survey, way: Way, output: 
     }
     if survey.data:
         of_one = [name for name in vars(place) if name not in ("pixel", "reader")]
-        refuse_ignored(command, given, [*of_one, "sampling", "overlay", "photo", "gamma"], "with --data")
+        refuse_ignored(
+            command,
+            given,
+            [*of_one, *_OF_PICTURES],
+            "with --data",
+        )
     else:
         refuse_ignored(command, given, vars(survey), "without --data")
     if place.against is not None and place.against == place.class_:
@@ -258,9 +287,11 @@ def command(networks: Networks, place: Place, survey: Survey, way: Way, output: 
 
     check_writable(output.out or _OUT)
     checkpoint, regular = choose_pair(networks.checkpoint, networks.regular, networks.model)
+    from icnn_viz.displays.pixels import reduction_of
+
     asked = {
         "method": str(way.method),
-        "reduction": str(way.reduction),
+        "reduction": str(way.reduction or reduction_of(str(way.method))),
         "smoothing": way.smoothing,
         "seed": way.seed,
     }
@@ -302,7 +333,7 @@ def _look(
     from icnn_viz.data import builtin_path
     from icnn_viz.displays import HeatmapDisplay
     from icnn_viz.displays.drawings import draw_pixels, stem_of, write_drawings, write_gradients
-    from icnn_viz.displays.images import read_image, read_labels
+    from icnn_viz.displays.images import read_image, read_labels, read_sample_labels
     from icnn_viz.displays.pixels import make_targets
     from icnn_viz.displays.tables import write_tables
 
@@ -312,6 +343,7 @@ def _look(
     labels = read_labels(place.labels, image.shape[:2], place.max_size) if place.labels else None
     make_targets(pixels, image)  # wrong ones are told before networks are read
     loaded = _load(checkpoint, regular, networks, asked["seed"])
+    labels = read_sample_labels(path, loaded[0].classes) if labels is None else labels
     targets = make_targets(
         pixels, image, loaded[0].classes, place.class_, place.against, component=place.component
     )
@@ -321,7 +353,9 @@ def _look(
     style = {
         "overlay": output.overlay,
         "photo": output.photo,
+        "difference": str(output.difference),
         "gamma": output.gamma,
+        "width": output.width,
         "theme": str(output.theme),
     }
     out, kinds = output.out or _OUT, [str(kind) for kind in output.format or [Format.png]]

@@ -80,15 +80,19 @@ def write_snapshots(run: Path, out: Path) -> list[Path]:
 
 
 def write_sample(path: Path, index: int = 0) -> Path:
-    """An image of the synthetic test split as PNG."""
+    """An image of the synthetic test split as PNG, and beside it, as `<name>-labels.png`, its true class ids."""
     from PIL import Image
 
     from icnn_core.datasets.shapes import ShapesDataset
     from icnn_core.errors import DataError
     from icnn_core.files import write_atomically
 
-    image = Image.fromarray(ShapesDataset("test")[index][0].permute(1, 2, 0).numpy())
-    return write_atomically(path, lambda temporary: image.save(temporary, format="PNG"), DataError)
+    tensor, mask = ShapesDataset("test")[index]
+    labels = Image.fromarray(mask.numpy().astype("uint8"))
+    image = Image.fromarray(tensor.permute(1, 2, 0).numpy())
+    for picture, place in ((labels, path.with_name(f"{path.stem}-labels.png")), (image, path)):
+        write_atomically(place, lambda temporary, one=picture: one.save(temporary, format="PNG"), DataError)
+    return path
 
 
 def surest_pixel(checkpoint: Path, index: int = 0) -> tuple[int, int]:

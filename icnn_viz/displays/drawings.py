@@ -121,7 +121,9 @@ def draw_pixels(
     *,
     overlay: bool = False,
     photo: bool = True,
+    difference: str = "shares",
     gamma: float = 0.5,
+    width: float = 170.0,
     theme: str = "light",
 ) -> list[Drawing]:
     """Per pixel the comparison and, if they were asked for, overlay and sampling; then grids of all pixels."""
@@ -129,7 +131,8 @@ def draw_pixels(
     drawings = []
     for number, record in enumerate(display.records):
         stem = stem_of(record)
-        drawings.append(Drawing(stem, partial(draw, "comparison", number, photo=photo)))
+        of_one = {"photo": photo, "difference": difference, "width": width}
+        drawings.append(Drawing(stem, partial(draw, "comparison", number, **of_one)))
         more = ("overlay",) * overlay + ("sampling",) * bool(record.densities)
         drawings += [Drawing(f"{stem}-{view}", partial(draw, view, number)) for view in more]
     for number, part in enumerate(grids, 1):

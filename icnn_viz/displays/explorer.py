@@ -74,7 +74,7 @@ class HeatmapExplorer:
         output: str | None = None,
         class_id: int | None = None,
         method: str = "gradient",
-        reduction: str = "max",
+        reduction: str = "",
         theme: str = "light",
     ) -> None:
         self.image = np.asarray(image)

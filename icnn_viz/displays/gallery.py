@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icnn_core.datasets.registry import open_dataset
-from icnn_viz.displays.images import load_reader, read_image
+from icnn_viz.displays.images import load_reader, read_image, read_sample_labels
 from icnn_viz.displays.pixels import choose_targets, compare_pixels, make_targets
 from icnn_viz.displays.survey import check_classes
 from icnn_viz.heatmaps import LabelledPixel, choose_pixels, find_pixels
@@ -77,7 +77,8 @@ def look_at_image(
     image = read_image(path, _LONGEST, reader)
     make_targets(places, image)
     pixels = list(places) or _choose_seen(networks[0], image, count, seed)
-    return compare_pixels(networks, image, make_targets(pixels, image), seed=seed, source=path.name)
+    options = {"labels": read_sample_labels(path, networks[0].classes), "seed": seed, "source": path.name}
+    return compare_pixels(networks, image, make_targets(pixels, image), **options)
 
 
 def _choose_seen(network: Network, image: np.ndarray, count: int, seed: int) -> list[tuple[int, int]]:

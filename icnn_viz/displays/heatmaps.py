@@ -133,7 +133,7 @@ class HeatmapDisplay:
         *,
         class_id: int | str | None = None,
         method: str = "gradient",
-        reduction: str = "max",
+        reduction: str = "",
         smoothing: float = 0.0,
         labels: np.ndarray | None = None,
         sampling: bool = False,
@@ -191,7 +191,7 @@ class HeatmapDisplay:
             return draw_sampling(*maps, record.densities, **shown)
         if view == "overlay":
             return draw_overlay(*maps, **shown)
-        return draw_comparison(*maps, measures=record.measures, **shown)
+        return draw_comparison(*maps, measures=record.measures, labels=record.labels, **shown)
 
     def in_grids(self) -> list[Self]:
         """Displays of as many of the pixels as the view "grid" holds, in their order; none of a single pixel."""

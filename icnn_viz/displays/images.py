@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,3 +101,17 @@ def read_labels(path: Path, shape: tuple[int, int], max_size: int) -> np.ndarray
             fix="Give the labels of this image.",
         )
     return labels.astype(np.int64)
+
+
+def read_sample_labels(path: Path, classes: Sequence[str]) -> np.ndarray | None:
+    """True class ids of the sample image that the package ships, if `path` is that and `classes` are its classes."""
+    import numpy as np
+    from PIL import Image
+
+    from icnn_core.datasets.shapes import ShapesDataset
+    from icnn_viz.data import builtin_path
+
+    if path != builtin_path("sample.png") or tuple(classes) != ShapesDataset.classes:
+        return None
+    with Image.open(builtin_path("sample-labels.png")) as labels:
+        return np.array(labels, np.int64)

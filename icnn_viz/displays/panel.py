@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from icnn_viz.records import PixelComparison
 
 PREDICTED = "predicted at the pixel"
+BY_METHOD = "as the method is read"
 _NO_CLASS = -1  # a menu with the value None shows nothing chosen
 _TABLE_WIDTH = "270px"  # beside the figure in a window of 1440 pixels, below it in a narrower one
 _NOT_FOR_CLICKS = ("select2d", "lasso2d", "autoScale2d")
@@ -60,7 +61,9 @@ class ClickPanel:
                 description="class",
             ),
             "method": ipywidgets.Dropdown(options=METHODS, description="method"),
-            "reduction": ipywidgets.Dropdown(options=REDUCTIONS, description="colours"),
+            "reduction": ipywidgets.Dropdown(
+                options=[(BY_METHOD, ""), *((name, name) for name in REDUCTIONS)], description="colours"
+            ),
         }
         self._set_menus()
         for field, menu in self.menus.items():
@@ -76,10 +79,11 @@ class ClickPanel:
 
     def show(self, record: PixelComparison, choice: Question) -> None:
         """Another pixel: new maps, measures and menus."""
-        from icnn_viz.figures.comparison_pages import to_parts, update_page
+        from icnn_viz.figures.comparison_pages import update_page
+        from icnn_viz.figures.comparison_parts import to_parts
 
         self._choice = choice
-        update_page(self.figure, to_parts(record.gradients, record.heatmaps))
+        update_page(self.figure, to_parts(record.gradients, record.heatmaps, **_known(record)))
         _keep(self.figure)
         self.measures.value = to_measures_html(record)
         self._set_menus()
@@ -119,9 +123,14 @@ def _to_figure(record: PixelComparison, theme: str) -> Any:
 
     from icnn_viz.figures.comparison_pages import draw_comparison_interactive
 
-    figure: Any = go.FigureWidget(draw_comparison_interactive(record.gradients, record.heatmaps, theme=theme))
+    drawn = draw_comparison_interactive(record.gradients, record.heatmaps, theme=theme, **_known(record))
+    figure: Any = go.FigureWidget(drawn)
     figure.layout.modebar.remove += _NOT_FOR_CLICKS
     return figure
+
+
+def _known(record: PixelComparison) -> dict[str, Any]:
+    return {"measures": record.measures, "true_class": record.true_class, "labels": record.labels}
 
 
 def _keep(figure: Any) -> None:

@@ -15,6 +15,7 @@ from icnn_viz.gradients import load_pair
 from icnn_viz.gradients.targets import Target, check_pixel
 from icnn_viz.heatmaps import REDUCTIONS as REDUCTIONS
 from icnn_viz.heatmaps import measure_heatmap, to_heatmap
+from icnn_viz.heatmaps import reduction_of as reduction_of
 from icnn_viz.masks import connected_part
 from icnn_viz.records import PixelComparison, PixelGradient, name_class
 
@@ -50,7 +51,7 @@ class Question:
         pixel: (y, x).
         method: of attribution.
         class_id: None = the class that the first network predicts at the pixel.
-        smoothing, reduction: of the maps, see `to_heatmap`.
+        smoothing, reduction: of the maps, see `to_heatmap`; "" reduces as the method is read.
     """
 
     image: str
@@ -58,7 +59,7 @@ class Question:
     method: str = "gradient"
     class_id: int | None = None
     smoothing: float = 0.0
-    reduction: str = "max"
+    reduction: str = ""
 
 
 def compare_pixels(
@@ -67,7 +68,7 @@ def compare_pixels(
     targets: Sequence[Target],
     *,
     method: str = "gradient",
-    reduction: str = "max",
+    reduction: str = "",
     smoothing: float = 0.0,
     labels: np.ndarray | None = None,
     sampling: bool = False,
@@ -113,7 +114,7 @@ def choose_targets(pixels: Iterable[tuple[int, int]], labels: np.ndarray | None,
 
 def to_comparison(
     gradients: Sequence[PixelGradient],
-    reduction: str = "max",
+    reduction: str = "",
     smoothing: float = 0.0,
     labels: np.ndarray | None = None,
     fields: Sequence[np.ndarray] = (),
@@ -137,7 +138,7 @@ def to_comparison(
         for number, heatmap in enumerate(heatmaps)
     ]
     label = "" if labels is None else name_class(int(labels[pixel]), names, "void")
-    return PixelComparison(list(gradients), heatmaps, measures, source, label, seconds=seconds)
+    return PixelComparison(list(gradients), heatmaps, measures, source, label, seconds=seconds, labels=labels)
 
 
 def load_networks(

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,8 +22,17 @@ from icnn_core.evaluation.samples import warn_of_another_shape
 from icnn_core.identity import describe_data, digest_weights, keep_identity
 from icnn_core.text import counted
 from icnn_viz.displays.drawings import to_file_names
-from icnn_viz.displays.pixels import METHODS, REDUCTIONS, TARGETS, choose_targets, follow, to_comparison
+from icnn_viz.displays.pixels import (
+    METHODS,
+    REDUCTIONS,
+    TARGETS,
+    choose_targets,
+    follow,
+    reduction_of,
+    to_comparison,
+)
 from icnn_viz.displays.rows import KEY, RowFile, read_rows
+from icnn_viz.displays.survey_average import AverageFile, read_average, write_maps
 from icnn_viz.displays.survey_summary import GROUPS, name_of_pair, summarise
 from icnn_viz.displays.tables import Tables, write_tables
 from icnn_viz.heatmaps import LabelledPixel, choose_pixels, find_pixels
@@ -36,8 +46,10 @@ if TYPE_CHECKING:
     from icnn_core.datasets.registry import SegmentationDataset
     from icnn_viz.displays.drawings import Track
     from icnn_viz.gradients import Network, Target
+    from icnn_viz.heatmaps import AverageMap
     from icnn_viz.records import PixelGradient
 
+SURVEY_VIEWS = ("differences", "average")
 _FEWEST = 50  # images among whose objects pixels are chosen
 
 
@@ -83,11 +95,12 @@ class SurveyDisplay:
         pixels: int = 200,
         stratify: Sequence[str] = ("class",),
         method: str = "gradient",
-        reduction: str = "max",
+        reduction: str = "",
         smoothing: float = 0.0,
         target: str = "true",
         seed: int = 0,
     ) -> None:
+        reduction = reduction or reduction_of(method)
         for what, name, known in (
             ("method", method, METHODS),
             ("reduction", reduction, REDUCTIONS),
@@ -155,15 +168,16 @@ class SurveyDisplay:
         for network in self.networks:
             warn_of_another_shape(self.dataset, network.size)
         rank, world = _share()
-        known = set(self._rows()[KEY])
-        todo = [(n, p) for n, p in enumerate(plan) if n not in known and p.image % world == rank]
+        known, added = set(self._rows()[KEY]), self.average().ids
+        todo = [(n, p) for n, p in enumerate(plan) if not {n} <= known & added and p.image % world == rank]
         rows = RowFile(self.folder / "rows" / f"{rank}.csv", len(self.networks))
+        sums = AverageFile(self.folder / "maps" / f"{rank}.npz", len(self.networks))
         groups = [
             (index, list(group)) for index, group in itertools.groupby(todo, lambda item: item[1].image)
         ]
         waiting: Future[None] | None = None
         # Rows are measured and written while the networks are at work on the next image.
-        with ThreadPoolExecutor(1) as writer:
+        with closing(sums), ThreadPoolExecutor(1) as writer:
             for index, group in track(groups):
                 tensor, mask = self.dataset[index]
                 image, labels = tensor.permute(1, 2, 0).numpy(), mask.numpy()
@@ -173,7 +187,8 @@ class SurveyDisplay:
                 in_networks += time.perf_counter() - begun
                 if waiting is not None:
                     waiting.result()
-                waiting = writer.submit(self._write, rows, group, columns, labels)
+                new = [n for n, _ in group if n not in known], [n for n, _ in group if n not in added]
+                waiting = writer.submit(self._write, rows, sums, new, group, columns, labels)
             if waiting is not None:
                 waiting.result()
         self._tables = None
@@ -182,7 +197,8 @@ class SurveyDisplay:
 
     def tables(self) -> Tables:
         """ "measures": a row per pixel and network; "differences": paired, with intervals; "effects": what the paper
-        says of receptive fields, judged. Runs what is left to run."""
+        says of receptive fields, judged; "average": the mean share of the energy within each distance of the pixel, a
+        column a network. Runs what is left to run."""
         if self._tables is None:
             self.run()
             from icnn_viz.statistics.effects import judge_effects
@@ -191,6 +207,7 @@ class SurveyDisplay:
             rows = self._rows()
             makers: dict[str, Callable[[], pd.DataFrame]] = {"measures": lambda: rows}
             makers |= {"differences": lambda: summarise(rows, labels, self.dataset.classes, self.seed)}
+            makers |= {"average": self._curves}
             self._tables = tables = Tables(
                 makers | {"effects": lambda: judge_effects(survey=tables["differences"], seed=self.seed)}
             )
@@ -204,20 +221,31 @@ class SurveyDisplay:
             for n in self.networks
         }
 
-    def plot(self, against: int = 1, *, theme: str = "light") -> Self:
-        """Draw the differences of the first network from another one, by its number."""
-        self.figure_ = self.draw(against, theme=theme)
+    def average(self) -> AverageMap:
+        """The maps of all pixels so far, centred on these, added up: by network, as shares of their energy."""
+        return read_average(sorted((self.folder / "maps").glob("[!.]*.npz")), len(self.networks))
+
+    def plot(self, against: int = 1, *, view: str = "differences", theme: str = "light") -> Self:
+        """Draw the first network beside another one, by its number: "differences" of measures, or the "average" map."""
+        self.figure_ = self.draw(against, view=view, theme=theme)
         return self
 
-    def draw(self, against: int = 1, *, theme: str = "light") -> Figure:
+    def draw(self, against: int = 1, *, view: str = "differences", theme: str = "light") -> Figure:
         """The figure that `plot` keeps.
 
         Raises:
-            ArgumentError: too few images for intervals.
+            ArgumentError: too few images for intervals, or no map with energy. NameNotFoundError: no such view.
         """
+        from icnn_viz.figures.average import draw_average
         from icnn_viz.figures.survey import draw_survey
 
+        if view not in SURVEY_VIEWS:
+            fix = nearest_names(view, SURVEY_VIEWS)
+            raise NameNotFoundError("SurveyDisplay", needed="a view", got=repr(view), fix=fix)
         first, other = self.networks[0].name, self.networks[against].name
+        if view == "average":
+            shown = {"places": (0, against), "title": self.describe(), "theme": theme}
+            return draw_average(self.average(), first, other, **shown)
         return draw_survey(self._differences(other), first, other, title=self.describe(), theme=theme)
 
     def describe(self) -> str:
@@ -232,18 +260,23 @@ class SurveyDisplay:
         return " · ".join(parts + [f"{counted(zeros, 'map')} zero everywhere, left out"] * bool(zeros))
 
     def write(self, formats: Sequence[str] = ("png",), *, theme: str = "light") -> list[Path]:
-        """Write measures.csv, differences.csv and a figure per pair of networks into the folder."""
+        """Write measures.csv, differences.csv, average.csv and average.npz, and two figures per pair of networks, into
+        the folder."""
         from icnn_viz.figures.survey import has_intervals
         from icnn_viz.figures.write import write_figure
 
-        written = write_tables(self.tables(), self.folder)
+        written, average = write_tables(self.tables(), self.folder), self.average()
+        names = [network.name for network in self.networks]
+        written.append(write_maps(average, names, self.folder / "average.npz"))
         drawn = []
-        for number, network in enumerate(self.networks[1:], 1):
-            if has_intervals(self._differences(network.name)):
-                figure, stem = self.draw(number, theme=theme), name_of_pair(network.name, number)
-                drawn += [
-                    write_figure(figure, self.folder / f"{stem}.{kind}") for kind in dict.fromkeys(formats)
-                ]
+        for number, network in enumerate(names[1:], 1):
+            views = ["differences"] * has_intervals(self._differences(network)) + ["average"] * bool(
+                average.pixels
+            )
+            for view in views:
+                figure = self.draw(number, view=view, theme=theme)
+                path = self.folder / name_of_pair(network, number, view)
+                drawn += [write_figure(figure, f"{path}.{kind}") for kind in dict.fromkeys(formats)]
         return drawn + written
 
     def __repr__(self) -> str:
@@ -290,31 +323,43 @@ class SurveyDisplay:
         write_tables({"plan": pd.DataFrame(rows)}, self.folder)
         return plan
 
+    def _curves(self) -> pd.DataFrame:
+        import pandas as pd
+
+        curves = self.average().mean_curves()
+        columns = {network.name: curve for network, curve in zip(self.networks, curves, strict=True)}
+        return pd.DataFrame({"distance": range(curves.shape[1]), **columns})
+
     def _write(
         self,
         rows: RowFile,
+        sums: AverageFile,
+        new: tuple[Sequence[int], Sequence[int]],
         group: Sequence[tuple[int, LabelledPixel]],
         columns: Sequence[tuple[Target, list[PixelGradient]]],
         labels: np.ndarray,
     ) -> None:
-        """Per pixel a row for each network."""
+        """Per pixel a row for each network, and its maps into the average; what is `new` to either."""
         classes = tuple(self.dataset.classes)
         for (number, pixel), (_, gradients) in zip(group, columns, strict=True):
             record = to_comparison(gradients, self.reduction, self.smoothing, labels, classes=classes)
-            rows.append(
-                [
-                    {KEY: number, "image": pixel.image, "x": pixel.pixel[1], "y": pixel.pixel[0]}
-                    | {column: pixel.stratum(factor, classes) for factor, column in GROUPS.items()}
-                    | {
-                        "area": pixel.area,
-                        "target": name_class(gradient.class_id, classes),
-                        "model": gradient.network,
-                    }
-                    | _answer(gradient, pixel.label, classes)
-                    | measures
-                    for gradient, measures in zip(gradients, record.measures, strict=True)
-                ]
-            )
+            if number in new[0]:
+                rows.append(
+                    [
+                        {KEY: number, "image": pixel.image, "x": pixel.pixel[1], "y": pixel.pixel[0]}
+                        | {column: pixel.stratum(factor, classes) for factor, column in GROUPS.items()}
+                        | {
+                            "area": pixel.area,
+                            "target": name_class(gradient.class_id, classes),
+                            "model": gradient.network,
+                        }
+                        | _answer(gradient, pixel.label, classes)
+                        | measures
+                        for gradient, measures in zip(gradients, record.measures, strict=True)
+                    ]
+                )
+            if number in new[1]:
+                sums.add(number, record.heatmaps)
 
 
 def check_classes(networks: Sequence[Network], dataset: SegmentationDataset) -> None:

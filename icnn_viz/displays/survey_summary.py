@@ -38,9 +38,9 @@ def summarise(table: pd.DataFrame, models: Sequence[str], classes: Sequence[str]
     return pd.concat(parts, ignore_index=True)
 
 
-def name_of_pair(other: str, number: int) -> str:
-    """The name of the figure's file, without suffix, for the first network and another."""
-    return "differences" if number == 1 else f"differences-{other.rpartition(', ')[2].replace(' ', '-')}"
+def name_of_pair(other: str, number: int, view: str = "differences") -> str:
+    """The name of a figure's file, without suffix, for the first network and another."""
+    return view if number == 1 else f"{view}-{other.rpartition(', ')[2].replace(' ', '-')}"
 
 
 def difference_rows(summary: pd.DataFrame, second: str) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from icnn_core.errors import ArgumentError
 from icnn_viz.displays.pixels import Question
 from icnn_viz.explorer.session import Session
 from icnn_viz.figures.comparison import describe_question
-from icnn_viz.figures.comparison_pages import draw_comparison_interactive, to_parts
+from icnn_viz.figures.comparison_pages import draw_comparison_interactive
+from icnn_viz.figures.comparison_parts import say, to_parts
 from icnn_viz.figures.measure_table import MeasureRow, answer_rows, measure_rows
 from icnn_viz.figures.overlay import to_grey
 from icnn_viz.figures.screen import shrink, to_data_url
@@ -86,7 +88,7 @@ def write_page(
         return freeze(session.answer(Question(key, pixel)))
 
     probes = [look(pixel)[0] for pixel in grid_of(height, width, _PROBES)[0]]
-    cost = max(len(p["maps"][0]) + len(p["maps"][1]) for p in probes) + 2500
+    cost = max(len(json.dumps(probe)) for probe in probes) + 200
     base = len(render(session, picture.name, picture.image, probes[:1], 1)) + 10_000
     count = min(most_pixels, (most_bytes - base) // cost)
     if count < 1:
@@ -123,10 +125,12 @@ def grid_of(height: int, width: int, count: int) -> tuple[list[tuple[int, int]],
 def freeze(answer: PixelComparison) -> tuple[dict[str, Any], int]:
     """A pixel as the page holds it, and the side of its maps' blocks.
 
-    `maps` are two maps of bytes, deflated, in base64: a byte b stands for top · (b / 255)².
+    `maps` are two maps of bytes, deflated, in base64: a byte b stands for top · (b / 255)²; `energies` are
+    the whole maps' sums, of which their difference shows shares.
     """
-    parts = to_parts(answer.gradients[:2], answer.heatmaps[:2])
-    top, shrunk = parts.axes[0]["cmax"], [shrink(values, MAP_PIXELS) for values in parts.maps[:2]]
+    known = {"measures": answer.measures[:2], "true_class": answer.true_class}
+    parts = to_parts(answer.gradients[:2], answer.heatmaps[:2], labels=answer.labels, **known)
+    top, shrunk = parts.axes[0]["cmax"], [shrink(h.values, MAP_PIXELS) for h in answer.heatmaps[:2]]
     bytes_ = [np.rint(_LEVELS * np.sqrt(np.clip(v / top, 0, 1))).astype(np.uint8) for v, _ in shrunk]
     maps = [base64.b64encode(zlib.compress(b.tobytes(), 9)).decode("ascii") for b in bytes_]
     y, x = answer.pixel
@@ -135,8 +139,11 @@ def freeze(answer: PixelComparison) -> tuple[dict[str, Any], int]:
         "y": y,
         "maps": maps,
         "top": top,
+        "energies": [float(h.values.sum()) or 1.0 for h in answer.heatmaps[:2]],
         "axes": parts.axes,
-        "words": f"{describe_question(answer.gradients[0])}.",
+        "lines": parts.lines,
+        "words": f"{describe_question(answer.gradients[0])}. "
+        + say(answer.gradients[:2], answer.heatmaps[:2], **known),
         "measures": [row.texts[:2] for row in _rows(answer)],
     }, shrunk[0][1]
 
@@ -178,6 +185,8 @@ def _to_figure(answer: PixelComparison, theme: str) -> dict[str, Any]:
     for trace in figure["data"]:
         trace.pop("z", None)
         trace.pop("source", None)
+        if trace.get("name") == "line":
+            trace |= {"x": [], "y": []}
     for picture in figure["layout"]["images"]:
         picture.pop("source")
     figure["layout"].pop("template", None)

@@ -73,11 +73,12 @@ class Session:
             asked = replace(question, class_id=gradients[0].class_id) if gradients else question
             gradients.append(self._look(number, held, asked, is_stale))
         seconds = time.perf_counter() - started
+        is_ours = held.classes in ((), tuple(self.classes))
         return to_comparison(
             gradients,
             question.reduction,
             question.smoothing,
-            held.labels,
+            held.labels if is_ours else None,
             source=held.name,
             seconds=seconds,
         )

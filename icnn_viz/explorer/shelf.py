@@ -38,20 +38,23 @@ class ShelfImage:
         name: shown to the reader.
         image: (H, W, 3) uint8.
         labels: (H, W) true class ids, or None.
+        classes: of the labels; () = those of the networks.
     """
 
     key: str
     name: str
     image: np.ndarray
     labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Source:
-    """An image that may be read: its name, and what reads it with its labels (None if there are none)."""
+    """An image that may be read: its name, what reads it with its labels (None if there are none), their classes."""
 
     name: str
     read: Callable[[], tuple[np.ndarray, np.ndarray | None]]
+    classes: tuple[str, ...] = ()
 
 
 class Shelf:
@@ -94,7 +97,7 @@ class Shelf:
                 fix="Choose one, or drop it in again: images dropped in are kept only while the explorer runs.",
             )
         source = self._sources[key]
-        held = ShelfImage(key, source.name, *source.read())
+        held = ShelfImage(key, source.name, *source.read(), source.classes)
         with self._lock:
             _keep(self._read, held)
         return held
@@ -130,8 +133,9 @@ def make_shelf(
     Raises:
         DataError: an image cannot be used.
     """
+    from icnn_core.datasets.shapes import ShapesDataset
     from icnn_viz.data import builtin_path
-    from icnn_viz.displays.images import read_image
+    from icnn_viz.displays.images import read_image, read_sample_labels
 
     def hold(path: Path, name: str) -> Source:
         array = read_image(path, max_size, reader)
@@ -147,8 +151,9 @@ def make_shelf(
         shown = pairs[index].stem if pairs else f"{name} {index}"
         sources.append(Source(shown, lambda index=index: read(index)))
     if not sources:
-        sample = read_image(builtin_path("sample.png"), max_size)
-        sources = [Source("sample", lambda: (sample, None))]
+        path, classes = builtin_path("sample.png"), ShapesDataset.classes
+        sample, labels = read_image(path, max_size), read_sample_labels(path, classes)
+        sources = [Source("sample", lambda: (sample, labels), classes)]
     return Shelf(sources, max_size)
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import html
-import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icnn_viz.figures.comparison import check_comparable, describe_question, name_panels
-from icnn_viz.figures.maps import SQRT, HeatScale, fit_scale, name_of, unit_of
+from icnn_viz.figures.comparison_parts import OUTLINES, PageParts, to_parts
+from icnn_viz.figures.maps import CONTOURS, SQRT
+from icnn_viz.figures.outlines import list_outlines
 from icnn_viz.figures.overlay import to_grey
-from icnn_viz.figures.panels import format_value
 from icnn_viz.figures.screen import shrink, to_colour_stops, to_cross, to_data_url
-from icnn_viz.figures.style import Look, get_look, shorten, to_plotly_layout
+from icnn_viz.figures.style import Look, get_look, to_plotly_layout
 from icnn_viz.records import Heatmap, PixelGradient
 
 if TYPE_CHECKING:
@@ -26,32 +23,17 @@ MOST_SHOWN = 400_000
 _WIDTH = 460  # of a column, in CSS pixels, where the page does not say
 _GAP_X, _GAP_Y = 0.05, 0.08
 _MARGIN = {"l": 48, "r": 26, "t": 54, "b": 124}
-_TITLE = 50
-
-
-@dataclass(frozen=True)
-class PageParts:
-    """What of a page depends on the pixel that is looked at, to be put into a figure that stands already.
-
-    Attributes:
-        maps: values (H, W) per network, then their difference (the first minus the second).
-        axes: of the maps' shared colour axis, and of the difference's, symmetric about 0: ends, ticks and title.
-        pixel: (y, x).
-        title: of the page.
-        names: of the panels: the image, then as `maps`.
-    """
-
-    maps: list[np.ndarray]
-    axes: tuple[dict[str, Any], dict[str, Any]]
-    pixel: tuple[int, int]
-    title: str
-    names: list[str]
+_TITLE = 96
 
 
 def draw_comparison_interactive(
     gradients: Sequence[PixelGradient],
     heatmaps: Sequence[Heatmap],
     *,
+    measures: Sequence[Mapping[str, float]] | None = None,
+    true_class: str = "",
+    labels: np.ndarray | None = None,
+    difference: str = "shares",
     gamma: float = SQRT,
     theme: str = "light",
     opacity: float = 1.0,
@@ -60,10 +42,11 @@ def draw_comparison_interactive(
 ) -> go.Figure:
     """The image, a heatmap per network on one scale, and the first two's difference; hovering tells the values.
 
-    Traces: for each panel the image or a heatmap, and a cross named "cross".
+    Traces: for each panel the image or a heatmap, and a cross named "cross"; lines named "line", whose `meta` is their
+    number in `PageParts.lines`.
 
     Args:
-        gradients, heatmaps, gamma, theme: as of `draw_comparison`.
+        gradients, heatmaps, measures, true_class, labels, difference, gamma, theme: as of `draw_comparison`.
         opacity: of the maps over the image in grey, 0 to 1.
         revision: of the image: a browser keeps its zoom as long as it stays.
         fluid: as large as the page makes it and without a title, for a page that has its own words; else of fixed
@@ -75,7 +58,8 @@ def draw_comparison_interactive(
     import plotly.graph_objects as go
 
     look, image = get_look(theme), gradients[0].image
-    parts = to_parts(gradients, heatmaps, gamma=gamma)
+    known = {"measures": measures, "true_class": true_class, "labels": labels}
+    parts = to_parts(gradients, heatmaps, difference=difference, gamma=gamma, **known)
     cells = _lay_out(len(parts.names))
     where = {"hovertemplate": "x %{x}, y %{y}<extra></extra>"} | _axes_of(0)
     data = [{"type": "image", "source": to_data_url(image), "name": "image"} | where]
@@ -83,10 +67,11 @@ def draw_comparison_interactive(
         cover = {"type": "heatmap", "z": np.zeros(image.shape[:2], np.int8), "opacity": 0, "showscale": False}
         data += [cover | {"name": "click"} | where]
     data += [_to_map(parts, number, opacity) for number in range(1, len(cells))]
+    data += _to_lines(parts, [one.colour for one in list_outlines(gradients, "", None, look)])
     data += [mark | _axes_of(number) for number in range(len(cells)) for mark in to_cross(parts.pixel, look)]
     layout = to_plotly_layout(look) | _to_axes(cells, image.shape, look)
-    for number, (axis, cmap) in enumerate(zip(parts.axes, (look.sequential, look.diverging), strict=True)):
-        scale = to_colour_stops(cmap, gamma=gamma, signed=number == 1)
+    scales = _to_scales(look, gamma, signed=parts.signed)
+    for number, (axis, scale) in enumerate(zip(parts.axes, scales, strict=True)):
         bar = _bar_at(number) | axis["colorbar"]
         layout[("coloraxis", "coloraxis2")[number]] = axis | {"colorscale": scale, "colorbar": bar}
     layout |= {
@@ -95,6 +80,7 @@ def draw_comparison_interactive(
         "showlegend": False,
         "dragmode": "zoom",
         "uirevision": revision,
+        "meta": {"theme": theme, "gamma": gamma},
     }
     if fluid:
         grey = to_data_url(to_grey(image))
@@ -106,35 +92,46 @@ def draw_comparison_interactive(
     return go.Figure({"data": data, "layout": layout})
 
 
-def to_parts(
-    gradients: Sequence[PixelGradient], heatmaps: Sequence[Heatmap], *, gamma: float = SQRT
-) -> PageParts:
-    """What changes on the page of `draw_comparison_interactive` when another pixel, class or method is looked at.
-
-    Raises:
-        ArgumentError: maps that cannot be compared.
-    """
-    check_comparable(gradients, heatmaps, fewest=2)
-    maps = [heatmap.values for heatmap in heatmaps]
-    difference, method = maps[0] - maps[1], gradients[0].method
-    scale, signed = (fit_scale(some, gamma=gamma, unit=unit_of(method)) for some in (maps, [difference]))
-    axes = _to_axis(scale, name_of(method)), _to_axis(signed, "difference", signed=True)
-    names = [html.escape(name) for name in name_panels([shorten(h.network, 40) for h in heatmaps])]
-    how = f"method: {method}; reduced by {heatmaps[0].reduction}"
-    title = f"<b>{html.escape(describe_question(gradients[0]))}</b><br><sub>{how}</sub>"
-    return PageParts([*maps, difference], axes, heatmaps[0].pixel, title, names)
+def _to_lines(parts: PageParts, colours: Sequence[str]) -> list[dict[str, Any]]:
+    """The outlines in the image, each on a dark rim, and the contours in the maps."""
+    common = {"type": "scatter", "mode": "lines", "name": "line", "hoverinfo": "skip"}
+    traces: list[dict[str, Any]] = []
+    for number, (x, y) in enumerate(parts.lines):
+        path = common | {"x": x, "y": y, "meta": number}
+        if number < OUTLINES:
+            line = {
+                "color": ("#ffffff", *colours)[number],
+                "width": 1.6,
+                "dash": ("solid", "dash", "dot")[number],
+            }
+            path |= _axes_of(0)
+            traces.append(path | {"line": {"color": "#000000", "width": 3.2}, "opacity": 0.5})
+        else:
+            panel, dash = divmod(number - OUTLINES, len(CONTOURS))
+            line = {
+                "color": _contour_colour(parts),
+                "width": 1.2,
+                "dash": ("solid", "dash")[dash],
+            }
+            path |= _axes_of(panel + 1)
+        traces.append(path | {"line": line})
+    return traces
 
 
 def update_page(figure: Any, parts: PageParts) -> None:
     """Put another look into a page (a plotly Figure or FigureWidget) of the same image and networks."""
-    maps = [trace for trace in figure.data if trace.type == "heatmap" and trace.name != "click"]
+    maps = [drawn for drawn in figure.data if drawn.type == "heatmap" and drawn.name != "click"]
     y, x = parts.pixel
     with figure.batch_update():
-        for trace, values in zip(maps, parts.maps, strict=True):
-            trace.z = shrink(values, MOST_SHOWN)[0].astype(np.float32)
-        for trace in figure.data:
-            if trace.name == "cross":
-                trace.x, trace.y = [x], [y]
+        for drawn, values in zip(maps, parts.maps, strict=True):
+            drawn.z = shrink(values, MOST_SHOWN)[0].astype(np.float32)
+        for drawn in figure.data:
+            if drawn.name == "cross":
+                drawn.x, drawn.y = [x], [y]
+            elif drawn.name == "line":
+                drawn.x, drawn.y = parts.lines[int(drawn.meta)]
+                if drawn.meta >= OUTLINES:
+                    drawn.line.color = _contour_colour(parts)
         for annotation, name in zip(figure.layout.annotations, parts.names, strict=True):
             annotation.text = name
         figure.layout.title.text = parts.title
@@ -142,6 +139,9 @@ def update_page(figure: Any, parts: PageParts) -> None:
             (figure.layout.coloraxis, figure.layout.coloraxis2), parts.axes, strict=True
         ):
             axis.update(changed)
+        style = figure.layout.meta
+        scales = _to_scales(get_look(style["theme"]), style["gamma"], signed=parts.signed)
+        figure.layout.coloraxis.colorscale, figure.layout.coloraxis2.colorscale = scales
 
 
 def _lay_out(panels: int) -> list[tuple[list[float], list[float]]]:
@@ -178,15 +178,14 @@ def _to_map(parts: PageParts, number: int, opacity: float) -> dict[str, Any]:
     return {"type": "heatmap", "name": "map", "z": shown.astype(np.float32), **place, **looks}
 
 
-def _to_axis(scale: HeatScale, name: str, *, signed: bool = False) -> dict[str, Any]:
-    """Ends, ticks and title of a colour axis; what lies beyond its ends is said at them."""
-    ticks = [scale.top * part for part in ((-1, 0, 1) if signed else (0, 0.5, 1))]  # three fit on a telephone
-    marks = ["≤ " if signed else "", "", "≥ "] if scale.beyond else [""] * 3
-    texts = [mark + format_value(tick) for mark, tick in zip(marks, ticks, strict=True)]
-    unit = "<br>".join(textwrap.wrap(scale.unit, 22))
-    title = {"text": f"{html.escape(name)}<br>({unit})", "side": "bottom", "font": {"size": 11}}
-    bar = {"tickvals": ticks, "ticktext": texts, "title": title}
-    return {"cmin": -scale.top if signed else 0, "cmax": scale.top, "colorbar": bar}
+def _contour_colour(parts: PageParts) -> str:
+    return "#000000" if parts.signed else "#ffffff"
+
+
+def _to_scales(look: Look, gamma: float, *, signed: bool) -> list[tuple[tuple[float, str], ...]]:
+    """Colours of the maps' axis and of the difference's."""
+    maps = to_colour_stops(look.diverging if signed else look.sequential, gamma=gamma, signed=signed)
+    return [maps, to_colour_stops(look.diverging, gamma=gamma, signed=True)]
 
 
 def _bar_at(number: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.comparison import check_comparable
-from icnn_viz.figures.maps import draw_contours, draw_cross, draw_map, draw_photo, fit_scale, unit_of
+from icnn_viz.figures.maps import draw_contours, draw_cross, draw_map, draw_photo, scale_of, unit_of
 from icnn_viz.figures.panels import format_value
 from icnn_viz.figures.sheet import CHARACTER, MARGIN, WIDTH, Sheet
 from icnn_viz.figures.style import shorten, use_theme
@@ -71,9 +71,7 @@ def draw_grid(
             left=MARGIN,
         )
         for number, (column_gradients, column) in enumerate(zip(gradients, heatmaps, strict=True)):
-            scale = fit_scale(
-                [h.values for h in column], gamma=gamma, unit=unit_of(column_gradients[0].method)
-            )
+            scale = scale_of(column, column_gradients[0].method, gamma)
             tall = width * ratios[number]
             x, top = left + number * (width + _GAP), height - _HEADING - _TITLE
             names = (["image"] if photo else []) + [h.network for h in column]
@@ -84,8 +82,9 @@ def draw_grid(
                     draw_photo(ax, column_gradients[0].image)
                 else:
                     heatmap = column[place - photo]
-                    draw_map(ax, heatmap.values, scale.norm(), look.sequential)
-                    draw_contours(ax, heatmap, "#ffffff", "#000000", 0.6)
+                    draw_map(ax, heatmap.shown, scale.norm(), scale.colours(look))
+                    rims = ("#000000", "#ffffff") if scale.signed else ("#ffffff", "#000000")
+                    draw_contours(ax, heatmap, *rims, 0.6)
                 draw_cross(ax, column[0].pixel, look, size=4.5)
                 if place == 0:
                     ax.set_title(
@@ -94,12 +93,13 @@ def draw_grid(
                 if number == 0:
                     ax.set_ylabel(shorten(name, max(6, int(tall / CHARACTER))), labelpad=2)
             bar = sheet.figure.colorbar(
-                ScalarMappable(scale.norm(), look.sequential),
+                ScalarMappable(scale.norm(), scale.colours(look)),
                 cax=sheet.add_axes(x, top - rows * row - 2.8, width, 1.8),
                 orientation="horizontal",
-                extend="max" if scale.beyond else "neither",
+                extend=("both" if scale.signed else "max") if scale.beyond else "neither",
             )
-            bar.set_ticks([0, scale.top], labels=["0", format_value(scale.top)])
+            low = -scale.top if scale.signed else 0
+            bar.set_ticks([low, scale.top], labels=[format_value(low), format_value(scale.top)])
             bar.ax.minorticks_off()
             bar.ax.get_xticklabels()[0].set_horizontalalignment("left")
             bar.ax.get_xticklabels()[1].set_horizontalalignment("right")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icnn_viz.figures.style import Look
+from icnn_core.errors import NameNotFoundError, nearest_names
+from icnn_viz.figures.style import Look, register_maps
 from icnn_viz.heatmaps import density_region
 from icnn_viz.records import Heatmap
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 SQRT = 0.5
 CLIP = 0.999
+DIFFERENCES = ("shares", "raw")
+"""How two maps are made comparable before one is taken from the other, see `to_difference`."""
 CONTOURS = (0.5, 0.9)
 _LINES = {0.5: "-", 0.9: (0, (3, 1.6))}
 
@@ -31,17 +34,25 @@ class HeatScale:
         beyond: whether there are larger ones.
         gamma: 1 is linear; 0.5, colours by the square root, lets faint parts be seen.
         unit: of the values.
+        signed: whether it is symmetric about 0.
     """
 
     top: float
     beyond: bool
     gamma: float = SQRT
     unit: str = ""
+    signed: bool = False
+
+    def colours(self, look: Look) -> str:
+        """The name of the colour map."""
+        return look.diverging if self.signed else look.sequential
 
     def norm(self) -> Normalize:
-        """For maps, from 0."""
+        """For maps, from 0; or symmetric about 0 if it is signed."""
         from matplotlib.colors import PowerNorm
 
+        if self.signed:
+            return self.signed_norm()
         return PowerNorm(self.gamma, vmin=0, vmax=self.top, clip=True)
 
     def signed_norm(self) -> Normalize:
@@ -57,14 +68,46 @@ class HeatScale:
         return FuncNorm((forward, inverse), vmin=-self.top, vmax=self.top, clip=True)
 
 
-def fit_scale(maps: Sequence[np.ndarray], *, gamma: float = SQRT, unit: str = "") -> HeatScale:
+def scale_of(heatmaps: Sequence[Heatmap], method: str, gamma: float = SQRT) -> HeatScale:
+    """The scale of heatmaps of one pixel, signed where they have signs."""
+    signed = any(heatmap.signed is not None for heatmap in heatmaps)
+    return fit_scale(
+        [heatmap.shown for heatmap in heatmaps], gamma=gamma, unit=unit_of(method), signed=signed
+    )
+
+
+def to_difference(
+    first: Heatmap, second: Heatmap, kind: str, scale: HeatScale
+) -> tuple[np.ndarray, HeatScale, str]:
+    """The first minus the second, its scale, and what it is called.
+
+    Args:
+        kind: "shares": each map is divided by its energy before, so that it says where either looks more, not which has
+            the larger gradients; "raw": as they are.
+        scale: of the maps.
+
+    Raises:
+        NameNotFoundError: another kind.
+    """
+    if kind not in DIFFERENCES:
+        fix = nearest_names(kind, DIFFERENCES)
+        raise NameNotFoundError("difference", needed="shares or raw", got=repr(kind), fix=fix)
+    raw = kind == "raw"
+    values = first.shown - second.shown if raw else first.shares - second.shares
+    unit, name = (scale.unit, "difference") if raw else ("of the energy", "difference of shares")
+    return values, fit_scale([values], gamma=scale.gamma, unit=unit, signed=True), name
+
+
+def fit_scale(
+    maps: Sequence[np.ndarray], *, gamma: float = SQRT, unit: str = "", signed: bool = False
+) -> HeatScale:
     """The scale on which all of `maps` (H, W), signed or not, can be seen together."""
     sizes = np.concatenate([np.abs(m).ravel() for m in maps])
     largest = float(sizes.max())
     top = float(np.quantile(sizes, CLIP)) if largest else 1.0
     # A map of a few pixels must not be cut down to nothing by its own quantile.
     top = _round_up(max(top, 0.1 * largest))
-    return HeatScale(top, largest > top, gamma, unit)
+    return HeatScale(top, largest > top, gamma, unit, signed)
 
 
 def unit_of(method: str) -> str:
@@ -72,9 +115,21 @@ def unit_of(method: str) -> str:
     return "logit" if method in ("gradient*input", "integrated") else "logit per unit of normalised input"
 
 
-def name_of(method: str) -> str:
+def name_of(method: str, *, signed: bool = False) -> str:
     """What the values of a map made by an attribution method are called."""
-    return "|attribution|" if unit_of(method) == "logit" else "|gradient|"
+    name = "attribution" if unit_of(method) == "logit" else "gradient"
+    return name if signed else f"|{name}|"
+
+
+def network_colours(look: Look, count: int) -> list[str]:
+    """Of networks that are compared: the ends of the difference's colours, so that what is purple in it is the first's,
+    what is orange the second's; others are grey."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    register_maps()
+    ends = [to_hex(colormaps[look.diverging](place)) for place in (0.92, 0.12)]
+    return [*ends, *[look.muted] * count][:count] if count > 1 else [look.text]
 
 
 def draw_map(ax: Axes, values: np.ndarray, norm: Normalize, cmap: str) -> Any:
@@ -117,26 +172,43 @@ def draw_contours(
 
     Raw gradients are speckled: outlines of their own regions would be rings round single pixels.
     """
-    from matplotlib.patheffects import withStroke
+    for share, level, xs, ys, padded in find_levels(heatmap):
+        style = {"colors": [colour], "linewidths": width, "linestyles": [_LINES[share]]}
+        _set_rim(ax.contour(xs, ys, padded, [level], **style), rim, width)
+
+
+def find_levels(heatmap: Heatmap) -> list[tuple[float, float, np.ndarray, np.ndarray, np.ndarray]]:
+    """Of each of `CONTOURS` the share, the level of the blurred map, and the map itself: x, y, values, with a rim of
+    zeros so that outlines close at the border."""
     from scipy.ndimage import gaussian_filter
 
     blurred = gaussian_filter(heatmap.values, contour_smoothing(heatmap.values.shape), mode="reflect")
     if not blurred.any():
-        return
+        return []
     smooth = Heatmap(blurred, heatmap.pixel, heatmap.network)
-    for share in CONTOURS:
-        region = density_region(smooth, share)
-        level = float(blurred[region].min())
-        if level >= blurred.max():
-            continue
-        # Closed at the border too: a rim of zeros around the image.
-        padded = np.pad(blurred, 1)
-        ys, xs = (np.concatenate([[-0.5], np.arange(n), [n - 0.5]]) for n in blurred.shape)
-        drawn = ax.contour(
-            xs, ys, padded, [level], colors=[colour], linewidths=width, linestyles=[_LINES[share]]
-        )
-        if rim:
-            drawn.set_path_effects([withStroke(linewidth=2.2 * width, foreground=rim, alpha=0.6)])
+    levels = [(share, float(blurred[density_region(smooth, share)].min())) for share in CONTOURS]
+    padded = pad(blurred)
+    return [(share, level, *padded) for share, level in levels if level < blurred.max()]
+
+
+def pad(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x, y and values of a map (H, W) with zeros around it, at the outer edges of its pixels."""
+    ys, xs = (np.concatenate([[-0.5], np.arange(n), [n - 0.5]]) for n in values.shape)
+    return xs, ys, np.pad(values.astype(float), 1)
+
+
+def draw_outline(ax: Axes, mask: np.ndarray, colour: str, rim: str, dash: Any = "-") -> None:
+    """The outline of a part (H, W) bool of the image."""
+    if mask.any():
+        style = {"colors": [colour], "linewidths": 0.9, "linestyles": [dash]}
+        _set_rim(ax.contour(*pad(mask), [0.5], **style), rim, 0.9)
+
+
+def _set_rim(drawn: Any, rim: str | None, width: float) -> None:
+    from matplotlib.patheffects import withStroke
+
+    if rim:
+        drawn.set_path_effects([withStroke(linewidth=2.2 * width, foreground=rim, alpha=0.6)])
 
 
 def _round_up(value: float) -> float:

@@ -71,14 +71,14 @@ def answer_rows(record: PixelComparison) -> list[MeasureRow]:
 
 def table_height(rows: Sequence[Sequence[str]], networks: Sequence[str]) -> float:
     """Room in mm that `write_table` takes, with a little space below."""
-    return (len(rows) + 0.8 + max(len(header) for header in _headers(networks))) * LINE
+    return (len(rows) + 0.8 + max(len(header) for header in wrap_names(networks, _step(networks)))) * LINE
 
 
 def write_table(sheet: PanelSheet, rows: Sequence[Sequence[str]], networks: Sequence[str]) -> None:
     """Write it below the colour bars: each row a name and one value per network, the networks' names above."""
     top, step = sheet.below_bars, _step(networks)
     rights = [AXIS_LEFT + _NAMES + step * (i + 1) for i in range(len(networks))]
-    headers = _headers(networks)
+    headers = wrap_names(networks, _step(networks))
     deep = max(len(header) for header in headers)
     for right, header in zip(rights, headers, strict=True):
         for number, line in enumerate(header, deep - len(header)):
@@ -91,13 +91,9 @@ def write_table(sheet: PanelSheet, rows: Sequence[Sequence[str]], networks: Sequ
             sheet.write(right, y, text, va="top", ha="right")
 
 
-def _step(networks: Sequence[str]) -> float:
-    return min(_MOST, (WIDTH - MARGIN - AXIS_LEFT - _NAMES) / len(networks))
-
-
-def _headers(networks: Sequence[str]) -> list[list[str]]:
-    """Names in lines that break between words; a name too long for them is shortened in its middle."""
-    room = int((_step(networks) - 2) / (_BOLD * CHARACTER))
+def wrap_names(networks: Sequence[str], step: float) -> list[list[str]]:
+    """Bold names over columns of `step` mm, in lines that break between words; one too long is cut in its middle."""
+    room = max(4, int((step - 2) / (_BOLD * CHARACTER)))
     headers = []
     for network in networks:
         lines = textwrap.wrap(network, room)
@@ -105,3 +101,7 @@ def _headers(networks: Sequence[str]) -> list[list[str]]:
             lines = textwrap.wrap(shorten(network, _HEADER_LINES * room - 3), room)[:_HEADER_LINES]
         headers.append(lines)
     return headers
+
+
+def _step(networks: Sequence[str]) -> float:
+    return min(_MOST, (WIDTH - MARGIN - AXIS_LEFT - _NAMES) / len(networks))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icnn_viz.figures.comparison import check_comparable, write_heading
-from icnn_viz.figures.maps import draw_contours, draw_cross, draw_map, draw_photo, fit_scale, name_of, unit_of
+from icnn_viz.figures.maps import draw_contours, draw_cross, draw_map, draw_photo, name_of, scale_of
 from icnn_viz.figures.panels import PanelSheet
 from icnn_viz.figures.style import use_theme
 from icnn_viz.records import Heatmap, PixelGradient
@@ -34,19 +34,20 @@ def draw_overlay(
     """
     check_comparable(gradients, heatmaps)
     shape = heatmaps[0].values.shape
-    scale = fit_scale([h.values for h in heatmaps], gamma=gamma, unit=unit_of(gradients[0].method))
+    scale = scale_of(heatmaps, gradients[0].method, gamma)
     grey = to_grey(gradients[0].image)
     with use_theme(theme) as look:
         sheet = PanelSheet(len(heatmaps), shape, 1.0, look)
+        colours = look.diverging if scale.signed else _COLOURS
         write_heading(sheet, gradients, true_class)
         for heatmap in heatmaps:
             ax = sheet.add_panel(heatmap.network)
             draw_photo(ax, grey)
-            shown = draw_map(ax, heatmap.values, scale.norm(), _COLOURS)
-            shown.set_alpha(_MOST_OPAQUE * np.asarray(scale.norm()(heatmap.values)))
+            shown = draw_map(ax, heatmap.shown, scale.norm(), colours)
+            shown.set_alpha(_MOST_OPAQUE * np.clip(heatmap.values / scale.top, 0, 1) ** gamma)
             draw_contours(ax, heatmap, "#ffffff", "#000000")
             draw_cross(ax, heatmap.pixel, look)
-        sheet.add_colour_bar(scale.norm(), _COLOURS, scale, name_of(gradients[0].method))
+        sheet.add_colour_bar(scale.norm(), colours, scale, name_of(gradients[0].method, signed=scale.signed))
     return sheet.figure
 
 

@@ -1,5 +1,7 @@
 """Gradient -> Heatmap and its measures: numpy alone."""
 
+from icnn_viz.heatmaps.average import AverageMap
+from icnn_viz.heatmaps.lines import dark_lines
 from icnn_viz.heatmaps.measures import MEASURES, SHARES, measure_heatmap
 from icnn_viz.heatmaps.overlap import (
     energy_in_mask,
@@ -10,7 +12,7 @@ from icnn_viz.heatmaps.overlap import (
     sort_values,
 )
 from icnn_viz.heatmaps.pixels import FACTORS, LabelledPixel, choose_pixels, find_pixels, strata_of
-from icnn_viz.heatmaps.reduction import REDUCTIONS, to_heatmap
+from icnn_viz.heatmaps.reduction import REDUCTIONS, reduction_of, to_heatmap
 from icnn_viz.heatmaps.spread import (
     density_region,
     distance_energy,
@@ -32,9 +34,11 @@ __all__ = [
     "MEASURES",
     "REDUCTIONS",
     "SHARES",
+    "AverageMap",
     "LabelledPixel",
     "choose_pixels",
     "connected_part",
+    "dark_lines",
     "density_region",
     "distance_energy",
     "elongation",
@@ -51,6 +55,7 @@ __all__ = [
     "pointing_game",
     "principal_axes",
     "radius_of_gyration",
+    "reduction_of",
     "relevance_rank_accuracy",
     "share_beyond",
     "smallest_area",

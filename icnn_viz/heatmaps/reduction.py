@@ -7,15 +7,23 @@ import numpy as np
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
 from icnn_viz.records import Heatmap, PixelGradient
 
-REDUCTIONS = ("max", "l2", "sum")
+REDUCTIONS = ("max", "l2", "sum", "signed")
+_SIGNED_METHODS = ("gradient*input", "integrated")
 
 
-def to_heatmap(gradient: PixelGradient, reduction: str = "max", smoothing: float = 0.0) -> Heatmap:
+def reduction_of(method: str) -> str:
+    """How maps of an attribution method are reduced unless it is said: "signed" where a sign says whether a
+    pixel speaks for the target or against it; else "max"."""
+    return "signed" if method in _SIGNED_METHODS else "max"
+
+
+def to_heatmap(gradient: PixelGradient, reduction: str = "", smoothing: float = 0.0) -> Heatmap:
     """Reduce a gradient over colour. Nothing is normalised: maps of the same target may be compared.
 
     Args:
         reduction: over the three colours, "max": largest absolute value (Simonyan et al. 2014); "l2": Euclidean norm;
-            "sum": sum of absolute values.
+            "sum": sum of absolute values; "signed": magnitude of the sum, whose sign is kept in the map's `signed`;
+            "" = that of the method (`reduction_of`).
         smoothing: standard deviation in pixels of a Gaussian blur afterwards; 0 = none. The blur mirrors the map at
             the border and so keeps its sum; the record's `notes` say that it was applied.
 
@@ -26,6 +34,7 @@ def to_heatmap(gradient: PixelGradient, reduction: str = "max", smoothing: float
         NameNotFoundError: another reduction.
         ArgumentError: a negative or non-finite smoothing, or a gradient that is not finite.
     """
+    reduction = reduction or reduction_of(gradient.method)
     if reduction not in REDUCTIONS:
         raise NameNotFoundError(
             "to_heatmap",
@@ -53,12 +62,17 @@ def to_heatmap(gradient: PixelGradient, reduction: str = "max", smoothing: float
             values = size.max(0)
         case "l2":
             values = np.sqrt((size**2).sum(0))
-        case _:
+        case "sum":
             values = size.sum(0)
+        case _:
+            values = gradient.gradient.astype(np.float64).sum(0)
     notes = gradient.notes
+    is_signed = reduction == "signed"
     if smoothing:
         from scipy.ndimage import gaussian_filter
 
-        values = np.maximum(gaussian_filter(values, smoothing, mode="reflect"), 0)
+        values = gaussian_filter(values, smoothing, mode="reflect")
+        values = values if is_signed else np.maximum(values, 0)
         notes = (*notes, f"smoothed, σ = {smoothing:g} pixels")
-    return Heatmap(values, gradient.pixel, gradient.network, reduction, smoothing, notes)
+    signed, values = (values, np.abs(values)) if is_signed else (None, values)
+    return Heatmap(values, gradient.pixel, gradient.network, reduction, smoothing, notes, signed)

@@ -82,7 +82,7 @@ def _list_facts(one: Checkpoint) -> dict[str, str]:
         "numbers in the positions": f"{positions:,} ({positions / max(weights + positions, 1):.2%} of all)",
         "classes": f"{len(one.classes)}" if one.classes else "not told by the file",
         "trained on": _plain(one.dataset.get("name", "not told by the file")),
-        "sees images of (height, width)": _plain(size) if size else "their own size",
+        "sees images of (height × width)": _plain(size).replace(", ", " × ") if size else "their own size",
         "mean IoU, by the file": "–" if iou is None else f"{iou:.1%}",
         "pixel accuracy, by the file": "–" if accuracy is None else f"{accuracy:.1%}",
         "iteration": _plain(one.metrics.get("iteration", "–")),
@@ -225,7 +225,9 @@ def _number(value: Any) -> float | None:
 
 
 def _plain(value: Any) -> str:
-    """A JSON value as a reader would write it, at most 200 letters long."""
+    """A JSON value as a reader would write it, lists without brackets, at most 200 letters long."""
+    if isinstance(value, list | tuple):
+        value = ", ".join(map(_plain, value))
     text = (
         value if isinstance(value, str) else "–" if value is None else json.dumps(value, ensure_ascii=False)
     )

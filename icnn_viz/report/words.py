@@ -99,10 +99,10 @@ FIGURES = {
     "heatmap": Words(
         "What one pixel looks at",
         "Bright places are those where a small change of the image would change what the network answers at the red "
-        "cross; the last map is the difference, purple where the first network depends more on the image, orange "
-        "where the other does.",
+        "cross; the last map is the difference of both, each as shares of its sum, purple where the first network "
+        "looks more, orange where the other does.",
         "A network that uses the whole object lights up the object, and one that is distracted lights up its "
-        "surroundings; the table below the maps puts that in numbers.",
+        "surroundings; the four measures below the maps put that in numbers.",
     ),
 }
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from icnn_core.checkpoint import write_checkpoint
-from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError
+from icnn_core.errors import ArgumentError, CheckpointError, DataError, NameNotFoundError
 from icnn_core.models.deeplab import deeplab_largefov
 from icnn_core.preparation import Preparation
 from icnn_core.surgery import make_irregular
@@ -135,6 +135,36 @@ def test_a_run_that_was_stopped_goes_on(
     pd.testing.assert_frame_equal(rows_of(networks, tmp_path), expected)
     assert rows.read_text().count("\n") == 1 + 2 * 18
     assert make_survey(networks, tmp_path, 3).run().done == 18  # nothing is left to look at
+
+
+def test_the_average_map_is_the_same_however_a_survey_was_stopped(
+    networks: list[Network], expected: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_survey(networks, tmp_path / "whole")
+    whole.run()
+    wanted = whole.average()
+    assert (wanted.ids, wanted.pixels) == (set(range(18)), 18)
+    folder = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        make_survey(networks, folder, 3).run()
+    assert len(make_survey(networks, folder).average().ids) < 18
+    make_survey(networks, folder).run()
+    (folder / "maps" / "0.npz").unlink()  # as a kill between two writes leaves it: rows without their maps
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        make_survey(networks, folder).run()
+    found = make_survey(networks, folder).average()
+    np.testing.assert_allclose(found.mean(), wanted.mean())
+    np.testing.assert_allclose(found.mean_curves(), wanted.mean_curves())
+    assert found.ids == wanted.ids
+    pd.testing.assert_frame_equal(rows_of(networks, folder), expected)
+    table = whole.tables()["average"]
+    assert list(table.columns) == ["distance", "irregular", "regular"]
+    assert table["regular"].iloc[-1] == pytest.approx(1)
+    (folder / "maps" / "0.npz").write_bytes(b"PK torn")
+    with pytest.raises(DataError, match="looked at again"):
+        make_survey(networks, folder).average()
 
 
 def run_plan_only(networks: list[Network], folder: Path) -> None:
@@ -290,11 +320,18 @@ def test_the_command_writes_differences_and_their_figure(
     found = json.loads(ended.out)
     assert (found["done"], found["total"]) == (16, 16)
     names = {path.name for path in out.glob("[!.]*")}
-    pictures = {f"differences{kind}.png" for kind in ("", "-snapped-to-slots", "-random-weights")}
+    pairs = ("", "-snapped-to-slots", "-random-weights")
+    pictures = {f"{view}{pair}.png" for view in ("differences", "average") for pair in pairs}
+    pictures |= {"average.csv", "average.npz", "maps"}
     assert (
         names
         == {"rows", "plan.csv", "survey.json", "measures.csv", "differences.csv", "effects.csv"} | pictures
     )
+    with np.load(out / "average.npz") as average:
+        assert average["maps"].shape[0] == 4
+        assert average["maps"].shape[1:] == average["counts"].shape
+        assert average["networks"].tolist()[:2] == ["irregular", "regular"]
+        np.testing.assert_allclose(average["curves"][1], pd.read_csv(out / "average.csv")["regular"])
     table, summary = pd.read_csv(out / "measures.csv"), pd.read_csv(out / "differences.csv")
     assert len(table) == 64
     sides = [

@@ -82,8 +82,9 @@ def test_a_click_shows_the_numbers_of_pixel_gradient(
     _click(explorer, panel, y=9.2, x=29.8)
     class_id = pixel_gradient(models[0], image, (9, 30)).class_id
     wanted = [to_heatmap(pixel_gradient(m, image, (9, 30), class_id=class_id)).values for m in models]
+    shares = [value / value.sum() for value in wanted]
     shown = [np.asarray(trace.z) for trace in _maps(explorer)]
-    for values, there in zip([*wanted, wanted[0] - wanted[1]], shown, strict=True):
+    for values, there in zip([*wanted[::-1], shares[0] - shares[1]], shown, strict=True):
         np.testing.assert_allclose(there, values, rtol=1e-6, atol=1e-12)
     assert explorer.figure is not None
     crosses = [trace for trace in explorer.figure.data if trace.name == "cross"]
@@ -101,7 +102,7 @@ def test_menus_choose_class_method_and_colours(
     menus["method"].value = "gradient*input"
     menus["reduction"].value = "sum"
     wanted = pixel_gradient(models[1], image, (12, 18), class_id=2, method="gradient*input")
-    np.testing.assert_allclose(_maps(explorer)[1].z, to_heatmap(wanted, "sum").values, rtol=1e-6)
+    np.testing.assert_allclose(_maps(explorer)[0].z, to_heatmap(wanted, "sum").values, rtol=1e-6)
     assert explorer.figure is not None
     assert "gradient*input" in explorer.figure.layout.title.text
     assert "“bar”" in explorer.figure.layout.title.text

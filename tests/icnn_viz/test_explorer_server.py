@@ -177,7 +177,7 @@ def test_a_reply_holds_figure_table_and_words(session: Session) -> None:
     told = answers.reply(session, ask(7))
     assert told["number"] == 7
     assert told["figure"]["layout"]["paper_bgcolor"] == "#14161a"
-    assert "irregular: 90 % of the energy in " in told["words"]
+    assert "irregular: half of its energy within " in told["words"]
     assert "x = 20, y = 9" in told["words"]
     assert "networks" in told["status"]
 
@@ -253,7 +253,7 @@ def test_every_control_has_a_label(session: Session) -> None:
 def test_csv_holds_every_pixel_and_measure(session: Session) -> None:
     answer = session.answer(Question("1", (9, 20)))
     lines = answers.maps_csv(answer).splitlines()
-    assert lines[0] == "y,x,irregular,regular,difference"
+    assert lines[0] == "y,x,irregular,regular,difference,difference_of_shares"
     assert len(lines) == 1 + 24 * 37
     values = [float(v) for v in lines[1 + 9 * 37 + 20].split(",")]
     assert values[:2] == [9, 20]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from icnn_core.errors import ArgumentError
+from icnn_core.errors import ArgumentError, NameNotFoundError
 from icnn_viz.figures.comparison import draw_comparison
 from icnn_viz.figures.maps import fit_scale
 from icnn_viz.figures.panels import format_value
-from icnn_viz.heatmaps import measure_heatmap, to_heatmap
-from icnn_viz.records import PixelGradient
+from icnn_viz.heatmaps import dark_lines, measure_heatmap, to_heatmap
+from icnn_viz.records import Heatmap, PixelGradient
 
 Check = Callable[[Figure], None]
 Make = Callable[..., Any]
@@ -37,11 +38,16 @@ def images_of(figure: Figure) -> list[Any]:
 
 def test_one_scale_for_all_maps_and_a_difference_centred_at_zero(make_pair: Make) -> None:
     gradients, heatmaps = make_pair()
-    photo, first, second, difference = images_of(draw_comparison(gradients, heatmaps))
+    photo, second, first, difference = images_of(draw_comparison(gradients, heatmaps))
     np.testing.assert_array_equal(photo.get_array(), gradients[0].image)
     for shown, heatmap in zip((first, second), heatmaps, strict=True):
         np.testing.assert_array_equal(shown.get_array(), heatmap.values)
-    np.testing.assert_allclose(difference.get_array(), heatmaps[0].values - heatmaps[1].values)
+    one, other = (heatmap.values for heatmap in heatmaps)
+    np.testing.assert_allclose(difference.get_array(), one / one.sum() - other / other.sum())
+    raw = images_of(draw_comparison(gradients, heatmaps, difference="raw"))[-1]
+    np.testing.assert_allclose(raw.get_array(), one - other)
+    with pytest.raises(NameNotFoundError, match="shares or raw"):
+        draw_comparison(gradients, heatmaps, difference="share")
     values = np.linspace(0, first.norm.vmax, 5)
     np.testing.assert_array_equal(first.norm(values), second.norm(values))
     np.testing.assert_allclose(first.norm(values), np.sqrt(values / first.norm.vmax))
@@ -52,7 +58,7 @@ def test_one_scale_for_all_maps_and_a_difference_centred_at_zero(make_pair: Make
 
 
 def test_gamma_one_is_linear(make_pair: Make) -> None:
-    _, first, _, difference = images_of(draw_comparison(*make_pair(), gamma=1))
+    _, _, first, difference = images_of(draw_comparison(*make_pair(), gamma=1))
     assert first.norm(0.25 * first.norm.vmax) == pytest.approx(0.25)
     assert difference.norm(0.25 * difference.norm.vmax) == pytest.approx(0.625)
 
@@ -108,7 +114,7 @@ def test_contours_enclose_half_and_nine_tenths_of_a_smooth_map(make_gradient: Ma
     assert areas == pytest.approx([2 * np.pi * sizes * np.log(2), 2 * np.pi * sizes * np.log(10)], rel=0.04)
 
 
-def test_the_table_says_what_was_measured(make_pair: Make) -> None:
+def test_four_measures_are_drawn_and_a_sentence_says_the_first(make_pair: Make) -> None:
     gradients, heatmaps = make_pair()
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[5:12, 15:30] = True
@@ -118,13 +124,114 @@ def test_the_table_says_what_was_measured(make_pair: Make) -> None:
     ]
     for found in measures:
         assert format_value(found["area_90"]) in texts
-        assert format_value(found["energy_in_object"]) in texts
+        assert f"{found['energy_in_object']:.3f}" in texts
     assert "energy in the object (share)" in texts
-    assert texts.count("bicyclist on a road") == 2
-    assert texts.count("−12.3") == 2
+    assert not any("Gini" in text for text in texts)
+    shares = [f"{100 * found['energy_in_object']:.0f} %" for found in measures]
+    sentence = f"irregular: {shares[0]} of its energy on the tree that holds the pixel; {LONG}: {shares[1]}."
+    assert sentence in texts
     assert texts[0] == "What the logit of “bicyclist on a road” at x = 20, y = 9 depends on"
     assert texts[1].startswith("true class: tree")
-    assert not any("energy in the object" in t.get_text() for t in draw_comparison(gradients, heatmaps).texts)
+    unlabelled = [t.get_text() for t in draw_comparison(gradients, heatmaps).texts]
+    assert not any("energy in the object" in text for text in unlabelled)
+    assert any(text.startswith("irregular: half of its energy within") for text in unlabelled)
+
+
+def test_dots_lie_at_the_values_on_an_axis_from_zero(make_pair: Make) -> None:
+    gradients, heatmaps = make_pair()
+    measures = [measure_heatmap(heatmap) for heatmap in heatmaps]
+    figure = draw_comparison(gradients, heatmaps)
+    rows = [
+        ax for ax in figure.axes if not ax.get_images() and any(line.get_marker() == "o" for line in ax.lines)
+    ]
+    assert len(rows) == 4
+    drawn = [[float(line.get_xdata()[0]) for line in ax.lines if line.get_marker() == "o"] for ax in rows]
+    assert drawn[0] == [found["area_90"] for found in measures[::-1]]
+    assert all(ax.get_xlim()[0] == 0 for ax in rows)
+
+
+def test_networks_that_predict_different_classes_are_warned_of(make_gradient: Make) -> None:
+    sure = np.ones((HEIGHT, WIDTH), np.int64)
+    gradients = [
+        make_gradient("irregular", 0, prediction=sure),
+        make_gradient("regular", 1, prediction=0 * sure),
+    ]
+    names = [gradient.predicted_name for gradient in gradients]
+    texts = [t.get_text() for t in draw_comparison(gradients, [to_heatmap(g) for g in gradients]).texts]
+    joined = " ".join(texts)
+    assert (
+        f"The networks disagree here: irregular predicts “{names[0]}”, regular predicts “{names[1]}”"
+        in joined
+    )
+    alike = [gradients[0], make_gradient("regular", 1, prediction=sure)]
+    texts = [t.get_text() for t in draw_comparison(alike, [to_heatmap(g) for g in alike]).texts]
+    assert "disagree" not in " ".join(texts)
+
+
+def test_the_image_shows_the_object_and_what_networks_take_it_for(make_gradient: Make) -> None:
+    labels, seen = (np.zeros((HEIGHT, WIDTH), np.int64) for _ in range(2))
+    labels[5:12, 15:30] = labels[0:2, 0:5] = 1  # the object of the pixel, and another of its class
+    seen[7:15, 12:24] = 1
+    gradients = [make_gradient(name, prediction=seen) for name in ("irregular", "regular")]
+    figure = draw_comparison(gradients, [to_heatmap(g) for g in gradients], true_class="rod", labels=labels)
+    photo = next(ax for ax in figure.axes if ax.get_images())
+    boxes = [path.get_extents().bounds for drawn in photo.collections for path in drawn.get_paths()]
+    np.testing.assert_allclose(boxes[0], (14.5, 4.5, 15, 7))
+    np.testing.assert_allclose(boxes[1:], [(11.5, 6.5, 12, 8)] * 2)
+    texts = [t.get_text() for t in figure.texts]
+    assert "true: rod" in texts
+    assert sum(text.startswith(("irregular: ", "regular: ")) for text in texts) >= 2
+    assert not [
+        d
+        for ax in draw_comparison(gradients, [to_heatmap(g) for g in gradients], photo=False).axes
+        for d in ax.collections
+        if ax.get_images() and ax.get_images()[0].get_array().ndim == 3
+    ]
+
+
+def test_signed_maps_have_zero_in_the_middle_of_diverging_colours(make_pair: Make) -> None:
+    gradients, _ = make_pair(method="integrated")
+    heatmaps = [to_heatmap(gradient) for gradient in gradients]
+    _, second, first, difference = images_of(draw_comparison(gradients, heatmaps))
+    sums = [gradient.gradient.astype(float).sum(0) for gradient in gradients]
+    np.testing.assert_allclose(first.get_array(), sums[0])
+    np.testing.assert_allclose(second.get_array(), sums[1])
+    assert (sums[0] < 0).any()
+    assert first.norm(0.0) == pytest.approx(0.5)
+    assert first.norm.vmin == -first.norm.vmax
+    assert first.get_cmap().name == difference.get_cmap().name == "PuOr"
+    np.testing.assert_allclose(heatmaps[0].values, np.abs(sums[0]))
+    shares = [part / np.abs(part).sum() for part in sums]
+    np.testing.assert_allclose(difference.get_array(), shares[0] - shares[1])
+
+
+def test_dark_lines_are_explained_where_they_are(make_gradient: Make) -> None:
+    rng, shape = np.random.default_rng(0), (90, 140)
+    plain = rng.uniform(0.5, 1.5, (3, *shape)).astype(np.float32)
+    lined = plain.copy()
+    lined[:, 5::16] *= 0.1  # rows alone
+    gradients = [make_gradient(name, shape=shape) for name in ("irregular", "regular")]
+    gradients = [replace(g, gradient=v) for g, v in zip(gradients, (plain, lined), strict=True)]
+    heatmaps = [to_heatmap(gradient) for gradient in gradients]
+    assert [dark_lines(heatmap) for heatmap in heatmaps] == [0, 16]
+    text = " ".join(t.get_text() for t in draw_comparison(gradients, heatmaps).texts)
+    assert "Dark lines every 16 (regular) pixels" in " ".join(text.split())
+    assert "Dark lines" not in " ".join(
+        t.get_text() for t in draw_comparison(gradients[:1], heatmaps[:1]).texts
+    )
+    point = np.zeros(shape)
+    point[30, 70] = 1
+    assert (
+        dark_lines(Heatmap(point, (30, 70), "point")) == dark_lines(Heatmap(0 * point, (3, 7), "none")) == 0
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_column_of_a_journal_is_tidy(count: int, assert_tidy: Check, make_pair: Make) -> None:
+    gradients, heatmaps = make_pair(shape=(90, 120))
+    figure = draw_comparison(gradients[:count], heatmaps[:count], width=80, true_class="tree")
+    assert figure.get_figwidth() == pytest.approx(80 / 25.4)
+    assert_tidy(figure)
 
 
 def test_notes_say_how_the_maps_were_made(make_pair: Make) -> None:

@@ -38,7 +38,9 @@ def test_maps_and_their_difference_share_the_image_and_one_scale(
     figure = draw_comparison_interactive(gradients, heatmaps, theme=theme)
     maps = _maps(figure)
     values = [h.values for h in heatmaps]
-    for trace, wanted in zip(maps, [*values, values[0] - values[1]], strict=True):
+    shares = [value / value.sum() for value in values]
+    ordered = [values[1], values[0], *values[2:]]
+    for trace, wanted in zip(maps, [*ordered, shares[0] - shares[1]], strict=True):
         np.testing.assert_allclose(trace.z, wanted, rtol=1e-6, atol=1e-12)
     assert [trace.coloraxis for trace in maps] == ["coloraxis"] * count + ["coloraxis2"]
     assert figure.layout.coloraxis.cmax == fit_scale(values).top
@@ -84,6 +86,21 @@ def test_another_look_replaces_all_that_belongs_to_the_first(make_gradient: Make
     assert figure.layout.coloraxis2 == fresh.layout.coloraxis2
     assert "attribution" in figure.layout.coloraxis.colorbar.title.text
     assert {trace.x[0] for trace in figure.data if trace.name == "cross"} == {30}
+    lines = [[(t.x, t.y, t.line.color) for t in page.data if t.name == "line"] for page in (figure, fresh)]
+    assert lines[0] == lines[1]
+    assert len(lines[0]) == 2 * 3 + 2 * 2
+
+
+def test_outlines_and_contours_lie_where_print_has_them(make_gradient: MakeGradient) -> None:
+    labels = np.zeros((24, 37), np.int64)
+    labels[5:12, 15:30] = 1
+    figure = draw_comparison_interactive(*_looks(make_gradient), true_class="rod", labels=labels)
+    rim, true, *_ = [trace for trace in figure.data if trace.name == "line"]
+    assert rim.x == true.x
+    xs, ys = ([value for value in axis if value is not None] for axis in (true.x, true.y))
+    assert (min(xs), max(xs), min(ys), max(ys)) == (14.5, 29.5, 4.5, 11.5)
+    assert (true.xaxis, true.line.color) == ("x", "#ffffff")
+    assert "white, the true object (rod)" in figure.layout.title.text.replace("<br>", " ")
 
 
 def test_names_are_text_and_maps_that_differ_in_kind_are_refused(make_gradient: MakeGradient) -> None:
@@ -111,7 +128,7 @@ def test_a_large_map_is_shown_by_its_largest_values_where_they_lie(
     monkeypatch.setattr(comparison_pages, "MOST_SHOWN", 24 * 37 // 4)
     gradients, heatmaps = _looks(make_gradient)
     figure = draw_comparison_interactive(gradients, heatmaps)
-    for trace, values in zip(_maps(figure), [h.values for h in heatmaps], strict=False):
+    for trace, values in zip(_maps(figure), [h.values for h in heatmaps[::-1]], strict=False):
         assert (trace.x0, trace.dx, trace.y0, trace.dy) == (0.5, 2, 0.5, 2)
         assert trace.z.shape == (12, 19)
         assert trace.z[5, 10] == np.float32(values[10:12, 20:22].max())

@@ -9,7 +9,7 @@ import torch
 
 from icnn_core.checkpoint import Checkpoint, IrregularLayer
 from icnn_core.models.architecture import Architecture
-from icnn_viz.report.card import to_card
+from icnn_viz.report.card import _plain, to_card
 from icnn_viz.report.tables import Cell, Column, to_table
 
 
@@ -98,3 +98,9 @@ def test_a_file_may_say_nonsense_of_itself(tmp_path: Path) -> None:
     assert facts["mean IoU, by the file"] == "–"
     assert facts["iteration"] == '{"a": 1}'
     assert to_card({"irregular": checkpoint}).iou is None
+
+
+def test_a_list_is_written_as_a_reader_would() -> None:
+    assert _plain([180, 240]) == "180, 240"
+    assert _plain([[0.5, "a"], None]) == "0.5, a, –"
+    assert _plain({"size": 3}) == '{"size": 3}'

@@ -17,8 +17,9 @@ from icnn_viz.explorer.session import Session
 from icnn_viz.explorer.states import MOST_SMOOTHING
 from icnn_viz.figures.comparison import describe_question
 from icnn_viz.figures.comparison_pages import draw_comparison_interactive
+from icnn_viz.figures.comparison_parts import say
+from icnn_viz.figures.comparison_words import explain_lines
 from icnn_viz.figures.measure_table import answer_rows, measure_rows
-from icnn_viz.figures.panels import format_value
 from icnn_viz.figures.style import THEMES
 from icnn_viz.records import PixelComparison
 
@@ -42,7 +43,10 @@ def reply(session: Session, ask: dict[str, Any] | None) -> dict[str, Any]:
         return {"number": ask["number"], "error": tell(error)}
     theme = ask.get("theme") if ask.get("theme") in THEMES else "light"
     pair = found.gradients[:2], found.heatmaps[:2]
-    figure = draw_comparison_interactive(*pair, theme=str(theme), revision=question.image, fluid=True)
+    known = {"measures": found.measures[:2], "true_class": found.true_class, "labels": found.labels}
+    figure = draw_comparison_interactive(
+        *pair, **known, theme=str(theme), revision=question.image, fluid=True
+    )
     rest = time.perf_counter() - started - found.seconds
     return {
         "number": ask["number"],
@@ -73,15 +77,13 @@ def to_question(ask: dict[str, Any]) -> Question:
 
 
 def to_words(answer: PixelComparison) -> str:
-    """What the maps show, in a sentence for those who cannot see them."""
-    parts = []
-    for heatmap, measures in zip(answer.heatmaps, answer.measures, strict=True):
-        area, radius = format_value(measures["area_90"]), format_value(measures["radius_of_gyration"])
-        parts.append(f"{heatmap.network}: 90 % of the energy in {area} pixels, radius {radius} pixels")
+    """What the maps show, in sentences: also for those who cannot see them."""
     true = f" True class: {answer.true_class}." if answer.true_class else ""
-    notes = dict.fromkeys(note for heatmap in answer.heatmaps for note in heatmap.notes)
+    notes = [note for heatmap in answer.heatmaps for note in heatmap.notes]
+    notes = dict.fromkeys([*notes, *filter(None, [explain_lines(answer.heatmaps)])])
+    found = say(answer.gradients, answer.heatmaps, measures=answer.measures, true_class=answer.true_class)
     what = describe_question(answer.gradients[0])
-    return f"{what}. {'; '.join(parts)}.{true} {' '.join(f'({n})' for n in notes)}".strip()
+    return f"{what}. {found}{true} {' '.join(f'({n})' for n in notes)}".strip()
 
 
 def measures_csv(answer: PixelComparison) -> str:
@@ -99,14 +101,16 @@ def measures_csv(answer: PixelComparison) -> str:
 
 
 def maps_csv(answer: PixelComparison) -> str:
-    """One row a pixel: y, x, a column per network, and the first minus the second."""
+    """One row a pixel: y, x, a column per network, the first minus the second, and the same of shares of the energy."""
     import numpy as np
     import pandas as pd
 
-    maps = {heatmap.network: heatmap.values.ravel() for heatmap in answer.heatmaps}
+    maps = {heatmap.network: heatmap.shown.ravel() for heatmap in answer.heatmaps}
     y, x = np.indices(answer.heatmaps[0].values.shape)
     first, second = list(maps.values())[:2]
     columns = {"y": y.ravel(), "x": x.ravel(), **maps, "difference": first - second}
+    shares = [heatmap.shares.ravel() for heatmap in answer.heatmaps[:2]]
+    columns |= {"difference_of_shares": shares[0] - shares[1]}
     return to_csv(pd.DataFrame(columns), float_format="%.6g")
 
 

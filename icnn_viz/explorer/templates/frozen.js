@@ -58,6 +58,7 @@ function toFigure(pixel, maps) {
   for (const trace of figure.data) {
     if (trace.type === "image") trace.source = content.photo;
     if (trace.name === "cross") [trace.x, trace.y] = [[pixel.x], [pixel.y]];
+    if (trace.name === "line") [trace.x, trace.y] = pixel.lines[trace.meta];
     if (trace.type === "heatmap") Object.assign(trace, place, { z: shown.shift(), opacity: byId("opacity").value / 100 });
   }
   for (const image of figure.layout.images) image.source = content.grey;
@@ -76,7 +77,8 @@ async function show(pixel) {
   const maps = await mapsOf(pixel);
   if (mine !== turn) return;
   const [first, second] = maps.map((bytes) => Float32Array.from(bytes, (byte) => pixel.top * (byte / 255) ** 2));
-  const figure = toFigure(pixel, [first, second, first.map((value, k) => value - second[k])]);
+  const [one, other] = pixel.energies; // the difference is one of shares
+  const figure = toFigure(pixel, [second, first, first.map((value, k) => value / one - second[k] / other)]);
   await Plotly.react("graph", figure.data, figure.layout, config);
   byId("x").value = pixel.x;
   byId("y").value = pixel.y;

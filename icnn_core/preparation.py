@@ -43,7 +43,8 @@ class Preparation:
         divisor: of the heights and widths that it takes.
         fit: how images get there: "pad" (with the mean, below and to the right; the logits there are cut off) or
             "resize" (to the nearest multiple).
-        size: (height, width) that it was made for; None for any.
+        size: (height, width) that it was made for, or the length of the shorter side alone; None for any.
+        longest: of the longer side at most, where `size` is the shorter one's.
         output: the name of its logits, where it returns several things; None for those that are known.
         source: who says so, for people.
     """
@@ -54,7 +55,8 @@ class Preparation:
     order: str = "rgb"
     divisor: int = 1
     fit: str = "pad"
-    size: tuple[int, int] | None = None
+    size: tuple[int, int] | int | None = None
+    longest: int | None = None
     output: str | None = None
     source: str = ""
 
@@ -76,6 +78,11 @@ class Preparation:
             ("white above 0: 1 or 255", self.white > 0, self.white),
             ('the order "rgb" or "bgr"', self.order in ("rgb", "bgr"), self.order),
             ("a divisor from 1", self.divisor >= 1, self.divisor),
+            (
+                "sides from 1",
+                min(*_sides(self.size), 1 if self.longest is None else self.longest, 1) >= 1,
+                (self.size, self.longest),
+            ),
             ('fit "pad" or "resize"', self.fit in ("pad", "resize"), self.fit),
         ):
             if not holds:
@@ -87,6 +94,13 @@ class Preparation:
             f"{self.channels} channels ({self.order})" if self.channels == 3 else f"{self.channels} channels"
         ]
         parts += [f"255 as {self.white:g}, mean {mean}, std {std}"]
+        if self.size is not None:
+            most = f", the longer at most {self.longest}" if self.longest else ""
+            parts += [
+                "resized to {} × {}".format(*self.size)
+                if isinstance(self.size, tuple)
+                else f"resized to {self.size} on the shorter side{most}"
+            ]
         way = "padded" if self.fit == "pad" else "resized"
         parts += [f"{way} to multiples of {self.divisor}"] * (self.divisor > 1)
         parts += [f'logits under "{self.output}"'] * bool(self.output)
@@ -138,6 +152,16 @@ class Preparation:
             values = values.flip(-3)
         mean, std = (values.new_tensor(numbers)[:, None, None] for numbers in (self.mean, self.std))
         return (values - mean) / std
+
+    def made_for(self, height: int, width: int) -> tuple[int, int] | None:
+        """The size that it was made for, of an image of this one; None for any."""
+        if not isinstance(self.size, int):
+            return self.size
+        short, long = sorted((height, width))
+        side, other = self.size, int(self.size * long / short)  # as transformers and torchvision round it
+        if self.longest and long * side > short * self.longest:
+            side, other = max(1, round(self.longest * short / long)), self.longest
+        return (side, other) if height <= width else (other, side)
 
     def fitted_size(self, height: int, width: int) -> tuple[int, int]:
         """The size that the network gets for an image of this one."""
@@ -202,9 +226,8 @@ def of_processor(processor: Any) -> Preparation:
     given: Mapping[str, Any] = processor if isinstance(processor, Mapping) else processor.to_dict()
     normalised = bool(given.get("do_normalize")) and given.get("image_mean") is not None
     mean, std = (given["image_mean"], given["image_std"]) if normalised else ((0.0,) * 3, (1.0,) * 3)
-    size, factor = given.get("size"), given.get("rescale_factor", 1 / 255)
-    height, width = (size.get("height"), size.get("width")) if isinstance(size, Mapping) else (None, None)
-    fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+    size, longest = _size_of(given["size"]) if given.get("do_resize") and given.get("size") else (None, None)
+    factor = given.get("rescale_factor", 1 / 255)
     white = 255 * factor if given.get("do_rescale", True) else 255.0
     return Preparation(
         tuple(mean),
@@ -212,9 +235,20 @@ def of_processor(processor: Any) -> Preparation:
         white=1.0 if math.isclose(white, 1.0, rel_tol=1e-6) else white,
         order="bgr" if given.get("do_flip_channel_order") else "rgb",
         divisor=int(given.get("size_divisor") or 1) if given.get("do_pad", True) else 1,
-        size=fixed if given.get("do_resize") else None,
+        size=size,
+        longest=longest,
         source=f"transformers' {PROCESSOR}",
     )
+
+
+def _size_of(size: Any) -> tuple[tuple[int, int] | int | None, int | None]:
+    """Of a processor: both sides, one number for both as older ones say, or the shorter one and the longer's most."""
+    if not isinstance(size, Mapping):
+        return (int(size), int(size)), None
+    if "height" in size and "width" in size:
+        return (int(size["height"]), int(size["width"])), None
+    short, longest = size.get("shortest_edge"), size.get("longest_edge")
+    return None if short is None else int(short), None if short is None or longest is None else int(longest)
 
 
 def _of_transformers(model: nn.Module) -> Preparation | None:
@@ -267,6 +301,10 @@ def _channels_of(model: nn.Module) -> int:
     convolutions = [m for m in nn.Module.modules(model) if isinstance(m, nn.modules.conv._ConvNd)]
     taken = [m.in_channels for m in convolutions if len(m.kernel_size) == 2] or [3]
     return 3 if taken[0] > _MANY and 3 in taken else taken[0]
+
+
+def _sides(size: tuple[int, int] | int | None) -> tuple[int, ...]:
+    return size if isinstance(size, tuple) else () if size is None else (size,)
 
 
 def _is_numbers(value: Any) -> TypeGuard[Sequence[float]]:

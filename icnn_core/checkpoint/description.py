@@ -16,6 +16,7 @@ from icnn_core.weights import LARGEST_TEXT
 
 _MOST = 1 << 31  # of any whole number
 _MOST_PIXELS = 1 << 24  # of an image that a network was trained on
+_MOST_SIDE = 1 << 14  # of an image that a network was made for
 MOST_LAYERS = 2000
 _MOST_CLASSES = 1 << 16
 _MOST_CHANNELS = 1 << 12
@@ -106,8 +107,9 @@ def _preparation(value: Any) -> Preparation | None:
             type(v) in (int, float) for v in given[key]
         ):
             raise ValueError(f"{key} that is no list of numbers")
-    if given.get("size") is not None:
-        _pair(given["size"], 1)
+    sides = given.get("size")
+    for side in _pair(sides, 1) if isinstance(sides, list) else (sides, given.get("longest")):
+        _whole(1 if side is None else side, 1, _MOST_SIDE)
     _whole(given.get("divisor", 1), 1, _MOST_CHANNELS)
     for key in ("order", "fit", "source"):
         _string(given.get(key, ""))

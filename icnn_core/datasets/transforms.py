@@ -39,7 +39,8 @@ class TrainTransform:
     """Random scale, mirror and crop; beyond the image lies the mean colour, labelled void.
 
     Args:
-        size: the size before the random scale: (height, width), or a factor; None keeps the image's.
+        size: the size before the random scale: (height, width), or a factor; None takes what the network was made for,
+            or with a crop the image's.
         crop: (height, width) of the result, or None for the whole scaled image.
         scale: range of the random scale.
         mirror: whether every second image, on average, is mirrored left to right.
@@ -73,7 +74,8 @@ class TrainTransform:
         generator = torch.Generator().manual_seed(seed)
         scale, mirror, y, x = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
         factor = self.scale[0] + scale * (self.scale[1] - self.scale[0])
-        height, width = _target_size(mask.shape, self.size)
+        made_for = self.preparation if self.crop is None else None
+        height, width = _target_size(mask.shape, self.size, made_for)
         image, mask = _brought_to(
             image, mask, (max(1, round(height * factor)), max(1, round(width * factor))), self.preparation
         )
@@ -103,7 +105,7 @@ class EvalTransform:
     """Normalisation, and a resize on request.
 
     Args:
-        size: (height, width), or a factor; None keeps the image's.
+        size: (height, width), or a factor; None takes what the network was made for, or keeps the image's.
         resize_mask: False keeps the mask in its own size, for measuring upsampled predictions against it.
         preparation: how the network wants values; by default as ImageNet's networks do.
 
@@ -118,7 +120,7 @@ class EvalTransform:
 
     def __call__(self, image: torch.Tensor, mask: torch.Tensor) -> Sample:
         """Image (C, H, W) and mask (H, W) int64 to a normalised image (c, h, w) float32 and the mask."""
-        size = _target_size(mask.shape, self.size)
+        size = _target_size(mask.shape, self.size, self.preparation)
         image, resized_mask = _brought_to(image, mask, size, self.preparation)
         return image, resized_mask if self.resize_mask else mask
 
@@ -134,9 +136,9 @@ def _brought_to(
     return image, nearest[0, 0].to(mask.dtype)
 
 
-def _target_size(own: tuple[int, ...], size: Size) -> tuple[int, int]:
+def _target_size(own: tuple[int, ...], size: Size, preparation: Preparation | None) -> tuple[int, int]:
     if size is None:
-        return own[0], own[1]
+        return (preparation and preparation.made_for(own[0], own[1])) or (own[0], own[1])
     if isinstance(size, tuple):
         return size
     return max(1, round(own[0] * size)), max(1, round(own[1] * size))

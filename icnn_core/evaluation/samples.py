@@ -37,7 +37,7 @@ class Measured(Sequence[tuple[Tensor, Tensor]]):
 
     def prepare_for(self, preparation: Preparation) -> None:
         """From now on images as a network wants them; in the size that it was made for, if none was chosen."""
-        self.transform = EvalTransform(self.transform.size or preparation.size, preparation=preparation)
+        self.transform = EvalTransform(self.transform.size, preparation=preparation)
 
     def __len__(self) -> int:
         return self.length

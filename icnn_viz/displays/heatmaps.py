@@ -87,7 +87,7 @@ class HeatmapDisplay:
                 got, fix = type(model).__name__, "Of files: from_checkpoints."
                 raise _refuse(f"networks (torch.nn.Module), here {name!r}", got, fix)
             wanted = (preparation or preparation_of(model)).changed(**said)
-            networks.append(Network(name, model, size or wanted.size, tuple(classes), wanted))
+            networks.append(Network(name, model, size, tuple(classes), wanted))
         return cls.from_networks(networks, image, pixels, **options)
 
     @classmethod

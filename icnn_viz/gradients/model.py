@@ -22,7 +22,8 @@ class View:
 
     Attributes:
         preparation: how the network wants images.
-        size: (height, width) that the network sees, by antialiased bilinear resizing; None = as it is.
+        size: (height, width) that the network sees, by antialiased bilinear resizing; None = what it was made for, or
+            as it is.
         crop: (top, left, height, width) in image pixels, taken before resizing; None = the whole image.
         binary: a single logit is the foreground's, and the background's its negation.
     """
@@ -98,8 +99,8 @@ def forward(
     """
     top, left, height, width = view.window(*x.shape[-2:])
     seen = x[..., top : top + height, left : left + width]
-    if view.size and tuple(view.size) != (height, width):
-        seen = resized(seen, view.size)
+    if wanted := view.size or view.preparation.made_for(height, width):
+        seen = resized(seen, wanted)
     # A copy: networks may work in place on their input, which autograd forbids on the leaf itself.
     seen = seen.to(like.dtype, copy=True)
     notes: tuple[str, ...] = ()

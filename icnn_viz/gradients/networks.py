@@ -31,7 +31,7 @@ class Network:
     Attributes:
         name: shown to the reader.
         model: in evaluation mode, on its device.
-        size: (height, width) that it wants to see, or None.
+        size: (height, width) that it is to see; None = what it says itself, or the image's.
         classes: names by class id, perhaps none.
         preparation: how it wants images; None = what it says itself.
     """
@@ -151,7 +151,7 @@ def _build(
     trained = checkpoint.dataset.get("size")
     seen = size or (None if trained is None else (int(trained[0]), int(trained[1])))
     wanted = preparation_of(model).changed(**preparation)
-    return Network(name, model, seen or wanted.size, checkpoint.classes or classes, wanted)
+    return Network(name, model, seen, checkpoint.classes or classes, wanted)
 
 
 def _listed(names: Sequence[str]) -> str:

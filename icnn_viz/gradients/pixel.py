@@ -124,7 +124,7 @@ def batch_gradients(
         )
     changes = {"mean": mean, "std": std, "divisor": divisor, "output": output}
     preparation = (preparation or preparation_of(model)).changed(**changes)
-    view = View(preparation, size or preparation.size, crop, binary=len(classes) == 2)
+    view = View(preparation, size, crop, binary=len(classes) == 2)
     like = reference_tensor(model, device)
     rule = relu_rule(model, method) if method in RULES else nullcontext()
     if len(images) > 1:  # one at a time: whatever a network does over a batch, it cannot mix them

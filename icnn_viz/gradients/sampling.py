@@ -104,7 +104,7 @@ def _trace(
     scale: float = 1.0,
 ) -> np.ndarray:
     preparation = preparation or preparation_of(model)
-    view = View(preparation, size or preparation.size, crop, binary=True)
+    view = View(preparation, size, crop, binary=True)
     window = view.window(*shape)
     like = reference_tensor(model, None)
     weighted = who == "sampling_density"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torchvision.transforms.v2.functional
 from torch import nn
 
 from icnn_core.checkpoint import build_model, read_checkpoint, write_checkpoint
 from icnn_core.datasets.images import read_with
+from icnn_core.datasets.transforms import EvalTransform, TrainTransform
 from icnn_core.errors import ArgumentError, DataError, ShapeError
 from icnn_core.evaluation.calling import segment
 from icnn_core.preparation import IMAGENET_MEAN, Preparation, of_processor, preparation_of
+from icnn_viz.gradients import pixel_gradient
 
 
 def test_values_become_what_the_network_wants() -> None:
@@ -46,6 +50,9 @@ def test_colour_becomes_grey_and_grey_is_repeated_and_nothing_else_is_made_up() 
         {"order": "brg"},
         {"divisor": 0},
         {"fit": "crop"},
+        {"size": (30, 0)},
+        {"size": 0},
+        {"size": 30, "longest": 0},
     ],
 )
 def test_what_cannot_be_is_refused(wrong: dict[str, object]) -> None:
@@ -134,6 +141,9 @@ def test_what_transformers_files_say_is_taken(tmp_path: Path) -> None:
     assert (found.mean, found.size, found.white, found.divisor) == ((0.5, 0.4, 0.3), (30, 40), 1.0, 32)
     caffe = of_processor({"do_flip_channel_order": True, "do_rescale": False, "size": {"shortest_edge": 3}})
     assert (caffe.order, caffe.white, caffe.mean, caffe.size) == ("bgr", 255.0, (0.0,) * 3, None)
+    longest = said | {"size": {"shortest_edge": 32, "longest_edge": 48}}
+    assert (of_processor(longest).size, of_processor(longest).longest) == (32, 48)
+    assert of_processor(said | {"size": 32}).size == (32, 32)  # as older files say both sides
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(said), encoding="utf-8")
     model = nn.Sequential(nn.Conv2d(3, 4, 3))
     torch.save(model.state_dict(), tmp_path / "net.pt")
@@ -141,10 +151,45 @@ def test_what_transformers_files_say_is_taken(tmp_path: Path) -> None:
     assert preparation_of(built).size == (30, 40)
 
 
+@pytest.mark.parametrize(
+    ("shape", "bounded"),  # by transformers' get_size_with_aspect_ratio
+    [((181, 240), (90, 120)), ((240, 181), (120, 90)), ((7, 500), (2, 120)), ((97, 98), (97, 98))],
+)
+def test_a_shorter_side_is_brought_to_its_length(shape: tuple[int, int], bounded: tuple[int, int]) -> None:
+    resized = torchvision.transforms.v2.functional.resize(torch.zeros(1, *shape), [97])
+    assert Preparation(size=97).made_for(*shape) == tuple(resized.shape[1:])
+    assert Preparation(size=97, longest=120).made_for(*shape) == bounded
+
+
+def test_what_a_network_was_made_for_is_what_it_sees_in_training_evaluation_and_heatmaps() -> None:
+    sizes: list[tuple[int, ...]] = []
+
+    class Seeing(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            sizes.append(tuple(x.shape[-2:]))
+            return super().forward(x)
+
+    wanted = Preparation(size=12, longest=40)
+    image, mask = torch.zeros(3, 20, 30, dtype=torch.uint8), torch.zeros(20, 30, dtype=torch.int64)
+    seen, labels = TrainTransform(scale=(1, 1), preparation=wanted)(image, mask, 0)
+    assert seen.shape[1:] == labels.shape == (12, 18)
+    assert TrainTransform(scale=(1, 1), crop=(16, 22), preparation=wanted)(image, mask, 0)[1].shape == (
+        16,
+        22,
+    )
+    assert EvalTransform(preparation=wanted)(image, mask)[0].shape[1:] == (12, 18)
+    assert EvalTransform((10, 11), preparation=wanted)(image, mask)[0].shape[1:] == (10, 11)
+    model = Seeing(3, 2, 3, padding=1)
+    model.icnn_preparation = wanted  # type: ignore[assignment]
+    assert pixel_gradient(model, image.permute(1, 2, 0).numpy(), (4, 7)).gradient.shape == (3, 20, 30)
+    assert sizes == [(12, 18)]
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_a_checkpoint_holds_it(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("size", [{"size": (30, 40)}, {"size": 30, "longest": 50}])
+def test_a_checkpoint_holds_it(tmp_path: Path, suffix: str, size: dict[str, Any]) -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 3))
-    wanted = Preparation((0.3,), (0.2,), white=255, divisor=16, fit="resize", size=(30, 40), output="y")
+    wanted = Preparation((0.3,), (0.2,), white=255, divisor=16, fit="resize", output="y", **size)
     model.icnn_preparation = wanted  # type: ignore[assignment]
     path = write_checkpoint(tmp_path / f"net{suffix}", model)
     built = build_model(read_checkpoint(path), lambda: nn.Sequential(nn.Conv2d(1, 4, 3)))

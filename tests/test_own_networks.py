@@ -14,8 +14,10 @@ import torch
 from PIL import Image
 
 from icnn_core import cli as core
-from icnn_core.checkpoint import read_checkpoint
+from icnn_core import make_irregular
+from icnn_core.checkpoint import read_checkpoint, write_checkpoint
 from icnn_viz import cli as viz
+from icnn_viz.displays.sources import read_display
 
 _NETS = """
 import torch
@@ -37,6 +39,10 @@ class Net(nn.Module):
 
 def binary():
     return Net(1, 1)
+
+
+def plain(num_classes=3):
+    return Net(3, num_classes)
 
 
 def spectral(num_classes=3):
@@ -145,10 +151,6 @@ def test_a_raw_error_of_sizes_or_channels_is_one_line_with_what_to_say(
     from ownnets import Net
 
     torch.save(Net(3, 3).state_dict(), here / "net.pt")
-    (here / "ownnets.py").write_text(
-        _NETS + "\n\ndef plain(num_classes=3):\n    return Net(3, num_classes)\n"
-    )
-    sys.modules.pop("ownnets")
     command = ("heatmap", "net.pt", "--regular", "net.pt", "--model", "ownnets:plain", "-p", "3,4")
     ended = run_main(viz.main, *command, "--image", "data/images/1.png")
     assert (ended.code, ended.err.count("\n")) == (1, 1)
@@ -184,3 +186,102 @@ def test_weights_of_a_network_of_ones_own_are_read_or_refused(
         ended = run_main(core.main, "train", "folder", *_SHORT, *own, "--weights", wrong, "--out", "no")
         assert (ended.code, ended.err.splitlines()[-1][:12]) == (1, "icnn: error:")
         assert words in ended.err
+
+
+def _save_png(path: Path, image: np.ndarray) -> None:
+    Image.fromarray(image.astype(np.uint8)).save(path)
+
+
+def test_a_prefix_is_taken_off_the_names_wherever_a_network_is_read(
+    here: Path, run_main: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _draw(here / "data", 3, ".png", _save_png, 3)
+    sys.path.insert(0, str(here))
+    from ownnets import plain
+
+    torch.manual_seed(2)
+    regular, network = plain().state_dict(), plain()
+    make_irregular(network, "head", shift=0.4)
+    bare = network.state_dict()
+    student = {f"student.{name}": torch.zeros(1) for name in bare}
+    torch.save(bare, "bare.pt")
+    torch.save({f"teacher.{name}": tensor for name, tensor in bare.items()} | student, "both.pt")
+    torch.save({f"teacher.{name}": tensor for name, tensor in regular.items()} | student, "regular.pt")
+    own, wanted, prefix = ("--model", "ownnets:plain"), ("--divisor", 4), ("--prefix", "teacher.")
+    pixel = ("--image", "data/images/1.png", "-p", "4,17")
+
+    def ask(command: str, *words: object) -> tuple[Any, Any]:
+        """What the command says of the file with bare names, and of the one with a prefix."""
+        calls = (("bare.pt",), ("both.pt", *prefix))
+        said = [_run(run_main, core.main, command, *call, *own, *words, "--json").out for call in calls]
+        return json.loads(said[0]), json.loads(said[1])
+
+    assert "--prefix, or read_checkpoint" in run_main(core.main, "layers", "both.pt", *own).err
+    first, second = ask("layers")
+    assert [layer["name"] for layer in first["layers"]] == ["down", "skip", "head"]
+    assert first == second
+    first, second = ask("evaluate", *wanted, "--data", "folder", "--root", "data")
+    assert first["iou"] == second["iou"] != {}
+    assert [cloud.layer for cloud in read_display([Path("both.pt")], prefix="teacher.").clouds] == ["head"]
+    # What is drawn of it is not looked at here.
+    drawn: list[Any] = []
+    monkeypatch.setattr("icnn_viz.report.build_report", lambda found, **_: drawn.append(found) or "page")
+    monkeypatch.setattr("icnn_viz.cli.explore._export", lambda session, *_: drawn.append(session))
+    _run(run_main, viz.main, "report", "both.pt", *own, *wanted, *prefix, *pixel, "--out", "page.html")
+    call = ("explore", "both.pt", *own, *wanted, *prefix, *pixel[:2], "--export", "explorer.html")
+    _run(run_main, viz.main, *call)
+    found, session = drawn
+    assert (
+        [cloud.layer for cloud in found.display.clouds]
+        == [cloud.layer for cloud in session.clouds]
+        == ["head"]
+    )
+    assert [look.pixel for look in found.looks] == [(17, 4)]
+    # Of a pair it is taken off those that are no checkpoints of this package.
+    write_checkpoint("own.pt", network)
+    call = ("heatmap", "own.pt", *own, *wanted, *prefix, *pixel, "--out", "pair")
+    _run(run_main, viz.main, *call, "--regular", "regular.pt")
+    refused = run_main(viz.main, *call, "--overwrite")
+    assert (refused.code, "Leave it out" in refused.err) == (1, True)
+    # Training of no iterations measures alone.
+    call = ("train", "folder", "--root", "data", "--size", "22x30", "--crop", "none", *own, *wanted, "--json")
+    call = (*call, "--set", "iterations=0")
+    begun = [
+        json.loads(_run(run_main, core.main, *call, "--init", *file, "--out", file[0][:-3]).out)["iou"]
+        for file in (("bare.pt",), ("both.pt", *prefix))
+    ]
+    assert begun[0] == begun[1]
+    _run(run_main, core.main, *call, "--weights", "regular.pt", *prefix, "--out", "weights")
+    kept = read_checkpoint("weights/last.pt").state
+    assert all(torch.equal(kept[name], tensor) for name, tensor in regular.items())
+    refused = run_main(core.main, *call, "--weights", "none", *prefix, "--out", "none")
+    assert (refused.code, "prefix=teacher. without init" in refused.err) == (1, True)
+
+
+def test_class_names_and_colours_of_a_file_train_and_are_kept(
+    here: Path, run_main: Callable[..., Any]
+) -> None:
+    _draw(here / "data", 3, ".png", _save_png, 3)
+    (here / "data" / "classes.txt").unlink()
+    named = {"classes": ["soil", "lamb", "calf"], "palette": [[9, 8, 7], [0, 90, 0], [200, 1, 30]]}
+    (here / "names.json").write_text(json.dumps(named))
+    own = ("--model", "ownnets:plain", "--divisor", 4, "--set", "iterations=0", "--size", "22x30", "--json")
+    call = ("train", "folder", "--root", "data", *own, "--crop", "none")
+    assert "got neither" in run_main(core.main, *call, "--out", "none").err
+    trained = json.loads(_run(run_main, core.main, *call, "--classes", "names.json", "--out", "run").out)
+    kept = read_checkpoint("run/last.pt")
+    assert kept.classes == ("soil", "lamb", "calf")
+    assert kept.palette == ((9, 8, 7), (0, 90, 0), (200, 1, 30))
+    # The folder has no names of its own, so those of the training are taken again.
+    said = _run(
+        run_main, core.main, "evaluate", "run/last.pt", *own[:2], "--root", "data", "--json",
+        "--predictions", "drawn",
+    )  # fmt: skip
+    assert json.loads(said.out)["iou"] == trained["iou"]
+    with Image.open(next((here / "drawn").glob("*.png"))) as drawn:
+        assert drawn.getpalette()[:9] == [9, 8, 7, 0, 90, 0, 200, 1, 30]
+    (here / "data" / "classes.txt").write_text("soil\nlamb\n")
+    refused = run_main(core.main, "evaluate", "run/last.pt", *own[:2], "--root", "data")
+    assert "a network for the 2 classes of folder" in refused.err
+    refused = run_main(core.main, "train", "shapes", "--classes", "names.json", "--out", "none")
+    assert (refused.code, "got classes" in refused.err) == (1, True)

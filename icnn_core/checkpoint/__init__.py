@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from icnn_core.checkpoint.building import build_model, how_to_build
     from icnn_core.checkpoint.contents import Checkpoint, IrregularLayer
-    from icnn_core.checkpoint.reading import read_checkpoint
+    from icnn_core.checkpoint.reading import read_checkpoint, read_checkpoints
     from icnn_core.checkpoint.snapshots import Snapshot, take_snapshot, write_snapshot
     from icnn_core.checkpoint.wrappers import plain_name, unwrap
     from icnn_core.checkpoint.writing import write_checkpoint
@@ -21,6 +21,7 @@ _MODULES = {
     "how_to_build": "building",
     "plain_name": "wrappers",
     "read_checkpoint": "reading",
+    "read_checkpoints": "reading",
     "take_snapshot": "snapshots",
     "unwrap": "wrappers",
     "write_checkpoint": "writing",
@@ -34,6 +35,7 @@ __all__ = [
     "how_to_build",
     "plain_name",
     "read_checkpoint",
+    "read_checkpoints",
     "take_snapshot",
     "unwrap",
     "write_checkpoint",

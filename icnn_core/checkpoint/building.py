@@ -78,7 +78,7 @@ def _other_network(state: Mapping[str, Tensor]) -> str:
         if prefix
         else f"They begin with {first_parts(state)}"
     )
-    give = "one is stripped by icnn convert --prefix (--irregular none leaves the rest), or read_checkpoint(prefix=)"
+    give = "--prefix, or read_checkpoint(prefix=), strips one"
     return f"Name the network it was written for. {told}; {give}."
 
 

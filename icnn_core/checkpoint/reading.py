@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,26 @@ def read_checkpoint(path: str | Path, prefix: str | None = None, *, arrays: bool
         CheckpointError: missing, truncated, empty, not a checkpoint, made by a newer version, or a file that would
             run code when loaded or declares more than it can hold.
     """
-    path = Path(path)
+    return read_checkpoints([path], prefix, arrays=arrays)[0]
+
+
+def read_checkpoints(
+    paths: Sequence[str | Path], prefix: str | None = None, *, arrays: bool = False
+) -> list[Checkpoint]:
+    """Several, as `read_checkpoint`; the prefix is of the plain state dicts among them.
+
+    Raises:
+        CheckpointError: as of `read_checkpoint`; a prefix where there is none.
+    """
+    read = [_read(Path(path), prefix, arrays) for path in paths]
+    if prefix is not None and read and not any(plain for _, plain in read):
+        what = "a plain state dict, to strip a prefix"
+        raise refuse(read[0][0].path, what, "a checkpoint of this package", "Leave it out.")
+    return [checkpoint for checkpoint, _ in read]
+
+
+def _read(path: Path, prefix: str | None, arrays: bool) -> tuple[Checkpoint, bool]:
+    """A file, and whether it is a plain state dict."""
     path = find_weights(path) or path
     if is_index(path):
         content: dict[str, Any] = {"state_dict": load_shards(path, arrays=arrays)}
@@ -62,11 +81,7 @@ def read_checkpoint(path: str | Path, prefix: str | None = None, *, arrays: bool
         content, metadata = load_file(path, arrays=arrays)
     text = metadata.get("icnn", content.get("icnn"))
     if isinstance(text, str):
-        if prefix is not None:
-            raise refuse(
-                path, "a plain state dict, to strip a prefix", "a checkpoint of this package", "Leave it out."
-            )
-        return _read_own(path, content, text)
+        return _read_own(path, content, text), False
     found = find_state_dict(content, str(path))
     if not found:
         raise refuse(
@@ -86,7 +101,7 @@ def read_checkpoint(path: str | Path, prefix: str | None = None, *, arrays: bool
         raise refuse(path, f"at most {MOST_LAYERS:,} irregular layers", f"{len(layers):,}", "Write it again.")
     _tell_rounded(path, tensors)
     _log.debug("%s: %d tensors, a plain state dict behind %r", path, len(tensors), state.stripped)
-    return Checkpoint(
+    checkpoint = Checkpoint(
         path,
         tensors,
         layers,
@@ -95,6 +110,7 @@ def read_checkpoint(path: str | Path, prefix: str | None = None, *, arrays: bool
         stripped=state.stripped,
         preparation=read_processor(path.parent),
     )
+    return checkpoint, True
 
 
 def _read_own(path: Path, content: dict[str, Any], text: str) -> Checkpoint:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import typer
 
 
@@ -21,24 +19,3 @@ def parse_numbers(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is no list of numbers, e.g. 0.5,1,1.5.") from error
-
-
-def parse_preparation(
-    output: str | None,
-    divisor: int | None,
-    fit: str | None,
-    mean: str | None,
-    std: str | None,
-    white: float | None,
-    order: str | None,
-) -> dict[str, Any]:
-    """What of `icnn_core.preparation.Preparation` the options say; None where they say nothing."""
-    return {
-        "output": output,
-        "divisor": divisor,
-        "fit": fit and str(fit),
-        "mean": parse_numbers(mean) if mean else None,
-        "std": parse_numbers(std) if std else None,
-        "white": white,
-        "order": order and str(order),
-    }

@@ -18,20 +18,6 @@ class Theme(StrEnum):
     dark = "dark"
 
 
-class Fit(StrEnum):
-    """How images get to a size that the network takes."""
-
-    pad = "pad"
-    resize = "resize"
-
-
-class Order(StrEnum):
-    """Of colours, as the network wants them."""
-
-    rgb = "rgb"
-    bgr = "bgr"
-
-
 DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Same seed, same result.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for what is written.")]
@@ -54,61 +40,12 @@ ModelOption = Annotated[
     ),
 ]
 
-# How a network wants images, and where its logits are; left out, as it says itself.
-OutputOption = Annotated[
+PrefixOption = Annotated[
     str | None,
     typer.Option(
-        "--output",
-        metavar="KEY",
-        help="Name of the logits in what the network returns.",
-        show_default=False,
-    ),
-]
-DivisorOption = Annotated[
-    int | None,
-    typer.Option(
-        "--divisor",
-        metavar="N",
-        min=1,
-        help="Bring images to multiples of this, e.g. 32, if the network wants it.",
-        show_default=False,
-    ),
-]
-FitOption = Annotated[
-    Fit | None,
-    typer.Option(
-        "--fit", metavar="pad|resize", help="How, with --divisor; pad by default.", show_default=False
-    ),
-]
-MeanOption = Annotated[
-    str | None,
-    typer.Option(
-        "--mean",
-        metavar="M,…",
-        help="Subtract from each channel; by default ImageNet's.",
-        show_default=False,
-    ),
-]
-StdOption = Annotated[
-    str | None,
-    typer.Option("--std", metavar="S,…", help="Then divide by; by default ImageNet's.", show_default=False),
-]
-WhiteOption = Annotated[
-    float | None,
-    typer.Option(
-        "--white", metavar="V", help="What 255 becomes before --mean: 1 or 255.", show_default=False
-    ),
-]
-OrderOption = Annotated[
-    Order | None,
-    typer.Option("--order", metavar="rgb|bgr", help="Of the colours; rgb by default.", show_default=False),
-]
-ReaderOption = Annotated[
-    str | None,
-    typer.Option(
-        "--reader",
-        metavar="PACKAGE.MODULE:FUNCTION",
-        help="Your own function from an image's path to an array, e.g. numpy:load. It is imported and run.",
+        "--prefix",
+        metavar="TEXT",
+        help="Of a state dict: take the names that begin so, without it, e.g. teacher. Known ones go by themselves.",
         show_default=False,
     ),
 ]

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from icnn_core.cli._options import JsonOption, ModelOption, OverwriteOption, SeedOption, refuse_ignored
+from icnn_core.cli._options import (
+    JsonOption,
+    ModelOption,
+    OverwriteOption,
+    PrefixOption,
+    SeedOption,
+    refuse_ignored,
+)
 from icnn_core.cli.app import make_console, print_json
 from icnn_core.text import counted
 
@@ -29,7 +36,7 @@ def command(
             "--irregular",
             metavar="NAME",
             help="Make irregular from this module to the end: layer3.11 or Caffe's res4b11; none: back to a regular "
-            "network. Left out: the whole network.",
+            "network. Left out: the whole network. With --prefix none leaves a regular network as it is.",
             show_default=False,
         ),
     ] = None,
@@ -47,16 +54,7 @@ def command(
         float, typer.Option(min=0, help="Half-width in pixels of the noise on the start.")
     ] = 1e-3,
     model: ModelOption = None,
-    prefix: Annotated[
-        str | None,
-        typer.Option(
-            "--prefix",
-            metavar="TEXT",
-            help="Of a state dict with --model: take the names that begin so, without it, e.g. teacher. (known ones go "
-            "by themselves). The network may then stay as it is.",
-            show_default=False,
-        ),
-    ] = None,
+    prefix: PrefixOption = None,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,

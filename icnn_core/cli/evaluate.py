@@ -7,22 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icnn_core.cli._numbers import parse_numbers, parse_preparation, parse_size
+from icnn_core.cli._grouped import OwnNetwork, grouped
+from icnn_core.cli._numbers import parse_numbers, parse_size
 from icnn_core.cli._options import (
     DeviceOption,
-    DivisorOption,
-    FitOption,
     JsonOption,
-    MeanOption,
-    ModelOption,
-    OrderOption,
-    OutputOption,
     OverwriteOption,
-    ReaderOption,
     RootOption,
     SeedOption,
-    StdOption,
-    WhiteOption,
 )
 from icnn_core.cli.app import make_console, make_progress, print_json
 from icnn_core.text import counted
@@ -35,6 +27,7 @@ if TYPE_CHECKING:
     from icnn_core.evaluation.samples import Measured
 
 
+@grouped
 def command(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CKPT", help="A checkpoint that names its network, or see --model.")
@@ -70,15 +63,7 @@ def command(
     boundary: Annotated[
         float, typer.Option("--boundary", min=0, max=1, help="Boundary IoU: band / diagonal; 0: leave it.")
     ] = 0.02,
-    model: ModelOption = None,
-    output: OutputOption = None,
-    divisor: DivisorOption = None,
-    fit: FitOption = None,
-    mean: MeanOption = None,
-    std: StdOption = None,
-    white: WhiteOption = None,
-    order: OrderOption = None,
-    reader: ReaderOption = None,
+    network: OwnNetwork = OwnNetwork(),
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be decoded, and list them.")
     ] = False,
@@ -106,7 +91,6 @@ def command(
     """
     seen, tiles, steps = (parse_size(text) if text else None for text in (size, window, stride))
     factors = parse_numbers(scales)
-    wanted = parse_preparation(output, divisor, fit, mean, std, white, order)
     names = [name.strip() for name in classes.split(",")] if classes is not None else []
 
     from contextlib import ExitStack
@@ -129,11 +113,9 @@ def command(
         check_writable(folder)
     torch.manual_seed(seed)
     inference = Inference(window=tiles, stride=steps, scales=factors, flip=flip)
-    network, samples = _open(
+    model, samples = _open(
         checkpoint,
-        model,
-        wanted,
-        reader,
+        network,
         data=data,
         root=root,
         split=split,
@@ -141,13 +123,11 @@ def command(
         size=seen,
         skip_bad=skip_bad,
     )
-    identity = _identify(network, samples, split, inference, names, boundary or None)
+    identity = _identify(model, samples, split, inference, names, boundary or None)
     with ExitStack() as stack:
         for option, folder in folders.items():
             stack.enter_context(one_call(folder, "evaluate", identity, overwrite=overwrite, option=option))
-        evaluation = _measure(
-            network, samples, inference, names, boundary or None, predictions, device, split
-        )
+        evaluation = _measure(model, samples, inference, names, boundary or None, predictions, device, split)
         result = {
             "checkpoint": str(checkpoint),
             "data": samples.data.name,
@@ -173,18 +153,17 @@ def command(
         console.print(f"Wrote evaluation.json and evaluation.csv into {out}")
 
 
-def _open(
-    checkpoint: Path, model: str | None, wanted: dict[str, Any], reader: str | None, **chosen: Any
-) -> tuple[nn.Module, Measured]:
+def _open(checkpoint: Path, own: OwnNetwork, **chosen: Any) -> tuple[nn.Module, Measured]:
     from icnn_core.checkpoint import build_model, read_checkpoint
     from icnn_core.evaluation.samples import open_measured
     from icnn_core.models.factory import build_with, load_factory
     from icnn_core.preparation import preparation_of
 
-    read = read_checkpoint(checkpoint)
-    factory = load_factory(model) if model else None
-    own = load_factory(reader, "--reader") if reader else None
-    samples = open_measured(read, **chosen, reader=own)
+    wanted = own.preparation()
+    read = read_checkpoint(checkpoint, own.prefix)
+    factory = load_factory(own.model) if own.model else None
+    reader = load_factory(own.reader, "--reader") if own.reader else None
+    samples = open_measured(read, **chosen, reader=reader)
     count = len(samples.data.classes)
     network = build_model(read, (lambda: build_with(factory, count)) if factory else None)
     preparation = preparation_of(network).changed(**wanted)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icnn_core.cli._options import JsonOption, ModelOption
+from icnn_core.cli._options import JsonOption, ModelOption, PrefixOption, refuse_ignored
 from icnn_core.cli.app import make_console, print_json
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def command(
         ),
     ] = None,
     model: ModelOption = None,
+    prefix: PrefixOption = None,
     irregular: Annotated[
         str | None,
         typer.Option("--irregular", metavar="NAME", help="Mark what this would take.", show_default=False),
@@ -48,10 +49,12 @@ def command(
         raise typer.BadParameter("name one: a checkpoint, --backbone or --model.")
     if backbone is not None and (checkpoint is not None or model is not None):
         raise typer.BadParameter("stands alone.", param_hint="--backbone")
+    if checkpoint is None:
+        refuse_ignored(command, locals(), ("prefix",), "without a checkpoint")
 
     from icnn_core.layer_table import list_layers
 
-    layers = list_layers(_build(checkpoint, backbone, model), irregular)
+    layers = list_layers(_build(checkpoint, backbone, model, prefix), irregular)
     if as_json:
         print_json({"layers": [vars(layer) for layer in layers]})
         return
@@ -76,14 +79,14 @@ def command(
     console.print(f"{able} of {len(layers)} convolutions can become irregular.")
 
 
-def _build(checkpoint: Path | None, backbone: str | None, model: str | None) -> nn.Module:
+def _build(checkpoint: Path | None, backbone: str | None, model: str | None, prefix: str | None) -> nn.Module:
     from icnn_core.checkpoint import build_model, read_checkpoint
     from icnn_core.models.deeplab import deeplab_largefov
     from icnn_core.models.factory import build_with, load_factory
 
     factory = load_factory(model) if model else None
     if checkpoint is not None:
-        read = read_checkpoint(checkpoint)
+        read = read_checkpoint(checkpoint, prefix)
         count = len(read.classes) or None
         return build_model(read, (lambda: build_with(factory, count)) if factory else None)
     return build_with(factory) if factory else deeplab_largefov(str(backbone), 2)

@@ -9,28 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from icnn_core.cli._grouped import OwnNetwork, grouped
 from icnn_core.cli._numbers import parse_numbers, parse_size
 from icnn_core.cli._options import (
     BackboneOption,
     BatchSizeOption,
     ConfigOption,
     DeviceOption,
-    DivisorOption,
-    FitOption,
     IterationsOption,
     JsonOption,
-    MeanOption,
-    ModelOption,
-    OrderOption,
-    OutputOption,
-    ReaderOption,
     RootOption,
     SettingsOption,
-    StdOption,
     TrainImagesOption,
     ValImagesOption,
     WeightsOption,
-    WhiteOption,
     WorkersOption,
 )
 from icnn_core.cli._presets import defaults_by_preset
@@ -43,6 +35,7 @@ _SIZE = "HEIGHTxWIDTH or one number, in pixels; none for"
 _IRREGULAR = "Irregular from this module to the end, e.g. fc1, res4b11; none for a regular network."
 
 
+@grouped
 def command(
     preset: Annotated[
         str, typer.Argument(help="shapes (built in), camvid, folder, voc, voc-context or cityscapes.")
@@ -51,16 +44,14 @@ def command(
     irregular: Annotated[str | None, typer.Option(help=_IRREGULAR)] = None,
     sharing: Annotated[str | None, typer.Option(help="Who shares a shape: layer, channel or none.")] = None,
     backbone: BackboneOption = None,
-    model: ModelOption = None,
     weights: WeightsOption = None,
-    output: OutputOption = None,
-    divisor: DivisorOption = None,
-    fit: FitOption = None,
-    mean: MeanOption = None,
-    std: StdOption = None,
-    white: WhiteOption = None,
-    order: OrderOption = None,
-    reader: ReaderOption = None,
+    network: OwnNetwork = OwnNetwork(),
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Names (and a palette) of a folder's classes: classes.txt or .json; by default the folder's."
+        ),
+    ] = None,
     init: Annotated[Path | None, typer.Option(help="Start from this checkpoint's weights.")] = None,
     iterations: IterationsOption = None,
     batch_size: BatchSizeOption = None,
@@ -114,7 +105,7 @@ def command(
 
     Example: icnn train camvid --root data/camvid --irregular features.12 --out runs/irregular
     """
-    options = {key: _plain(key, value) for key, value in locals().items()}
+    options = {key: _plain(key, value) for key, value in (locals() | vars(network)).items()}
     from icnn_core.cli._training import check_launch
     from icnn_core.training.config import make_config, parse_setting, setting_names
     from icnn_core.training.folder import check_folder

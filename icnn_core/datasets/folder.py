@@ -60,7 +60,7 @@ class FolderDataset(PairsDataset):
     ) -> None:
         root = need_folder(_WHO, Path(root))
         pairs = split_pairs(root, split, any_suffix=reader is not None)
-        labels = read_class_file(Path(classes) if classes is not None else _find_class_file(root))
+        labels = read_class_file(Path(classes) if classes is not None else _need_class_file(root))
         read_pixels = None if reader is None else lambda path: read_with(reader, path)
 
         def read_numbers(path: Path) -> np.ndarray:
@@ -88,15 +88,19 @@ def _read_numbers(path: Path, labels: LabelSet, reader: Reader | None) -> np.nda
     return numbers[0].astype(np.int64)
 
 
-def _find_class_file(root: Path) -> Path:
-    for path in (root / "classes.json", root / "classes.txt"):
-        if path.is_file():
-            return path
+def find_class_file(root: Path) -> Path | None:
+    """The class names in a folder, if they are there."""
+    return next((p for p in (root / "classes.json", root / "classes.txt") if p.is_file()), None)
+
+
+def _need_class_file(root: Path) -> Path:
+    if (found := find_class_file(root)) is not None:
+        return found
     raise DataError(
         f"{_WHO} {root}",
         needed="classes.txt or classes.json",
         got="neither",
-        fix="Write the names of the classes, from id 0 on, one a line, into classes.txt.",
+        fix="Write the names of the classes, from id 0 on, one a line, into classes.txt there.",
     )
 
 

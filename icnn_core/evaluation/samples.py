@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from icnn_core.checkpoint import Checkpoint
+from icnn_core.datasets.folder import find_class_file
 from icnn_core.datasets.images import read_size
 from icnn_core.datasets.registry import SegmentationDataset, open_dataset
 from icnn_core.datasets.splits import say_once
@@ -77,7 +78,8 @@ def open_measured(
     """The data set to measure a checkpoint on, by default resized as in its training.
 
     Args:
-        data: its name; None for the one that the checkpoint names.
+        data: its name; None for the one that the checkpoint names. A folder that names no classes has those that the
+            checkpoint's training named.
         size: (height, width) that the network sees; None for what it was trained with, or the images' own.
         options: of the data set, e.g. `skip_bad`.
 
@@ -93,6 +95,9 @@ def open_measured(
         )
     if size is None and trained_on.get("size"):
         size = (int(trained_on["size"][0]), int(trained_on["size"][1]))
+    if name == "folder" and root is not None and find_class_file(Path(root)) is None:
+        config = trained_on.get("config")
+        options["classes"] = config.get("classes") if isinstance(config, Mapping) else None
     opened = open_dataset(name, root, split, size=size if name == "shapes" else None, **options)
     check_classes(checkpoint, opened.classes, name)
     warn_of_another_shape(opened, size)

@@ -15,6 +15,7 @@ from icnn_core.weights import (
     describe_names,
     find_state_dict,
     find_weights,
+    first_parts,
     is_index,
     load_file,
     load_shards,
@@ -65,12 +66,13 @@ def load_backbone_weights(backbone: nn.Module, name: str, source: str | Path) ->
     backbone.load_state_dict({k: v.to(own[k].dtype) for k, v in given.items()}, strict=False)
 
 
-def load_network_weights(model: nn.Module, source: str | Path) -> None:
+def load_network_weights(model: nn.Module, source: str | Path, prefix: str | None = None) -> None:
     """Fill a whole network in place. What differs in its first axis alone, as a head for other classes, starts anew.
 
     Args:
         source: a state dict with the network's names, behind any prefix that all share, in any wrapper, of any floating
             dtype; or a folder that transformers wrote.
+        prefix: take those names alone that begin so, without it.
 
     Raises:
         CheckpointError: no such file, unreadable, or its names or shapes are not this network's.
@@ -78,6 +80,12 @@ def load_network_weights(model: nn.Module, source: str | Path) -> None:
     who = f"weights {source}"
     own = model.state_dict()
     found, content = _read(Path(source), who)
+    if prefix is not None:
+        begin = first_parts(found)
+        found = strip_prefixes(found, prefix).tensors
+        if not found:
+            got = f"names that begin with {begin or 'no part of their own'}"
+            raise CheckpointError(who, needed=f"names that begin with {prefix}", got=got, fix="Give another.")
     shared = shared_prefix(found).split(".")[:-1]
     prefixes = ["".join(f"{part}." for part in shared[:count]) for count in range(len(shared) + 1)]
     candidates = [{key.removeprefix(prefix): value for key, value in found.items()} for prefix in prefixes]

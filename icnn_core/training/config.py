@@ -45,6 +45,9 @@ class TrainConfig:
         backbone: see `deeplab_largefov`.
         weights: what the network starts from: None (random), "imagenet" (torchvision's, of the backbone) or a file: of
             the backbone or, for a `model` of the user's own, of all of it.
+        prefix: of names in a state dict that `init` or, for a `model` of the user's own, `weights` leads to: those that
+            begin so are taken, without it.
+        classes: a file of names (and a palette) of a folder's classes, see `FolderDataset`; None takes the folder's.
         init: a checkpoint to start all weights from, e.g. the trained regular network.
         model: "package.module:factory" of a network of the user's own, in place of the backbone's. A record: it is
             imported only when it is named on the command line, see `make_config` and `prepare`.
@@ -87,6 +90,7 @@ class TrainConfig:
     val_images: int | None = None
     sbd_root: str | None = None
     png_order: str | None = None
+    classes: str | None = None
     skip_bad: bool = False
     size: Size | None = None
     crop: Size | None = None
@@ -95,6 +99,7 @@ class TrainConfig:
     backbone: str | None = "tiny"
     weights: str | None = None
     init: str | None = None
+    prefix: str | None = None
     model: str | None = None
     output: str | None = None
     divisor: int | None = None

@@ -11,7 +11,7 @@ from icnn_core.checkpoint import Checkpoint, read_checkpoint
 from icnn_core.identity import describe_data, digest_file, digest_weights
 from icnn_core.training.config import TrainConfig, config_from
 
-_TOLD_BY_DATA = {"dataset", "root", "sbd_root", "train_images", "val_images"}
+_TOLD_BY_DATA = {"dataset", "root", "sbd_root", "classes", "train_images", "val_images"}
 _TOLD_BY_DIGESTS = {"weights", "init", "positions_from"}
 _FREE = {"skip_bad", "workers", "evaluate_every", "checkpoint_every"}
 """Settings that may change in a run that is gone on with; the others must stay, paths for what they lead to."""
@@ -65,7 +65,7 @@ def describe_sources(config: TrainConfig) -> dict[str, str | None]:
         weights = digest_file(weights)
     sources = {
         "weights": weights,
-        "init": None if init is None else digest_weights(read_checkpoint(init).state),
+        "init": None if init is None else digest_weights(read_checkpoint(init, config.prefix).state),
     }
     if config.positions_from is not None:
         sources["positions_from"] = digest_weights(read_checkpoint(config.positions_from).state)

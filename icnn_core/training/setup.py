@@ -163,7 +163,9 @@ def open_data(config: TrainConfig, reader: Reader | None = None) -> tuple[Segmen
 def _open(config: TrainConfig, split: str, reader: Reader | None) -> SegmentationDataset:
     """Synthetic images are drawn in the size wanted, not resized, and are never bad."""
     if config.dataset == "shapes":
-        return open_dataset(config.dataset, config.root, split, size=config.size)
+        return open_dataset(
+            config.dataset, config.root, split, size=config.size, classes=config.classes
+        )  # which it refuses
     return open_dataset(
         config.dataset,
         config.root,
@@ -171,6 +173,7 @@ def _open(config: TrainConfig, split: str, reader: Reader | None) -> Segmentatio
         skip_bad=config.skip_bad,
         sbd_root=config.sbd_root,
         png_order=config.png_order,
+        classes=config.classes,
         reader=reader,
     )
 
@@ -188,7 +191,7 @@ def _build(config: TrainConfig, classes: tuple[str, ...], factory: Factory | Non
     if factory is not None:
         model = build_with(factory, len(classes))
         if config.weights is not None:
-            load_network_weights(model, config.weights)
+            load_network_weights(model, config.weights, config.prefix)
         return model
     names = ("classifier_dilation", "dropout", "dilation_factor")
     given = {name: getattr(config, name) for name in names}
@@ -200,7 +203,7 @@ def _build_from(
     config: TrainConfig, init: str, classes: tuple[str, ...], factory: Factory | None
 ) -> nn.Module:
     """The network of a checkpoint, with its weights."""
-    checkpoint = read_checkpoint(init)
+    checkpoint = read_checkpoint(init, config.prefix)
     check_classes(checkpoint, classes, str(config.dataset))
     model = build_model(checkpoint, None if factory is None else lambda: build_with(factory, len(classes)))
     if config.irregular is not None and irregular_layers(model):

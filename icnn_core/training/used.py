@@ -24,15 +24,23 @@ def settle_network(config: TrainConfig, given: Collection[str]) -> TrainConfig:
         ArgumentError: one of them says otherwise than the network that is used, and would be passed over.
         CheckpointError: `init` cannot be read.
     """
+    filled = config.model is not None and "weights" in given and config.weights not in (None, "imagenet")
+    if config.prefix is not None and config.init is None and not filled:
+        raise ArgumentError(
+            "train",
+            needed="a state dict that the prefix is of",
+            got=f"prefix={config.prefix} without init, or weights beside model",
+            fix="Name one, or leave the prefix out.",
+        )
     if config.init is None and config.model is None:
         return config
     used: dict[str, Any] = dict.fromkeys(_OF_THE_NETWORK)
-    if config.init is None and "weights" in given and config.weights != "imagenet":
+    if config.init is None and filled:
         used["weights"] = config.weights  # the user's own network starts from a file, as a built-in one does
     if config.init is not None:
         from icnn_core.checkpoint import read_checkpoint
 
-        architecture = read_checkpoint(config.init).architecture
+        architecture = read_checkpoint(config.init, config.prefix).architecture
         if architecture is not None and config.model is None:
             used |= {key: architecture.arguments[key] for key in used if key in architecture.arguments}
     for name in _OF_THE_NETWORK:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, fields
+from collections.abc import Sequence
 from enum import StrEnum
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated
 
 import typer
 
@@ -97,38 +94,3 @@ def choose_pair(checkpoint: Path | None, regular: Path | None, model: str | None
     if model:
         raise typer.BadParameter("needs a checkpoint with its weights.", param_hint="--model")
     return builtin_path(BUILTIN[0]), regular or builtin_path(BUILTIN[1])
-
-
-def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that takes dataclasses, as one that takes their fields: what Typer, and a caller, see.
-
-    Fields are options of the fields' names; no two groups have one in common.
-    """
-    groups = {name: kind for name, kind in get_type_hints(command).items() if name != "return"}
-    named = {field.name: (group, field) for group, kind in groups.items() for field in fields(kind)}
-    hints = {
-        name: hint
-        for kind in groups.values()
-        for name, hint in get_type_hints(kind, include_extras=True).items()
-    }
-
-    @wraps(command)
-    def flat(*given: Any, **options: Any) -> None:
-        options |= dict(zip(named, given, strict=False))
-        own = {group: {n: v for n, v in options.items() if named[n][0] == group} for group in groups}
-        command(**{group: kind(**own[group]) for group, kind in groups.items()})
-
-    def default(field: Any) -> Any:
-        return field.default if field.default is not MISSING else field.default_factory()
-
-    flat.__annotations__ = hints | {"return": None}
-    flat.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(
-                name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default(field), annotation=hints[name]
-            )
-            for name, (_, field) in named.items()
-        ]
-    )
-    del flat.__wrapped__  # type: ignore[attr-defined]
-    return flat

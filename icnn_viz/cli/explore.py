@@ -7,21 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icnn_core.cli._numbers import parse_preparation, parse_size
+from icnn_core.cli._grouped import OwnNetwork, grouped
+from icnn_core.cli._numbers import parse_size
 from icnn_core.cli._options import (
     DeviceOption,
-    DivisorOption,
-    FitOption,
-    MeanOption,
-    ModelOption,
-    OrderOption,
-    OutputOption,
     OverwriteOption,
-    ReaderOption,
     RootOption,
     SeedOption,
-    StdOption,
-    WhiteOption,
     refuse_ignored,
 )
 from icnn_viz.cli._options import (
@@ -39,6 +31,7 @@ if TYPE_CHECKING:
     from icnn_viz.explorer.session import Session
 
 
+@grouped
 def command(
     checkpoint: PairArgument = None,
     regular: RegularOption = None,
@@ -74,15 +67,7 @@ def command(
     ] = None,
     size: SizeOption = None,
     max_size: MaxSizeOption = 2048,
-    model: ModelOption = None,
-    output: OutputOption = None,
-    divisor: DivisorOption = None,
-    fit: FitOption = None,
-    mean: MeanOption = None,
-    std: StdOption = None,
-    white: WhiteOption = None,
-    order: OrderOption = None,
-    reader: ReaderOption = None,
+    network: OwnNetwork = OwnNetwork(),
     host: Annotated[
         str, typer.Option("--host", metavar="ADDRESS", help="Anyone who reaches another address can look.")
     ] = "127.0.0.1",
@@ -121,7 +106,7 @@ def command(
     else:
         refuse_ignored(command, locals(), ("host", "port", "browser", "snapshots"), "with --export")
     seen = parse_size(size) if size else None
-    checkpoint, regular = choose_pair(checkpoint, regular, model)
+    checkpoint, regular = choose_pair(checkpoint, regular, network.model)
 
     from icnn_core.cli.app import make_console
     from icnn_core.datasets.registry import open_dataset
@@ -138,17 +123,16 @@ def command(
     else:
         check_target(export, overwrite=overwrite, option="--export")
     console = make_console()
-    own = load_reader(reader)
+    own = load_reader(network.reader)
     dataset = open_dataset(data, root, split, reader=own) if data else None
     shelf = make_shelf(image or (), dataset, f"{data} {split}", max_size, own)
-    wanted = parse_preparation(output, divisor, fit, mean, std, white, order)
     networks = []
     if not holds_positions_alone(checkpoint):
-        given = {"model": model, "size": seen, "device": device, "seed": seed}
-        networks = load_networks(checkpoint, regular, **given, **wanted)
+        given = {"model": network.model, "prefix": network.prefix, "size": seen, "device": device}
+        networks = load_networks(checkpoint, regular, seed=seed, **given, **network.preparation())
     if dataset is not None:
         check_classes(networks, dataset)
-    clouds, read_run = read_shapes(checkpoint, snapshots)
+    clouds, read_run = read_shapes(checkpoint, snapshots, networks[0].model if networks else None)
     session = Session(networks, shelf, clouds, read_run, seed=seed)
     if export is not None:
         _export(session, export, console)

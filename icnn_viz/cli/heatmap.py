@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icnn_core.cli._numbers import parse_preparation, parse_size
+from icnn_core.cli._grouped import OwnNetwork, grouped
+from icnn_core.cli._numbers import parse_size
 from icnn_core.cli._options import (
     DeviceOption,
-    DivisorOption,
-    FitOption,
     JsonOption,
-    MeanOption,
-    ModelOption,
-    OrderOption,
-    OutputOption,
     OverwriteOption,
-    ReaderOption,
     RootOption,
     SeedOption,
-    StdOption,
     Theme,
     ThemeOption,
-    WhiteOption,
     refuse_ignored,
 )
 from icnn_viz.cli._options import (
@@ -40,7 +34,6 @@ from icnn_viz.cli._options import (
     TargetOption,
     TargetRule,
     choose_pair,
-    grouped,
     parse_pixels,
 )
 from icnn_viz.cli._shown import bar, tell, to_difference_table, to_json, to_measure_table
@@ -101,21 +94,7 @@ class Networks:
         ),
     ] = False
     size: SizeOption = None
-    model: ModelOption = None
-    output_: OutputOption = None
-    divisor: DivisorOption = None
-    fit: FitOption = None
-    mean: MeanOption = None
-    std: StdOption = None
-    white: WhiteOption = None
-    order: OrderOption = None
     device: DeviceOption = "auto"
-
-    def preparation(self) -> dict[str, Any]:
-        """How they want images, as far as it is said."""
-        return parse_preparation(
-            self.output_, self.divisor, self.fit, self.mean, self.std, self.white, self.order
-        )
 
 
 @dataclass(frozen=True)
@@ -165,7 +144,6 @@ class Place:
         bool, typer.Option("--component", help="Sum over the connected pixels of the predicted class.")
     ] = False
     max_size: MaxSizeOption = 2048
-    reader: ReaderOption = None
 
 
 @dataclass(frozen=True)
@@ -250,7 +228,9 @@ class Output:
 
 
 @grouped
-def command(networks: Networks, place: Place, survey: Survey, way: Way, output: Output) -> None:
+def command(
+    networks: Networks, own: OwnNetwork, place: Place, survey: Survey, way: Way, output: Output
+) -> None:
     """Show what the output at a pixel depends on in the image, irregular beside regular, on one scale.
 
     All gradients at the output are zero but that of the chosen pixel's logit. Writes, per pixel, the comparison and
@@ -266,19 +246,12 @@ def command(networks: Networks, place: Place, survey: Survey, way: Way, output: 
         raise typer.BadParameter("chooses its pixels itself: leave out --pixel.", param_hint="--data")
     if output.overlay and not output.photo:
         raise typer.BadParameter("shows the image, which --no-photo forbids.", param_hint="--overlay")
-    from dataclasses import asdict
-
-    given = {
-        name: value for part in (networks, place, survey, way, output) for name, value in vars(part).items()
-    }
+    parts = (networks, own, place, way, output)
+    call = {name: value for part in parts for name, value in vars(part).items()}
+    given = call | vars(survey)
     if survey.data:
-        of_one = [name for name in vars(place) if name not in ("pixel", "reader")]
-        refuse_ignored(
-            command,
-            given,
-            [*of_one, *_OF_PICTURES],
-            "with --data",
-        )
+        of_one = [name for name in vars(place) if name != "pixel"]
+        refuse_ignored(command, given, [*of_one, *_OF_PICTURES], "with --data")
     else:
         refuse_ignored(command, given, vars(survey), "without --data")
     if place.against is not None and place.against == place.class_:
@@ -286,7 +259,7 @@ def command(networks: Networks, place: Place, survey: Survey, way: Way, output: 
     from icnn_core.outputs import check_writable, describe_call, one_call
 
     check_writable(output.out or _OUT)
-    checkpoint, regular = choose_pair(networks.checkpoint, networks.regular, networks.model)
+    checkpoint, regular = choose_pair(networks.checkpoint, networks.regular, own.model)
     from icnn_viz.displays.pixels import reduction_of
 
     asked = {
@@ -296,34 +269,36 @@ def command(networks: Networks, place: Place, survey: Survey, way: Way, output: 
         "seed": way.seed,
     }
     found = {"checkpoint": checkpoint, "regular": regular, **asked}
+    load = partial(_load, checkpoint, regular, networks, own, way.seed)
     if survey.data:
-        _survey(checkpoint, regular, networks, place.reader, survey, output, asked, found)
+        _survey(load, own.reader, survey, output, asked, found)
         return
-    call = {name: value for part in (networks, place, way, output) for name, value in asdict(part).items()}
     with one_call(output.out or _OUT, "heatmap", describe_call(call), overwrite=output.overwrite):
-        _look(checkpoint, regular, networks, place, output, asked, found)
+        _look(load, own.reader, place, output, asked, found)
 
 
-def _load(checkpoint: Path, regular: Path | None, networks: Networks, seed: int) -> list[Network]:
+def _load(
+    checkpoint: Path, regular: Path | None, networks: Networks, own: OwnNetwork, seed: int
+) -> list[Network]:
     from icnn_viz.displays.pixels import load_networks
 
     size = parse_size(networks.size) if networks.size else None
     return load_networks(
         checkpoint,
         regular,
-        model=networks.model,
+        model=own.model,
+        prefix=own.prefix,
         size=size,
         device=networks.device,
         controls=networks.controls,
         seed=seed,
-        **networks.preparation(),
+        **own.preparation(),
     )
 
 
 def _look(
-    checkpoint: Path,
-    regular: Path | None,
-    networks: Networks,
+    load: Callable[[], list[Network]],
+    reader: str | None,
     place: Place,
     output: Output,
     asked: dict[str, Any],
@@ -339,10 +314,10 @@ def _look(
 
     pixels = parse_pixels(place.pixel)
     path = place.image or builtin_path(BUILTIN[2])
-    image = read_image(path, place.max_size, place.reader, labelled=place.labels is not None)
+    image = read_image(path, place.max_size, reader, labelled=place.labels is not None)
     labels = read_labels(place.labels, image.shape[:2], place.max_size) if place.labels else None
     make_targets(pixels, image)  # wrong ones are told before networks are read
-    loaded = _load(checkpoint, regular, networks, asked["seed"])
+    loaded = load()
     labels = read_sample_labels(path, loaded[0].classes) if labels is None else labels
     targets = make_targets(
         pixels, image, loaded[0].classes, place.class_, place.against, component=place.component
@@ -373,9 +348,7 @@ def _look(
 
 
 def _survey(
-    checkpoint: Path,
-    regular: Path | None,
-    networks: Networks,
+    load: Callable[[], list[Network]],
     reader: str | None,
     survey: Survey,
     output: Output,
@@ -391,7 +364,7 @@ def _survey(
     if output.overwrite:
         _need_one_process()
     display = SurveyDisplay(
-        _load(checkpoint, regular, networks, asked["seed"]),
+        load(),
         open_dataset(str(survey.data), survey.root, survey.split, reader=load_reader(reader)),
         folder=output.out or _OUT,
         split=survey.split,

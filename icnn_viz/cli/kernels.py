@@ -14,6 +14,7 @@ from icnn_core.cli._options import (
     JsonOption,
     OutOption,
     OverwriteOption,
+    PrefixOption,
     SeedOption,
     Theme,
     ThemeOption,
@@ -160,6 +161,7 @@ def command(
             metavar="HEIGHTxWIDTH", help="Their dilated_kernel_size, or one number.", show_default=False
         ),
     ] = None,
+    prefix: PrefixOption = None,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
@@ -189,6 +191,7 @@ def command(
         is_run="trajectory" in views,
         dcls=dcls and str(dcls),
         kernel_size=parse_size(kernel_size) if kernel_size else None,
+        prefix=prefix,
     )
     options = KernelOptions(
         str(theme), channel, kernel, tuple(slot or ()), str(third_axis), magnify, str(scale), seed
@@ -219,6 +222,9 @@ def _check_options(given: dict[str, Any], views: Sequence[str], files: int) -> N
     """A usage error for options that no view asked for takes."""
     if given["dcls"] is None:
         refuse_ignored(command, given, ["kernel_size"], "without --dcls")
+    if not files or "trajectory" in views:
+        why = "on snapshots" if files else "on the built-in network"
+        refuse_ignored(command, given, ["prefix"], why)
     if files == 2 and "trajectory" not in views:
         refuse_ignored(command, given, _TAKEN_BY, "on two checkpoints")
         odd = [str(kind) for kind in given["format"] or () if kind not in ("png", "svg", "pdf")]

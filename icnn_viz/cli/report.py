@@ -8,22 +8,13 @@ from typing import Annotated
 
 import typer
 
-from icnn_core.cli._numbers import parse_preparation
+from icnn_core.cli._grouped import OwnNetwork, grouped
 from icnn_core.cli._options import (
     DeviceOption,
-    DivisorOption,
-    FitOption,
     JsonOption,
-    MeanOption,
-    ModelOption,
-    OrderOption,
-    OutputOption,
     OverwriteOption,
-    ReaderOption,
     RootOption,
     SeedOption,
-    StdOption,
-    WhiteOption,
     refuse_ignored,
 )
 from icnn_core.text import counted
@@ -38,6 +29,7 @@ from icnn_viz.cli._options import (
 )
 
 
+@grouped
 def command(
     checkpoint: PairArgument = None,
     regular: RegularOption = None,
@@ -80,15 +72,7 @@ def command(
         bool,
         typer.Option("--photo/--no-photo", help="Show the images; without, heatmaps and contours alone."),
     ] = True,
-    model: ModelOption = None,
-    output: OutputOption = None,
-    divisor: DivisorOption = None,
-    fit: FitOption = None,
-    mean: MeanOption = None,
-    std: StdOption = None,
-    white: WhiteOption = None,
-    order: OrderOption = None,
-    reader: ReaderOption = None,
+    network: OwnNetwork = OwnNetwork(),
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page.")] = Path(
         "icnn-report.html"
     ),
@@ -118,14 +102,14 @@ def command(
     if not pixels and not pixel:
         refuse_ignored(
             command,
-            locals(),
+            locals() | vars(network),
             ("image", "data", "root", "split", "target", "photo", "reader"),
             "with --pixels 0",
         )
     if pixel:
         refuse_ignored(command, locals(), ("pixels",), "beside --pixel")
     places = parse_pixels(pixel)
-    checkpoint, regular = choose_pair(checkpoint, regular, model)
+    checkpoint, regular = choose_pair(checkpoint, regular, network.model)
 
     from icnn_core.cli.app import make_console, make_progress, print_json
     from icnn_core.outputs import check_target
@@ -133,8 +117,8 @@ def command(
     from icnn_viz.report import Pixels, build_report, find_out, list_commands, write_report
 
     check_target(out, overwrite=overwrite)
-    said = parse_preparation(output, divisor, fit, mean, std, white, order)
-    wanted = Pixels(data, root, split, image, places, pixels, str(target), reader, said)
+    rule, said = str(target), network.preparation()
+    wanted = Pixels(data, root, split, image, places, pixels, rule, network.reader, said)
     console = make_console(json=json)
     with make_progress() as progress:
         task = progress.add_task("looking", total=None)
@@ -145,7 +129,8 @@ def command(
             layers=layer or (),
             commands=list_commands(sys.argv[1:], checkpoint, regular, wanted),
             photo=photo,
-            model=model,
+            model=network.model,
+            prefix=network.prefix,
             device=device,
             seed=seed,
         )

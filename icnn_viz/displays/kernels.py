@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
+    from icnn_core.checkpoint import Checkpoint
+
 LAYER_VIEWS = ("cloud", "zoo", "histogram", "3d", "field", "qq", "inspect")
 """Views of one layer."""
 NETWORK_VIEWS = ("strip", "layers", "depth", "rose", "heat")
@@ -84,7 +86,7 @@ class KernelDisplay:
         return cls(chosen[-1], steps=steps, snapshots=chosen)
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, layers: Sequence[str] = ()) -> Self:
+    def from_checkpoint(cls, path: str | Path | Checkpoint, layers: Sequence[str] = ()) -> Self:
         """Of a checkpoint's irregular layers, or of those that match a pattern. See `read_clouds`, `select_layers`."""
         return cls(select_layers(read_clouds(path), layers))
 

@@ -10,6 +10,7 @@ from icnn_core.errors import ArgumentError, IcnnError
 from icnn_viz.displays.kernel_pair import KernelPairDisplay
 from icnn_viz.displays.kernels import KernelDisplay
 from icnn_viz.positions import (
+    clouds_from_model,
     in_order_of,
     read_clouds,
     read_dcls,
@@ -21,6 +22,8 @@ from icnn_viz.positions.checkpoints import TABLES
 from icnn_viz.records import PositionCloud
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from icnn_core.checkpoint import Checkpoint
 
 
@@ -31,6 +34,7 @@ def read_display(
     is_run: bool = False,
     dcls: str | None = None,
     kernel_size: int | tuple[int, int] | None = None,
+    prefix: str | None = None,
 ) -> KernelDisplay | KernelPairDisplay:
     """The display of what lies in files: of two, their comparison; nothing named is the built-in network.
 
@@ -38,6 +42,7 @@ def read_display(
         patterns: of layers, see `select_layers`.
         is_run: the paths are snapshots of one run, a folder of them, or the checkpoint that they lie beside.
         dcls, kernel_size: the version of DCLS layers and their box.
+        prefix: of names in plain state dicts, see `read_checkpoint`.
 
     Raises:
         ArgumentError: too many paths, no layer in common, or DCLS without its box.
@@ -57,7 +62,7 @@ def read_display(
         raise ArgumentError(
             "kernels", needed="one checkpoint, or two to compare", got=f"{len(paths)}", fix=fix
         )
-    found = [_read(path, dcls, kernel_size) for path in paths]
+    found = [_read(path, dcls, kernel_size, prefix) for path in paths]
     guide = next((clouds for clouds, known in found if known), found[0][0])
     first, *other = (
         KernelDisplay(select_layers(in_order_of(clouds, guide), patterns)) for clouds, _ in found
@@ -90,12 +95,13 @@ def read_positions(path: Path) -> tuple[Checkpoint, KernelDisplay | None]:
 
 
 def read_shapes(
-    checkpoint: Path, snapshots: Path | None = None
+    checkpoint: Path, snapshots: Path | None = None, network: nn.Module | None = None
 ) -> tuple[list[PositionCloud], Callable[[], Any] | None]:
     """The clouds of a checkpoint's irregular layers, if it has any, and what reads its training's snapshots, or None.
 
     Args:
         snapshots: their folder, read at once; None = the one beside the checkpoint, read when it is wanted.
+        network: what the checkpoint was built into; None reads its layers from the file.
 
     Raises:
         CheckpointError: the checkpoint cannot be read, or the folder named holds no snapshots.
@@ -106,7 +112,10 @@ def read_shapes(
         whole = read_snapshots(checkpoint) if checkpoint.is_dir() else None
         clouds = whole[1][-1] if whole is not None else read_clouds(checkpoint)
         return clouds, None if whole is None else lambda: whole
-    clouds = read_clouds(checkpoint) if read_checkpoint(checkpoint).irregular else []
+    if network is not None:
+        clouds = clouds_from_model(network)
+    else:
+        clouds = read_clouds(checkpoint) if read_checkpoint(checkpoint).irregular else []
     if snapshots is not None:
         run = read_snapshots(snapshots)
         return clouds, lambda: run
@@ -134,12 +143,12 @@ def find_run(checkpoint: Path, clouds: Sequence[PositionCloud]) -> tuple[KernelD
 
 
 def _read(
-    path: Path, dcls: str | None, kernel_size: int | tuple[int, int] | None
+    path: Path, dcls: str | None, kernel_size: int | tuple[int, int] | None, prefix: str | None
 ) -> tuple[list[PositionCloud], bool]:
     """The clouds, and whether they come in the network's order."""
     if dcls is None:
-        return read_ordered(path)
+        return read_ordered(path, prefix)
     if kernel_size is None:
         fix = "Give the layers' dilated_kernel_size."
         raise ArgumentError("kernels", needed="--kernel-size with --dcls", got="none", fix=fix)
-    return read_dcls(path, dcls, kernel_size), True
+    return read_dcls(path, dcls, kernel_size, prefix), True

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from icnn_core.checkpoint import Checkpoint, build_model, read_checkpoint
+from icnn_core.checkpoint import Checkpoint, build_model, read_checkpoints
 from icnn_core.devices import choose_device
 from icnn_core.errors import CheckpointError
 from icnn_core.models.factory import build_with
@@ -75,6 +75,7 @@ def load_pair(
     regular: Path | None,
     *,
     factory: Callable[[], Any] | None = None,
+    prefix: str | None = None,
     size: tuple[int, int] | None = None,
     device: str = "auto",
     controls: bool = False,
@@ -88,6 +89,7 @@ def load_pair(
     Args:
         controls: add the irregular network snapped, unless it is there, and with random weights (drawn by `seed`).
         factory: builds the regular network, for files that name none of this package.
+        prefix: of names in those of the files that are plain state dicts, see `read_checkpoint`.
         size: what the networks see; None = what they were trained with.
         preparation: what of how they want images the user says, see `Preparation`.
 
@@ -96,8 +98,8 @@ def load_pair(
         DeviceError: no such device.
     """
     place = choose_device(device)
-    first = read_checkpoint(irregular)
-    second = read_checkpoint(regular) if regular else None
+    first, *others = read_checkpoints([irregular, *([regular] if regular else [])], prefix)
+    second = others[0] if others else None
     if second is None and not first.irregular:
         raise CheckpointError(
             str(irregular),

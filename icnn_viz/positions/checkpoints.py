@@ -23,29 +23,32 @@ _LOG = logging.getLogger(__name__)
 TABLES = (".npz", ".csv", ".parquet")
 
 
-def read_clouds(path: str | Path) -> list[PositionCloud]:
+def read_clouds(source: str | Path | Checkpoint, prefix: str | None = None) -> list[PositionCloud]:
     """The clouds of a checkpoint's irregular layers, or of arrays in a file (see `read_arrays`).
 
-    Positions that are not finite, and an order of layers that the file does not say, are logged.
+    A prefix is of names in a plain state dict, see `read_checkpoint`. Positions that are not finite, and an order of
+    layers that the file does not say, are logged.
 
     Raises:
         CheckpointError: the file cannot be read, or holds no irregular layer. IcnnError: see `read_arrays`.
     """
-    return read_ordered(path)[0]
+    return read_ordered(source, prefix)[0]
 
 
-def read_ordered(path: str | Path) -> tuple[list[PositionCloud], bool]:
+def read_ordered(
+    source: str | Path | Checkpoint, prefix: str | None = None
+) -> tuple[list[PositionCloud], bool]:
     """As `read_clouds`; and whether the file says in which order the network's layers come."""
-    if Path(path).suffix.lower() in TABLES:
-        return read_arrays(path), True
-    from icnn_core.checkpoint import read_checkpoint
+    if isinstance(source, str | Path) and Path(source).suffix.lower() in TABLES:
+        return read_arrays(source), True
+    from icnn_core.checkpoint import Checkpoint, read_checkpoint
 
-    checkpoint = read_checkpoint(path, arrays=True)
+    checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source, prefix, arrays=True)
     if not checkpoint.ordered and len(checkpoint.irregular) > 1:
         _LOG.warning(
             "%s does not say in which order its layers come: they are taken in the order of the numbers in their "
             "names, and so is depth. A checkpoint of this package, or of torch.save, holds the network's order.",
-            path,
+            checkpoint.path,
         )
     return to_clouds(checkpoint), checkpoint.ordered
 

@@ -26,7 +26,9 @@ _NOTHING = (
 )
 
 
-def read_dcls(path: str | Path, version: str, kernel_size: int | tuple[int, int]) -> list[PositionCloud]:
+def read_dcls(
+    path: str | Path, version: str, kernel_size: int | tuple[int, int], prefix: str | None = None
+) -> list[PositionCloud]:
     """The clouds of a state dict with `Dcls2d` layers: those with a weight (C_out, C_in/groups, K) and a P (2, …); of
     `Dcls2dK1d` layers, with a P (1, …), where an axis of kernel_size is 1.
 
@@ -38,6 +40,7 @@ def read_dcls(path: str | Path, version: str, kernel_size: int | tuple[int, int]
     Args:
         version: "v0", "v1", "max" or "gauss", as the layers were made with; it decides the order of the axes.
         kernel_size: `dilated_kernel_size` of the layers, (y, x) or one number.
+        prefix: of names in the file, see `read_checkpoint`.
 
     Raises:
         NameNotFoundError: another version. ArgumentError: a size that cannot be. CheckpointError: the file cannot be
@@ -51,7 +54,7 @@ def read_dcls(path: str | Path, version: str, kernel_size: int | tuple[int, int]
             "read_dcls", needed="a size (y, x) of at least 1", got=repr(kernel_size), fix="Give both."
         )
     _check_version(version)
-    state = read_checkpoint(path, arrays=True).state
+    state = read_checkpoint(path, prefix, arrays=True).state
     axes = 1 if 1 in size else 2
     starts = {name: f"{name}." if name else "" for name in dcls_names(state)}
     chosen = [(name, start) for name, start in starts.items() if len(state[f"{start}P"]) == axes]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from icnn_core.checkpoint import Checkpoint
     from icnn_viz.displays import KernelDisplay
+    from icnn_viz.displays.pixels import Network
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def find_out(
     commands: Sequence[tuple[str, str]] = (),
     photo: bool = True,
     model: str | None = None,
+    prefix: str | None = None,
     device: str = "auto",
     seed: int = 0,
 ) -> Findings:
@@ -83,19 +86,30 @@ def find_out(
     Raises:
         IcnnError: a file, layer, data set, image or pixel that cannot be used.
     """
-    from icnn_core.checkpoint import read_checkpoint
+    from icnn_core.checkpoint import read_checkpoints
     from icnn_core.devices import choose_device
     from icnn_viz.displays import KernelDisplay
-    from icnn_viz.displays.pixels import TARGETS
+    from icnn_viz.displays.pixels import TARGETS, load_networks
     from icnn_viz.displays.sources import find_run, holds_positions_alone, read_positions
 
     alone = holds_positions_alone(checkpoint)
-    irregular, of_folder = read_positions(checkpoint) if alone else (read_checkpoint(checkpoint), None)
-    checkpoints = {"irregular": irregular}
-    if regular:
-        checkpoints["regular"] = read_checkpoint(regular)
-    display = of_folder or KernelDisplay.from_checkpoint(checkpoint, layers)
-    looks, no_looks = _look(checkpoint, regular, pixels, irregular, model, device, seed)
+    paths = {"irregular": None if alone else checkpoint, "regular": regular}
+    named = {name: path for name, path in paths.items() if path is not None}
+    checkpoints = dict(zip(named, read_checkpoints(list(named.values()), prefix), strict=True))
+    irregular, of_folder = read_positions(checkpoint) if alone else (checkpoints["irregular"], None)
+    checkpoints = {"irregular": irregular} | checkpoints
+    display = of_folder or KernelDisplay.from_checkpoint(checkpoint if alone else irregular, layers)
+    load = partial(
+        load_networks,
+        checkpoint,
+        regular,
+        model=model,
+        prefix=prefix,
+        device=device,
+        seed=seed,
+        **pixels.preparation,
+    )
+    looks, no_looks = _look(checkpoint, pixels, irregular, model, load, seed)
     run, note = (of_folder, "") if alone else find_run(checkpoint, display.clouds)
     return Findings(
         checkpoints=checkpoints,
@@ -115,17 +129,15 @@ def find_out(
 
 def _look(
     checkpoint: Path,
-    regular: Path | None,
     pixels: Pixels,
     irregular: Checkpoint,
     model: str | None,
-    device: str,
+    load: Callable[[], list[Network]],
     seed: int,
 ) -> tuple[list[PixelComparison], str]:
     """What pixels look at; or why none were looked at, in words."""
     from icnn_core.checkpoint import how_to_build
     from icnn_viz.displays.gallery import look_at_data, look_at_image
-    from icnn_viz.displays.pixels import load_networks
     from icnn_viz.displays.sources import holds_positions_alone
 
     if not pixels.count and not pixels.places:
@@ -151,8 +163,7 @@ def _look(
                 fix=how_to_build(irregular),
             )
         return [], "No pixels were looked at: the file describes no network, and --model named none."
-    said = pixels.preparation
-    networks = load_networks(checkpoint, regular, model=model, device=device, seed=seed, **said)
+    networks = load()
     options = {"seed": seed, "reader": pixels.reader}
     if pixels.image is not None:
         return look_at_image(networks, pixels.image, pixels.places, pixels.count, **options), ""

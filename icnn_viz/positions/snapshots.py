@@ -42,7 +42,7 @@ def read_snapshots(
         paths = sorted(path for path in paths[0].iterdir() if _is_snapshot(path))
     if len(paths) < 2:
         raise _refuse(
-            source if is_folder else ", ".join(map(str, paths)), "two or more snapshots", f"{len(paths)}"
+            str(source) if is_folder else ", ".join(map(str, paths)), "two or more snapshots", f"{len(paths)}"
         )
     said, ordered, runs = zip(*[_read(path) for path in paths], strict=True)
     guide = next((run for run, known in zip(runs, ordered, strict=True) if known), runs[0])

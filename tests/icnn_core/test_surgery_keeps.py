@@ -108,6 +108,20 @@ def test_a_subclass_keeps_its_own_forward(kind):
     torch.testing.assert_close(copy.deepcopy(layer)(X), out)
 
 
+def test_every_convolution_of_timm_is_the_same_at_its_slots_and_moves():
+    pytest.importorskip("timm.layers", reason="timm is not installed")
+    kinds = [kind for kind in nn.Conv2d.__subclasses__() if kind.__module__.startswith("timm.")]
+    assert {"Conv2dSame", "StdConv2d", "StdConv2dSame", "ScaledStdConv2dSame"} <= {k.__name__ for k in kinds}
+    for kind in kinds:
+        torch.manual_seed(0)
+        network = nn.Sequential(kind(4, 6, (3, 2), stride=(2, 1)))
+        expected = network(X)
+        assert make_irregular(network, shift=0.0).replaced == ("0",), kind
+        torch.testing.assert_close(network(X), expected, rtol=1e-5, atol=1e-5)
+        moved(network[0])
+        assert not torch.allclose(network(X), expected, atol=1e-2), kind
+
+
 def test_a_moved_subclass_is_its_weight_at_the_moved_positions():
     conv = Standardised(4, 6, 3)
     layer = moved(IrregularConv2d.from_conv2d(conv, shift=0.0))

@@ -29,6 +29,7 @@ from icnn_viz.gradients import load_pair
 
 DOCS = Path(__file__).parent
 FOLDER = DOCS / "images"
+DPI = 200  # speckled grids take half
 PICTURES: dict[str, dict[str, Any]] = {
     "strip": {},
     "cloud": {},
@@ -68,8 +69,8 @@ def main() -> None:
     for name, draw in pictures:
         if name.startswith(chosen.only):
             for theme in THEMES:
-                suffix = "" if theme == "light" else f"-{theme}"
-                write_figure(draw(theme=theme), FOLDER / f"{name}{suffix}.png", dpi=200)
+                path = FOLDER / f"{name}{'' if theme == 'light' else f'-{theme}'}.png"
+                write_figure(draw(theme=theme), path, dpi=DPI // 2 if name.endswith("grid") else DPI)
 
 
 def list_kernels() -> Pictures:
@@ -105,10 +106,12 @@ def list_trained(trained: Path, data: Path, survey: Path | None) -> Pictures:
     """Of pairs that are not in the repository. Photos may not be copied: the maps stand without them."""
 
     def look(name: str, image: str, labels: str, pixels: Any, **options: Any) -> HeatmapDisplay:
-        pair = [trained / name / row / "seed-0" / "last.pt" for row in ("features.9", "none")]
+        first, second = (trained / name / row / "seed-0" / "last.pt" for row in ("features.9", "none"))
         array = read_image(data / image, 2048)
         known = read_labels(data / labels, array.shape[:2], 2048)
-        return HeatmapDisplay.from_checkpoints(*pair, array, pixels, labels=known, device="cpu", **options)
+        return HeatmapDisplay.from_checkpoints(
+            first, second, array, pixels, labels=known, device="cpu", **options
+        )
 
     street = ("camvid", "camvid/test/0001TP_010320.jpg", "camvid/testannot/0001TP_010320.png")
     stem = "2009_002753"

@@ -254,7 +254,7 @@ class SurveyDisplay:
         named = " ".join(part for part in (self.dataset.name, self.split) if part)
         parts = [
             named,
-            f"{counted(rows[KEY].nunique(), 'pixel')} of {counted(rows['image'].nunique(), 'image')}",
+            f"{counted(len(set(rows[KEY])), 'pixel')} of {counted(len(set(rows['image'])), 'image')}",
         ]
         parts.append(f"{self.method}, logit of the {TARGETS[self.target]}")
         return " · ".join(parts + [f"{counted(zeros, 'map')} zero everywhere, left out"] * bool(zeros))

@@ -6,6 +6,7 @@ import time
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class AverageFile:
     def write(self) -> None:
         """Write all sums; what stood there is replaced as a whole."""
         held = self.average
-        arrays = {"sums": held.sums, "counts": held.counts, "curves": held.curves}
+        arrays: dict[str, Any] = {"sums": held.sums, "counts": held.counts, "curves": held.curves}
         arrays |= {"pixels": np.array(held.pixels), "ids": np.array(sorted(held.ids), dtype=np.int64)}
         write_atomically(self.path, lambda temporary: np.savez(temporary, **arrays))
         self._written = time.monotonic()
@@ -78,7 +79,10 @@ def write_maps(average: AverageMap, networks: Sequence[str], path: Path) -> Path
     (y, x) from the pixel; `counts`, of how many pixels; `radius` and `curves`, mean shares within it; `networks`;
     `pixels`."""
     curves = average.mean_curves()
-    arrays = {"maps": average.mean().astype(np.float32), "counts": average.counts.astype(np.int64)}
+    arrays: dict[str, Any] = {
+        "maps": average.mean().astype(np.float32),
+        "counts": average.counts.astype(np.int64),
+    }
     arrays |= {"radius": np.arange(curves.shape[1]), "curves": curves}
     arrays |= {"networks": np.array(networks), "pixels": np.array(average.pixels)}
     return write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))

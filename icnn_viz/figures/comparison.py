@@ -27,7 +27,7 @@ from icnn_viz.figures.measure_table import measure_rows
 from icnn_viz.figures.outlines import Outline, lay_out_key, list_outlines, write_key
 from icnn_viz.figures.panels import AXIS_LEFT, LINE, NARROW, PanelSheet, format_value
 from icnn_viz.figures.sheet import CHARACTER, MARGIN, WIDTH, Sheet
-from icnn_viz.figures.style import use_theme
+from icnn_viz.figures.style import shorten, use_theme
 from icnn_viz.heatmaps import measure_heatmap
 from icnn_viz.records import Heatmap, PixelComparison, PixelGradient
 
@@ -41,6 +41,7 @@ _REDUCTIONS = {
     "signed": "their sum, with its sign",
 }
 _NOTES = 6  # lines at most
+_END = 28  # letters of either side of a difference
 
 
 def draw_comparison(
@@ -139,9 +140,10 @@ def order_maps(count: int) -> list[int]:
 
 def name_panels(networks: Sequence[str]) -> list[str]:
     """What stands over the panels of a comparison: the image, a map per network in the order of `order_maps`, the first
-    two's difference if any."""
+    two's difference if any, without what the second's name repeats of the first's."""
     ordered = [networks[number] for number in order_maps(len(networks))]
-    return ["image", *ordered, *(f"{networks[0]} − {other}" for other in networks[1:2])]
+    ends = [shorten(other.removeprefix(f"{networks[0]}, "), _END) for other in networks[1:2]]
+    return ["image", *ordered, *(f"{shorten(networks[0], _END)} − {end}" for end in ends)]
 
 
 def describe_question(gradient: PixelGradient) -> str:
@@ -188,6 +190,7 @@ def write_heading(sheet: Sheet, gradients: Sequence[PixelGradient], true_class: 
     (y, x), first = gradients[0].pixel, describe_question(gradients[0])
     if sheet.width < NARROW:
         first = f"{gradients[0].followed} at x = {x}, y = {y}"
+    second = shorten(second, int((sheet.width - 2 * MARGIN) / CHARACTER))
     sheet.write_heading(first, second, left=MARGIN)
 
 

@@ -118,4 +118,5 @@ def _brighten(colour: str) -> str:
     """A network's colour as a line on a photograph: half-way to white, as its dark rim wants it."""
     from matplotlib.colors import to_hex, to_rgb
 
-    return to_hex([0.55 * part + 0.45 for part in to_rgb(colour)])
+    red, green, blue = (0.55 * part + 0.45 for part in to_rgb(colour))
+    return to_hex((red, green, blue))

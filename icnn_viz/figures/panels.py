@@ -106,7 +106,7 @@ class PanelSheet(Sheet):
             ax.set_xlabel("x (pixels)", labelpad=1)
         else:
             ax.tick_params(bottom=False, labelbottom=False)
-        room = max(8, int(wide / CHARACTER))
+        room = max(8, int(wide / (CHARACTER * 7.5 / 7)))
         lines = textwrap.wrap(shorten(title, 2 * room - 4), room)[:2]
         ax.set_title("\n".join(lines), pad=2.5, loc="left", linespacing=1.05, color=colour or self.look.text)
         return ax

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from icnn_viz.displays import HeatmapExplorer as HeatmapExplorer
     from icnn_viz.displays import KernelDisplay as KernelDisplay
     from icnn_viz.displays import SurveyDisplay as SurveyDisplay
+    from icnn_viz.displays import TapDisplay as TapDisplay
     from icnn_viz.figures.cloud_pages import draw_cloud_interactive as draw_cloud_interactive
     from icnn_viz.figures.clouds import draw_cloud as draw_cloud
     from icnn_viz.figures.clouds_3d import draw_cloud_3d as draw_cloud_3d
@@ -44,6 +45,7 @@ _EXPORTS = {
     "PositionCloud": "icnn_viz.records",
     "PositionRecorder": "icnn_viz.recording",
     "SurveyDisplay": "icnn_viz.displays",
+    "TapDisplay": "icnn_viz.displays",
     "clouds_from_model": "icnn_viz.positions",
     "draw_cloud": "icnn_viz.figures.clouds",
     "draw_cloud_3d": "icnn_viz.figures.clouds_3d",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -307,6 +307,89 @@ class PixelComparison(Facts):
         facts |= {"true class": self.true_class} if self.true_class else {}
         return facts | {
             g.network: f"logit {g.logit:.4g}, predicted {g.predicted_name}" for g in self.gradients
+        }
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PixelTaps(Facts):
+    """Where the taps of a layer, or of several one after another, land in an image for one of its pixels.
+
+    Attributes:
+        network: its name as shown to the reader.
+        image: (H, W, 3) uint8.
+        pixel: (y, x), 0-based.
+        layers: their names, the one nearest to the output first.
+        kind: of the first: "regular", "irregular", "deformable" or "dcls".
+        slots: (K, 2), its regular places from the kernel's centre, in elements of its input.
+        at, regular: (n, 2), (y, x) in pixels of the image: where a tap lands, and where it would on its slots.
+        slot, channel: (n,), tap and input channel of the first layer; -1: several channels.
+        weight: (n,), signed where a point is one weight, else magnitudes.
+        held: the share of the weight of all points that these hold.
+        beyond: the share of their weight that falls into borders of zeros.
+        class_id: whose weights count, None: all outputs' of the first layer, as they are no class's.
+        classes: names by class id.
+        notes: what a reader must be told.
+    """
+
+    network: str
+    image: np.ndarray
+    pixel: tuple[int, int]
+    layers: tuple[str, ...]
+    kind: str
+    slots: np.ndarray
+    at: np.ndarray
+    regular: np.ndarray
+    slot: np.ndarray
+    channel: np.ndarray
+    weight: np.ndarray
+    held: float
+    beyond: float
+    class_id: int | None
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def class_name(self) -> str:
+        """Whose weights count, or ""."""
+        return "" if self.class_id is None else name_class(self.class_id, self.classes)
+
+    def snapped(self) -> PixelTaps:
+        """Every point on its regular place, and those of one place as one, of the slot that gives it most weight."""
+        _, place = np.unique(self.regular.round(4), axis=0, return_inverse=True)
+        table = np.zeros((int(place.max(initial=-1)) + 1, len(self.slots)))
+        np.add.at(table, (place.ravel(), self.slot), np.abs(self.weight))
+        places = np.zeros((len(table), 2))
+        places[place.ravel()] = self.regular
+        slot, several = table.argmax(1), np.full(len(table), -1)
+        return replace(
+            self, at=places, regular=places, slot=slot, channel=several, weight=table.sum(1), kind="regular"
+        )  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a point: network, layers (from the output on), x, y, regular_x and regular_y (pixels of the image),
+        slot, channel ("all" for several), weight."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "network": self.network,
+                "layers": " < ".join(self.layers),
+                "x": self.at[:, 1],
+                "y": self.at[:, 0],
+                "regular_x": self.regular[:, 1],
+                "regular_y": self.regular[:, 0],
+                "slot": self.slot,
+                "channel": [c if c >= 0 else "all" for c in self.channel.tolist()],
+                "weight": self.weight,
+            }
+        )
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "network": self.network,
+            "layers": " < ".join(self.layers),
+            "pixel": _place(self.pixel),
+            "taps": f"{len(self.at):,}, {self.held:.0%} of the weight",
         }
 
 

@@ -31,7 +31,7 @@ _HEAVY = _PLOTS | {
 }
 _MODULES = sorted(path for package in _PACKAGES for path in (_ROOT / package).rglob("*.py"))
 _FRONTS = {"report", "explorer", "recording", "cli"}  # they show what displays computes and names
-_FLOORS = {"positions", "gradients", "statistics", "heatmaps"}
+_FLOORS = {"positions", "gradients", "statistics", "heatmaps", "taps"}
 _DOORS = {"records", "statistics", "heatmaps", "figures"}  # behind the two doors, positions and gradients
 
 
@@ -125,6 +125,7 @@ def test_imports_go_one_way() -> None:
         ("icnn_viz.figures.clouds", "torch"),
         ("icnn_viz.records", "icnn_viz.figures.style"),
         ("icnn_viz.cli.heatmap", "icnn_viz.gradients"),
+        ("icnn_viz.cli.taps", "icnn_viz.taps"),
         ("icnn_viz.cli._shown", "numpy"),
         ("icnn_viz.report.panels", "icnn_viz.statistics.depth"),
         ("icnn_viz.explorer.session", "icnn_viz.heatmaps"),

@@ -1,4 +1,4 @@
-"""The console script `icnn-viz`: kernels, heatmap, ablation, report, explore, demo. One module per command."""
+"""The console script `icnn-viz`: kernels, heatmap, taps, ablation, report, explore, demo. One module per command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from icnn_core.cli.app import add_commands, make_app, run
 
-_COMMANDS = ("kernels", "heatmap", "ablation", "report", "explore", "demo")
+_COMMANDS = ("kernels", "heatmap", "taps", "ablation", "report", "explore", "demo")
 _EARLIER = {"reduce": "reduction", "smooth": "smoothing", "height": "third-axis"}
 """Options' names that are still taken, for one version."""
 

@@ -129,6 +129,24 @@ def to_measure_table(record: PixelComparison) -> Table:
     return table
 
 
+def to_tap_table(summary: pd.DataFrame, notes: Sequence[str]) -> Table:
+    """What `TapDisplay.summary` says of each panel."""
+    from rich.table import Table
+
+    caption = (
+        "held: share of the weight that the points hold; beyond: share of it that falls into borders of zeros"
+    )
+    table = Table(caption="; ".join([caption, *notes]))
+    table.add_column("layers, from the output on", overflow="fold")
+    table.add_column("places")
+    for title in ("points", "held", "beyond", "mean move (px)"):
+        table.add_column(title, justify="right")
+    for row in summary.to_dict("records"):
+        shares = (f"{row[name]:.1%}" for name in ("held", "beyond"))
+        table.add_row(row["layers"], row["places"], f"{row['points']:,}", *shares, f"{row['moved']:.2f}")
+    return table
+
+
 def to_difference_table(summary: pd.DataFrame, first: str, second: str) -> Table:
     """A survey's differences over all pixels."""
     from rich.table import Table

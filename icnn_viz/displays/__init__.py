@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from icnn_viz.displays.kernels import LAYER_VIEWS, NETWORK_VIEWS, KernelDisplay
     from icnn_viz.displays.pixels import Question, compare_pixels
     from icnn_viz.displays.survey import SurveyDisplay
+    from icnn_viz.displays.taps import TapDisplay
     from icnn_viz.figures.measure_table import measure_rows
 
 _MODULES = {
@@ -24,6 +25,7 @@ _MODULES = {
     "KernelPairDisplay": "displays.kernel_pair",
     "Question": "displays.pixels",
     "SurveyDisplay": "displays.survey",
+    "TapDisplay": "displays.taps",
     "compare_pixels": "displays.pixels",
     "measure_rows": "figures.measure_table",
 }
@@ -37,6 +39,7 @@ __all__ = [
     "KernelPairDisplay",
     "Question",
     "SurveyDisplay",
+    "TapDisplay",
     "compare_pixels",
     "measure_rows",
 ]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from icnn_viz.displays.heatmaps import HeatmapDisplay
     from icnn_viz.displays.kernel_pair import KernelPairDisplay
     from icnn_viz.displays.kernels import KernelDisplay
+    from icnn_viz.displays.taps import TapDisplay
     from icnn_viz.records import PixelComparison, PositionCloud
 
 STILL, PAGE, FILM = ("png", "svg", "pdf"), ("html",), ("gif", "mp4")
@@ -139,6 +140,15 @@ def draw_pixels(
         stem = "grid" if len(grids) == 1 else f"grid-{number}"
         drawings.append(Drawing(stem, partial(part.draw, "grid", gamma=gamma, theme=theme, photo=photo)))
     return drawings
+
+
+def draw_tap_views(display: TapDisplay, theme: str) -> list[Drawing]:
+    """The figure of a pixel's taps, and the page to go through."""
+    stem = "taps-x{1}-y{0}".format(*display.pixel)
+    return [
+        Drawing(stem, partial(display.draw, theme=theme)),
+        Drawing(stem, partial(display.page, theme=theme), PAGE),
+    ]
 
 
 def stem_of(record: PixelComparison) -> str:

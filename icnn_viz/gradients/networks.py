@@ -127,6 +127,19 @@ def load_pair(
     return networks
 
 
+def load_network(
+    path: Path,
+    *,
+    factory: Callable[[], Any] | None = None,
+    size: tuple[int, int] | None = None,
+    device: str = "auto",
+    **preparation: Any,
+) -> Network:
+    """One network, labelled for what it is; arguments and errors as of `load_pair`."""
+    read = read_checkpoint(path)
+    return _build(read, _kind(read), factory, size, choose_device(device), preparation)
+
+
 def _kind(checkpoint: Checkpoint) -> str:
     """What a network is, whichever place it was given."""
     return "irregular" if checkpoint.irregular else "regular"

@@ -1,6 +1,6 @@
 """Draws the pictures of the documentation, in both themes: `python docs/write_images.py`.
 
-Kernels and one heatmap are of the built-in pair, surveys of the tables in docs/results. Pictures of CamVid and VOC need
+Kernels, one heatmap and one pixel's taps are of the built-in pair, surveys of the tables in docs/results. Pictures of CamVid and VOC need
 what the repository does not hold: `--trained FOLDER` with the pairs of docs/results.md, as
 `camvid/features.9/seed-0/last.pt`, `camvid/none/seed-0/last.pt` and the same under `voc`, and `--data FOLDER` with
 `camvid` and `voc12_animals/VOCdevkit`. `--survey FOLDER` keeps the survey of the average map, which takes minutes, so
@@ -19,7 +19,7 @@ import pandas as pd
 
 from icnn_core.datasets.registry import open_dataset
 from icnn_viz.data import builtin_path
-from icnn_viz.displays import HeatmapDisplay, KernelDisplay, SurveyDisplay
+from icnn_viz.displays import HeatmapDisplay, KernelDisplay, SurveyDisplay, TapDisplay
 from icnn_viz.displays.images import read_image, read_labels, read_sample_labels
 from icnn_viz.displays.sources import read_display
 from icnn_viz.figures.style import THEMES
@@ -46,7 +46,7 @@ PICTURES: dict[str, dict[str, Any]] = {
     "histogram": {},
 }
 """Options of `KernelDisplay.plot` by the name of a picture, which is its view unless that is given."""
-SAMPLE = (45, 60)
+SAMPLE, TAPS = (45, 60), (45, 74)
 VOC = "voc12_animals/VOCdevkit/VOC2012"
 CAR, STREET = (230, 120), [(230, 120), (200, 240), (320, 300), (120, 60)]
 CAT = [(196, 131), (230, 230), (330, 180), (351, 339)]
@@ -88,6 +88,7 @@ def list_builtin() -> Pictures:
     labels = read_sample_labels(path, networks[0].classes)
     display = HeatmapDisplay.from_networks(networks, read_image(path, 2048), SAMPLE, labels=labels)
     yield "shapes-heatmap", partial(display.draw, "comparison")
+    yield "taps", TapDisplay.from_networks(networks, builtin_path("sample.png"), TAPS).draw
 
 
 def list_surveys() -> Pictures:

@@ -9,32 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icnn_core.cli._numbers import parse_preparation, parse_size
-from icnn_core.cli._options import (
-    DeviceOption,
-    DivisorOption,
-    FitOption,
-    JsonOption,
-    MeanOption,
-    ModelOption,
-    OrderOption,
-    OutputOption,
-    OverwriteOption,
-    ReaderOption,
-    StdOption,
-    Theme,
-    ThemeOption,
-    WhiteOption,
-)
-from icnn_viz.cli._options import (
-    BUILTIN,
-    MaxSizeOption,
-    PairArgument,
-    SizeOption,
-    choose_pair,
-    grouped,
-    parse_pixel,
-)
+from icnn_core.cli._grouped import OwnNetwork, grouped
+from icnn_core.cli._numbers import parse_size
+from icnn_core.cli._options import DeviceOption, JsonOption, OverwriteOption, Theme, ThemeOption
+from icnn_viz.cli._options import BUILTIN, MaxSizeOption, PairArgument, SizeOption, choose_pair, parse_pixel
 from icnn_viz.cli._shown import bar, tell, to_tap_table
 
 if TYPE_CHECKING:
@@ -79,21 +57,7 @@ class Networks:
         ),
     ] = None
     size: SizeOption = None
-    model: ModelOption = None
-    output_: OutputOption = None
-    divisor: DivisorOption = None
-    fit: FitOption = None
-    mean: MeanOption = None
-    std: StdOption = None
-    white: WhiteOption = None
-    order: OrderOption = None
     device: DeviceOption = "auto"
-
-    def preparation(self) -> dict[str, Any]:
-        """How they want images, as far as it is said."""
-        return parse_preparation(
-            self.output_, self.divisor, self.fit, self.mean, self.std, self.white, self.order
-        )
 
 
 @dataclass(frozen=True)
@@ -145,7 +109,6 @@ class Place:
         Layout | None, typer.Option("--layout", help="Of --offsets; by default yx.", show_default=False)
     ] = None  # fmt: skip
     max_size: MaxSizeOption = 2048
-    reader: ReaderOption = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +128,7 @@ class Output:
 
 
 @grouped
-def command(networks: Networks, place: Place, output: Output) -> None:
+def command(networks: Networks, own: OwnNetwork, place: Place, output: Output) -> None:
     """Show where a layer's taps land on the image for one pixel: on regular places, and where they were learnt.
 
     Irregular layers, dilated, deformable and DCLS convolutions. Below one layer's taps those of two and of three layers
@@ -182,14 +145,19 @@ def command(networks: Networks, place: Place, output: Output) -> None:
 
     pixel = parse_pixel(place.pixel)
     check_writable(output.out)
-    checkpoint, regular = choose_pair(networks.checkpoint, networks.regular, networks.model)
-    call = {name: value for part in (networks, place, output) for name, value in asdict(part).items()}
+    checkpoint, regular = choose_pair(networks.checkpoint, networks.regular, own.model)
+    call = {name: value for part in (networks, own, place, output) for name, value in asdict(part).items()}
     with one_call(output.out, "taps", describe_call(call), overwrite=output.overwrite):
-        _write(_look(checkpoint, regular, pixel, networks, place), pixel, output)
+        _write(_look(checkpoint, regular, pixel, networks, own, place), pixel, output)
 
 
 def _look(
-    checkpoint: Path, regular: Path | None, pixel: tuple[int, int], networks: Networks, place: Place
+    checkpoint: Path,
+    regular: Path | None,
+    pixel: tuple[int, int],
+    networks: Networks,
+    own: OwnNetwork,
+    place: Place,
 ) -> TapDisplay:
     from icnn_viz.data import builtin_path
     from icnn_viz.displays import TapDisplay
@@ -197,13 +165,17 @@ def _look(
     from icnn_viz.displays.pixels import make_targets
     from icnn_viz.displays.taps import load_networks, to_source
 
-    image = read_image(place.image or builtin_path(BUILTIN[2]), place.max_size, place.reader)
+    image = read_image(place.image or builtin_path(BUILTIN[2]), place.max_size, own.reader)
     make_targets([pixel], image)  # a wrong one is told before networks are read
     loaded = load_networks(
-        checkpoint, regular, model=networks.model, device=networks.device,
+        checkpoint,
+        regular,
+        model=own.model,
+        prefix=own.prefix,
         size=parse_size(networks.size) if networks.size else None,
-        **networks.preparation(),
-    )  # fmt: skip
+        device=networks.device,
+        **own.preparation(),
+    )
     source = to_source(place.offsets, str(place.layout or Layout.yx), place.layer) if place.offsets else None
     return TapDisplay.from_networks(
         loaded, image, pixel, layer=place.layer, class_id=place.class_, depth=place.depth, offsets=source

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from icnn_viz.displays.images import Picture
-    from icnn_viz.records import PixelTaps
+    from icnn_viz.records import PixelComparison, PixelTaps
 
 DEPTH = 3
 """Layers one after another that are shown."""
@@ -87,7 +87,7 @@ class TapDisplay:
         networks = []
         for name, model in named.items():
             wanted = preparation or preparation_of(model)
-            networks.append(Network(name, model, size or wanted.size, tuple(classes), wanted))
+            networks.append(Network(name, model, size, tuple(classes), wanted))
         return cls.from_networks(networks, image, pixel, **options)
 
     @classmethod
@@ -208,6 +208,7 @@ def load_networks(
     regular: Path | None,
     *,
     model: str | None = None,
+    prefix: str | None = None,
     size: tuple[int, int] | None = None,
     device: str = "auto",
     **preparation: Any,
@@ -220,8 +221,18 @@ def load_networks(
     from icnn_core.models.factory import load_factory
 
     factory = load_factory(model) if model else None
+    options = {"factory": factory, "prefix": prefix, "size": size, "device": device, **preparation}
     paths = [learnt, *([regular] if regular is not None else [])]
-    return [load_network(path, factory=factory, size=size, device=device, **preparation) for path in paths]
+    return [load_network(path, **options) for path in paths]
+
+
+def taps_of(networks: Sequence[Network], look: PixelComparison) -> TapDisplay | None:
+    """The taps for a compared pixel and its class; None where a network's places cannot be followed."""
+    gradient = look.gradients[0]
+    try:
+        return TapDisplay.from_networks(networks[:2], gradient.image, look.pixel, class_id=gradient.class_id)
+    except IcnnError:
+        return None
 
 
 def to_source(module: str, layout: str, layer: str | None) -> OffsetSource:

@@ -16,14 +16,14 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from icnn_core.errors import DataError
 from icnn_core.files import explain
 from icnn_viz.explorer.guards import answer_malformed, guard, is_loopback
-from icnn_viz.explorer.pages import heatmaps, kernels, runs
+from icnn_viz.explorer.pages import heatmaps, kernels, runs, taps
 from icnn_viz.explorer.pages.parts import client
 from icnn_viz.explorer.session import Session
 
-PAGES: dict[str, Any] = {page.PATH: page for page in (heatmaps, kernels, runs)}
+PAGES: dict[str, Any] = {page.PATH: page for page in (heatmaps, kernels, taps, runs)}
 """Page modules by path; each has TITLE, NAV (its link's id), `layout` and `register`.
 
-No link leads to `runs` without snapshots.
+No link leads to `runs` without snapshots, nor to `taps` without networks.
 """
 
 _INDEX = """<!DOCTYPE html>
@@ -46,7 +46,8 @@ def make_app(session: Session, *, host: str = "127.0.0.1") -> Dash:
     )
     guard(app.server, host)
     answer_malformed(app.server)
-    shown = {path: page for path, page in PAGES.items() if page is not runs or session.has_run}
+    there = {runs: session.has_run, taps: session.has_taps}
+    shown = {path: page for path, page in PAGES.items() if there.get(page, True)}
     app.layout = _layout(shown)
     for page in PAGES.values():
         page.register(app, session)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 from icnn_core.errors import CheckpointError
-from icnn_viz.displays.pixels import Looker, Question, ask, to_comparison
+from icnn_viz.displays.pixels import Looker, Network, Question, ask, to_comparison
+from icnn_viz.displays.taps import TapDisplay, watch_all
 from icnn_viz.explorer.memory import Memory, StaleError, Turns
 from icnn_viz.explorer.shelf import Shelf, ShelfImage
 from icnn_viz.records import PixelComparison, PixelGradient, PositionCloud
@@ -46,7 +49,9 @@ class Session:
         self._seed, self._read_run = seed, read_run
         self._run: History | None = None
         self._locks = [threading.Lock() for _ in self.networks]
-        self._run_lock = threading.Lock()
+        self._run_lock, self._tap_lock = threading.Lock(), threading.Lock()
+        self._tapped = [network for network in self.networks[:2] if isinstance(network, Network)]
+        self._watched: tuple[str, list[Any]] | None = None
         self._memory = Memory(room)
 
     def answer(self, question: Question, is_stale: Callable[[], bool] = lambda: False) -> PixelComparison:
@@ -87,6 +92,27 @@ class Session:
     def has_run(self) -> bool:
         """Whether there are snapshots, readable or not."""
         return self._read_run is not None
+
+    @property
+    def has_taps(self) -> bool:
+        """Whether its networks are there to be followed."""
+        return bool(self._tapped)
+
+    def taps(self, image: str, pixel: tuple[int, int]) -> TapDisplay:
+        """Where the taps of the first two networks land; of an image seen last it needs no other pass.
+
+        Raises:
+            IcnnError: no such image or pixel, or a network whose places cannot be followed.
+        """
+        held = self.shelf.get(image)
+        with self._tap_lock:
+            if self._watched is None or self._watched[0] != held.key:
+                with ExitStack() as alone:  # one pass at a time through each
+                    for lock in self._locks[:2]:
+                        alone.enter_context(lock)
+                    self._watched = held.key, watch_all(self._tapped, held.image)
+            learnt, *others = self._watched[1]
+        return TapDisplay(learnt, others[0] if others else None, pixel=pixel, depth=1)
 
     def read_run(self) -> History | None:
         """The training's snapshots, read once; None if there are none.

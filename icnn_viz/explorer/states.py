@@ -69,9 +69,18 @@ class KernelState(PageState):
 
 @dataclass(frozen=True)
 class RunState(PageState):
-    """Of the third page."""
+    """Of the fourth page."""
 
     layer: str = "0"
+
+
+@dataclass(frozen=True)
+class TapState(PageState):
+    """Of the third page. `x`, `y`: column and row."""
+
+    image: str = "0"
+    x: int = 0
+    y: int = 0
 
 
 def parse_brush(text: str) -> list[tuple[float, float]]:

@@ -131,12 +131,13 @@ def load_network(
     path: Path,
     *,
     factory: Callable[[], Any] | None = None,
+    prefix: str | None = None,
     size: tuple[int, int] | None = None,
     device: str = "auto",
     **preparation: Any,
 ) -> Network:
     """One network, labelled for what it is; arguments and errors as of `load_pair`."""
-    read = read_checkpoint(path)
+    [read] = read_checkpoints([path], prefix)
     return _build(read, _kind(read), factory, size, choose_device(device), preparation)
 
 

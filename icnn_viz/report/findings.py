@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from icnn_core.checkpoint import Checkpoint
-    from icnn_viz.displays import KernelDisplay
+    from icnn_viz.displays import KernelDisplay, TapDisplay
     from icnn_viz.displays.pixels import Network
 
 
@@ -28,6 +28,7 @@ class Findings:
         display: its clouds and their Gaussians.
         tables: layers, gaussians, tests, claims and effects, as `icnn-viz kernels` writes them.
         looks: pixels for the gallery; if there are none, `no_looks` says why.
+        taps: where taps land for the first of them, if that is known.
         run: of the training, if its snapshots were kept.
         commands: what a user can type to get this page and its parts, each with a word on what it does.
         seed, device: as they were used.
@@ -40,6 +41,7 @@ class Findings:
     tables: Mapping[str, pd.DataFrame]
     looks: Sequence[PixelComparison] = ()
     no_looks: str = ""
+    taps: TapDisplay | None = None
     run: KernelDisplay | None = None
     commands: Sequence[tuple[str, str]] = ()
     seed: int = 0
@@ -109,7 +111,7 @@ def find_out(
         seed=seed,
         **pixels.preparation,
     )
-    looks, no_looks = _look(checkpoint, pixels, irregular, model, load, seed)
+    looks, no_looks, taps = _look(checkpoint, pixels, irregular, model, load, seed)
     run, note = (of_folder, "") if alone else find_run(checkpoint, display.clouds)
     return Findings(
         checkpoints=checkpoints,
@@ -117,6 +119,7 @@ def find_out(
         tables=display.tables(seed=seed),
         looks=looks,
         no_looks=no_looks,
+        taps=taps,
         run=run,
         commands=commands,
         seed=seed,
@@ -134,14 +137,15 @@ def _look(
     model: str | None,
     load: Callable[[], list[Network]],
     seed: int,
-) -> tuple[list[PixelComparison], str]:
-    """What pixels look at; or why none were looked at, in words."""
+) -> tuple[list[PixelComparison], str, TapDisplay | None]:
+    """What pixels look at; or why none were looked at, in words; and where the taps land for the first of them."""
     from icnn_core.checkpoint import how_to_build
     from icnn_viz.displays.gallery import look_at_data, look_at_image
     from icnn_viz.displays.sources import holds_positions_alone
+    from icnn_viz.displays.taps import taps_of
 
     if not pixels.count and not pixels.places:
-        return [], "No pixels were looked at, as none were asked for."
+        return [], "No pixels were looked at, as none were asked for.", None
     named = pixels.data or pixels.image
     if holds_positions_alone(checkpoint):
         if named:
@@ -151,9 +155,13 @@ def _look(
                 got="positions alone",
                 fix="Give its checkpoint, or leave out --data and --image.",
             )
-        return [], "No pixels were looked at: the file holds positions, not a network."
+        return [], "No pixels were looked at: the file holds positions, not a network.", None
     if not named and irregular.dataset.get("name") != "shapes":
-        return [], "No pixels were looked at: add --data NAME --root DIR, or --image PATH, to the command."
+        return (
+            [],
+            "No pixels were looked at: add --data NAME --root DIR, or --image PATH, to the command.",
+            None,
+        )
     if irregular.architecture is None and model is None:
         if named:
             raise CheckpointError(
@@ -162,11 +170,12 @@ def _look(
                 got="weights alone",
                 fix=how_to_build(irregular),
             )
-        return [], "No pixels were looked at: the file describes no network, and --model named none."
+        return [], "No pixels were looked at: the file describes no network, and --model named none.", None
     networks = load()
     options = {"seed": seed, "reader": pixels.reader}
     if pixels.image is not None:
-        return look_at_image(networks, pixels.image, pixels.places, pixels.count, **options), ""
-    name, target = pixels.data or "shapes", pixels.target
-    where = (pixels.root, pixels.split)
-    return look_at_data(networks, name, *where, pixels.count, target=target, **options), ""
+        looks = look_at_image(networks, pixels.image, pixels.places, pixels.count, **options)
+    else:
+        name, where = pixels.data or "shapes", (pixels.root, pixels.split)
+        looks = look_at_data(networks, name, *where, pixels.count, target=pixels.target, **options)
+    return looks, "", taps_of(networks, looks[0]) if looks else None

@@ -74,7 +74,8 @@ def count_others(findings: Findings) -> int:
     looks, views = findings.looks, _list_network_views(findings.display)
     vector = ("strip" in views) * (VECTOR - 1)
     again = 1 + (1 if looks else 1 + vector)
-    return len(views) + vector + (findings.run is not None) + len(looks) + len(_in_grids(looks)) + again
+    grids = len(_in_grids(looks)) + len(_of_taps(findings))
+    return len(views) + vector + (findings.run is not None) + len(looks) + grids + again
 
 
 def draw_panels(findings: Findings, budget: Budget, on_drawn: Callable[[int, int], object]) -> Panels:
@@ -86,7 +87,7 @@ def draw_panels(findings: Findings, budget: Budget, on_drawn: Callable[[int, int
     groups.append([_of_network(findings, view) for view in _list_network_views(findings.display)])
     groups.append([_of_run(findings.run)] if findings.run else [])
     groups.append([_of_pixel(look, findings.photo) for look in looks])
-    groups.append(list(_of_pixels(looks, findings.photo)))
+    groups.append([*_of_taps(findings), *_of_pixels(looks, findings.photo)])
     total, done = sum(map(len, groups)), 0
     drawn: list[tuple[Panel, ...]] = []
     for group in groups:
@@ -155,6 +156,14 @@ def _of_pixel(look: PixelComparison, photo: bool) -> _Sketch:
     alt = f"Heatmaps of what {describe_target(look.gradients[0])} depends on"
     draw = partial(display.draw, "comparison", photo=photo)
     return _Sketch("heatmap", lambda theme: draw(theme=theme), alt, title)
+
+
+def _of_taps(findings: Findings) -> list[_Sketch]:
+    """On the image, where that may be shown."""
+    taps = findings.taps
+    if taps is None or not findings.photo:
+        return []
+    return [_Sketch("taps", lambda theme: taps.draw(theme=theme), FIGURES["taps"].title)]
 
 
 def _of_pixels(looks: Sequence[PixelComparison], photo: bool) -> Iterator[_Sketch]:

@@ -90,6 +90,13 @@ FIGURES = {
         "Long straight comets are weights that training pulled somewhere; short curls are weights without a "
         "direction.",
     ),
+    "taps": Words(
+        "Where the taps land",
+        "Every dot is a place of the image that a layer reads for the pixel at the red cross, as large as its weight: "
+        "on the left where the regular grid would lie, on the right where training put it; below, several layers.",
+        "Dots that gather on the object, or reach beyond it, show what the layer was shaped for; they tell where it "
+        "can look, the heatmap what the image made of it.",
+    ),
     "grid": Words(
         "All pixels at once",
         "One column for each pixel asked about (red cross), one row for each network, brighter where the answer at "

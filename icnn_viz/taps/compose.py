@@ -159,11 +159,11 @@ def _step(points: Points, stage: _Stage, best: np.ndarray, is_first: bool, most:
     rows = _rows(points, stage)
     there = np.flatnonzero(rows >= 0)
     on = np.where(stage.channel < 0, 1.0, best[stage.channel])[..., None]
-    size = stage.weight[0].size
+    bound, size = np.abs(stage.weight) * on, stage.weight[0].size
     kept: tuple[np.ndarray, np.ndarray, np.ndarray] = (np.empty(0, int), np.empty(0, int), np.empty(0))
     for part in np.array_split(there, max(1, -(-len(there) * size // _ROWS))):
         gain = points.weight[part] * (1.0 if is_first else stage.gain[points.channel[part]])
-        heavy = gain[:, None] * (np.abs(stage.weight) * on)[rows[part]].reshape(len(part), size)
+        heavy = gain[:, None] * bound[rows[part]].reshape(len(part), size)
         way, to = np.divmod(_largest(heavy.ravel(), most), size)
         both = (
             np.concatenate([kept[0], part[way]]),

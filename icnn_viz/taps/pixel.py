@@ -202,7 +202,7 @@ def watch(
         ArgumentError: offsets that do not fit. IcnnError: as of `pixel_gradients`.
     """
     preparation = preparation or preparation_of(model)
-    view = View(preparation, size or preparation.size, crop, binary=len(classes) == 2)
+    view = View(preparation, size, crop, binary=len(classes) == 2)
     like, inner = reference_tensor(model, None), unwrap(model)
     with torch.inference_mode(False), torch.no_grad(), left_as_found(model), _eagerly():
         x = to_input(np.asarray(image)[None], preparation, like)

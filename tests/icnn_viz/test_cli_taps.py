@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from icnn_viz import TapDisplay
+from icnn_viz import KernelDisplay, TapDisplay
 from icnn_viz.cli import main
 from icnn_viz.data import builtin_path
+from icnn_viz.displays.sources import read_display
 from icnn_viz.figures.tap_pages import draw_taps_interactive
 from icnn_viz.figures.taps import draw_taps
 from icnn_viz.figures.write import write_figure
@@ -33,11 +34,15 @@ def display() -> TapDisplay:
 
 def test_the_built_in_pair_is_shown_beside_its_lattice(display: TapDisplay) -> None:
     (regular, learnt), (_, two) = display.rows
-    # The classifier's dilation of 4 features of 8 pixels: its slots lie 32 pixels apart round the pixel.
-    expected = [(45 + 32 * y, 74 + 32 * x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    # Features lie 8 pixels apart, and the classifier's slots as many features as it is dilated.
+    step = 8 * learnt.slots[8, 0]
+    expected = [(45 + step * y, 74 + step * x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
     assert np.allclose(regular.at, expected)
     assert np.allclose(np.unique(learnt.regular.round(6), axis=0), expected)
-    assert 450 < len(learnt.at) <= 504
+    kernels = read_display([])
+    assert isinstance(kernels, KernelDisplay)
+    [channels] = [len(cloud.points) for cloud in kernels.clouds if cloud.layer == "classifier.fc1"]
+    assert 0.9 * 9 * channels < len(learnt.at) <= 9 * channels
     assert learnt.class_name == "hook"
     assert len(two.at) <= 2000
     assert two.layers[0] == learnt.layers[0]

@@ -1,4 +1,4 @@
-"""Page 3: how the positions of a layer moved during training."""
+"""Page 4: how the positions of a layer moved during training."""
 
 from __future__ import annotations
 

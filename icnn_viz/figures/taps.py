@@ -86,7 +86,8 @@ def name_of(taps: PixelTaps, where: str) -> str:
     what = "tap" if count == 1 else "point"
     words = f"{where}: {len(taps.at):,} {what}{'s' * (len(taps.at) != 1)}"
     words += f" of {count} layers" if count > 1 else ""
-    return words + (f", {taps.held:.0%} of the weight" if taps.held < 0.995 else "")
+    held = f"{taps.held:.0%}" if taps.held >= 0.01 else "under 1 %"
+    return words + (f", {held} of the weight" if taps.held < 0.995 else "")
 
 
 def _draw_points(ax: Axes, taps: PixelTaps) -> None:

@@ -128,13 +128,18 @@ class Watched:
                 for layer in (own or around)
                 if _reach(self.trail, np.zeros(2), layer, set()) is not None
             ]
-            if reached:
-                return reached[-1]
-        named = [layer for layer in self.layers if name and layer.name == name]
-        ending = [layer for layer in around if name and f".{layer.name}".endswith(f".{name}")]
+            if not reached:
+                raise _lost(
+                    next(
+                        (t for t in (self.trail, *(n.input for n in self.layers[::-1])) if t.lost), self.trail
+                    )
+                )
+            return reached[-1]
+        named = [layer for layer in self.layers if layer.name == name]
+        ending = [layer for layer in around if f".{layer.name}".endswith(f".{name}")]
         if named or len({layer.name for layer in ending}) == 1:
             return (named or ending)[-1]
-        fix = nearest_names(name or "", self.names()) if self.names() else "It has none that is called."
+        fix = nearest_names(name, self.names()) if self.names() else "It has none that is called."
         raise NameNotFoundError("--layer", needed="a convolution that ran", got=repr(name), fix=fix)
 
     def _outputs(self, layer: Layer, class_id: int) -> np.ndarray | None:
@@ -265,22 +270,27 @@ def _chain(layer: Layer, depth: int) -> tuple[list[Layer], list[Link], list[str]
 
 
 def _to_image(trail: Trail, places: np.ndarray) -> np.ndarray:
-    """Places in a tensor in pixels of the image, by kernels' centres.
+    """Places in a tensor in pixels of the image, by kernels' centres, the shortest way: a detour by coarse features, as
+    U-Nets have them, may end some pixels beside it.
 
     Raises:
         UnsupportedError: an operation on the way that is not known.
     """
     while True:
         if not trail.links:
-            raise UnsupportedError(
-                _WHO, needed="operations behind which places are known", got=trail.lost or "another one",
-                fix="Choose a layer before it with --layer.",
-            )  # fmt: skip
-        link = trail.links[0]
+            raise _lost(trail)
+        link = trail.links[-1]
         places = link(places)
         if link.source is None:
             return places
         places, trail = link.source.centres(places), link.source.input
+
+
+def _lost(trail: Trail) -> UnsupportedError:
+    return UnsupportedError(
+        _WHO, needed="operations behind which places are known", got=trail.lost or "a part that is not followed",
+        fix="Choose another layer with --layer.",
+    )  # fmt: skip
 
 
 @contextmanager

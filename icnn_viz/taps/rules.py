@@ -110,8 +110,10 @@ def _adaptive(trail: Trail, x: Tensor, made: Operation) -> Trail:
     return trail.moved(before / after, (before / after - 1) / 2, after)
 
 
-def _interpolate(trail: Trail, x: Tensor, made: Operation) -> Trail:
+def _interpolate(trail: Trail, x: Tensor, made: Operation) -> Trail | None:
     before, after = _size(trail, x), _size(trail, made.result)
+    if (before == 1).all() and (after > 1).all():
+        return None  # one value for the whole image, which has no place
     if made.argument("align_corners", 4):
         return trail.moved((before - 1) / np.maximum(after - 1, 1), np.zeros(2), after)
     scale, factor = before / after, made.argument("scale_factor", 2)

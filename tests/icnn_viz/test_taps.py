@@ -312,6 +312,34 @@ def test_ways_are_followed_through_what_networks_do() -> None:
     assert np.allclose(taps.at, taps.regular, atol=2.1e-3)
 
 
+class Skipping(nn.Module):
+    """A U-Net of one step, with a branch that sees the whole image at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(1, 2, 3, padding=1)
+        self.coarse = nn.Conv2d(2, 4, 3, stride=2, padding=1)
+        self.whole = nn.Conv2d(4, 3, 1)
+        self.head = nn.Conv2d(9, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = self.fine(x)
+        coarse = self.coarse(fine)
+        whole = self.whole(F.adaptive_avg_pool2d(coarse, 1))
+        parts = [fine, F.interpolate(coarse, scale_factor=2), F.interpolate(whole, size=x.shape[-2:])]
+        return self.head(torch.cat(parts, 1))
+
+
+def test_a_skip_says_where_features_lie_and_the_whole_image_has_no_place() -> None:
+    watched = watch(Skipping(), image(12, 14), preparation=PLAIN)
+    taps = watched.taps((5, 6), depth=2)
+    assert np.allclose(watched.taps((5, 6)).regular.mean(0), (5, 6))
+    assert taps.layers == ("head", "coarse")
+    assert "of what head takes, the part of coarse is followed" in taps.notes
+    # The way down: unit (5.5 / 2 - 0.5, 6.5 / 2 - 0.5) = (2.25, 2.75) of coarse, whose units lie at twice that.
+    assert np.allclose(watched.taps((5, 6), "coarse").regular.mean(0), (4.5, 5.5))
+
+
 class Lost(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -321,9 +349,18 @@ class Lost(nn.Module):
         return self.conv(x.flip(-1))
 
 
+class Rolled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.roll(1, -1)
+
+
 def test_an_operation_that_is_not_known_is_named() -> None:
     with pytest.raises(UnsupportedError, match="flip"):
         pixel_taps(Lost(), image(9, 8), (4, 4), preparation=PLAIN)
+    with pytest.raises(UnsupportedError, match="roll"):
+        pixel_taps(
+            nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), Rolled()), image(9, 8), (4, 4), preparation=PLAIN
+        )
 
 
 def test_what_is_not_there_is_refused() -> None:

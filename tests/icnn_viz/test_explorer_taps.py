@@ -30,7 +30,7 @@ def session() -> Session:
 
 def test_a_page_shows_taps_of_the_pixel_in_its_link(session: Session) -> None:
     client = make_app(session).server.test_client()
-    assert "/taps" in client.get("/_dash-layout", base_url="http://127.0.0.1:8050").text
+    assert "'/taps'" in str(client.get("/_dash-layout", base_url="http://127.0.0.1:8050").json)
     layout = str(taps.layout(session, "?x=74&y=45"))
     assert "value=74" in layout
     assert "value=45" in layout

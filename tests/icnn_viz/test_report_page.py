@@ -193,7 +193,7 @@ def test_each_layer_in_space_owns_its_traces(make_cloud: Callable[..., PositionC
 def test_every_figure_has_its_words_above_it(make_findings: MakeFindings, drawn: list[str]) -> None:
     text = build_report(make_findings(TAME, layers=1))
     plain = re.sub(r"\s+", " ", html.unescape(text))
-    instead = {"shapes", "inspect", "histogram"}  # of layers with one shape, or without slots
+    instead = {"shapes", "inspect", "histogram", "taps"}  # of one shape, without slots; of networks in memory
     for kind, words in FIGURES.items():
         assert (words.what in plain) == (kind not in instead), kind
         assert (words.reading in plain) == (kind not in instead), kind

@@ -1,7 +1,7 @@
 """Draws the pictures of the documentation, in both themes: `python docs/write_images.py`.
 
-Kernels, one heatmap and one pixel's taps are of the built-in pair, surveys of the tables in docs/results. Pictures of CamVid and VOC need
-what the repository does not hold: `--trained FOLDER` with the pairs of docs/results.md, as
+Kernels, one heatmap and one pixel's taps are of the built-in pair, surveys of the tables in docs/results. Pictures of
+CamVid and VOC need what the repository does not hold: `--trained FOLDER` with the pairs of docs/results.md, as
 `camvid/features.9/seed-0/last.pt`, `camvid/none/seed-0/last.pt` and the same under `voc`, and `--data FOLDER` with
 `camvid` and `voc12_animals/VOCdevkit`. `--survey FOLDER` keeps the survey of the average map, which takes minutes, so
 that it goes on where it stopped.

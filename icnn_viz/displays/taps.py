@@ -192,13 +192,13 @@ class TapDisplay:
         note = "held, beyond: shares of the weight; moved: mean way from the regular places (px of the image)"
         return f"<div>{to_html_table(self.summary(), note)}{to_image_tag(self.figure_)}</div>"
 
-    def _taps(self, watched: Watched, layer: str | None, depth: int) -> PixelTaps:
-        options = {"depth": depth, "class_id": self._class, "most": self._most}
+    def _taps(self, watched: Watched, layer: str | None, depth: int, *, snapped: bool = False) -> PixelTaps:
+        options = {"depth": depth, "class_id": self._class, "most": self._most, "snapped": snapped}
         return watched.taps(self.pixel, layer, **options)
 
     def _beside(self, taps: PixelTaps, depth: int) -> PixelTaps:
         if self._regular is None:
-            return taps.snapped()
+            return self._taps(self._learnt, taps.layers[0], depth, snapped=True).snapped()
         name = taps.layers[0] if taps.layers[0] in self._regular.names() else None
         return self._taps(self._regular, name, depth).snapped()
 

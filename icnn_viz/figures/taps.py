@@ -86,7 +86,7 @@ def name_of(taps: PixelTaps, where: str) -> str:
     what = "tap" if count == 1 else "point"
     words = f"{where}: {len(taps.at):,} {what}{'s' * (len(taps.at) != 1)}"
     words += f" of {count} layers" if count > 1 else ""
-    held = f"{taps.held:.0%}" if taps.held >= 0.01 else "under 1 %"
+    held = f"{100 * taps.held:.0f} %" if taps.held >= 0.01 else "under 1 %"
     return words + (f", {held} of the weight" if taps.held < 0.995 else "")
 
 
@@ -133,6 +133,6 @@ def _explain(rows: Sequence[tuple[PixelTaps, PixelTaps]]) -> str:
         notes.append("of many points the heaviest are shown, with the share of the weight that they hold")
     beyond = max(one.beyond for one in taps)
     if beyond >= 0.005:
-        notes.append(f"up to {beyond:.0%} of the weight falls into borders of zeros and is not drawn")
+        notes.append(f"up to {100 * beyond:.0f} % of the weight falls into borders of zeros and is not drawn")
     notes += dict.fromkeys(note for one in taps for note in one.notes)
     return "; ".join(notes) + "."

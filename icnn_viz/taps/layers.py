@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +74,18 @@ class Layer:
             name, number, "regular", trail, weight, groups, slots, step, span / 2 - np.broadcast_to(padding, 2), size,
             slots[None], shape_of,
         )  # fmt: skip
+
+    def snapped(self) -> Layer:
+        """With its taps on their slots."""
+        one = np.zeros((1, self.channels), int)
+        changes = {
+            "kind": "regular",
+            "positions": self.slots[None],
+            "shape_of": one,
+            "offsets": None,
+            "mask": None,
+        }
+        return replace(self, **changes)
 
     @property
     def channels(self) -> int:

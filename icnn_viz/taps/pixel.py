@@ -77,6 +77,7 @@ class Watched:
         depth: int = 1,
         class_id: int | None = None,
         most: int = MOST,
+        snapped: bool = False,
     ) -> PixelTaps:
         """Where the taps of a layer land for one pixel, and of the layers before it if `depth` is above 1.
 
@@ -91,6 +92,7 @@ class Watched:
             class_id: whose weights count, None = those of the class predicted at the pixel. They count as far as
                 nothing but convolutions of one place lies between the layer and the logits.
             most: points kept, the heaviest.
+            snapped: every tap on its slot instead, and without a mask.
 
         Raises:
             ArgumentError: a pixel that the network does not see, or a layer that it does not depend on.
@@ -113,6 +115,8 @@ class Watched:
         layers, links, notes = _chain(chosen, depth)
         of_class = outputs is not None
         outputs = np.ones(len(chosen.weight)) if outputs is None else outputs
+        if snapped:
+            layers = [each.snapped() for each in layers]
         points, total = compose(layers, links, unit, outputs, most)
         passed = tuple(each.name for each in layers if each.is_spatial)
         if len(passed) < depth:
@@ -228,7 +232,9 @@ def pixel_taps(
     model: nn.Module, image: np.ndarray, pixel: tuple[int, int], layer: str | None = None, **options: Any
 ) -> PixelTaps:
     """`watch` and `Watched.taps` in one; options of both."""
-    of_taps = {name: options.pop(name) for name in ("depth", "class_id", "most") if name in options}
+    of_taps = {
+        name: options.pop(name) for name in ("depth", "class_id", "most", "snapped") if name in options
+    }
     return watch(model, image, **options).taps(pixel, layer, **of_taps)
 
 

@@ -161,6 +161,12 @@ def test_composed_points_are_the_gradient_where_positions_are_whole() -> None:
     assert taps.held == pytest.approx(1)
     assert len(taps.layers) == 3
     assert np.allclose(splat(taps), expected, atol=1e-6 * expected.max())
+    for layer in layers:
+        if isinstance(layer, icnn_core.IrregularConv2d):
+            spread(layer, 0.0)
+    lattice = watch(net, image(*size), preparation=PLAIN).taps((9, 7), depth=3, class_id=1)
+    snapped = pixel_taps(net, image(*size), (9, 7), depth=3, class_id=1, snapped=True, preparation=PLAIN)
+    assert np.allclose(splat(snapped), splat(lattice), atol=1e-6 * expected.max())
 
 
 def test_composed_points_lie_as_the_gradient_where_positions_are_not() -> None:

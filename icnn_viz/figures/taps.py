@@ -107,7 +107,7 @@ def _draw_points(ax: Axes, taps: PixelTaps) -> None:
     hollow = (weight < 0)[:, None]
     ax.scatter(
         at[:, 1], at[:, 0], s=_areas(ax, weight), c=np.where(hollow, 0.0, colours),
-        edgecolors=np.where(hollow, colours, (1, 1, 1, 0.0 if many else 0.9)),
+        edgecolors=list(np.where(hollow, colours, (1, 1, 1, 0.0 if many else 0.9))),
         linewidths=0 if many else np.where(hollow[:, 0], 0.8, 0.4).tolist(),
         zorder=4, gid="taps", rasterized=many,
     )  # fmt: skip

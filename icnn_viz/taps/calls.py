@@ -27,7 +27,7 @@ def to_layer(call: Operation, trail: Trail, name: str, number: int, module: Any)
         trail: of its input.
         name, module: who called, number: after how many others.
     """
-    given = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+    given: dict[str, Any] = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
     given |= dict(zip(CONVOLUTIONS[call.name].split(), call.args, strict=False)) | dict(call.kwargs)
     if call.name == "deform_conv2d":
         for key, short in {"stride": "stride", "padding": "pad", "dilation": "dil"}.items():

@@ -68,7 +68,7 @@ class Layer:
         span = spacing * (sides - 1)
         if isinstance(padding, str):
             padding = np.floor(span / 2) if padding == "same" else 0
-        slots = (np.indices(sides).reshape(2, -1).T - (sides - 1) / 2) * spacing
+        slots = (np.indices(tuple(kernel_size)).reshape(2, -1).T - (sides - 1) / 2) * spacing
         shape_of = np.zeros((1, weight.shape[1] * groups), int)
         return cls(
             name, number, "regular", trail, weight, groups, slots, step, span / 2 - np.broadcast_to(padding, 2), size,

@@ -28,7 +28,7 @@ PAIR = [builtin_path(f"shapes-{kind}.safetensors") for kind in ("irregular", "re
 @pytest.fixture(scope="module")
 def display() -> TapDisplay:
     return TapDisplay.from_checkpoints(
-        *PAIR, builtin_path("sample.png"), (45, 74), depth=2, device="cpu", most=2000
+        PAIR[0], PAIR[1], builtin_path("sample.png"), (45, 74), depth=2, device="cpu", most=2000
     )
 
 
@@ -65,7 +65,7 @@ def test_a_page_goes_through_layers_and_from_regular_to_learnt(
     browser: Browser, display: TapDisplay, tmp_path: Path
 ) -> None:
     page = browser.new_page(viewport={"width": 900, "height": 700})
-    page.on("console", lambda said: said.type != "error" or pytest.fail(said.text))
+    page.on("pageerror", lambda error: pytest.fail(error.message))
     page.goto(write_figure(display.page(theme="dark"), tmp_path / "a.html").as_uri())
     shown = "() => { const t = figure.data.filter(t => t.visible && t.name != 'cross'); return [t.length, t[0].name] }"
     assert page.evaluate(shown) == [1, "classifier.fc1"]

@@ -77,7 +77,7 @@ def test_a_pixel_at_the_border_has_the_outermost_unit() -> None:
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 def test_other_borders_are_read_where_they_read(mode: str) -> None:
-    layer = nn.Conv2d(1, 1, (1, 5), padding=(0, 2), padding_mode=mode, bias=False)
+    layer = nn.Conv2d(1, 1, (1, 5), padding=(0, 2), padding_mode=mode, bias=False)  # type: ignore[arg-type]
     with torch.no_grad():
         layer.weight.copy_(torch.arange(1.0, 6).reshape(1, 1, 1, 5))
     taps = pixel_taps(nn.Sequential(layer, Twice()), image(3, 7), (1, 6), preparation=PLAIN)

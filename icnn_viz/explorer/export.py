@@ -25,14 +25,15 @@ from icnn_viz.figures.style import THEMES, get_look
 from icnn_viz.figures.write import write_atomically
 from icnn_viz.records import PixelComparison
 
-MOST_BYTES = 24_000_000
+MOST_BYTES = 12_000_000
 """Of a page; the grid is chosen so that it fits."""
 MOST_PIXELS = 600
 """Of the grid: each costs a pass through either network."""
 MAP_PIXELS = 240 * 180
 """Of a map; larger ones are shrunk to the largest value of each block."""
 _PROBES = 5
-_LEVELS = 255
+LEVELS = 31
+"""Steps of a map's square root, as many as are seen in it: noise between them would be most of the page."""
 
 
 @dataclass(frozen=True)
@@ -125,13 +126,13 @@ def grid_of(height: int, width: int, count: int) -> tuple[list[tuple[int, int]],
 def freeze(answer: PixelComparison) -> tuple[dict[str, Any], int]:
     """A pixel as the page holds it, and the side of its maps' blocks.
 
-    `maps` are two maps of bytes, deflated, in base64: a byte b stands for top · (b / 255)²; `energies` are
+    `maps` are two maps of bytes, deflated, in base64: a byte b stands for top · (b / LEVELS)²; `energies` are
     the whole maps' sums, of which their difference shows shares.
     """
     known = {"measures": answer.measures[:2], "true_class": answer.true_class}
     parts = to_parts(answer.gradients[:2], answer.heatmaps[:2], labels=answer.labels, **known)
     top, shrunk = parts.axes[0]["cmax"], [shrink(h.values, MAP_PIXELS) for h in answer.heatmaps[:2]]
-    bytes_ = [np.rint(_LEVELS * np.sqrt(np.clip(v / top, 0, 1))).astype(np.uint8) for v, _ in shrunk]
+    bytes_ = [np.rint(LEVELS * np.sqrt(np.clip(v / top, 0, 1))).astype(np.uint8) for v, _ in shrunk]
     maps = [base64.b64encode(zlib.compress(b.tobytes(), 9)).decode("ascii") for b in bytes_]
     y, x = answer.pixel
     return {
@@ -160,6 +161,7 @@ def render(session: Session, name: str, image: np.ndarray, frozen: list[dict[str
         "width": width,
         "height": height,
         "block": block,
+        "levels": LEVELS,
         "models": [h.network for h in found.heatmaps[:2]],
         "rows": [row.title for row in _rows(found)],
         "pixels": frozen,

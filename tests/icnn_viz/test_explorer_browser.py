@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from icnn_viz.displays.pixels import Question
-from icnn_viz.explorer.export import write_page
+from icnn_viz.explorer.export import LEVELS, write_page
 from icnn_viz.explorer.session import Session
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -403,11 +403,11 @@ def test_the_frozen_page_works_without_a_server(page: Page, session: Session, tm
     expect(page.locator("#y")).to_have_value("20")
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#x")).to_have_value("23")
-    value = page.evaluate(
-        "() => byId('graph').data.filter((trace) => trace.type === 'heatmap')[0].z[chosen.y][chosen.x]"
+    value, top = page.evaluate(
+        "() => [byId('graph').data.filter((trace) => trace.type === 'heatmap')[0].z[chosen.y][chosen.x], chosen.top]"
     )
-    answer = session.answer(Question("0", (20, 23)))
-    assert value == pytest.approx(answer.heatmaps[0].values[20, 23], rel=0.05)
+    root = np.sqrt(session.answer(Question("0", (20, 23))).heatmaps[0].values[20, 23] / top)
+    assert value == pytest.approx(top * (np.rint(LEVELS * root) / LEVELS) ** 2, rel=1e-5)
     with page.expect_download() as saved:
         page.get_by_role("button", name="CSV").click()
     assert Path(saved.value.path()).read_text().startswith('y,x,"irregular","regular"\n')

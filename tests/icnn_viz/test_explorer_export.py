@@ -47,16 +47,16 @@ def test_a_grid_is_even_and_no_larger_than_allowed(height: int, width: int, coun
         assert set(np.diff(sorted(set(values)))) <= {size // parts, size // parts + 1}
 
 
-def test_frozen_maps_are_the_heatmaps_to_256_steps(make_session: MakeSession) -> None:
+def test_frozen_maps_are_the_heatmaps_to_a_step(make_session: MakeSession) -> None:
     session = make_session()
     answer = session.answer(Question("0", (9, 20)))
     frozen, block = freeze(answer)
     assert block == 1
     for text, heatmap in zip(frozen["maps"], answer.heatmaps, strict=True):
         bytes_ = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(24, 37)
-        there = frozen["top"] * (bytes_ / 255) ** 2
+        there = frozen["top"] * (bytes_ / export.LEVELS) ** 2
         clipped = np.minimum(heatmap.values, frozen["top"])
-        np.testing.assert_allclose(there, clipped, atol=frozen["top"] / 255)
+        np.testing.assert_allclose(there, clipped, atol=frozen["top"] / export.LEVELS)
 
 
 def test_a_page_holds_the_grid_and_stays_under_its_limit(make_session: MakeSession, tmp_path: Path) -> None:

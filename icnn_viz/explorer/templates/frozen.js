@@ -76,7 +76,7 @@ async function show(pixel) {
   const mine = turn;
   const maps = await mapsOf(pixel);
   if (mine !== turn) return;
-  const [first, second] = maps.map((bytes) => Float32Array.from(bytes, (byte) => pixel.top * (byte / 255) ** 2));
+  const [first, second] = maps.map((bytes) => Float32Array.from(bytes, (byte) => pixel.top * (byte / content.levels) ** 2));
   const [one, other] = pixel.energies; // the difference is one of shares
   const figure = toFigure(pixel, [second, first, first.map((value, k) => value / one - second[k] / other)]);
   await Plotly.react("graph", figure.data, figure.layout, config);
@@ -109,7 +109,7 @@ function save(blob, name) {
 
 async function toCsv() {
   const [first, second] = await mapsOf(chosen);
-  const value = (byte) => (chosen.top * (byte / 255) ** 2).toPrecision(4);
+  const value = (byte) => (chosen.top * (byte / content.levels) ** 2).toPrecision(3);
   const quote = (text) => '"' + text.replaceAll('"', '""') + '"';
   const lines = ["y,x," + content.models.map(quote).join(",")];
   const middle = (content.block - 1) / 2;

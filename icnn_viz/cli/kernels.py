@@ -288,15 +288,16 @@ def _show(
     out: Path,
     say: Callable[[Any], None],
 ) -> Found:
-    from icnn_viz.displays.drawings import draw_views, write_drawings
+    from icnn_viz.displays.drawings import count_processes, draw_views, write_drawings
     from icnn_viz.displays.suited import left_out
     from icnn_viz.displays.tables import to_records, write_tables
 
     say(to_layer_table(display.summary()))  # before anything is tested or drawn
     tables, expanded = display.tables(seed=options.seed), _expand(views, display)
-    written = write_tables(tables, out, table_kinds)
+    written = write_tables(tables, out, table_kinds, bar("measuring"))
     say(to_claim_words(tables["claims"]))
-    written += write_drawings(draw_views(display, expanded, options), kinds, out, bar("drawing"))
+    drawings, processes = draw_views(display, expanded, options), count_processes()
+    written += write_drawings(drawings, kinds, out, bar("drawing"), processes=processes)
     for note in left_out(expanded, display.clouds):
         say(note)
     return written, {name: to_records(tables[name]) for name in ("layers", "claims")}

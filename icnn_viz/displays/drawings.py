@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from icnn_viz.displays.taps import TapDisplay
     from icnn_viz.records import PixelComparison, PositionCloud
 
+_WORTH_PROCESSES = 40  # figures: as long as a process takes to start, one draws a dozen
 STILL, PAGE, FILM = ("png", "svg", "pdf"), ("html",), ("gif", "mp4")
 Track = Callable[[Sequence[Any]], Iterable[Any]]
 """Goes through a sequence and shows how far it is: `iter` shows nothing."""
@@ -157,20 +158,67 @@ def stem_of(record: PixelComparison) -> str:
 
 
 def write_drawings(
-    drawings: Iterable[Drawing], kinds: Sequence[str], folder: Path, track: Track = iter
+    drawings: Iterable[Drawing],
+    kinds: Sequence[str],
+    folder: Path,
+    track: Track = iter,
+    *,
+    processes: int = 1,
 ) -> list[Path]:
-    """Draw and write each figure in those of the kinds that suit it."""
+    """Draw and write each figure in those of the kinds that suit it.
+
+    Args:
+        processes: that draw where figures are many. They are spawned, so the program's main module is imported anew:
+            of a script, what it does must stand behind `if __name__ == "__main__"`.
+    """
+    suiting = [(one, [kind for kind in dict.fromkeys(kinds) if kind in one.kinds]) for one in drawings]
+    todo = [pair for pair in suiting if pair[1]]
+    if processes == 1 or len(todo) < _WORTH_PROCESSES:
+        return [path for drawing, wanted in track(todo) for path in _write(drawing, wanted, folder)]
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    given = {"mp_context": get_context("spawn"), "initializer": _keep, "initargs": (todo, folder)}
+    with ProcessPoolExecutor(min(processes, len(todo)), **given) as pool:
+        try:
+            found = pool.map(_write_kept, range(len(todo)))
+            return [path for _, paths in zip(track(todo), found, strict=True) for path in paths]
+        except BaseException:  # Ctrl-C too
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def count_processes() -> int:
+    """How many may draw here: one for each processor this process may use, four at most, as each needs memory."""
+    import os
+
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return min(len(usable), 4)
+
+
+def _write(drawing: Drawing, kinds: Sequence[str], folder: Path) -> list[Path]:
     from icnn_viz.figures.write import write_figure, write_film
 
-    suiting = [(one, [kind for kind in dict.fromkeys(kinds) if kind in one.kinds]) for one in drawings]
-    written = []
-    for drawing, wanted in track([pair for pair in suiting if pair[1]]):
-        figure = drawing.draw()
-        frames = list(figure) if drawing.kinds == FILM else []
-        for kind in wanted:
-            path = folder / f"{drawing.stem}.{kind}"
-            written.append(write_film(frames, path) if frames else write_figure(figure, path))
-    return written
+    figure = drawing.draw()
+    frames = list(figure) if drawing.kinds == FILM else []
+    paths = [folder / f"{drawing.stem}.{kind}" for kind in kinds]
+    return [write_film(frames, path) if frames else write_figure(figure, path) for path in paths]
+
+
+_kept: list[tuple[Sequence[tuple[Drawing, list[str]]], Path]] = []
+"""Of a process that draws: all drawings, sent once, for they share what they draw."""
+
+
+def _keep(todo: Sequence[tuple[Drawing, list[str]]], folder: Path) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits for the figures answers it
+    _kept[:] = [(todo, folder)]
+
+
+def _write_kept(number: int) -> list[Path]:
+    ((todo, folder),) = _kept
+    return _write(*todo[number], folder)
 
 
 def write_gradients(record: PixelComparison, path: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +42,15 @@ def to_records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def write_tables(
-    tables: Mapping[str, pd.DataFrame], folder: Path, kinds: Sequence[str] = ("csv",)
+    tables: Mapping[str, pd.DataFrame],
+    folder: Path,
+    kinds: Sequence[str] = ("csv",),
+    track: Callable[[Sequence[str]], Iterable[str]] = iter,
 ) -> list[Path]:
     """Write each table as `<name>.csv` (missing values as empty fields) or `<name>.parquet`.
+
+    Args:
+        track: goes through the tables' names, some of which take long, and shows how far it is.
 
     Raises:
         ArgumentError: parquet without pyarrow.
@@ -59,7 +65,8 @@ def write_tables(
             "--table parquet", needed="pyarrow", got="none", fix="pip install pyarrow, or write csv."
         )
     written = []
-    for name, table in tables.items():
+    for name in track(list(tables)):
+        table = tables[name]
         for kind in dict.fromkeys(kinds):
             write = _write_csv if kind == "csv" else _write_parquet
             path = folder / f"{name}.{kind}"

@@ -62,12 +62,9 @@ def bootstrap_slots(
     _check(method, resamples, level)
     state = fit_gaussians(cloud, weighted=weighted).state
     units = _units(cloud, weighted, seed)
-    estimate, drawn = _measures(units.sum(0)), _measures(_drawn(units, resamples, seed))
-    drawn[..., _ANGLE] = estimate[:, _ANGLE] + _wrapped(drawn[..., _ANGLE] - estimate[:, _ANGLE])
-    low, high = _edges(units, estimate, drawn, method, level)
-    form = measure_form(units)
-    low[:, _LONG], high[:, _LONG] = form.interval(level)
-    no_axis = form.roundness() > ROUND
+    starts = range(0, units.shape[1], _SLOTS)  # the same shapes are drawn for all: only the memory is less
+    parts = [_slots(units[:, start : start + _SLOTS], resamples, level, method, seed) for start in starts]
+    estimate, low, high, no_axis = (np.concatenate(part) for part in zip(*parts, strict=True))
     offset = np.zeros_like(estimate)
     offset[:, :2] = cloud.slots
     table = {"estimate": estimate + offset, "low": low + offset, "high": high + offset}
@@ -82,6 +79,18 @@ def bootstrap_slots(
         for m, measure in enumerate(MEASURES)
     ]
     return to_table(rows, "layer:str slot:int state:str measure:str estimate low high")
+
+
+def _slots(
+    units: np.ndarray, resamples: int, level: float, method: str, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of some slots: estimates and the ends of their intervals (K, M), and which may be round (K,)."""
+    estimate, drawn = _measures(units.sum(0)), _measures(_drawn(units, resamples, seed))
+    drawn[..., _ANGLE] = estimate[:, _ANGLE] + _wrapped(drawn[..., _ANGLE] - estimate[:, _ANGLE])
+    low, high = _edges(units, estimate, drawn, method, level)
+    form = measure_form(units)
+    low[:, _LONG], high[:, _LONG] = form.interval(level)
+    return estimate, low, high, form.roundness() > ROUND
 
 
 def bootstrap_layers(

@@ -1,11 +1,14 @@
 """Intervals: as scipy's and as resampling written out, and right as often as they say."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from icnn_core.errors import ArgumentError
 from icnn_viz.records import PositionCloud
+from icnn_viz.statistics import bootstrap
 from icnn_viz.statistics.bootstrap import LAYER_MEASURES, MEASURES, bootstrap_layers, bootstrap_slots
 from icnn_viz.statistics.gaussian import fit_gaussians, to_shapes
 
@@ -123,3 +126,18 @@ def test_degenerate_slots_and_seeds():
     assert table.equals(bootstrap_slots(cloud_of(points), resamples=200))
     with pytest.raises(ArgumentError, match="bootstrap-t"):
         bootstrap_slots(cloud_of(points), method="bootstrap-t")
+
+
+def test_slots_of_very_large_kernels_are_resampled_in_parts(monkeypatch):
+    slots = np.stack(np.indices((41, 40)).reshape(2, -1), 1) - [20.0, 19.5]
+    positions = slots + np.random.default_rng(0).standard_normal((1, 9, len(slots), 2))
+    cloud = PositionCloud("l", 0, (41, 40), (1, 1), "channel", slots, positions, np.ones((1, 9, len(slots))))
+    tracemalloc.start()
+    table = bootstrap_slots(cloud, resamples=300)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6  # all slots at once: 130 MB
+    monkeypatch.setattr(bootstrap, "_SLOTS", 1640)
+    whole = bootstrap_slots(cloud, resamples=300)
+    columns = ["estimate", "low", "high"]
+    np.testing.assert_allclose(table[columns].astype(float), whole[columns].astype(float), rtol=1e-9)

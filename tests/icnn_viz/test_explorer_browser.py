@@ -406,7 +406,7 @@ def test_the_frozen_page_works_without_a_server(page: Page, session: Session, tm
     value, top = page.evaluate(
         "() => [byId('graph').data.filter((trace) => trace.type === 'heatmap')[0].z[chosen.y][chosen.x], chosen.top]"
     )
-    root = np.sqrt(session.answer(Question("0", (20, 23))).heatmaps[0].values[20, 23] / top)
+    root = np.sqrt(session.answer(Question("0", (20, 23))).heatmaps[1].values[20, 23] / top)
     assert value == pytest.approx(top * (np.rint(LEVELS * root) / LEVELS) ** 2, rel=1e-5)
     with page.expect_download() as saved:
         page.get_by_role("button", name="CSV").click()

@@ -155,7 +155,7 @@ def _two_for_one(scores: pd.DataFrame | None, against: str) -> Finding:
     mean, low, high = found
     inside, beyond = low > -POINT and high < POINT, low > POINT or high < -POINT
     verdict = HOLDS if inside else DOES_NOT_HOLD if beyond else CANNOT_BE_SAID
-    return Finding(verdict, mean, "mean IoU", f"{others[0]} less two regular {_points(found)}")
+    return Finding(verdict, mean, "mean IoU", f"{others[0]} less two-regular {_points(found)}")
 
 
 def _overfits(ablation: pd.DataFrame | None, against: str) -> Finding:
@@ -179,4 +179,4 @@ def _irregular_first(rows: list[str]) -> list[str]:
 
 def _points(found: tuple[float, float, float]) -> str:
     mean, low, high = (100 * value for value in found)
-    return f"{mean:+.1f} points ({low:+.1f} to {high:+.1f})"
+    return f"{mean:+.1f} points ({low:+.1f} to {high:+.1f})".replace("-", "−")

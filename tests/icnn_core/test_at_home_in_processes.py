@@ -101,8 +101,8 @@ dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what two processes left."""
+def trained(alone: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what two processes left. What they compile was compiled for `alone`, and is found by both."""
     if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
         pytest.skip("this build of torch has no gloo")
     out = tmp_path_factory.mktemp("processes")

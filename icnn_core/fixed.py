@@ -23,11 +23,13 @@ _SAMPLING = 10  # a multiply-add of a kernel a channel costs as much as so many 
 
 
 class TapsConv2d(nn.Module):
-    """An irregular convolution with fixed positions: a small kernel a tap and channel, then one product.
+    """An irregular convolution with fixed positions: a small kernel a tap and channel, then a product a tap, added up.
+
+    Runtimes add as they multiply; samples of all taps beside each other, for one product, would be copied there.
 
     Attributes:
         kernels: one a tap, (C_in, 1, h, w): its bilinear weights at each channel's position.
-        weight: (C_out, C_in·K, 1, 1), taps first.
+        products: one a tap, (C_out, C_in, 1, 1).
         bias: (C_out,) or None.
     """
 
@@ -44,23 +46,27 @@ class TapsConv2d(nn.Module):
         self.kernels = nn.ParameterList(
             nn.Parameter(kernel.to(weight), requires_grad=False) for kernel, _ in parts
         )
-        product = weight.flatten(2).transpose(1, 2).flatten(1)[..., None, None].contiguous()
-        self.weight = nn.Parameter(product, requires_grad=False)
+        self.products = nn.ParameterList(
+            nn.Parameter(weight.flatten(2)[:, :, tap, None, None].contiguous(), requires_grad=False)
+            for tap in range(geometry.taps)
+        )
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach(), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out), as the irregular layer."""
         if any(map(any, self.border)):
             x = F.pad(x, (*self.border[1], *self.border[0]), mode=self.mode)
-        samples = [
-            F.conv2d(F.pad(x, (*left, *top)), kernel, stride=self.stride, groups=x.shape[1])
-            for kernel, (top, left) in zip(self.kernels, self.margins, strict=True)
-        ]
-        return F.conv2d(torch.cat(samples, 1), self.weight, self.bias)
+        out, bias = None, self.bias
+        for kernel, (top, left), product in zip(self.kernels, self.margins, self.products, strict=True):
+            sample = F.conv2d(F.pad(x, (*left, *top)), kernel, stride=self.stride, groups=x.shape[1])
+            part = F.conv2d(sample, product, bias)
+            out, bias = part if out is None else out + part, None
+        assert out is not None
+        return out
 
     def extra_repr(self) -> str:
-        taps, channels = len(self.kernels), self.weight.shape[1] // len(self.kernels)
-        return f"{channels}, {self.weight.shape[0]}, taps={taps}, stride={self.stride}"
+        kernels, channels = self.products[0].shape[:2]
+        return f"{channels}, {kernels}, taps={len(self.kernels)}, stride={self.stride}"
 
 
 @torch.no_grad()
@@ -68,7 +74,7 @@ def fix_positions(model: nn.Module, *, largest: int = 31) -> dict[str, str]:
     """Replace every irregular layer by ordinary convolutions that compute the same, in place; positions then stay.
 
     Of two forms the cheaper one is taken: a `Conv2d` whose kernel covers all that the layer reads, or, where there are
-    many kernels, one small kernel for each tap and channel, then a product. The result needs nothing of this package.
+    many kernels, one small kernel for each tap and channel, then products. The result needs nothing of this package.
     The network is left as it was if a layer cannot be replaced.
 
     Args:
@@ -110,7 +116,7 @@ def _cheaper(layer: IrregularConv2d, largest: int, name: str) -> nn.Module:
     if layer.groups > 1 or layer.sharing == "none" or layer.interpolation != "bilinear":
         return enclosing_conv2d(layer, layer.positions, layer.sigma, largest, name)
     taps = TapsConv2d(layer, largest, name).train(layer.training)
-    by_taps = taps.weight.numel() + _SAMPLING * sum(kernel.numel() for kernel in taps.kernels)
+    by_taps = layer.weight.numel() + _SAMPLING * sum(kernel.numel() for kernel in taps.kernels)
     (top, bottom), (left, right) = enclosing_span(layer.positions, fixed_geometry(layer), margins_of(layer))
     sides = bottom - top + 1, right - left + 1
     by_one = sides[0] * sides[1] * layer.in_channels * layer.out_channels
@@ -122,6 +128,6 @@ def _cheaper(layer: IrregularConv2d, largest: int, name: str) -> nn.Module:
 def _in_words(fixed: nn.Module) -> str:
     if isinstance(fixed, TapsConv2d):
         height, width = (max(kernel.shape[axis] for kernel in fixed.kernels) for axis in (2, 3))
-        return f"{len(fixed.kernels)} taps of up to {height} × {width}, then a product"
+        return f"{len(fixed.kernels)} taps of up to {height} × {width}, then products"
     assert isinstance(fixed, nn.Conv2d)
     return "a kernel of {} × {}".format(*fixed.kernel_size)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_SHOWN = 1500
 """Points of a layer that a browser is sent, the heaviest."""
 _STEPS = 5  # from regular to learnt
-_DIAMETER = 26  # px of the largest dot
+_DIAMETER, _WHOLE = 26, 60  # px of the largest dot, as long as all together are no more than so many of it
 
 
 def draw_taps_interactive(layers: Sequence[PixelTaps], chosen: int = 0, *, theme: str = "light") -> go.Figure:
@@ -104,7 +104,12 @@ def _to_trace(taps: PixelTaps, visible: bool) -> dict[str, Any]:
         "symbol": np.where(hollow, "circle-open", "circle").tolist(),
         "line": line,
     }
-    marker |= {"size": size.astype(np.float32), "sizemode": "area", "sizeref": _DIAMETER**-2, "sizemin": 1.5}
+    marker |= {
+        "size": size.astype(np.float32),
+        "sizemode": "area",
+        "sizeref": max(1.0, size.sum() / _WHOLE) / _DIAMETER**2,
+        "sizemin": 1.5,
+    }
     marker["opacity"] = 0.9
     return _to_places(taps, 1.0) | {
         "mode": "markers", "marker": marker, "visible": visible, "name": html.escape(taps.layers[0]),

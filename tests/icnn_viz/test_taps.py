@@ -225,7 +225,9 @@ def test_signs_are_kept_of_the_last_layer_alone() -> None:
     inner = pixel_taps(net, image(9, 8), (4, 4), "0", class_id=2, preparation=PLAIN)
     assert inner.class_id is None
     assert np.allclose(
-        inner.weight[np.argsort(inner.slot)], net[0].weight.detach().abs().sum((0, 1)).flatten(), atol=1e-6
+        inner.weight[np.argsort(inner.slot)],
+        net[0].weight.detach().abs().sum((0, 1)).flatten(),
+        atol=1e-6,  # pyright: ignore
     )  # type: ignore[union-attr]
 
 
@@ -246,7 +248,7 @@ class Deformable(nn.Module):
     def __init__(self, size: tuple[int, int], masked: bool) -> None:
         super().__init__()
         torch.manual_seed(5)
-        self.conv = DeformConv2d(4, 4, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 3), groups=2)
+        self.conv = DeformConv2d(4, 4, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 3), groups=2)  # pyright: ignore
         rows, columns = (size[0] + 2 - 3) // 2 + 1, size[1] + 4 - 4 + 1
         self.offset = nn.Parameter(torch.randn(1, 2 * 2 * 6, rows, columns))
         self.mask = nn.Parameter(torch.rand(1, 2 * 6, rows, columns)) if masked else None

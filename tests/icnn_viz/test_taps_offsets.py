@@ -133,7 +133,7 @@ def image() -> np.ndarray:
 
 def test_a_module_that_makes_its_offsets_is_read_as_torchvision_reads_them() -> None:
     pack = Pack()
-    own = DeformConv2d(1, 3, (3, 2), padding=(1, 1), dilation=(1, 2), bias=False)
+    own = DeformConv2d(1, 3, (3, 2), padding=(1, 1), dilation=(1, 2), bias=False)  # pyright: ignore
     own.weight.data.copy_(pack.weight)
 
     class Seen(nn.Module):

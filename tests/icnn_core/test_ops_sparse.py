@@ -252,6 +252,21 @@ def test_what_no_output_reads_takes_no_part_even_if_it_is_not_a_number():
     assert_close(run(geometry, *tensors)[2:4], expected[2:4])
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("pixel", [(0, 0), (9, 3), (12, 20)])
+def test_only_taps_that_read_a_pixel_that_is_not_finite_have_no_gradient(pixel, bad):
+    geometry = Geometry(
+        2, 2, 3, (13, 21), (3, 2), (1, 1), (0, 1), (2, 1), 1
+    )  # 9 rows, where a block may have 11
+    tensors = list(make_tensors(geometry, spread=3.0))
+    tensors[0][1, 1, *pixel] = bad
+    expected = specify(geometry, *tensors)
+    assert 0 < expected[2].isfinite().sum() < expected[2].numel()
+    for ours, theirs in zip(run(geometry, *tensors)[2:4], expected[2:4], strict=True):
+        ours, theirs = (torch.where(t.isfinite(), t, torch.nan) for t in (ours, theirs))
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10, equal_nan=True)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_single_precision_rounded(dtype):
     geometry = CASES["5×3"]

@@ -25,7 +25,8 @@ VECTOR_BYTES = 64
 _SHEETS_BYTES = 32 << 10  # of the pixels of a block of sources, so that they stay in the first-level cache
 _SUMS_BYTES = 256 << 10  # of a block of targets, so that they stay in the second-level cache
 _LEAST_PIXELS = 1600  # of a unit of work: what its taps read is found once for all of them
-_HEAD_BYTES = 1536  # of what a tap's products are: totals, offsets, weights, 16 vectors of sums
+TAPS_AT_ONCE = 64  # whose products are summed together, so that their sums stay in the first-level cache
+_HEAD_BYTES = TAPS_AT_ONCE * (32 + 4 * VECTOR_BYTES)  # of their offsets and sums, or of one Gaussian tap's
 _UNITS_PER_THREAD = 4  # so that a thread that was held up is helped by the others
 
 
@@ -81,9 +82,14 @@ def plan_products(geometry: Geometry, window: tuple[int, int], itemsize: int, th
     job = _describe(geometry, window)
     lanes = VECTOR_BYTES // itemsize
     pitch = _round_up(job["out_width"], lanes)
-    job |= _lay_out_sheet(job, taps_wide, itemsize)
+    job["block_rows"] = find_height(job["out_height"], taps_wide, job["step_y"])
+    job["rows"] = _round_up(job["out_height"], job["block_rows"])
+    span = (
+        taps_wide if taps_wide > 2 else job["rows"] + 1
+    )  # only what reads the image is looked at, or whole blocks
+    job |= _lay_out_sheet(job, span, itemsize)
     _choose_sources(job, itemsize)
-    job |= {"sums_pitch": pitch, "grads_size": (job["out_height"] + 2 * taps_wide) * pitch}
+    job |= {"sums_pitch": pitch, "grads_size": (job["rows"] + 2 * taps_wide) * pitch}
     wanted = -(-_UNITS_PER_THREAD * threads // job["groups"]) if threads > 1 else 1
     job["block_targets"] = _even_share(job["targets"], -(-job["targets"] // wanted))
     job["table_bytes"] = _HEAD_BYTES

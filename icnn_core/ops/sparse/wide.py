@@ -1,4 +1,4 @@
-"""The sums along the axes of a wide window, `U` and `V` of `products`, for one column of vectors: LLVM's own code."""
+"""Products with the wide window of a Gaussian tap: its sums along the axes, `U` and `V` of `products`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from icnn_core.ops.compiled.simd import Vector, call_fma, lanes_before, spread, vector_at
+from icnn_core.ops.compiled.sheets import compiled, fill, find_column
+from icnn_core.ops.compiled.simd import (
+    Vector,
+    advance,
+    call_fma,
+    lanes_before,
+    load,
+    pointer,
+    put,
+    spread,
+    total,
+    vector_at,
+)
+from icnn_core.ops.sparse.gradients import write_tap
+from icnn_core.ops.sparse.taps import find_rows, find_slopes, find_tap, find_width, weigh
 
 
-def make_add_sums(window: int) -> Any:
-    """`add_sums(rows, step, sums, sheet, row_length, offsets, weights, grads, pitch, count)` for that window.
+def _make_add_sums(window: int) -> Any:
+    """LLVM's own code of `add_sums(rows, step, sums, sheet, row_length, offsets, weights, grads, pitch, count)` for that window.
 
     Adds to the vectors at `sums`, `U` and then `V`, what `rows` rows of gradients, `pitch` apart, give. Gradients of
     rows above and below must be 0 or meet zeros. `count`: the outputs in the row from this column on.
@@ -129,3 +144,47 @@ class _Sums:
 
     def _load(self, place: Any) -> Any:
         return self.builder.load(self._at(place), align=self.align)
+
+
+def compile_wide(window: int, real: Any, lanes: int) -> Any:
+    """As `narrow.compile_narrow`, for Gaussian windows."""
+    add_sums: Any = _make_add_sums(window)
+
+    @compiled
+    def add_up(job, sheet, column, ty, tx, sigma_y, sigma_x, grads, first, last, head):
+        totals, offsets = pointer(head, np.float64), pointer(head + 128, np.int64)
+        weights, sums = pointer(head + 192, real), pointer(head + 320, real)
+        for q in range(window):
+            put(offsets, q, find_column(job, column + q))
+        weigh(real, window, tx, sigma_x, 1.0, False, weights)
+        weigh(real, window, ty, sigma_y, 1.0, False, advance(weights, window))
+        fill(sums, 2 * window * lanes, real(0))
+        start = advance(sheet, (first * job.step_y) * job.row_length)
+        grad = advance(grads, first * job.sums_pitch)
+        for strip in range(0, job.out_width, lanes):
+            add_sums(last - first, job.step_y, sums, advance(start, strip), job.row_length, offsets, weights,
+                     advance(grad, strip), job.sums_pitch, job.out_width - strip)  # fmt: skip
+        for i in range(2 * window):
+            put(totals, i, np.float64(total(load(sums, i * lanes))))
+
+    @compiled
+    def do_tap(job, k, sheet, grads, head):
+        row, column, ty, tx = find_tap(job, k)
+        sigma_y, sigma_x = find_width(job, k)
+        first, last = find_rows(job, window, row, column)
+        if ty + tx != ty + tx:
+            write_tap(job, real, k, np.nan, np.nan, np.nan, np.nan, np.nan)
+        elif last > first:
+            start = advance(sheet, job.origin + row * job.row_length)
+            add_up(job, start, column, ty, tx, sigma_y, sigma_x, grads, first, last, head)
+            sums = pointer(head, np.float64)
+            by_weight, by_y, by_sigma_y = find_slopes(window, ty, sigma_y, sums)
+            _, by_x, by_sigma_x = find_slopes(window, tx, sigma_x, advance(sums, window))
+            write_tap(job, real, k, by_weight, by_y, by_x, by_sigma_y, by_sigma_x)
+
+    @compiled
+    def do_taps(job, first, last, sheets, grads, head):
+        for k in range(first, last):
+            do_tap(job, k, advance(sheets, (k - first) // job.taps * job.sheet_size), grads, head)
+
+    return do_taps

@@ -10,19 +10,21 @@ from types import ModuleType
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from icnn_core.ops import blended, dense, fused, gathered, reference, registration, sampled, sparse, trusted
 from icnn_core.ops.dense import Reach
 from icnn_core.ops.estimates import (
-    Request,
     blended_cost,
-    compiled_cost,
     dense_cost,
     fused_cost,
     gathered_cost,
+    sampled_cost,
     sparse_cost,
 )
 from icnn_core.ops.geometry import Geometry
+from icnn_core.ops.kept import has_version, version_of
+from icnn_core.ops.request import Request
 
 _NATIVE = "forward-mode derivatives, torch.func transforms and export need native operations"
 
@@ -31,8 +33,8 @@ _NATIVE = "forward-mode derivatives, torch.func transforms and export need nativ
 class Backend:
     """One way to compute the operator.
 
-    `reasons` lists why it cannot serve a request (empty: it can); `cost` estimates its time in multiply-adds of a
-    matrix product; `summary` says in a few words when it is the right one.
+    `reasons` lists why it cannot serve a request (empty: it can); `cost` estimates its time, see
+    `estimates`; `summary` says in a few words when it is the right one.
     """
 
     name: str
@@ -119,7 +121,7 @@ BACKENDS: dict[str, Backend] = {
             "sampled",
             "a column of samples in tiles by compiled loops, then a matrix product",
             lambda request: _compiled_reasons(request, sampled),
-            compiled_cost,
+            sampled_cost,
             lambda x, w, p, b, sigma, request: registration.run_sampled(x, w, p, b, request.geometry),
         ),
         Backend(
@@ -197,7 +199,7 @@ def _reach_now(positions: Tensor, request: Request, sigma: Tensor | None) -> Rea
     While a CUDA graph is captured nothing can be read.
     """
     span = request.reach
-    if _is_kept(positions) and not (positions.is_cuda and torch.cuda.is_current_stream_capturing()):
+    if has_version(positions) and not (positions.is_cuda and torch.cuda.is_current_stream_capturing()):
         span = _try_reach(positions, request.geometry, sigma)
     assert span is not None
     return span
@@ -206,23 +208,21 @@ def _reach_now(positions: Tensor, request: Request, sigma: Tensor | None) -> Rea
 def read_reach(positions: Tensor, geometry: Geometry, sigma: Tensor | None) -> Reach | None:
     """The reach of the positions, or None where their values cannot be read.
 
-    On a GPU the answer is kept with the tensor until its storage or version changes, so that one look per optimiser
-    step suffices to choose a back end.
+    The answer is kept with the tensor until its storage or version changes, so that one look per optimiser step
+    suffices to choose a back end, and none where positions stay.
     """
     if torch.compiler.is_compiling() or positions.is_meta:
         return None
-    if not _is_kept(positions):
+    if not has_version(positions):
         return _try_reach(positions, geometry, sigma)
-    key = (positions.data_ptr(), positions._version, geometry, sigma is None)
-    cached = getattr(positions, "_icnn_reach", None)
-    if cached is None or cached[0] != key:
-        cached = (key, _try_reach(positions, geometry, sigma))
-        positions._icnn_reach = cached  # pyright: ignore[reportAttributeAccessIssue]
-    return cached[1]
+    key = (version_of(positions), geometry, sigma is None)
+    kept = _REACHES.get(positions)
+    if kept is None or kept[0] != key:
+        kept = _REACHES[positions] = key, _try_reach(positions, geometry, sigma)
+    return kept[1]
 
 
-def _is_kept(positions: Tensor) -> bool:
-    return positions.device.type != "cpu" and not positions.is_inference()
+_REACHES = WeakTensorKeyDictionary()  # no attribute of the tensor, which would be saved with it
 
 
 def _try_reach(positions: Tensor, geometry: Geometry, sigma: Tensor | None) -> Reach | None:

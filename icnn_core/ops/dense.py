@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from icnn_core.ops.geometry import Geometry, axis_weights, split_anchors, window
+from icnn_core.ops.kept import keep
 
 Reach = tuple[tuple[int, int], tuple[int, int]]
 """((first_y, last_y), (first_x, last_x)): the pixels, counted from the first tap, that a kernel must cover."""
@@ -26,7 +27,11 @@ def forward(
     sigma: Tensor | None = None,
 ) -> Tensor:
     """As `reference.forward`, if `span` covers every neighbour that lies inside the image for some output pixel."""
-    kernel = dense_kernel(weight, positions, geometry, span, sigma).to(x.dtype)
+    parameters = (weight, positions) if sigma is None else (weight, positions, sigma)
+    key = span, geometry.kernel_size, geometry.dilation, geometry.groups, x.dtype
+    kernel = keep(
+        "dense", parameters, key, lambda: dense_kernel(weight, positions, geometry, span, sigma).to(x.dtype)
+    )
     (first_y, _), (first_x, _) = span
     padded = F.pad(x, (*_margins(1, first_x, kernel, geometry), *_margins(0, first_y, kernel, geometry)))
     return F.conv2d(padded, kernel, bias, stride=geometry.stride, groups=geometry.groups)

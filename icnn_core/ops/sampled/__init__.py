@@ -14,6 +14,7 @@ from torch import Tensor
 
 from icnn_core.ops.compiled.team import find_gemm, find_pass, run
 from icnn_core.ops.geometry import Geometry, split_anchors
+from icnn_core.ops.kept import keep
 from icnn_core.ops.sampled.job import make_plan
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -90,13 +91,20 @@ def _run(name: str, tensors: dict[str, Tensor | None], positions: Tensor, geomet
     threads = torch.get_num_threads()
     plan = make_plan(name, geometry, positions.shape[0], x.element_size(), threads)
     threads = min(threads, plan.units)
-    floor, fraction = split_anchors(positions.detach(), geometry)
-    floor = floor.nan_to_num(0.0).clamp(-_FARTHEST, _FARTHEST).long() - torch.tensor(geometry.padding)
+    key = geometry.centre, geometry.padding, x.dtype
+    floors, fractions = keep("sampled", [positions], key, lambda: _split(positions, geometry, x.dtype))
     held = {field: tensor.contiguous() for field, tensor in tensors.items() if tensor is not None}
-    held |= {"floors": floor.contiguous(), "fractions": fraction.to(x.dtype).contiguous()}
+    held |= {"floors": floors, "fractions": fractions}
     held["counters"] = torch.zeros(2, dtype=torch.int64)
     held["scratch"] = torch.empty(threads * plan.record["scratch_bytes"], dtype=torch.uint8)
     numbers = {field: tensor.data_ptr() for field, tensor in held.items()}
     numbers |= {f"needs_{field}": int(f"grad_{field}" in held) for field in ("x", "weight", "positions")}
     numbers["gemm"] = find_gemm(x.dtype)
     run(find_pass(plan.code, x.dtype), plan.pack(numbers), threads)
+
+
+def _split(positions: Tensor, geometry: Geometry, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Where the taps of the first output lie: whole pixels, int64, and fractions."""
+    floor, fraction = split_anchors(positions.detach(), geometry)
+    floor = floor.nan_to_num(0.0).clamp(-_FARTHEST, _FARTHEST).long() - torch.tensor(geometry.padding)
+    return floor.contiguous(), fraction.to(dtype).contiguous()

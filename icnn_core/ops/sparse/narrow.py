@@ -41,7 +41,10 @@ from icnn_core.ops.sparse.job import TAPS_AT_ONCE
 from icnn_core.ops.sparse.taps import find_rows, find_tap, reads_image
 
 
-@intrinsic
+_instruction: Any = intrinsic  # called with one argument less than it is written with
+
+
+@_instruction
 def _add_products(typingctx: Any, rows: Any, sums: Any, sheet: Any, row_length: Any, offsets: Any, grads: Any,
                  pitch: Any, count: Any) -> Any:  # fmt: skip
     """Add for `count` taps the products with a block of gradients of `rows` rows, as `find_height` says, to `sums`.

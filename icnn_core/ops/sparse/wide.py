@@ -30,9 +30,9 @@ from icnn_core.ops.sparse.taps import find_rows, find_slopes, find_tap, find_wid
 
 
 def _make_add_sums(window: int) -> Any:
-    """LLVM's own code of `add_sums(rows, step, sums, sheet, row_length, offsets, weights, grads, pitch, count)` for that window.
+    """`add_sums(rows, step, sums, sheet, row_length, offsets, weights, grads, pitch, count)` for that window.
 
-    Adds to the vectors at `sums`, `U` and then `V`, what `rows` rows of gradients, `pitch` apart, give. Gradients of
+    It adds to the vectors at `sums`, `U` and then `V`, what `rows` rows of gradients, `pitch` apart, give. Gradients of
     rows above and below must be 0 or meet zeros. `count`: the outputs in the row from this column on.
     """
 

@@ -12,9 +12,10 @@ from torch.overrides import handle_torch_function, has_torch_function
 from icnn_core.errors import NameNotFoundError, UnsupportedError, nearest_names
 from icnn_core.ops import cuda_costs
 from icnn_core.ops.arguments import WHO, autocasts, check_positions, check_tensors, to_geometry, to_width
-from icnn_core.ops.backends import BACKENDS, Backend, Request, choose_unseen, read_reach
+from icnn_core.ops.backends import BACKENDS, Backend, choose_unseen, read_reach
 from icnn_core.ops.geometry import Geometry
 from icnn_core.ops.registration import needs_native
+from icnn_core.ops.request import Request
 
 
 def irregular_conv2d(
@@ -72,7 +73,7 @@ def irregular_conv2d(
     geometry = to_geometry(x, weight, stride, padding, dilation, groups)
     check_positions(positions, geometry)
     width = to_width(interpolation, sigma, positions)
-    request = _request(x, weight, positions, geometry, width)
+    request = make_request(x, weight, positions, geometry, width)
     chosen = choose_unseen(request) if backend is None else None
     if chosen is None:
         request = request.with_reach(read_reach(positions, geometry, width))
@@ -112,7 +113,7 @@ def explain(
     geometry = to_geometry(x, weight, stride, padding, dilation, groups)
     check_positions(positions, geometry)
     width = to_width(interpolation, sigma, positions)
-    unseen = _request(x, weight, positions, geometry, width)
+    unseen = make_request(x, weight, positions, geometry, width)
     request = unseen.with_reach(read_reach(positions, geometry, width))
     chosen = choose_unseen(unseen) or _choose(request)
     others = {}
@@ -160,7 +161,7 @@ def _forced(name: str, request: Request) -> Backend:
     return BACKENDS[name]
 
 
-def _request(
+def make_request(
     x: Tensor, weight: Tensor, positions: Tensor, geometry: Geometry, sigma: Tensor | None
 ) -> Request:
     """Without a look at the positions' reach."""

@@ -40,7 +40,6 @@ from icnn_core.ops.sparse.gradients import write_tap
 from icnn_core.ops.sparse.job import TAPS_AT_ONCE
 from icnn_core.ops.sparse.taps import find_rows, find_tap, reads_image
 
-
 _instruction: Any = intrinsic  # called with one argument less than it is written with
 
 

@@ -6,12 +6,13 @@ import copy
 import gc
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from icnn_core import IrregularConv2d
-from icnn_core.ops import dense, kept, sampled
+from icnn_core.ops import dense, irregular_conv2d, kept, sampled
 
 WAYS = ["in place", "through data", "other storage", "another parameter", "loaded"]
 KINDS = {  # sharing, interpolation, back end
@@ -117,3 +118,26 @@ def test_positions_that_are_not_a_number_are_made_anew() -> None:
         first: Tensor = layer(x)
         assert first.isnan().all()
         torch.testing.assert_close(layer(x), first, equal_nan=True)
+
+
+def test_layers_that_share_positions_keep_what_each_needs() -> None:
+    first, second = make_layer("dense"), make_layer("dense")
+    second.positions, second.dilation = first.positions, (2, 3)
+    x = torch.randn(2, 2, 11, 9)
+    with torch.inference_mode():
+        for layer in (first, second, first, second):
+            layer.backend = "dense"
+            found = layer(x)
+            layer.backend = "reference"
+            torch.testing.assert_close(found, layer(x))
+
+
+@pytest.mark.parametrize("backend", ["dense", "sampled", None])
+def test_memory_that_others_write_to_is_looked_at(backend: str | None) -> None:
+    memory = np.zeros((2, 6, 2), np.float32)
+    x, weight, positions = torch.randn(1, 2, 11, 9), torch.randn(3, 2, 3, 2), torch.from_numpy(memory)
+    with torch.inference_mode():
+        for _ in range(2):
+            found = irregular_conv2d(x, weight, positions, backend=backend)
+            torch.testing.assert_close(found, irregular_conv2d(x, weight, positions, backend="reference"))
+            memory += 3.4

@@ -130,7 +130,12 @@ def _units(direction: str, layer: Layer, threads: int) -> list[float]:
     plan = job.make_plan(direction, geometry, layer.in_channels, 4, threads).record
     if direction == "forward":
         rows = plan["block_rows"]
-        cut = [float(min(rows, layer.size - first)) for first in range(0, layer.size, rows)]
+        kernels, part = layer.out_channels // layer.groups, plan["block_kernels"]
+        cut = [
+            float(min(rows, layer.size - first) * min(part, kernels - kernel))
+            for kernel in range(0, kernels, part)
+            for first in range(0, layer.size, rows)
+        ]
         return cut * (layer.batch * layer.groups)
     channels, per_group = plan["block_channels"], layer.in_channels // layer.groups
     return [float(min(channels, per_group - first)) for first in range(0, per_group, channels)] * layer.groups

@@ -137,6 +137,28 @@ def test_however_the_work_is_cut(name, pixels, tile_bytes, threads, monkeypatch)
     assert_close(run(geometry, *tensors), whole, 1e-12)
 
 
+@pytest.mark.parametrize("count", [8, 16, 61])
+def test_kernels_are_cut_where_rows_do_not_suffice(count, monkeypatch):
+    geometry = Geometry(1, 4, 2 * 131, (5, 46), (2, 3), (1, 1), (0, 2), (1, 1), 2)
+    tensors = make_tensors(geometry)
+    plan = planning.make_plan("forward", geometry, geometry.in_channels, 8, count)
+    if count == 61:
+        assert plan.record["block_kernels"] < 131
+        assert plan.units == 2 * -(-131 // plan.record["block_kernels"])
+    out = run(geometry, *tensors)[0]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
+    assert_close([run(geometry, *tensors)[0]], [out], 1e-12)
+
+
+def test_few_threads_sample_nothing_twice():
+    geometry = Geometry(1, 256, 256, (41, 41), (3, 3), (1, 1), (2, 2), (2, 2), 1)
+    for count in (1, 2, 3, 8):
+        plan = planning.make_plan("forward", geometry, geometry.in_channels, 4, count)
+        assert plan.record["block_kernels"] == 256
+    many = planning.make_plan("forward", geometry, geometry.in_channels, 4, 16)
+    assert many.units >= 16
+
+
 def test_memory_and_work_do_not_depend_on_positions():
     """They are planned from sizes alone; positions far away then only read zeros."""
     geometry = CASES["rows of several vectors"]

@@ -1,10 +1,10 @@
 """The general case: a tile of samples, then BLAS. One parallel region per pass, in which no thread waits for another.
 
-Forward, a unit of work is a block of output rows of one image and group: for one block of channels after the other it
-samples a tile (channels·K × pixels) that fits the cache, and adds weight · tile to the output. Backward, it is a block
-of channels, for all images: grad_tile = weightᵀ · grad_out; spread to the image's gradient, reduced to the positions',
-while the tile is sampled again; grad_weight += grad_out · tileᵀ. So no two units write to the same place, and nothing
-is saved between the passes.
+Forward, a unit of work is a block of output rows of one image and group, and with many threads of some of its kernels:
+for one block of channels after the other it samples a tile (channels·K × pixels) that fits the cache, and adds
+weight · tile to the output. Backward, it is a block of channels, for all images: grad_tile = weightᵀ · grad_out; spread
+to the image's gradient, reduced to the positions', while the tile is sampled again; grad_weight += grad_out · tileᵀ. So
+no two units write to the same place, and nothing is saved between the passes.
 """
 
 from __future__ import annotations
@@ -58,21 +58,23 @@ def _sample_channel(job, image, floors, fractions, channel, first_row, rows, she
 
 @compiled
 def _forward_unit(job, unit, real, sheet, tile, lanes):
-    blocks = -(-job.out_height // job.block_rows)
-    image, group = unit // blocks // job.groups, unit // blocks % job.groups
-    first_row = unit % blocks * job.block_rows
+    all_kernels, per_group = job.kernels // job.groups, job.channels // job.groups
+    blocks, parts = -(-job.out_height // job.block_rows), -(-all_kernels // job.block_kernels)
+    first_row, part = unit % blocks * job.block_rows, unit // blocks % parts
+    image, group = unit // blocks // parts // job.groups, unit // blocks // parts % job.groups
     rows = min(job.block_rows, job.out_height - first_row)
     pixels, plane = rows * job.out_width, job.out_height * job.out_width
-    kernels, per_group = job.kernels // job.groups, job.channels // job.groups
+    first_kernel = group * all_kernels + part * job.block_kernels
+    kernels = min(job.block_kernels, all_kernels - part * job.block_kernels)
     x, weight, bias = pointer(job.x, real), pointer(job.weight, real), pointer(job.bias, real)
     floors, fractions = pointer(job.floors, np.int64), pointer(job.fractions, real)
     out = pointer(job.out, real)
-    out = advance(out, (image * job.kernels + group * kernels) * plane + first_row * job.out_width)
+    out = advance(out, (image * job.kernels + first_kernel) * plane + first_row * job.out_width)
     for kernel in range(kernels):
-        value = get(bias, group * kernels + kernel) if job.bias else real(0)
+        value = get(bias, first_kernel + kernel) if job.bias else real(0)
         fill(advance(out, kernel * plane), pixels, value)
     depth = per_group * job.taps
-    weight = advance(weight, group * kernels * depth)
+    weight = advance(weight, first_kernel * depth)
     for start in range(0, per_group, job.block_channels):
         count = min(job.block_channels, per_group - start)
         for local in range(count):
@@ -167,7 +169,8 @@ def compile_forward(real: Any, lanes: int, stamp: int, *, cache: bool = False) -
         sheet = pointer(job.scratch + fetch_and_add(counters, 1, 1) * job.scratch_bytes, real)
         tile = advance(sheet, job.sheet_size)
         fill(sheet, job.sheet_size, real(0))
-        units = job.batch * job.groups * -(-job.out_height // job.block_rows)
+        parts = -(-(job.kernels // job.groups) // job.block_kernels)
+        units = job.batch * job.groups * parts * -(-job.out_height // job.block_rows)
         unit = fetch_and_add(counters, 0, 1)
         while unit < units:
             _forward_unit(job, unit, real, sheet, tile, lanes)

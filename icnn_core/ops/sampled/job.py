@@ -12,7 +12,7 @@ _NAMES = """
     counters x weight bias out grad_out grad_x grad_weight grad_positions floors fractions gemm scratch
     batch channels kernels groups height width out_height out_width taps shapes step_y step_x
     needs_x needs_weight needs_positions
-    block_rows block_channels tile_pitch tile_size
+    block_rows block_channels block_kernels tile_pitch tile_size
     margin phase_width pitch row_length origin sheet_size scratch_bytes
 """
 _FIELDS = _NAMES.split()
@@ -21,7 +21,9 @@ JOB = np.dtype([(name, np.int64) for name in _FIELDS])
 VECTOR_BYTES = 64
 _TILE_BYTES = 1 << 20  # half a typical second-level cache
 _BLOCK_PIXELS = 2048  # as many columns as let BLAS run at full speed
-_LEAST_PIXELS = 256
+_LEAST_PIXELS = 200
+_MOST_PARTS = 8  # that kernels are cut into where there are more threads than blocks of rows
+_MULTIPLY_ADDS_PER_SAMPLE = 32  # that take as long; parts of the kernels sample the same
 _UNITS_PER_THREAD = 2  # so that a thread that was held up is helped by the others
 _MANY_UNITS = 4  # per thread: then it hardly matters that the last round leaves some idle
 _MOST_DEPTHWISE_KERNELS = 4  # per channel; with more of them, BLAS pays
@@ -99,7 +101,8 @@ def _lay_out_sheet(job: dict[str, int], itemsize: int) -> dict[str, int]:
 def _cut_rows(job: dict[str, int], itemsize: int, threads: int) -> int:
     """Cut the forward pass into blocks of output rows of one image and group; returns how many.
 
-    Into as few as keep all threads busy to the end: each block copies its channels' rows anew.
+    Into as few as keep all threads busy to the end: each block copies its channels' rows anew. Where rows do not
+    suffice for all threads, the kernels are cut as well, if that pays, for then some threads sample the same.
     """
     images = job["batch"] * job["groups"]
     parts = 1
@@ -107,7 +110,14 @@ def _cut_rows(job: dict[str, int], itemsize: int, threads: int) -> int:
         parts += 1
     most = max(-(-job["out_height"] // parts), -(-_LEAST_PIXELS // job["out_width"]))
     _choose_tile(job, itemsize, min(most, max(1, _BLOCK_PIXELS // job["out_width"])), job["channels"])
-    return images * -(-job["out_height"] // job["block_rows"])
+    units = images * -(-job["out_height"] // job["block_rows"])
+    kernels = job["kernels"] // job["groups"]
+    parts = min(
+        range(1, _MOST_PARTS + 1),
+        key=lambda parts: -(-units * parts // threads) * (1 / parts + _MULTIPLY_ADDS_PER_SAMPLE / kernels),
+    )
+    job["block_kernels"] = -(-kernels // parts)
+    return units * -(-kernels // job["block_kernels"])
 
 
 def _cut_channels(job: dict[str, int], itemsize: int, threads: int) -> int:

@@ -21,7 +21,7 @@ from icnn_core.ops import explain
 from icnn_core.ops.arguments import to_geometry
 from icnn_core.ops.backends import BACKENDS, read_reach
 from icnn_core.ops.geometry import regular_slots
-from icnn_core.ops.irregular_conv import _choose, _request
+from icnn_core.ops.irregular_conv import _choose, make_request
 
 # torch's own forward-mode rules still load torch.jit.script
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*is (deprecated|not supported)")
@@ -318,7 +318,7 @@ def test_on_mps_dense_serves(sharing):
     layer = IrregularConv2d(16, 16, (3, 2), padding=1, sharing=sharing, shift=0.4)
     x, sizes = torch.zeros(1, 16, 12, 13), (layer.stride, (1, 1), layer.dilation, 1)
     geometry = to_geometry(x, layer.weight, *sizes)
-    request = _request(x, layer.weight, layer.positions, geometry, None)
+    request = make_request(x, layer.weight, layer.positions, geometry, None)
     request = request.with_reach(read_reach(layer.positions, geometry, None))
     request = dataclasses.replace(request, device=torch.device("mps", 0))
     assert _choose(request).name == "dense"

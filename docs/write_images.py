@@ -1,8 +1,8 @@
 """Draws the pictures of the documentation, in both themes: `python docs/write_images.py`.
 
-Kernels, one heatmap and one pixel's taps are of the built-in pair, surveys of the tables in docs/results. Pictures of
-CamVid and VOC need what the repository does not hold: `--trained FOLDER` with the pairs of docs/results.md, as
-`camvid/features.9/seed-0/last.pt`, `camvid/none/seed-0/last.pt` and the same under `voc`, and `--data FOLDER` with
+Those of the gallery are of the built-in pair, by the code that the page shows; surveys of the tables in docs/results.
+Pictures of CamVid and VOC need what the repository does not hold: `--trained FOLDER` with the pairs of docs/results.md,
+as `camvid/features.9/seed-0/last.pt`, `camvid/none/seed-0/last.pt` and the same under `voc`, and `--data FOLDER` with
 `camvid` and `voc12_animals/VOCdevkit`. `--survey FOLDER` keeps the survey of the average map, which takes minutes, so
 that it goes on where it stopped.
 """
@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from gallery import list_gallery, write_marks
 
 from icnn_core.datasets.registry import open_dataset
-from icnn_viz.data import builtin_path
-from icnn_viz.displays import HeatmapDisplay, KernelDisplay, SurveyDisplay, TapDisplay
-from icnn_viz.displays.images import read_image, read_labels, read_sample_labels
-from icnn_viz.displays.sources import read_display
+from icnn_viz.displays import HeatmapDisplay, KernelDisplay, SurveyDisplay
+from icnn_viz.displays.images import read_image, read_labels
 from icnn_viz.figures.style import THEMES
 from icnn_viz.figures.survey import draw_survey
 from icnn_viz.figures.write import write_figure
@@ -30,23 +29,6 @@ from icnn_viz.gradients import load_pair
 DOCS = Path(__file__).parent
 FOLDER = DOCS / "images"
 DPI = 200  # speckled grids take half
-PICTURES: dict[str, dict[str, Any]] = {
-    "strip": {},
-    "cloud": {},
-    "facets": {"view": "cloud", "scale": "facets"},
-    "zoo": {},
-    "3d": {},
-    "field": {},
-    "layers": {},
-    "depth": {},
-    "rose": {},
-    "heat": {},
-    "qq": {},
-    "inspect": {"channel": 51},
-    "histogram": {},
-}
-"""Options of `KernelDisplay.plot` by the name of a picture, which is its view unless that is given."""
-SAMPLE, TAPS = (45, 60), (45, 74)
 VOC = "voc12_animals/VOCdevkit/VOC2012"
 CAR, STREET = (230, 120), [(230, 120), (200, 240), (320, 300), (120, 60)]
 CAT = [(196, 131), (230, 230), (330, 180), (351, 339)]
@@ -63,7 +45,7 @@ def main() -> None:
         parser.add_argument(option, type=Path, metavar="FOLDER")
     parser.add_argument("--only", default="", metavar="TEXT", help="pictures whose names begin so")
     chosen = parser.parse_args()
-    pictures = [*list_kernels(), *list_builtin(), *list_surveys()]
+    pictures = [*list_gallery(), *list_surveys()]
     if chosen.trained and chosen.data:
         pictures += list_trained(chosen.trained, chosen.data, chosen.survey)
     for name, draw in pictures:
@@ -71,24 +53,7 @@ def main() -> None:
             for theme in THEMES:
                 path = FOLDER / f"{name}{'' if theme == 'light' else f'-{theme}'}.png"
                 write_figure(draw(theme=theme), path, dpi=DPI // 2 if name.endswith("grid") else DPI)
-
-
-def list_kernels() -> Pictures:
-    """The built-in network's shapes."""
-    display = read_display([])
-    assert isinstance(display, KernelDisplay)
-    for name, options in PICTURES.items():
-        yield f"kernels-{name}", partial(display.draw, **{"view": name} | options)
-
-
-def list_builtin() -> Pictures:
-    """The built-in pair's heatmap of one pixel of the sample image."""
-    pair = [builtin_path(f"shapes-{kind}.safetensors") for kind in ("irregular", "regular")]
-    path, networks = builtin_path("sample.png"), load_pair(*pair, device="cpu")
-    labels = read_sample_labels(path, networks[0].classes)
-    display = HeatmapDisplay.from_networks(networks, read_image(path, 2048), SAMPLE, labels=labels)
-    yield "shapes-heatmap", partial(display.draw, "comparison")
-    yield "taps", TapDisplay.from_networks(networks, builtin_path("sample.png"), TAPS).draw
+    write_marks({name for name, _ in pictures if name.startswith(chosen.only)})
 
 
 def list_surveys() -> Pictures:
@@ -107,12 +72,10 @@ def list_trained(trained: Path, data: Path, survey: Path | None) -> Pictures:
     """Of pairs that are not in the repository. Photos may not be copied: the maps stand without them."""
 
     def look(name: str, image: str, labels: str, pixels: Any, **options: Any) -> HeatmapDisplay:
-        first, second = (trained / name / row / "seed-0" / "last.pt" for row in ("features.9", "none"))
+        pair = [trained / name / row / "seed-0" / "last.pt" for row in ("features.9", "none")]
         array = read_image(data / image, 2048)
         known = read_labels(data / labels, array.shape[:2], 2048)
-        return HeatmapDisplay.from_checkpoints(
-            first, second, array, pixels, labels=known, device="cpu", **options
-        )
+        return HeatmapDisplay.from_checkpoints(*pair, array, pixels, labels=known, device="cpu", **options)
 
     street = ("camvid", "camvid/test/0001TP_010320.jpg", "camvid/testannot/0001TP_010320.png")
     stem = "2009_002753"

@@ -57,7 +57,7 @@ def main() -> None:
         subprocess.run([*PROGRAM, "report", "--out", report], check=True, stdout=subprocess.DEVNULL)
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         photograph(browser, report.as_uri(), "page-report", "h1")
-        photograph(browser, address, "page-explorer", ".js-plotly-plot")
+        photograph(browser, address, "page-explorer", "#status.done")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from icnn_viz.figures.panels import format_value
+from icnn_viz.figures.comparison_words import describe_finding
 from icnn_viz.report.card import mean_iou
 from icnn_viz.report.findings import Findings
 
@@ -33,22 +33,19 @@ class Verdict:
 
 
 def summarise(findings: Findings) -> list[str]:
-    """The findings: how far the shapes went, what the networks are worth and look at, what holds of the claims."""
-    told = [_tell_shapes(findings.tables["layers"])]
+    """The findings: how far the shapes went, what the networks look at, what they are worth and what holds of the
+    paper's claims."""
+    told = [_tell_shapes(findings.tables["layers"]), *(_tell_pixel(look) for look in findings.looks[:1])]
     scores = {label: mean_iou(one) for label, one in findings.checkpoints.items()}
     known = [f"{label} {score:.1%}" for label, score in scores.items() if score is not None]
-    parts = [f"mean IoU, as the files tell it: {', '.join(known)}"] if known else []
-    parts += [_tell_pixel(findings.looks[0])] if findings.looks else []
-    if parts:
-        text = "; ".join(parts)
-        told.append(f"{text[0].upper()}{text[1:]}.")
     verdicts = findings.tables["claims"]["verdict"]
     counts = {end: int((verdicts == end).sum()) for end in _ENDS}
     rest = len(verdicts) - sum(counts.values())
     named = [f"{count} {_ENDS[end][count > 1]}" for end, count in counts.items() if count]
     named += [f"{rest} otherwise"] * bool(rest)
-    told.append(f"Of the paper's {len(verdicts)} claims on such shapes: {', '.join(named)}.")
-    return told
+    judged = f"f the paper's {len(verdicts)} claims on such shapes: {', '.join(named)}."
+    scored = f"Mean IoU, as the files tell it: {', '.join(known)}; o" if known else "O"
+    return [*told, scored + judged]
 
 
 def group_verdicts(claims: pd.DataFrame) -> list[Verdict]:
@@ -82,15 +79,6 @@ def _tell_shapes(layers: pd.DataFrame) -> str:
 
 
 def _tell_pixel(look: PixelComparison) -> str:
-    """The share of the energy on the object where it is known, else how widely the networks look."""
-    measures = look.measures
-    if all("energy_in_object" in one for one in measures):
-        what = "the share of the heatmap's energy that lies on the object"
-        values = [f"{one['energy_in_object']:.0%}" for one in measures]
-    else:
-        what = "the pixels that hold 90 % of the heatmap's energy"
-        values = [format_value(one["area_90"]) for one in measures]
     y, x = look.pixel
-    place = f"at x = {x}, y = {y}" + f" in {look.source}" * bool(look.source)
-    named = [f"{name} {value}" for name, value in zip(look.networks, values, strict=True)]
-    return f"{place}, {what}: {', '.join(named)}"
+    place = f"At x = {x}, y = {y}" + f" in {look.source}" * bool(look.source)
+    return f"{place}, {describe_finding(look.heatmaps, look.measures, look.true_class)}"

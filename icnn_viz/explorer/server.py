@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dash import Dash, Input, Output, State, dcc, html
+from flask import request
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from icnn_core.errors import DataError
@@ -34,9 +35,23 @@ _INDEX = """<!DOCTYPE html>
 </html>"""
 
 
+class _Explorer(Dash):
+    """Its first page shows the image at once, before any script has run."""
+
+    def __init__(self, session: Session, *args: Any, **options: Any) -> None:
+        self._session = session
+        super().__init__(*args, **options)
+
+    def interpolate_index(self, **parts: Any) -> str:
+        if request.path == heatmaps.PATH:
+            parts["app_entry"] += heatmaps.first_paint(self._session, request.query_string.decode())
+        return super().interpolate_index(**parts)
+
+
 def make_app(session: Session, *, host: str = "127.0.0.1") -> Dash:
     """The application over a session, guarded for the address it will be bound to. No debug mode, nothing remote."""
-    app = Dash(
+    app = _Explorer(
+        session,
         __name__,
         assets_folder=str(Path(__file__).parent / "assets"),
         title="icnn explorer",

@@ -11,7 +11,7 @@ from icnn_viz.figures.comparison_parts import OUTLINES, PageParts, to_parts
 from icnn_viz.figures.maps import CONTOURS, SQRT
 from icnn_viz.figures.outlines import list_outlines
 from icnn_viz.figures.overlay import to_grey
-from icnn_viz.figures.screen import shrink, to_colour_stops, to_cross, to_data_url
+from icnn_viz.figures.screen import fade, shrink, to_colour_stops, to_cross, to_data_url
 from icnn_viz.figures.style import Look, get_look, to_plotly_layout
 from icnn_viz.records import Heatmap, PixelGradient
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 400_000
 """Pixels of a map that a browser is sent; larger ones are shown by the largest value of each block."""
+_OVERLAY = "inferno"  # of maps that lie over the image, as in `draw_overlay`
 _WIDTH = 460  # of a column, in CSS pixels, where the page does not say
 _GAP_X, _GAP_Y = 0.05, 0.08
 _MARGIN = {"l": 48, "r": 26, "t": 54, "b": 124}
@@ -49,8 +50,9 @@ def draw_comparison_interactive(
         gradients, heatmaps, measures, true_class, labels, difference, gamma, theme: as of `draw_comparison`.
         opacity: of the maps over the image in grey, 0 to 1.
         revision: of the image: a browser keeps its zoom as long as it stays.
-        fluid: as large as the page makes it and without a title, for a page that has its own words; else of fixed
-            size, and on the image lies something to click on, a heatmap named "click".
+        fluid: as large as the page makes it and without a title, for a page that has its own words, and its maps are as
+            opaque as they are strong, as in `draw_overlay`; else of fixed size, and on the image lies something to
+            click on, a heatmap named "click".
 
     Raises:
         ArgumentError: as of `draw_comparison`.
@@ -70,7 +72,7 @@ def draw_comparison_interactive(
     data += _to_lines(parts, [one.colour for one in list_outlines(gradients, "", None, look)])
     data += [mark | _axes_of(number) for number in range(len(cells)) for mark in to_cross(parts.pixel, look)]
     layout = to_plotly_layout(look) | _to_axes(cells, image.shape, look)
-    scales = _to_scales(look, gamma, signed=parts.signed)
+    scales = _to_scales(look, gamma, signed=parts.signed, fluid=fluid)
     for number, (axis, scale) in enumerate(zip(parts.axes, scales, strict=True)):
         bar = _bar_at(number) | axis["colorbar"]
         layout[("coloraxis", "coloraxis2")[number]] = axis | {"colorscale": scale, "colorbar": bar}
@@ -182,10 +184,14 @@ def _contour_colour(parts: PageParts) -> str:
     return "#000000" if parts.signed else "#ffffff"
 
 
-def _to_scales(look: Look, gamma: float, *, signed: bool) -> list[tuple[tuple[float, str], ...]]:
+def _to_scales(look: Look, gamma: float, *, signed: bool, fluid: bool = False) -> list[Sequence[Any]]:
     """Colours of the maps' axis and of the difference's."""
-    maps = to_colour_stops(look.diverging if signed else look.sequential, gamma=gamma, signed=signed)
-    return [maps, to_colour_stops(look.diverging, gamma=gamma, signed=True)]
+    cmap = look.diverging if signed else _OVERLAY if fluid else look.sequential
+    scales = [(cmap, signed), (look.diverging, True)]
+    stops = [to_colour_stops(cmap, gamma=gamma, signed=signed) for cmap, signed in scales]
+    if not fluid:
+        return [*stops]
+    return [fade(stop, signed=signed) for stop, (_, signed) in zip(stops, scales, strict=True)]
 
 
 def _bar_at(number: int) -> dict[str, Any]:

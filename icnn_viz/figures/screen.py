@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from io import BytesIO
 from typing import Any
@@ -32,6 +32,17 @@ def to_colour_stops(
     mirrored = (1 + np.sign(centred) * np.abs(centred) ** (1 / gamma)) / 2
     places = mirrored if signed else shades ** (1 / gamma)
     return tuple((float(p), to_hex(colormaps[cmap](float(s)))) for p, s in zip(places, shades, strict=True))
+
+
+def fade(stops: Sequence[tuple[float, str]], *, signed: bool = False, most: float = 0.85) -> list[list[Any]]:
+    """The stops of `to_colour_stops`, each as opaque as its colour is strong: not at all at 0, `most` at the end."""
+    last = len(stops) - 1
+    faded: list[list[Any]] = []
+    for number, (place, colour) in enumerate(stops):
+        strength = abs(2 * number / last - 1) if signed else number / last
+        red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+        faded.append([place, f"rgba({red},{green},{blue},{most * strength:.3f})"])
+    return faded
 
 
 def to_data_url(image: np.ndarray) -> str:

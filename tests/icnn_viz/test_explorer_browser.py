@@ -21,7 +21,7 @@ from icnn_viz.explorer.session import Session
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from playwright.sync_api import Browser, Page, Request, Response, expect
+from playwright.sync_api import Browser, Page, Request, Response, Route, expect
 
 SIZE = {"width": 1280, "height": 800}
 expect.set_options(timeout=30_000)
@@ -299,6 +299,68 @@ def test_what_is_seen_is_saved(page: Page, address: str) -> None:
     with page.expect_download() as saved:
         page.locator("#heat-png").click()
     assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_image_is_painted_before_any_script_and_no_empty_axes_after(
+    page: Page, address: str, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network: Any = session.networks[-1]
+    look, may_go = network.look, threading.Event()
+    held: list[Route] = []
+    may_load: list[bool] = []
+
+    def look_long(*asked: Any) -> Any:
+        assert may_go.wait(60)
+        return look(*asked)
+
+    monkeypatch.setattr(network, "look", look_long)
+    page.route(re.compile(r"\.js"), lambda route: route.continue_() if may_load else held.append(route))
+    page.goto(address + "/?image=1&x=5&y=23", wait_until="commit")
+    photo = page.locator("#first img")
+    expect(photo).to_be_visible()
+    box = photo.bounding_box()
+    assert box is not None
+    assert min(box["width"], box["height"]) > 300
+    may_load.append(True)
+    for route in held:
+        route.continue_()
+    expect(page.locator("#status.busy")).to_be_visible()
+    expect(page.locator("#panel > img")).to_be_visible()
+    expect(photo).to_be_hidden()
+    wait_until(page, drawn("heat"))
+    assert page.locator("#heat").is_visible() is False  # plotly's axes from -1 to 6
+    may_go.set()
+    settle(page)
+    expect(page.locator("#panel > img")).to_be_hidden()
+    expect(page.locator("#heat")).to_be_visible()
+    expect(page.locator("#words")).to_contain_text(
+        re.compile("^irregular: .* of its energy")
+    )  # seconds come last
+    expect(page.locator("#took")).to_contain_text("networks")
+
+
+def test_colours_that_end_elsewhere_say_so(page: Page, address: str) -> None:
+    open_heatmaps(page, address, "?x=30&y=5")
+    top = "document.querySelector('#heat .js-plotly-plot').layout.coloraxis.cmax"
+    before = page.evaluate(top)
+    assert "colours" not in (page.locator("#status").text_content() or "")
+    page.locator("#smoothing").fill("3")
+    wait_for(page, lambda: page.evaluate(top) != before)
+    now = page.evaluate(top)
+    shown = [page.evaluate(f"({value}).toPrecision(3)") for value in (now, before)]
+    said = "now end at {}, before at {}".format(*shown)
+    expect(page.locator("#status")).to_contain_text(said)
+
+
+@pytest.mark.parametrize("path", ["/", "/kernels", "/trajectories"])
+def test_nothing_sticks_out_of_a_telephone(browser: Browser, address: str, path: str) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(address + path)
+    graph = {"/": "heat", "/kernels": "plane", "/trajectories": "run"}[path]
+    wait_until(page, drawn(graph))
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
 
 
 def test_points_brushed_in_the_plane_are_seen_in_space(page: Page, address: str, session: Session) -> None:

@@ -177,9 +177,9 @@ def test_a_reply_holds_figure_table_and_words(session: Session) -> None:
     told = answers.reply(session, ask(7))
     assert told["number"] == 7
     assert told["figure"]["layout"]["paper_bgcolor"] == "#14161a"
-    assert "irregular: half of its energy within " in told["words"]
+    assert told["words"].startswith("irregular: half of its energy within ")  # what was found comes first
     assert "x = 20, y = 9" in told["words"]
-    assert "networks" in told["status"]
+    assert "networks" in told["took"]
 
 
 @pytest.mark.parametrize(

@@ -134,3 +134,18 @@ def test_a_large_map_is_shown_by_its_largest_values_where_they_lie(
         assert trace.z[5, 10] == np.float32(values[10:12, 20:22].max())
     update_page(figure, to_parts(gradients, heatmaps))
     assert _maps(figure)[0].z.shape == (12, 19)
+
+
+@pytest.mark.parametrize("fluid", [True, False])
+def test_over_the_image_maps_are_as_opaque_as_they_are_strong(
+    make_gradient: MakeGradient, fluid: bool
+) -> None:
+    layout = draw_comparison_interactive(*_looks(make_gradient), fluid=fluid).layout
+    for axis, signed in ((layout.coloraxis, False), (layout.coloraxis2, True)):
+        places, colours = zip(*axis.colorscale, strict=True)
+        alphas = [float(c.rstrip(")").split(",")[3]) if c.startswith("rgba") else 1.0 for c in colours]
+        strengths = [abs(2 * p - 1) if signed else p for p in places]
+        wanted = [
+            0.85 * strength**0.5 if fluid else 1.0 for strength in strengths
+        ]  # colours go with the square root
+        assert alphas == pytest.approx(wanted, abs=2e-3)

@@ -8,6 +8,7 @@
   const steps = { ArrowLeft: ["x", -1], ArrowRight: ["x", 1], ArrowUp: ["y", -1], ArrowDown: ["y", 1] };
   let number = 0;
   let [before, up] = [null, null]; // the last two releases of a pointer
+  let top = null; // of the colours that are shown
   let whole = {}; // the ranges of the first page's axes without a zoom
 
   function remembered() {
@@ -95,6 +96,14 @@
     return Object.assign({}, figure, { layout: layout });
   }
 
+  /* Colours that stand for other values than before, in words. */
+  function changedScale(layout) {
+    const [before, now] = [top, layout.coloraxis.cmax];
+    top = now;
+    if (before === null || Math.abs(now / before - 1) < 0.01) return "";
+    return "The colours now end at " + now.toPrecision(3) + ", before at " + before.toPrecision(3) + ".";
+  }
+
   function graphOf(id) {
     return document.querySelector("#" + id + " .js-plotly-plot");
   }
@@ -129,13 +138,14 @@
 
       show: function (answer, opacity) {
         const keep = noUpdate();
-        if (!answer || answer.number !== number) return [keep, keep, keep, keep, keep];
-        if (answer.error) return [keep, keep, answer.error, "", "status failed"];
+        if (!answer || answer.number !== number) return Array(7).fill(keep);
+        if (answer.error) return [keep, keep, answer.error, "", "status failed", "", keep];
         const layout = structuredClone(answer.figure.layout); // plotly writes into it
         const axes = Object.keys(layout).filter((key) => /^[xy]axis/.test(key));
         whole = Object.fromEntries(axes.map((key) => [key + ".range", layout[key].range.slice()]));
         const figure = withOpacity(Object.assign({}, answer.figure, { layout: layout }), opacity);
-        return [keepView("heat", figure), answer.table, answer.words, answer.status, "status done"];
+        const { table, words, took } = answer;
+        return [keepView("heat", figure), table, words, changedScale(layout), "status done", took, "answered"];
       },
 
       turned: function (figure) {

@@ -53,7 +53,7 @@ def reply(session: Session, ask: dict[str, Any] | None) -> dict[str, Any]:
         "figure": figure.to_dict(),
         "table": _to_table(found),
         "words": to_words(found),
-        "status": f"networks {found.seconds:.2f} s, the rest {rest:.2f} s",
+        "took": f"networks {found.seconds:.2f} s, the rest {rest:.2f} s",
     }
 
 
@@ -77,13 +77,13 @@ def to_question(ask: dict[str, Any]) -> Question:
 
 
 def to_words(answer: PixelComparison) -> str:
-    """What the maps show, in sentences: also for those who cannot see them."""
+    """What was found, and what the maps show, in sentences: also for those who cannot see them."""
     true = f" True class: {answer.true_class}." if answer.true_class else ""
     notes = [note for heatmap in answer.heatmaps for note in heatmap.notes]
     notes = dict.fromkeys([*notes, *filter(None, [explain_lines(answer.heatmaps)])])
     found = say(answer.gradients, answer.heatmaps, measures=answer.measures, true_class=answer.true_class)
     what = describe_question(answer.gradients[0])
-    return f"{what}. {found}{true} {' '.join(f'({n})' for n in notes)}".strip()
+    return f"{found} {what}.{true} {' '.join(f'({n})' for n in notes)}".strip()
 
 
 def measures_csv(answer: PixelComparison) -> str:
@@ -116,4 +116,6 @@ def maps_csv(answer: PixelComparison) -> str:
 
 def _to_table(answer: PixelComparison) -> html.Table:
     rows = [[row.title, *row.texts] for row in (*answer_rows(answer), *measure_rows(answer))]
+    if answer.true_class:
+        rows.insert(1, ["true class", *[answer.true_class] * len(answer.networks)])
     return table(["", *answer.networks], rows, "")

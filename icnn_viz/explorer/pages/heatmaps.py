@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
@@ -14,6 +15,7 @@ from icnn_viz.explorer.pages.parts import GRAPH, button, choice, client, field, 
 from icnn_viz.explorer.session import Session
 from icnn_viz.explorer.shelf import KINDS, MOST_BYTES
 from icnn_viz.explorer.states import MOST_SMOOTHING, HeatmapState
+from icnn_viz.figures.screen import to_data_url
 
 PATH, TITLE, NAV = "/", "Heatmaps", "nav-heatmaps"
 _CONTROLS = ("image", "x", "y", "method", "class", "smoothing")
@@ -53,17 +55,33 @@ def layout(session: Session, search: str | None) -> html.Div:
     removed = [*GRAPH["modeBarButtonsToRemove"], "resetScale2d"]
     figure = graph("heat", "icnn-heatmap", label, doubleClick=False, modeBarButtonsToRemove=removed)
     results = [
-        html.H2("Measures"),
-        html.P(id="status", className="status", role="status"),
+        html.H2("What it looks at"),
         html.P(id="words", **{"aria-live": "polite"}),  # type: ignore[arg-type]
+        html.P(id="status", className="status", role="status"),
         html.Div(id="measures"),
+        html.P(id="took", className="hint"),
     ]
     limit = {"bytes": MOST_BYTES, "kinds": ", ".join(KINDS)}
     stores = [dcc.Store(id=id) for id in ("clicked", "ask", "answer", "dropped")]
     stores += [dcc.Store(id="limit", data=limit), dcc.Download(id="heat-download")]
-    panel = html.Div(figure, id="panel", tabIndex=0, **{"aria-label": "Figure: arrow keys move the pixel"})  # type: ignore[arg-type]
+    photo = html.Img(
+        src=to_data_url(picture.image), alt=picture.name, className="photo"
+    )  # until the networks are done
+    panel = html.Div(
+        [photo, figure], id="panel", tabIndex=0, **{"aria-label": "Figure: arrow keys move the pixel"}
+    )  # type: ignore[arg-type]
     sides = [html.Section(controls, className="controls"), panel, html.Section(results, className="results")]
     return html.Div([*sides, *stores], className="page heatmaps")
+
+
+def first_paint(session: Session, query: str) -> str:
+    """The image of a query where the page will show it, as HTML that needs no script; "" where it cannot be read."""
+    try:
+        _, picture, _ = _restore(session, f"?{query}")
+    except IcnnError:
+        return ""
+    photo = f'<img class="photo" src="{to_data_url(picture.image)}" alt="{escape(picture.name)}">'
+    return f'<div id="first" class="page heatmaps"><div class="hint">The page is loading.</div><div>{photo}</div></div>'
 
 
 def register(app: Dash, session: Session) -> None:
@@ -84,6 +102,8 @@ def register(app: Dash, session: Session) -> None:
         Output("words", "children"),
         Output("status", "children", allow_duplicate=True),
         Output("status", "className", allow_duplicate=True),
+        Output("took", "children"),
+        Output("panel", "className"),
         Input("answer", "data"),
         State("opacity", "value"),
         prevent_initial_call=True,

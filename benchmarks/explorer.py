@@ -43,7 +43,7 @@ PLACE_OF = """([x, y]) => {
 }"""
 WATCH = """() => {
     const graph = document.querySelector('#heat .js-plotly-plot');
-    const cross = () => graph.data.filter(t => t.type === 'scatter').map(t => t.x[0] + ',' + t.y[0])[0];
+    const cross = () => graph.data.filter(t => t.name === 'cross').map(t => t.x[0] + ',' + t.y[0])[0];
     window.addEventListener('pointerdown', () => { window.began = performance.now(); window.ended = null; }, true);
     graph.on('plotly_afterplot', () => requestAnimationFrame(() => {
         window.ended = performance.now(); window.crossAt = cross(); }));

@@ -100,7 +100,7 @@ def expect_cross(page: Page, x: int, y: int) -> None:
     wait_until(
         page,
         "(() => { const d = document.querySelector('#heat .js-plotly-plot').data;"
-        f" const c = d.filter(t => t.type === 'scatter')[0]; return c.x[0] === {x} && c.y[0] === {y}; }})()",
+        f" const c = d.filter(t => t.name === 'cross')[0]; return c.x[0] === {x} && c.y[0] === {y}; }})()",
     )
 
 

@@ -32,7 +32,7 @@ def test_every_view_is_in_the_gallery_with_its_command(script: ModuleType) -> No
     assert {*LAYER_VIEWS, *NETWORK_VIEWS, *RUN_VIEWS, *HEATMAP_VIEWS} <= shown
     _, *sections = (_DOCS / "gallery.md").read_text(encoding="utf-8").split("\n### ")
     for section in sections:
-        assert re.search(r"```bash\nicnn-viz (kernels|heatmap) ", section), section
+        assert re.search(r"```bash\nicnn-viz (kernels|heatmap|taps) ", section), section
         assert "-dark.png#only-dark)" in section
 
 

@@ -38,8 +38,8 @@ def summarise(findings: Findings) -> list[str]:
     told = [_tell_shapes(findings.tables["layers"]), *(_tell_pixel(look) for look in findings.looks[:1])]
     scores = {label: mean_iou(one) for label, one in findings.checkpoints.items()}
     known = [f"{label} {score:.1%}" for label, score in scores.items() if score is not None]
-    verdicts = findings.tables["claims"]["verdict"]
-    counts = {end: int((verdicts == end).sum()) for end in _ENDS}
+    verdicts = findings.tables["claims"]["verdict"].tolist()
+    counts = {end: verdicts.count(end) for end in _ENDS}
     rest = len(verdicts) - sum(counts.values())
     named = [f"{count} {_ENDS[end][count > 1]}" for end, count in counts.items() if count]
     named += [f"{rest} otherwise"] * bool(rest)

@@ -42,10 +42,10 @@ class _Explorer(Dash):
         self._session = session
         super().__init__(*args, **options)
 
-    def interpolate_index(self, **parts: Any) -> str:
+    def interpolate_index(self, *args: Any, **parts: Any) -> str:
         if request.path == heatmaps.PATH:
             parts["app_entry"] += heatmaps.first_paint(self._session, request.query_string.decode())
-        return super().interpolate_index(**parts)
+        return super().interpolate_index(*args, **parts)
 
 
 def make_app(session: Session, *, host: str = "127.0.0.1") -> Dash:

@@ -64,12 +64,10 @@ def layout(session: Session, search: str | None) -> html.Div:
     limit = {"bytes": MOST_BYTES, "kinds": ", ".join(KINDS)}
     stores = [dcc.Store(id=id) for id in ("clicked", "ask", "answer", "dropped")]
     stores += [dcc.Store(id="limit", data=limit), dcc.Download(id="heat-download")]
-    photo = html.Img(
-        src=to_data_url(picture.image), alt=picture.name, className="photo"
-    )  # until the networks are done
-    panel = html.Div(
-        [photo, figure], id="panel", tabIndex=0, **{"aria-label": "Figure: arrow keys move the pixel"}
-    )  # type: ignore[arg-type]
+    # Until the networks are done:
+    photo = html.Img(src=to_data_url(picture.image), alt=picture.name, className="photo")
+    told: Any = {"aria-label": "Figure: arrow keys move the pixel"}
+    panel = html.Div([photo, figure], id="panel", tabIndex=0, **told)
     sides = [html.Section(controls, className="controls"), panel, html.Section(results, className="results")]
     return html.Div([*sides, *stores], className="page heatmaps")
 

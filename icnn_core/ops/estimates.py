@@ -1,6 +1,6 @@
 """What a call would cost each back end.
 
-A cost is a time: on CUDA in multiply-adds that take as long, elsewhere in nanoseconds of a CPU's thread.
+A cost is a time: on a CPU in nanoseconds of a thread, elsewhere in multiply-adds that take as long on CUDA.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CHANNELS_FOR_FULL_SPEED = 16
 def dense_cost(request: Request) -> float:
     if request.reach is None:
         return math.inf
-    if not request.on_cuda:
+    if request.device.type == "cpu":
         return estimate("dense", request)
     g, area = request.geometry, reach_area(request.reach)
     weights = g.out_channels * (g.in_channels / g.groups) * area
@@ -27,7 +27,7 @@ def dense_cost(request: Request) -> float:
 
 
 def gathered_cost(request: Request) -> float:
-    if not request.on_cuda:
+    if request.device.type == "cpu":
         return estimate("gathered", request)
     g, costs = request.geometry, cuda_costs(request.dtype)
     (height, width), (out_height, out_width) = g.input_size, g.output_size
@@ -57,7 +57,7 @@ def fused_cost(request: Request) -> float:
 
 def blended_cost(request: Request) -> float:
     """A product at every pixel of x, with C_in/groups channels and C_out·K kernels; then C_out·K planes are sampled."""
-    if not request.on_cuda:
+    if request.device.type == "cpu":
         return estimate("blended", request)
     g = request.geometry
     height, width = g.input_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import threading
 import time
@@ -85,6 +86,65 @@ def test_what_was_compiled_is_found_again_until_a_source_changes(
         team.find_pass(code, torch.float64)
         hits.append(team._KEPT[-1].cache_hits)
     assert hits == [0, 1, 0]
+
+
+def test_processes_that_compile_at_once_find_what_is_their_own(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both look for a free name before either has one; the first one's code is on the disk last."""
+    from numba import types
+    from numba.core.caching import IndexDataCacheFile
+
+    from icnn_core.ops.compiled.cached import c_function
+
+    def compile_answer(number: int) -> Any:
+        def answer() -> int:
+            return number
+
+        return c_function(types.intc(), number, cache=True)(answer)
+
+    late = []
+    with monkeypatch.context() as patch:
+        patch.setattr(IndexDataCacheFile, "_load_index", lambda self: {})
+        with monkeypatch.context() as first:
+            save = IndexDataCacheFile._save_data
+            first.setattr(IndexDataCacheFile, "_save_data", lambda *saved: late.append(saved))
+            compile_answer(41)
+        compile_answer(43)
+    save(*late[0])
+    found = [compile_answer(number) for number in (41, 43)]
+    assert [one.ctypes() for one in found] == [41, 43]
+    assert [one.cache_hits for one in found] == [1, 1]
+
+
+def test_what_two_processes_kept_does_not_run_in_each_others_place(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every process counts its functions from the same number, so that helpers of one name are different code."""
+    from numba import njit, types
+    from numba.core.bytecode import FunctionIdentity
+
+    from icnn_core.ops.compiled.cached import c_function
+
+    def compile_sum(number: int) -> Any:
+        @njit
+        def add_up(terms: int) -> int:
+            total = 0
+            for term in range(terms):
+                total += number * (term % 7) + (total >> 3)
+            return total
+
+        def answer(terms: int) -> int:
+            return add_up(terms)
+
+        monkeypatch.setattr(FunctionIdentity, "_unique_ids", itertools.count(5000))
+        return c_function(types.int64(types.int64), number, cache=True)(answer), add_up
+
+    for number in (41, 43):
+        compile_sum(number)
+    for made, add_up in [compile_sum(number) for number in (41, 43)]:
+        assert made.cache_hits == 1
+        assert made.ctypes(100) == add_up.py_func(100)
 
 
 def test_first_calls_of_several_threads_compile_once_and_leave_numbas_settings(

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import secrets
 from collections.abc import Callable
 from typing import Any
 
-from numba.core.caching import FunctionCache
+from numba.core.bytecode import FunctionIdentity
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.ccallback import CFunc
+from numba.core.registry import cpu_target
 from numba.core.sigutils import normalize_signature
 
 
 class _Cache(FunctionCache):
     """Numba's own key is of a function's code and closure alone: blind to what it calls in other files, and another in
-    every process where compiled functions are a part of the closure."""
+    every process where compiled functions are a part of the closure.
 
-    def __init__(self, function: Any, key: tuple[Any, ...]) -> None:
+    Numba gives the files of one function running numbers, in an index that processes which compile different things of
+    it at once write over each other's: then a key leads to another one's code. Here each key has files of its own.
+    """
+
+    def __init__(self, function: Any, signature: Any, key: tuple[Any, ...]) -> None:
         super().__init__(function)
         self._key = key
+        machine = cpu_target.target_context.codegen().magic_tuple()
+        own = hashlib.sha256(repr((signature, machine, key)).encode()).hexdigest()[:16]
+        self._cache_file = IndexDataCacheFile(
+            cache_path=self._cache_path,
+            filename_base=f"{self._impl.filename_base}-{own}",
+            source_stamp=self._impl.locator.get_source_stamp(),
+        )
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return sig, codegen.magic_tuple(), self._key
@@ -30,9 +46,13 @@ def c_function(signature: Any, *key: Any, cache: bool = False) -> Callable[[Any]
     """
 
     def compile_it(function: Any) -> Any:
-        made = CFunc(function, normalize_signature(signature), locals={}, options={})
+        # Numba names what it compiles by counting from 1 in every process, and the linker takes the first of two things
+        # of one name: code that two other processes kept would run in each other's place.
+        FunctionIdentity._unique_ids = itertools.count(secrets.randbits(60))
+        sig = normalize_signature(signature)
+        made = CFunc(function, sig, locals={}, options={})
         if cache:
-            made._cache = _Cache(function, tuple(map(str, key)))  # pyright: ignore[reportAttributeAccessIssue]
+            made._cache = _Cache(function, sig, tuple(map(str, key)))  # pyright: ignore[reportAttributeAccessIssue]
         made.compile()
         return made
 

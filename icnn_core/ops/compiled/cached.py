@@ -26,7 +26,8 @@ class _Cache(FunctionCache):
     def __init__(self, function: Any, signature: Any, key: tuple[Any, ...]) -> None:
         super().__init__(function)
         self._key = key
-        machine = cpu_target.target_context.codegen().magic_tuple()
+        context: Any = cpu_target.target_context
+        machine = context.codegen().magic_tuple()
         own = hashlib.sha256(repr((signature, machine, key)).encode()).hexdigest()[:16]
         self._cache_file = IndexDataCacheFile(
             cache_path=self._cache_path,

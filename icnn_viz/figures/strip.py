@@ -168,11 +168,15 @@ def _draw_shape(ax: Axes, cloud: PositionCloud, fit: GaussianFit, size: float, l
         style: dict[str, Any] = {"s": 0.25 * size, "color": look.muted, "linewidths": 0, "zorder": 1}
         ax.scatter(slots[:, 1], slots[:, 0], gid="slots", **style)
         spread, directions = drawn_fit.axes()
-        for slot in np.flatnonzero(drawn_fit.state == "ok").tolist():
+        fitted = drawn_fit.state == "ok"
+        farthest = (np.abs(drawn_fit.mean).max(1) + spread[:, 0])[fitted].max(initial=0.0)
+        reach = max(reach, 1.05 * float(farthest))  # wide ellipses are whole, too
+        ax.set(xlim=(-reach, reach), ylim=(reach, -reach))
+        for slot in np.flatnonzero(fitted).tolist():
             fill = {"fill": True, "facecolor": colours[slot], "linewidth": 0, "alpha": 0.9}
             one = make_ellipse(drawn_fit.mean[slot], spread[slot], directions[slot, 0], **fill)
             ax.add_patch(one)
-        if not (drawn_fit.state == "ok").any() and (drawn_fit.state != "undeformed").any():
+        if not fitted.any() and (drawn_fit.state != "undeformed").any():
             draw_centres(ax, drawn_fit, colours, look, size=0.5 * size)
     for spine in ax.spines.values():
         spine.set(visible=True, color=look.grid, linewidth=0.4)

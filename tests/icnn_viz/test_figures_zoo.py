@@ -184,6 +184,20 @@ def test_a_strip_has_a_column_a_layer_in_grid_spacings(make_cloud: MakeCloud) ->
     assert bands == [(0, 1), (1, 2), (3, 2)]
 
 
+def test_wide_ellipses_of_a_strip_are_whole(make_cloud: MakeCloud) -> None:
+    figure = _strip(
+        [make_cloud("net.wide", spread=1.9, channels=60), make_cloud("net.near", spread=0.2, channels=60)]
+    )
+    for ax in (ax for ax in figure.axes if ax.get_gid() == "shape"):
+        assert len(ax.patches) == 9
+        for ellipse in ax.patches:
+            inside = ax.transAxes.inverted().transform_bbox(ellipse.get_window_extent())
+            assert inside.x0 >= 0
+            assert inside.y0 >= 0
+            assert inside.x1 <= 1
+            assert inside.y1 <= 1
+
+
 @pytest.mark.parametrize("count", [1, 2, 35])
 def test_a_strip_of_any_number_of_layers_fits_the_page(make_cloud: MakeCloud, count: int) -> None:
     clouds = [make_cloud(f"net.{n}.conv", depth=n, channels=6) for n in range(count)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys

@@ -28,6 +28,10 @@ RegularOption = Annotated[
         show_default=False,
     ),
 ]
+ImageOption = Annotated[
+    Path | None,
+    typer.Option("--image", "-i", metavar="PATH", help="By default the sample image.", show_default=False),
+]
 SplitOption = Annotated[str, typer.Option("--split", metavar="NAME", help="With --data.")]
 SizeOption = Annotated[
     str | None,

@@ -26,6 +26,7 @@ from icnn_core.cli._options import (
 from icnn_viz.cli._options import (
     BUILTIN,
     DataOption,
+    ImageOption,
     MaxSizeOption,
     PairArgument,
     RegularOption,
@@ -111,12 +112,7 @@ class Place:
             show_default=False,
         ),
     ] = field(default_factory=list)
-    image: Annotated[
-        Path | None,
-        typer.Option(
-            "--image", "-i", metavar="PATH", help="By default the sample image.", show_default=False
-        ),
-    ] = None
+    image: ImageOption = None
     labels: Annotated[
         Path | None,
         typer.Option(

@@ -12,7 +12,15 @@ import typer
 from icnn_core.cli._grouped import OwnNetwork, grouped
 from icnn_core.cli._numbers import parse_size
 from icnn_core.cli._options import DeviceOption, JsonOption, OverwriteOption, Theme, ThemeOption
-from icnn_viz.cli._options import BUILTIN, MaxSizeOption, PairArgument, SizeOption, choose_pair, parse_pixel
+from icnn_viz.cli._options import (
+    BUILTIN,
+    ImageOption,
+    MaxSizeOption,
+    PairArgument,
+    SizeOption,
+    choose_pair,
+    parse_pixel,
+)
 from icnn_viz.cli._shown import bar, tell, to_tap_table
 
 if TYPE_CHECKING:
@@ -68,10 +76,7 @@ class Place:
         str | None,
         typer.Option("--pixel", "-p", metavar="x,y", help="Column and row in the image, from 0.", show_default=False),
     ] = None  # fmt: skip
-    image: Annotated[
-        Path | None,
-        typer.Option("--image", "-i", metavar="PATH", help="By default the sample image.", show_default=False),
-    ] = None  # fmt: skip
+    image: ImageOption = None
     layer: Annotated[
         str | None,
         typer.Option(

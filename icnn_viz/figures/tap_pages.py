@@ -62,22 +62,16 @@ def draw_taps_interactive(layers: Sequence[PixelTaps], chosen: int = 0, *, theme
         "xref": "x",
         "yref": "y",
     }
-    y, x = layers[0].pixel
-    area = (
-        f"|weight for “{layers[chosen].class_name}”|" if layers[chosen].class_name else "size of the weight"
-    )
+    crosses = [mark | {"mode": "markers"} for mark in to_cross(layers[0].pixel, look)]
     layout: dict[str, Any] = to_plotly_layout(look) | {
-        "title": {
-            "text": f"<b>Where taps land for x = {x}, y = {y}</b><br><sub>area: {html.escape(area)}</sub>"
-        },
+        "title": {"text": _title(layers[chosen]), "font": {"size": 14}},
         "images": [grey | {"x": -0.5, "y": -0.5, "sizex": width, "sizey": height, "yanchor": "top"}],
         "xaxis": line | {"range": [-0.5, width - 0.5], "title": {"text": "x (pixels)"}},
         "yaxis": line | {"range": [height - 0.5, -0.5], "scaleanchor": "x", "title": {"text": "y (pixels)"}},
         "margin": {"l": 60, "r": 20, "t": 80, "b": 190},
         "showlegend": False,
-        "sliders": [_to_layers(shown, chosen), _to_morph(marks)],
+        "sliders": [_to_layers(shown, chosen, len(crosses)), _to_morph(marks)],
     }
-    crosses = [mark | {"mode": "markers"} for mark in to_cross(layers[0].pixel, look)]
     return go.Figure({"data": [*traces, *crosses], "layout": layout, "frames": frames})
 
 
@@ -119,13 +113,19 @@ def _to_trace(taps: PixelTaps, visible: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _to_layers(layers: Sequence[PixelTaps], chosen: int) -> dict[str, Any]:
+def _title(taps: PixelTaps) -> str:
+    y, x = taps.pixel
+    area = f"|weight for “{taps.class_name}”|" if taps.class_name else "size of the weight"
+    return f"<b>Where taps land for x = {x}, y = {y}</b><br><sub>area: {html.escape(area)}</sub>"
+
+
+def _to_layers(layers: Sequence[PixelTaps], chosen: int, crosses: int) -> dict[str, Any]:
+    """Shows one layer, and says what its areas mean, which is not the same for all."""
     steps = []
     for number, taps in enumerate(layers):
-        visible = [other == number for other in range(len(layers))] + [True] * 3
-        steps.append(
-            {"label": html.escape(shorten(taps.layers[0], 30)), "method": "restyle", "args": [{"visible": visible}]}
-        )  # fmt: skip
+        visible = [other == number for other in range(len(layers))] + [True] * crosses
+        args = [{"visible": visible}, {"title.text": _title(taps)}]
+        steps.append({"label": html.escape(shorten(taps.layers[0], 30)), "method": "update", "args": args})
     place = {"pad": {"t": 45}, "active": chosen, "currentvalue": {"prefix": "layer "}}
     return {"steps": steps, **place, "tickcolor": "rgba(0,0,0,0)", "font": {"size": 11}}
 

@@ -85,6 +85,13 @@ def test_a_page_goes_through_layers_and_from_regular_to_learnt(
     page.mouse.click(rail["x"] + 2, rail["y"] + 3)
     page.wait_for_timeout(300)
     assert page.evaluate(shown) == [1, "backbone.stem.conv"]
+    title = page.locator(".gtitle")
+    assert "size of the weight" in str(title.text_content()), "of a layer whose weights are of no class"
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_timeout(300)
+    box = title.bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= 390
     page.close()
 
 

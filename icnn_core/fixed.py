@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from icnn_core.errors import ArgumentError
 from icnn_core.nn import IrregularConv2d
 from icnn_core.ops.enclosing import (
+    Margins,
     check_finite,
     enclosing_conv2d,
     enclosing_span,
@@ -56,17 +57,38 @@ class TapsConv2d(nn.Module):
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out), as the irregular layer."""
         if any(map(any, self.border)):
             x = F.pad(x, (*self.border[1], *self.border[0]), mode=self.mode)
-        out, bias = None, self.bias
-        for kernel, (top, left), product in zip(self.kernels, self.margins, self.products, strict=True):
-            sample = F.conv2d(F.pad(x, (*left, *top)), kernel, stride=self.stride, groups=x.shape[1])
-            part = F.conv2d(sample, product, bias)
-            out, bias = part if out is None else out + part, None
+        kernels, channels = self.products[0].shape[:2]
+        late = kernels < channels and self.stride == (1, 1)  # fewer channels to shift behind the product
+        out, bias = None, None if late else self.bias
+        for kernel, margins, product in zip(self.kernels, self.margins, self.products, strict=True):
+            if late:
+                height, width = kernel.shape[2] - 1, kernel.shape[3] - 1
+                sample = F.conv2d(x, kernel, padding=(height, width), groups=channels)
+                part = _shifted(F.conv2d(sample, product), margins, (height, width))
+            else:
+                sample = F.conv2d(_shifted(x, margins), kernel, stride=self.stride, groups=channels)
+                part, bias = F.conv2d(sample, product, bias), None
+            out = part if out is None else out + part
         assert out is not None
-        return out
+        return out + self.bias[:, None, None] if late and self.bias is not None else out
 
     def extra_repr(self) -> str:
         kernels, channels = self.products[0].shape[:2]
         return f"{channels}, {kernels}, taps={len(self.kernels)}, stride={self.stride}"
+
+
+def _shifted(x: Tensor, margins: Margins, less: tuple[int, int] = (0, 0)) -> Tensor:
+    """An image with zeros around it, or without its edge where a margin is below 0; `less` of each margin is there.
+
+    It is cropped first: exporters make what is added, if it is not negative, a part of the convolution.
+    """
+    top, bottom = (margin - less[0] for margin in margins[0])
+    left, right = (margin - less[1] for margin in margins[1])
+    height, width = x.shape[2] + min(top, 0) + min(bottom, 0), x.shape[3] + min(left, 0) + min(right, 0)
+    if height <= 0 or width <= 0:  # the tap lies beside the whole image
+        return x.new_zeros(*x.shape[:2], x.shape[2] + top + bottom, x.shape[3] + left + right)
+    inner = x[:, :, max(-top, 0) :, max(-left, 0) :][:, :, :height, :width]
+    return F.pad(inner, [max(each, 0) for each in (left, right, top, bottom)])
 
 
 @torch.no_grad()

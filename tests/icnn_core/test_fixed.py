@@ -129,3 +129,23 @@ def test_a_networks_layers_are_replaced_by_what_is_cheaper() -> None:
     assert fixed.first is fixed.again
     assert not [part for part in fixed.modules() if isinstance(part, IrregularConv2d)]
     assert_equal(fixed, net)
+
+
+@pytest.mark.parametrize("kernels", [3, 9])
+@pytest.mark.parametrize("size", [(5, 30), (30, 5), (4, 3)])
+def test_images_smaller_than_the_dilation_are_convolved_too(kernels: int, size: tuple[int, int]) -> None:
+    """Taps may lie beside the whole image; with few kernels they are shifted behind the product."""
+    torch.manual_seed(4)
+    layer = IrregularConv2d(6, kernels, (3, 2), padding=(12, 6), dilation=12, shift=0.9)
+    x = torch.randn(2, 6, *size)
+    torch.testing.assert_close(TapsConv2d(layer)(x), layer(x), rtol=0, atol=1e-6)
+
+
+def test_exported_taps_add_no_padding_of_their_own() -> None:
+    """Runtimes know a convolution with padding; a step that pads before it would copy the image."""
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    net = nn.Sequential(TapsConv2d(IrregularConv2d(6, 9, 3, padding=4, dilation=4, shift=0.9))).eval()
+    program = torch.onnx.export(net, (torch.randn(1, 6, 13, 17),), dynamo=True, verbose=False)
+    assert program is not None
+    kinds = [node.op_type for node in program.model.graph]
+    assert (kinds.count("Conv"), kinds.count("Pad")) == (18, 0)

@@ -57,7 +57,7 @@ def draw_zoo(
         sheet = Sheet(max(80.0, 8 + columns * (_SIZE + 2.6)), 24 + rows * (_SIZE + 4.5), look)
         left = (sheet.width - columns * (_SIZE + 2.6) + 2.6) / 2
         shown = np.stack([drawn.positions[one] for one in chosen])
-        half_width = _half_width(drawn.slots if cloud.regular else None, shown)
+        half_width = glyph_half_width(drawn.slots if cloud.regular else None, shown)
         place: dict[str, Any] = {"left": left, "bottom": 9.5, "size": _SIZE, "gap": (2.6, 4.5)}
         panels = sheet.add_panels(len(chosen), columns, reach=half_width, **place)
         top = float(np.nanmax(np.abs([cloud.weights[one] for one in chosen]), initial=0.0)) or 1.0
@@ -106,7 +106,7 @@ def draw_single_shapes(
     rows = -(-len(clouds) // columns)
     places = [spread_out(cloud, factor).points[0] / cloud.spacing for cloud in clouds]
     slots = [cloud.slots / cloud.spacing for cloud in clouds]
-    half_width = max(_half_width(s, p[None]) for s, p in zip(slots, places, strict=True))
+    half_width = max(glyph_half_width(s, p[None]) for s, p in zip(slots, places, strict=True))
     with use_theme(theme) as look:
         width = 80.0 if columns <= 2 else 170.0
         size = min((width - 8 - 3 * (columns - 1)) / columns, 40.0)
@@ -193,8 +193,8 @@ def _factor(clouds: Sequence[PositionCloud], scale: str) -> float:
     return min((facet_factor(cloud) for cloud in regular), default=1.0) if wanted else 1.0
 
 
-def _half_width(slots: np.ndarray | None, places: np.ndarray) -> float:
-    """Half the side of a view of all slots and nearly all places."""
+def glyph_half_width(slots: np.ndarray | None, places: np.ndarray) -> float:
+    """Half the side of a view of all slots and nearly all places of glyphs."""
     far = np.abs(places[np.isfinite(places).all(-1)]).max(-1, initial=0.0)
     most = 1.12 * float(far.max(initial=0.5))
     if slots is None:

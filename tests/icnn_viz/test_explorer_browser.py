@@ -18,6 +18,7 @@ from PIL import Image
 from icnn_viz.displays.pixels import Question
 from icnn_viz.explorer.export import LEVELS, write_page
 from icnn_viz.explorer.session import Session
+from icnn_viz.figures.zoo import most_changed
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -416,6 +417,18 @@ def test_a_click_on_a_point_shows_its_channel(page: Page, address: str) -> None:
     page.mouse.click(*place)
     expect(page.locator("#channel")).to_have_value("7")
     expect(page).to_have_url(re.compile("channel=7"))
+
+
+def test_a_click_on_a_small_shape_shows_it_large(page: Page, address: str, session: Session) -> None:
+    page.goto(address + "/kernels?layer=0")
+    wait_until(page, drawn("zoo"))
+    second = most_changed(session.clouds[0])[1][1]
+    x, y = page.evaluate(
+        "(({ x, y }) => [x[1], y[1]])(document.querySelector('#zoo .js-plotly-plot')._fullData[0])"
+    )
+    page.mouse.click(*place_of(page, "zoo", x, y))
+    expect(page.locator("#channel")).to_have_value(str(second))
+    expect(page.locator("#shape .gtitle")).to_contain_text(f"input channel {second}")
 
 
 def test_a_click_on_a_point_in_space_shows_its_channel(page: Page, address: str) -> None:

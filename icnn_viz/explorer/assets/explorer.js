@@ -172,7 +172,7 @@
       png: function (clicks) {
         const id = { "heat-png": "heat", "run-png": "run" };
         const pressed = window.dash_clientside.callback_context.triggered_id;
-        const graphs = id[pressed] ? [id[pressed]] : ["plane", "space", "shape"];
+        const graphs = id[pressed] ? [id[pressed]] : ["plane", "space", "zoo", "shape"];
         graphs.filter(graphOf).forEach((name) =>
           window.Plotly.downloadImage(graphOf(name), { format: "png", scale: 2, filename: "icnn-" + name })
         );

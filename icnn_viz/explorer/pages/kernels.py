@@ -1,4 +1,4 @@
-"""Page 2: the positions of a layer, brushed in the plane, seen in space; and one shape of it."""
+"""Page 2: the positions of a layer, brushed in the plane, seen in space; its shapes, and one of them large."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from icnn_viz.explorer.pages.parts import button, choice, client, graph, number
 from icnn_viz.explorer.pages.points import clicked_shape, to_table
 from icnn_viz.explorer.session import Session
 from icnn_viz.explorer.states import KernelState, brush_of, parse_brush
+from icnn_viz.explorer.zoo import draw_choice
 from icnn_viz.figures.clouds import describe
 from icnn_viz.figures.style import THEMES
 from icnn_viz.figures.third_axis import THIRD_AXES
@@ -43,11 +44,14 @@ def layout(session: Session, search: str | None) -> html.Div:
             "Third axis", "third_axis", {third_axis: third_axis for third_axis in THIRD_AXES}, view.third_axis
         ),
         html.Div(pair, className="pair"),
-        html.P("Drag a box or a lasso in the plane; click a point to see its shape.", className="hint"),
+        html.P(
+            "Drag a box or a lasso in the plane; click a point or one of the small shapes to see it.",
+            className="hint",
+        ),
         html.Div(
             [
                 button("Clear brush", "unbrush"),
-                button("PNG", "kernels-png", "Save the three figures as PNG"),
+                button("PNG", "kernels-png", "Save the four figures as PNG"),
                 button("Points CSV", "points-csv", "The brushed points, or all of the layer"),
             ],
             className="buttons",
@@ -58,6 +62,7 @@ def layout(session: Session, search: str | None) -> html.Div:
     figures = [
         graph("plane", "icnn-plane", "Positions of the layer's weights in the plane", **brushes),
         graph("space", "icnn-space", "The same positions in space"),
+        graph("zoo", "icnn-zoo", "The shapes that changed most, to be clicked on"),
         graph("shape", "icnn-shape", "One shape: where its weights lie and how large they are"),
         html.Section(html.Div(id="by-slot"), className="results"),
     ]
@@ -118,6 +123,7 @@ def _register_figures(app: Dash, session: Session) -> None:
         return draw_space(cloud, _slot(slot), _checked(brush), third_axis=third_axis, theme=_theme(theme))
 
     @app.callback(
+        Output("zoo", "figure"),
         Output("shape", "figure"),
         Input("layer", "value"),
         Input("channel", "value"),
@@ -129,7 +135,7 @@ def _register_figures(app: Dash, session: Session) -> None:
         kernels, channels = cloud.positions.shape[:2]
         if channel is None or kernel is None or channel >= channels or kernel >= kernels:
             raise PreventUpdate
-        return draw_one(cloud, channel, kernel, theme=_theme(theme))
+        return [draw(cloud, channel, kernel, theme=_theme(theme)) for draw in (draw_choice, draw_one)]
 
     @app.callback(Output("by-slot", "children"), Output("brushed", "children"), where, Input("brush", "data"))
     def count(layer: str, slot: str, brush: str) -> Any:
@@ -171,14 +177,15 @@ def _register_controls(app: Dash, session: Session) -> None:
         Output("kernel", "value", allow_duplicate=True),
         Input("plane", "clickData"),
         Input("space", "clickData"),
+        Input("zoo", "clickData"),
         State("layer", "value"),
         State("third_axis", "value"),
         prevent_initial_call=True,
     )
-    def inspect(plane: Any, space: Any, layer: str, third_axis: str) -> Any:
-        cloud = _cloud(session, layer)
-        point = ((space if ctx.triggered_id == "space" else plane) or {}).get("points", [{}])[0]
-        return clicked_shape(cloud, point, ctx.triggered_id == "space", third_axis)
+    def inspect(plane: Any, space: Any, zoo: Any, layer: str, third_axis: str) -> Any:
+        clicked = {"plane": plane, "space": space, "zoo": zoo}[str(ctx.triggered_id)]
+        point = (clicked or {}).get("points", [{}])[0]
+        return clicked_shape(_cloud(session, layer), point, ctx.triggered_id == "space", third_axis)
 
     @app.callback(
         Output(NAV, "href"),

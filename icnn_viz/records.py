@@ -172,6 +172,7 @@ class PixelGradient(Facts):
         target: what was differentiated, where it is not the predicted class's logit at `pixel` alone.
         against: the class whose logit was subtracted from it, or None.
         notes: what a reader must be told, e.g. that the logits had to be upsampled.
+        scale: pixels of `image` to one that the network sees, (y, x).
     """
 
     network: str
@@ -186,6 +187,7 @@ class PixelGradient(Facts):
     target: str = ""
     notes: tuple[str, ...] = field(default=())
     against: int | None = None
+    scale: tuple[float, float] = (1.0, 1.0)
 
     @property
     def class_name(self) -> str:
@@ -231,6 +233,7 @@ class Heatmap(Facts):
         network: the gradient's.
         reduction: "max" (largest absolute value over colour), "l2", "sum" or "signed".
         smoothing: standard deviation in pixels of a Gaussian blur applied afterwards; 0 = none.
+        scale: the gradient's.
     """
 
     values: np.ndarray
@@ -240,6 +243,7 @@ class Heatmap(Facts):
     smoothing: float = 0.0
     notes: tuple[str, ...] = field(default=())
     signed: np.ndarray | None = None
+    scale: tuple[float, float] = (1.0, 1.0)
 
     @property
     def shown(self) -> np.ndarray:

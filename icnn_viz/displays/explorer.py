@@ -20,6 +20,7 @@ from icnn_viz.displays.page import to_image_tag
 from icnn_viz.displays.panel import ClickPanel
 from icnn_viz.displays.pixels import Question
 from icnn_viz.displays.still import show_with_still
+from icnn_viz.figures.maps import check_difference
 from icnn_viz.gradients import Network, load_pair
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class HeatmapExplorer:
         pixel: (y, x) to begin with; by default the middle.
         names: of the networks, where they are not `Network`s.
         classes, size, mean, std: of the networks, where they are not `Network`s; see `pixel_gradients`.
-        class_id, method, reduction: to begin with.
+        class_id, method, reduction, difference: to begin with; the last "shares" or "raw", see `draw_comparison`.
         theme: "light" or "dark".
 
     Attributes:
@@ -75,6 +76,7 @@ class HeatmapExplorer:
         class_id: int | None = None,
         method: str = "gradient",
         reduction: str = "",
+        difference: str = "shares",
         theme: str = "light",
     ) -> None:
         self.image = np.asarray(image)
@@ -87,7 +89,10 @@ class HeatmapExplorer:
         ]
         self._theme = theme
         middle = (self.image.shape[0] // 2, self.image.shape[1] // 2)
-        self.choice = Question("", pixel or middle, method, class_id, reduction=reduction)
+        check_difference(difference)
+        self.choice = Question(
+            "", pixel or middle, method, class_id, reduction=reduction, difference=difference
+        )
         self.display = self._look(self.choice)
         self._lock = threading.RLock()  # clicks may be served while a cell runs
         self._panel: ClickPanel | None = None
@@ -108,14 +113,17 @@ class HeatmapExplorer:
         return cls(pair[0], pair[1], image, **options)
 
     def choose(self, **changes: Any) -> Self:
-        """Look at something else: `pixel` (y, x), `class_id`, `method`, `reduction`; what is not named stays.
+        """Look at something else: `pixel` (y, x), `class_id`, `method`, `reduction`, `difference`; what is not named
+        stays.
 
         Raises:
             IcnnError: as of `pixel_gradients`; what is shown stays as it was.
         """
         with self._lock:
             choice = replace(self.choice, **changes)
-            display = self._look(choice)
+            check_difference(choice.difference)
+            known = replace(choice, difference=self.choice.difference) == self.choice
+            display = self.display if known else self._look(choice)
             self.choice, self.display = choice, display
             if self._panel is not None:
                 self._panel.show(display.records[0], choice)
@@ -155,7 +163,7 @@ class HeatmapExplorer:
     def _repr_mimebundle_(self, **options: Any) -> Any:
         if self.widget is None:
             note = f"<p><small>{html.escape(INSTALL)}</small></p>"
-            shown = self.display.plot(theme=self._theme)._repr_html_()
+            shown = self.display.plot(theme=self._theme, difference=self.choice.difference)._repr_html_()
             return {"text/plain": repr(self), "text/html": shown + note}
         return self.widget._repr_mimebundle_(**options)
 
@@ -166,7 +174,7 @@ class HeatmapExplorer:
 
             display(self._repr_mimebundle_(), raw=True)
             return
-        figure = self.display.draw("comparison", theme=self._theme)
+        figure = self.display.draw("comparison", theme=self._theme, difference=self.choice.difference)
         show_with_still(self.widget, to_image_tag(figure, dpi=100), repr(self))
 
 

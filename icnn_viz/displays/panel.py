@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PREDICTED = "predicted at the pixel"
 BY_METHOD = "as the method is read"
+_DIFFERENCES = [("of shares", "shares"), ("of maps as they are", "raw")]
 _NO_CLASS = -1  # a menu with the value None shows nothing chosen
 _TABLE_WIDTH = "270px"  # beside the figure in a window of 1440 pixels, below it in a narrower one
 _NOT_FOR_CLICKS = ("select2d", "lasso2d", "autoScale2d")
@@ -27,7 +28,7 @@ class ClickPanel:
     Args:
         record, choice: to begin with.
         classes: names by class id, for the menu.
-        ask: called with what is clicked or chosen: `pixel`, `class_id`, `method` or `reduction`.
+        ask: called with what is clicked or chosen: `pixel`, `class_id`, `method`, `reduction` or `difference`.
 
     Attributes:
         figure: the FigureWidget.
@@ -51,7 +52,7 @@ class ClickPanel:
         self._choice = choice
         self._ask = ask
         self._setting = False  # menus that are set here are no wishes
-        self.figure = _to_figure(record, theme)
+        self.figure = _to_figure(record, choice, theme)
         for trace in self.figure.data:
             if trace.type == "heatmap":
                 trace.on_click(self._on_click)
@@ -64,6 +65,7 @@ class ClickPanel:
             "reduction": ipywidgets.Dropdown(
                 options=[(BY_METHOD, ""), *((name, name) for name in REDUCTIONS)], description="colours"
             ),
+            "difference": ipywidgets.Dropdown(options=_DIFFERENCES, description="difference"),
         }
         self._set_menus()
         for field, menu in self.menus.items():
@@ -83,7 +85,7 @@ class ClickPanel:
         from icnn_viz.figures.comparison_parts import to_parts
 
         self._choice = choice
-        update_page(self.figure, to_parts(record.gradients, record.heatmaps, **_known(record)))
+        update_page(self.figure, to_parts(record.gradients, record.heatmaps, **_known(record, choice)))
         _keep(self.figure)
         self.measures.value = to_measures_html(record)
         self._set_menus()
@@ -118,19 +120,22 @@ class ClickPanel:
             self._ask(**{field: None if value == _NO_CLASS else value})
 
 
-def _to_figure(record: PixelComparison, theme: str) -> Any:
+def _to_figure(record: PixelComparison, choice: Question, theme: str) -> Any:
     import plotly.graph_objects as go
 
     from icnn_viz.figures.comparison_pages import draw_comparison_interactive
 
-    drawn = draw_comparison_interactive(record.gradients, record.heatmaps, theme=theme, **_known(record))
+    drawn = draw_comparison_interactive(
+        record.gradients, record.heatmaps, theme=theme, **_known(record, choice)
+    )
     figure: Any = go.FigureWidget(drawn)
     figure.layout.modebar.remove += _NOT_FOR_CLICKS
     return figure
 
 
-def _known(record: PixelComparison) -> dict[str, Any]:
-    return {"measures": record.measures, "true_class": record.true_class, "labels": record.labels}
+def _known(record: PixelComparison, choice: Question) -> dict[str, Any]:
+    known = {"measures": record.measures, "true_class": record.true_class, "labels": record.labels}
+    return known | {"difference": choice.difference}
 
 
 def _keep(figure: Any) -> None:

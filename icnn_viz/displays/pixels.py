@@ -52,6 +52,7 @@ class Question:
         method: of attribution.
         class_id: None = the class that the first network predicts at the pixel.
         smoothing, reduction: of the maps, see `to_heatmap`; "" reduces as the method is read.
+        difference: of two maps, see `draw_comparison`.
     """
 
     image: str
@@ -60,6 +61,7 @@ class Question:
     class_id: int | None = None
     smoothing: float = 0.0
     reduction: str = ""
+    difference: str = "shares"
 
 
 def compare_pixels(

@@ -17,7 +17,8 @@ from icnn_viz.displays.pixels import Question
 from icnn_viz.explorer.session import Session
 from icnn_viz.figures.comparison import describe_question
 from icnn_viz.figures.comparison_pages import draw_comparison_interactive
-from icnn_viz.figures.comparison_parts import say, to_parts
+from icnn_viz.figures.comparison_parts import to_axis, to_parts
+from icnn_viz.figures.maps import scale_of, to_difference
 from icnn_viz.figures.measure_table import MeasureRow, answer_rows, measure_rows
 from icnn_viz.figures.overlay import to_grey
 from icnn_viz.figures.screen import shrink, to_data_url
@@ -127,7 +128,8 @@ def freeze(answer: PixelComparison) -> tuple[dict[str, Any], int]:
     """A pixel as the page holds it, and the side of its maps' blocks.
 
     `maps` are two maps of bytes, deflated, in base64: a byte b stands for top · (b / LEVELS)²; `energies` are
-    the whole maps' sums, of which their difference shows shares.
+    the whole maps' sums, of which their difference shows shares; `axes` are the colours' of the maps and of either
+    difference.
     """
     known = {"measures": answer.measures[:2], "true_class": answer.true_class}
     parts = to_parts(answer.gradients[:2], answer.heatmaps[:2], labels=answer.labels, **known)
@@ -135,16 +137,17 @@ def freeze(answer: PixelComparison) -> tuple[dict[str, Any], int]:
     bytes_ = [np.rint(LEVELS * np.sqrt(np.clip(v / top, 0, 1))).astype(np.uint8) for v, _ in shrunk]
     maps = [base64.b64encode(zlib.compress(b.tobytes(), 9)).decode("ascii") for b in bytes_]
     y, x = answer.pixel
+    scale = scale_of(answer.heatmaps[:2], answer.gradients[0].method)
+    _, raw, called = to_difference(answer.heatmaps[0], answer.heatmaps[1], "raw", scale)
     return {
         "x": x,
         "y": y,
         "maps": maps,
         "top": top,
         "energies": [float(h.values.sum()) or 1.0 for h in answer.heatmaps[:2]],
-        "axes": parts.axes,
+        "axes": {"maps": parts.axes[0], "shares": parts.axes[1], "raw": to_axis(raw, called)},
         "lines": parts.lines,
-        "words": f"{describe_question(answer.gradients[0])}. "
-        + say(answer.gradients[:2], answer.heatmaps[:2], **known),
+        "words": f"{describe_question(answer.gradients[0])}. {parts.words}",
         "measures": [row.texts[:2] for row in _rows(answer)],
     }, shrunk[0][1]
 

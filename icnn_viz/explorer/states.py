@@ -52,6 +52,7 @@ class HeatmapState(PageState):
     method: str = "gradient"
     class_: str = ""
     smoothing: float = 0.0
+    difference: str = "shares"
     opacity: int = 100
 
 

@@ -48,11 +48,11 @@ def draw_comparison_interactive(
 
     Args:
         gradients, heatmaps, measures, true_class, labels, difference, gamma, theme: as of `draw_comparison`.
-        opacity: of the maps over the image in grey, 0 to 1.
+        opacity: of the maps over the image in grey, 0 to 1; below that they are as opaque as they are strong, as in
+            `draw_overlay`.
         revision: of the image: a browser keeps its zoom as long as it stays.
-        fluid: as large as the page makes it and without a title, for a page that has its own words, and its maps are as
-            opaque as they are strong, as in `draw_overlay`; else of fixed size, and on the image lies something to
-            click on, a heatmap named "click".
+        fluid: as large as the page makes it and without a title, for a page that has its own words; else of fixed size,
+            and on the image lies something to click on, a heatmap named "click".
 
     Raises:
         ArgumentError: as of `draw_comparison`.
@@ -72,7 +72,7 @@ def draw_comparison_interactive(
     data += _to_lines(parts, [one.colour for one in list_outlines(gradients, "", None, look)])
     data += [mark | _axes_of(number) for number in range(len(cells)) for mark in to_cross(parts.pixel, look)]
     layout = to_plotly_layout(look) | _to_axes(cells, image.shape, look)
-    scales = _to_scales(look, gamma, signed=parts.signed, fluid=fluid)
+    scales = _to_scales(look, gamma, signed=parts.signed)
     for number, (axis, scale) in enumerate(zip(parts.axes, scales, strict=True)):
         bar = _bar_at(number) | axis["colorbar"]
         layout[("coloraxis", "coloraxis2")[number]] = axis | {"colorscale": scale, "colorbar": bar}
@@ -84,10 +84,9 @@ def draw_comparison_interactive(
         "uirevision": revision,
         "meta": {"theme": theme, "gamma": gamma},
     }
-    if fluid:
-        grey = to_data_url(to_grey(image))
-        layout["images"] = [_to_background(grey, number, image.shape) for number in range(1, len(cells))]
-    else:
+    grey = to_data_url(to_grey(image))
+    layout["images"] = [_to_background(grey, number, image.shape) for number in range(1, len(cells))]
+    if not fluid:
         layout |= _fix_size(cells, image.shape)
         layout["title"] = {"text": parts.title, "x": 0.02, "y": 0.98, "yanchor": "top"}
     # In one go: plotly checks every update anew, which took longer than all the rest.
@@ -184,14 +183,10 @@ def _contour_colour(parts: PageParts) -> str:
     return "#000000" if parts.signed else "#ffffff"
 
 
-def _to_scales(look: Look, gamma: float, *, signed: bool, fluid: bool = False) -> list[Sequence[Any]]:
+def _to_scales(look: Look, gamma: float, *, signed: bool) -> list[list[Any]]:
     """Colours of the maps' axis and of the difference's."""
-    cmap = look.diverging if signed else _OVERLAY if fluid else look.sequential
-    scales = [(cmap, signed), (look.diverging, True)]
-    stops = [to_colour_stops(cmap, gamma=gamma, signed=signed) for cmap, signed in scales]
-    if not fluid:
-        return [*stops]
-    return [fade(stop, signed=signed) for stop, (_, signed) in zip(stops, scales, strict=True)]
+    scales = [(look.diverging if signed else _OVERLAY, signed), (look.diverging, True)]
+    return [fade(to_colour_stops(cmap, gamma=gamma, signed=signed), signed=signed) for cmap, signed in scales]
 
 
 def _bar_at(number: int) -> dict[str, Any]:

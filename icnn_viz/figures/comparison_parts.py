@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from icnn_viz.figures.comparison import check_comparable, describe_question, name_panels, order_maps
-from icnn_viz.figures.comparison_words import describe_finding, warn_of_disagreement
+from icnn_viz.figures.comparison_words import describe_finding, explain_lines, warn_of_disagreement
 from icnn_viz.figures.maps import CONTOURS, SQRT, HeatScale, find_levels, name_of, scale_of, to_difference
 from icnn_viz.figures.outlines import Lines, describe_outlines, list_outlines, to_path, trace
 from icnn_viz.figures.panels import format_value
@@ -34,7 +34,8 @@ class PageParts:
         axes: of the maps' shared colour axis, and of the difference's, symmetric about 0: ends, ticks and title.
         pixel: (y, x).
         signed: whether the maps are.
-        title: of the page.
+        words: what was found.
+        title: of the page, with these words, as HTML.
         names: of the panels: the image, then as `maps`.
         lines: x and y of what is drawn over the panels: three outlines in the image, two contours a network.
     """
@@ -43,6 +44,7 @@ class PageParts:
     axes: tuple[dict[str, Any], dict[str, Any]]
     pixel: tuple[int, int]
     signed: bool
+    words: str
     title: str
     names: list[str]
     lines: list[Lines]
@@ -67,7 +69,7 @@ def to_parts(
     method, ordered = gradients[0].method, [heatmaps[number] for number in order_maps(len(heatmaps))]
     scale = scale_of(heatmaps, method, gamma)
     values, signed, called = to_difference(heatmaps[0], heatmaps[1], difference, scale)
-    axes = _to_axis(scale, name_of(method, signed=scale.signed)), _to_axis(signed, called)
+    axes = to_axis(scale, name_of(method, signed=scale.signed)), to_axis(signed, called)
     names = [html.escape(name) for name in name_panels([shorten(h.network, 40) for h in heatmaps])]
     how = f"method: {method}; reduced by {heatmaps[0].reduction}"
     words = say(gradients, heatmaps, measures=measures, true_class=true_class)
@@ -79,6 +81,7 @@ def to_parts(
         axes,
         heatmaps[0].pixel,
         scale.signed,
+        words,
         title,
         names,
         _trace(gradients, ordered, true_class, labels),
@@ -92,10 +95,14 @@ def say(
     measures: Sequence[Mapping[str, float]] | None = None,
     true_class: str = "",
 ) -> str:
-    """What a page says of a comparison: the finding, the warning if networks disagree, the outlines' key."""
+    """What a page says of a comparison: the finding, the warning if networks disagree, the outlines' key, and why maps
+    have dark lines where they have."""
     found = measures or [measure_heatmap(heatmap) for heatmap in heatmaps]
     said = describe_finding(heatmaps, found, true_class), warn_of_disagreement(gradients)
-    return " ".join(filter(None, [*said, describe_outlines(gradients, true_class)]))
+    lines = explain_lines(heatmaps)
+    return " ".join(
+        filter(None, [*said, describe_outlines(gradients, true_class), lines + "." * bool(lines)])
+    )
 
 
 def _trace(
@@ -113,7 +120,7 @@ def _trace(
     return lines
 
 
-def _to_axis(scale: HeatScale, name: str) -> dict[str, Any]:
+def to_axis(scale: HeatScale, name: str) -> dict[str, Any]:
     """Ends, ticks and title of a colour axis; what lies beyond its ends is said at them."""
     ticks = [
         scale.top * part for part in ((-1, 0, 1) if scale.signed else (0, 0.5, 1))

@@ -55,7 +55,7 @@ def explain_lines(heatmaps: Sequence[Heatmap]) -> str:
     found = {h.network: step for h in heatmaps if (step := dark_lines(h))}
     if not found:
         return ""
-    steps = " and ".join(f"{step} ({shorten(name, _NAME)})" for name, step in found.items())
+    steps = " and ".join(f"{step:.3g} ({shorten(name, _NAME)})" for name, step in found.items())
     return (
         f"Dark lines every {steps} pixels: there kernels of layers with a stride do not overlap, and fewer ways lead "
         "from the output to the image"

@@ -89,13 +89,18 @@ def to_difference(
     Raises:
         NameNotFoundError: another kind.
     """
-    if kind not in DIFFERENCES:
-        fix = nearest_names(kind, DIFFERENCES)
-        raise NameNotFoundError("difference", needed="shares or raw", got=repr(kind), fix=fix)
+    check_difference(kind)
     raw = kind == "raw"
     values = first.shown - second.shown if raw else first.shares - second.shares
     unit, name = (scale.unit, "difference") if raw else ("of the energy", "difference of shares")
     return values, fit_scale([values], gamma=scale.gamma, unit=unit, signed=True), name
+
+
+def check_difference(kind: str) -> None:
+    """Raises: NameNotFoundError: not one of DIFFERENCES."""
+    if kind not in DIFFERENCES:
+        fix = nearest_names(kind, DIFFERENCES)
+        raise NameNotFoundError("difference", needed="shares or raw", got=repr(kind), fix=fix)
 
 
 def fit_scale(

@@ -33,6 +33,12 @@ class View:
     crop: tuple[int, int, int, int] | None = None
     binary: bool = False
 
+    def scale(self, height: int, width: int) -> tuple[float, float]:
+        """Pixels of an image of this size to one that the network sees, (y, x)."""
+        _, _, height, width = self.window(height, width)
+        rows, columns = self.size or self.preparation.made_for(height, width) or (height, width)
+        return height / rows, width / columns
+
     def window(self, height: int, width: int) -> tuple[int, int, int, int]:
         """The crop, or the whole image: (top, left, height, width).
 

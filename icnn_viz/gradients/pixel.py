@@ -171,6 +171,7 @@ def batch_gradients(
                 target=target.text,
                 notes=notes,
                 against=target.against,
+                scale=view.scale(*shape),
             )
             for target, gradient, value in zip(plan[i], maps[i], values[i], strict=True)
         ]

@@ -75,4 +75,6 @@ def to_heatmap(gradient: PixelGradient, reduction: str = "", smoothing: float = 
         values = values if is_signed else np.maximum(values, 0)
         notes = (*notes, f"smoothed, σ = {smoothing:g} pixels")
     signed, values = (values, np.abs(values)) if is_signed else (None, values)
-    return Heatmap(values, gradient.pixel, gradient.network, reduction, smoothing, notes, signed)
+    return Heatmap(
+        values, gradient.pixel, gradient.network, reduction, smoothing, notes, signed, gradient.scale
+    )

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from icnn_core.checkpoint import write_checkpoint
-from icnn_core.errors import ArgumentError
+from icnn_core.errors import ArgumentError, NameNotFoundError
 from icnn_core.models.deeplab import deeplab_largefov
 from icnn_core.surgery import make_irregular
 from icnn_viz import HeatmapExplorer
@@ -108,6 +108,20 @@ def test_menus_choose_class_method_and_colours(
     assert "“bar”" in explorer.figure.layout.title.text
     _click(explorer, 0, y=3, x=4)
     assert explorer.choice.class_id == 2
+
+
+def test_the_difference_is_raw_on_request_and_asks_no_network(
+    explorer: HeatmapExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = explorer.display
+    monkeypatch.setattr(explorer, "_networks", [])
+    _panel(explorer).menus["difference"].value = "raw"
+    second, first, shown = (np.asarray(trace.z) for trace in _maps(explorer))
+    np.testing.assert_allclose(shown, first - second, rtol=1e-5, atol=1e-9)
+    assert explorer.display is before
+    with pytest.raises(NameNotFoundError, match="shares or raw"):
+        explorer.choose(difference="both")
+    assert explorer.choice.difference == "raw"
 
 
 def test_choosing_in_code_moves_the_menus(explorer: HeatmapExplorer) -> None:

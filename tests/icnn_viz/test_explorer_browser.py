@@ -233,7 +233,7 @@ def test_keys_move_the_pixel_and_stop_at_the_border(page: Page, address: str) ->
 
 
 def test_a_shared_address_shows_the_same_view(page: Page, address: str) -> None:
-    query = "?image=1&x=7&y=21&method=guided&class=2&smoothing=1.5&opacity=60"
+    query = "?image=1&x=7&y=21&method=guided&class=2&smoothing=1.5&difference=raw&opacity=60"
     open_heatmaps(page, address, query)
     expect(page.locator("#words")).to_contain_text("“bar”")
     expect(page.locator("#words")).to_contain_text("smoothed")
@@ -483,6 +483,13 @@ def test_the_frozen_page_works_without_a_server(page: Page, session: Session, tm
     )
     root = np.sqrt(session.answer(Question("0", (20, 23))).heatmaps[1].values[20, 23] / top)
     assert value == pytest.approx(top * (np.rint(LEVELS * root) / LEVELS) ** 2, rel=1e-5)
+    page.locator("#difference").select_option("raw")
+    title = "byId('graph').layout.coloraxis2.colorbar.title.text"
+    wait_until(page, f"{title}.startsWith('difference<br>(logit')")
+    second, first, raw = page.evaluate(
+        "() => byId('graph').data.filter((trace) => trace.type === 'heatmap').map(({ z }) => z[chosen.y][chosen.x])"
+    )
+    assert raw == pytest.approx(first - second)
     with page.expect_download() as saved:
         page.get_by_role("button", name="CSV").click()
     assert Path(saved.value.path()).read_text().startswith('y,x,"irregular","regular"\n')

@@ -57,6 +57,12 @@ def test_frozen_maps_are_the_heatmaps_to_a_step(make_session: MakeSession) -> No
         there = frozen["top"] * (bytes_ / export.LEVELS) ** 2
         clipped = np.minimum(heatmap.values, frozen["top"])
         np.testing.assert_allclose(there, clipped, atol=frozen["top"] / export.LEVELS)
+    first, second = (heatmap.values for heatmap in answer.heatmaps[:2])
+    axes, raw = frozen["axes"], np.abs(first - second)
+    assert np.quantile(raw, 0.999) <= axes["raw"]["cmax"] <= 1.3 * raw.max()
+    assert axes["raw"]["cmax"] != axes["shares"]["cmax"]
+    assert axes["maps"]["cmax"] == frozen["top"]
+    assert "logit" in axes["raw"]["colorbar"]["title"]["text"]
 
 
 def test_a_page_holds_the_grid_and_stays_under_its_limit(make_session: MakeSession, tmp_path: Path) -> None:

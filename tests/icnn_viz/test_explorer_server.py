@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -180,6 +181,16 @@ def test_a_reply_holds_figure_table_and_words(session: Session) -> None:
     assert told["words"].startswith("irregular: half of its energy within ")  # what was found comes first
     assert "x = 20, y = 9" in told["words"]
     assert "networks" in told["took"]
+
+
+def test_the_difference_is_of_shares_or_of_the_maps_as_they_are(session: Session) -> None:
+    maps = session.answer(Question("0", (9, 20))).heatmaps[:2]
+    wanted = {"raw": maps[0].values - maps[1].values, "shares": maps[0].shares - maps[1].shares}
+    for asked, kind in (("raw", "raw"), ("shares", "shares"), (None, "shares"), ("<b>", "shares")):
+        traces = answers.reply(session, ask(1, difference=asked))["figure"]["data"]
+        *_, last = (trace["z"] for trace in traces if trace["type"] == "heatmap")
+        values = np.frombuffer(base64.b64decode(last["bdata"]), last["dtype"]).reshape(24, 37)
+        np.testing.assert_allclose(values, wanted[kind], rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -265,8 +265,9 @@ def test_points_in_space_tell_their_shape_to_dash(
 
 
 def test_a_view_comes_back_from_its_url() -> None:
-    view = HeatmapState("1", 33, 12, "gradient*input", "2", 1.5, 60)
+    view = HeatmapState("1", 33, 12, "gradient*input", "2", 1.5, "raw", 60)
     allowed = {"image": ["0", "1"], "method": ["gradient", "gradient*input"], "class": ["0", "1", "2"]}
+    allowed |= {"difference": ["shares", "raw"]}
     assert HeatmapState.from_query(view.to_query(), HeatmapState(), allowed) == view
     kernels = KernelState("3", "4", "weight", 17, 2, "lasso:0,0,1.5,0,0.25,-2")
     assert KernelState.from_query(kernels.to_query(), KernelState(), {"height": ["weight"]}) == kernels

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from icnn_core.errors import ArgumentError, NameNotFoundError
 from icnn_viz.figures.comparison import draw_comparison
+from icnn_viz.figures.comparison_pages import draw_comparison_interactive
 from icnn_viz.figures.maps import fit_scale
 from icnn_viz.figures.panels import format_value
 from icnn_viz.heatmaps import dark_lines, measure_heatmap, to_heatmap
@@ -219,11 +221,35 @@ def test_dark_lines_are_explained_where_they_are(make_gradient: Make) -> None:
     assert "Dark lines" not in " ".join(
         t.get_text() for t in draw_comparison(gradients[:1], heatmaps[:1]).texts
     )
+    widget = draw_comparison_interactive(gradients, heatmaps).layout.title.text.replace("<br>", " ")
+    assert "every 16 (regular) pixels" in widget
     point = np.zeros(shape)
     point[30, 70] = 1
     assert (
         dark_lines(Heatmap(point, (30, 70), "point")) == dark_lines(Heatmap(0 * point, (3, 7), "none")) == 0
     )
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(321, 500), (240, 333), (160, 500), (113, 375)])
+def test_dark_lines_of_a_resized_image_are_fractions_of_it(rows: int, columns: int) -> None:
+    """A network of stride 8 sees `rows` square pixels of an image of `columns`; its gradient is carried back."""
+    seen = np.random.default_rng(0).uniform(0.5, 1.5, (rows, rows)).astype(np.float32)
+    seen[5::8] *= 0.1
+    image = torch.zeros(1, 1, columns, columns, requires_grad=True)
+    shrunk = torch.nn.functional.interpolate(image, (rows, rows), mode="bilinear", antialias=True)
+    [gradient] = torch.autograd.grad((shrunk * torch.from_numpy(seen)).sum(), image)
+    scale = columns / rows, columns / rows
+    found = Heatmap(gradient[0, 0].numpy(), (9, 20), "regular", scale=scale)
+    assert dark_lines(found) == pytest.approx(8 * columns / rows)
+    assert dark_lines(replace(found, values=found.values.T)) == pytest.approx(8 * columns / rows)
+
+
+def test_rows_that_are_dark_by_chance_are_no_lines() -> None:
+    """Of maps of few pixels some rows are dark at one step or another."""
+    rng = np.random.default_rng(0)
+    for rows, columns in ((156, 77), (63, 171), (151, 104), (92, 153), (117, 61), (170, 54), (113, 113)):
+        few = (rng.random((rows, columns)) < 0.02) * rng.exponential(size=(rows, columns))
+        assert dark_lines(Heatmap(few, (3, 7), "few")) == 0
 
 
 @pytest.mark.parametrize("count", [1, 2])

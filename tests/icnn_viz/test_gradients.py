@@ -228,6 +228,7 @@ def test_resize_and_crop_are_differentiated_exactly(image: np.ndarray) -> None:
     net = nn.Conv2d(3, 3, 3, padding=1).double()
     crop, size, pixel = (1, 2, 11, 13), (7, 9), (6, 10)
     record = pixel_gradient(net, image, pixel, class_id=2, crop=crop, size=size)
+    assert record.scale == pytest.approx((11 / 7, 13 / 9))
     x = normalised(image).double().requires_grad_()
     seen = F.interpolate(x[..., 1:12, 2:15], size, mode="bilinear", align_corners=False, antialias=True)
     logits = F.interpolate(net(seen), (11, 13), mode="bilinear", align_corners=False)

@@ -127,11 +127,11 @@
         return here ? "page-link here" : "page-link";
       },
 
-      ask: function (image, x, y, method, chosen, smoothing, theme, opacity) {
+      ask: function (image, x, y, method, chosen, smoothing, difference, theme) {
         number += 1;
         const missing = x === undefined || x === null || y === undefined || y === null;
         if (missing) return [noUpdate(), "x and y must be pixels of the image", "status failed"];
-        const question = { image: image, x: x, y: y, method: method, class: chosen, smoothing: smoothing };
+        const question = { image, x, y, method, class: chosen, smoothing, difference };
         const ask = Object.assign(question, { tab: tab, number: number, theme: root.dataset.theme });
         return [ask, "the networks are at work", "status busy"];
       },

@@ -18,7 +18,6 @@ from icnn_viz.explorer.states import MOST_SMOOTHING
 from icnn_viz.figures.comparison import describe_question
 from icnn_viz.figures.comparison_pages import draw_comparison_interactive
 from icnn_viz.figures.comparison_parts import say
-from icnn_viz.figures.comparison_words import explain_lines
 from icnn_viz.figures.measure_table import answer_rows, measure_rows
 from icnn_viz.figures.style import THEMES
 from icnn_viz.records import PixelComparison
@@ -44,9 +43,8 @@ def reply(session: Session, ask: dict[str, Any] | None) -> dict[str, Any]:
     theme = ask.get("theme") if ask.get("theme") in THEMES else "light"
     pair = found.gradients[:2], found.heatmaps[:2]
     known = {"measures": found.measures[:2], "true_class": found.true_class, "labels": found.labels}
-    figure = draw_comparison_interactive(
-        *pair, **known, theme=str(theme), revision=question.image, fluid=True
-    )
+    shown = {"difference": question.difference, "theme": str(theme), "revision": question.image}
+    figure = draw_comparison_interactive(*pair, **known, **shown, fluid=True)
     rest = time.perf_counter() - started - found.seconds
     return {
         "number": ask["number"],
@@ -73,14 +71,16 @@ def to_question(ask: dict[str, Any]) -> Question:
         raise ArgumentError(
             "pixel", needed="x and y as whole numbers", got="none", fix="Click a pixel, or fill in both."
         ) from error
-    return Question(str(ask.get("image")), pixel, str(ask.get("method")), class_id, smoothing)
+    difference = "raw" if ask.get("difference") == "raw" else "shares"
+    return Question(
+        str(ask.get("image")), pixel, str(ask.get("method")), class_id, smoothing, difference=difference
+    )
 
 
 def to_words(answer: PixelComparison) -> str:
     """What was found, and what the maps show, in sentences: also for those who cannot see them."""
     true = f" True class: {answer.true_class}." if answer.true_class else ""
-    notes = [note for heatmap in answer.heatmaps for note in heatmap.notes]
-    notes = dict.fromkeys([*notes, *filter(None, [explain_lines(answer.heatmaps)])])
+    notes = dict.fromkeys(note for heatmap in answer.heatmaps for note in heatmap.notes)
     found = say(answer.gradients, answer.heatmaps, measures=answer.measures, true_class=answer.true_class)
     what = describe_question(answer.gradients[0])
     return f"{found} {what}.{true} {' '.join(f'({n})' for n in notes)}".strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -18,7 +19,8 @@ from icnn_viz.explorer.states import MOST_SMOOTHING, HeatmapState
 from icnn_viz.figures.screen import to_data_url
 
 PATH, TITLE, NAV = "/", "Heatmaps", "nav-heatmaps"
-_CONTROLS = ("image", "x", "y", "method", "class", "smoothing")
+_CONTROLS = ("image", "x", "y", "method", "class", "smoothing", "difference")
+_DIFFERENCES = {"shares": "of shares of the energy", "raw": "of the maps as they are"}
 
 
 def layout(session: Session, search: str | None) -> html.Div:
@@ -45,6 +47,7 @@ def layout(session: Session, search: str | None) -> html.Div:
         choice("Method", "method", _methods(), view.method),
         choice("Class", "class", classes, view.class_),
         number("Smoothing σ (pixels)", "smoothing", view.smoothing, 0, MOST_SMOOTHING, 0.5),
+        choice("Difference", "difference", _DIFFERENCES, view.difference),
         field("Opacity (%)", "opacity", opacity),
         html.Div(saves, className="buttons", role="group", **{"aria-label": "Save"}),  # type: ignore[arg-type]
         html.P("Click a pixel, or move it with the arrow keys (10 pixels with Shift).", className="hint"),
@@ -141,10 +144,10 @@ def _register_server(app: Dash, session: Session) -> None:
         return reply(session, ask)
 
     @app.callback(Output(NAV, "href"), [Input(id, "value") for id in _CONTROLS], Input("opacity", "value"))
-    def write(image: str, x: Any, y: Any, method: str, class_: str, smoothing: Any, opacity: Any) -> Any:
+    def write(image: str, x: Any, y: Any, method: str, class_: str, smoothing: Any, *looks: Any) -> Any:
         if None in (x, y, smoothing):
             return no_update
-        return PATH + HeatmapState(image, x, y, method, class_, float(smoothing), opacity).to_query()
+        return PATH + HeatmapState(image, x, y, method, class_, float(smoothing), *looks).to_query()
 
     @app.callback(
         Output("x", "max"),
@@ -198,16 +201,15 @@ def _register_server(app: Dash, session: Session) -> None:
 def _restore(session: Session, search: str | None) -> tuple[HeatmapState, Any, str]:
     """The view of a query, its image, and what a reader must be told."""
     keys = session.shelf.names()
-    allowed = {"image": keys, "method": _methods(), "class": [str(n) for n in range(len(session.classes))]}
+    classes = [str(n) for n in range(len(session.classes))]
+    allowed = {"image": keys, "method": _methods(), "class": classes, "difference": _DIFFERENCES}
     view = HeatmapState.from_query(search, HeatmapState(image=next(iter(keys)), x=-1, y=-1), allowed)
     picture = session.shelf.get(view.image)
     height, width = picture.image.shape[:2]
     lost = "image=u" in (search or "") and not view.image.startswith("u")
     note = "The image of this link was dropped in and is no longer here: drop it in again." if lost else ""
     if not (0 <= view.x < width and 0 <= view.y < height) or lost:
-        view = HeatmapState(
-            view.image, width // 2, height // 2, view.method, view.class_, view.smoothing, view.opacity
-        )
+        view = replace(view, x=width // 2, y=height // 2)
     return view, picture, note
 
 

@@ -62,11 +62,11 @@ function toFigure(pixel, maps) {
     if (trace.type === "heatmap") Object.assign(trace, place, { z: shown.shift(), opacity: byId("opacity").value / 100 });
   }
   for (const image of figure.layout.images) image.source = content.grey;
-  ["coloraxis", "coloraxis2"].forEach((name, number) => {
-    const { colorbar, ...ends } = pixel.axes[number];
+  for (const [name, axis] of [["coloraxis", "maps"], ["coloraxis2", byId("difference").value]]) {
+    const { colorbar, ...ends } = pixel.axes[axis];
     Object.assign(figure.layout[name], ends);
-    Object.assign(figure.layout[name].colorbar, { tickvals: colorbar.tickvals, ticktext: colorbar.ticktext });
-  });
+    Object.assign(figure.layout[name].colorbar, colorbar);
+  }
   return figure;
 }
 
@@ -77,7 +77,7 @@ async function show(pixel) {
   const maps = await mapsOf(pixel);
   if (mine !== turn) return;
   const [first, second] = maps.map((bytes) => Float32Array.from(bytes, (byte) => pixel.top * (byte / content.levels) ** 2));
-  const [one, other] = pixel.energies; // the difference is one of shares
+  const [one, other] = byId("difference").value === "raw" ? [1, 1] : pixel.energies;
   const figure = toFigure(pixel, [second, first, first.map((value, k) => value / one - second[k] / other)]);
   await Plotly.react("graph", figure.data, figure.layout, config);
   byId("x").value = pixel.x;
@@ -124,13 +124,14 @@ for (const id of ["x", "y"]) {
   byId(id).addEventListener("change", () => show(nearest(Number(byId("x").value), Number(byId("y").value))));
 }
 byId("opacity").addEventListener("input", () => show(chosen));
+byId("difference").addEventListener("change", () => show(chosen));
 byId("png").addEventListener("click", () =>
   Plotly.downloadImage("graph", { format: "png", scale: 2, filename: `icnn-x${chosen.x}-y${chosen.y}` }));
 byId("csv").addEventListener("click", async () =>
   save(new Blob([await toCsv()], { type: "text/csv" }), `icnn-x${chosen.x}-y${chosen.y}.csv`));
 document.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-  if (!step || event.target.closest("input, button, a")) return;
+  if (!step || event.target.closest("input, select, button, a")) return;
   event.preventDefault();
   show(neighbour(...step));
 });

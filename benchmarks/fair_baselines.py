@@ -4,10 +4,10 @@
     python benchmarks/fair_baselines.py --preset camvid --config docs/results/camvid.toml --root CamVid \\
         --weights imagenet --irregular features.9 --seeds 1
 
-Both have the same grid, so the same number of trials: factors of all dilations and of the rate of the weights. Chosen
-is the highest mean over the seeds, which are others (from 100) than those that a study reports. The test split stays
-untouched. Writes docs/results/fair_baselines-PRESET.json and .png, and prints what to hand to `icnn ablate`; finished
-runs are kept in --runs.
+Both have the same trials: factors of all dilations and of the rate of the weights, each with each, or as --trials
+lists them. Chosen is the highest mean over the seeds, which are others (from 100) than those that a study reports. The
+test split stays untouched. Writes docs/results/fair_baselines-PRESET.json and .png, and prints what to hand to
+`icnn ablate`; finished runs are kept in --runs.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def main() -> None:
     parser = make_parser(__doc__, "fair_baselines", seeds=2)
     parser.add_argument("--dilations", default="0.25,0.5,0.75,1,1.5", help="factors of all dilations")
     parser.add_argument("--rates", default="0.5,1,2", help="factors of the rate of the weights")
+    parser.add_argument("--trials", help="dilation:rate,… in place of all combinations, as 0.5:1,1:1,0.5:2")
     chosen = parser.parse_args()
     config = common_config(chosen, SMALL)
-    dilations, rates = (
-        [float(value) for value in text.split(",")] for text in (chosen.dilations, chosen.rates)
-    )
+    trials = list_trials(chosen.trials, chosen.dilations, chosen.rates)
+    dilations, rates = (sorted({trial[place] for trial in trials}) for place in (0, 1))
     seeds = range(FIRST_SEED, FIRST_SEED + chosen.seeds)
     folder = chosen.runs / chosen.preset
     runs = [
@@ -62,21 +62,22 @@ def main() -> None:
             ),
             folder / name_of(variant, dilation, rate).replace(" ", "-") / f"seed-{seed}",
         )
-        for seed, rate, dilation, variant in itertools.product(
-            seeds, sorted(rates, key=lambda rate: rate != 1), dilations, VARIANTS
-        )
+        for seed, (dilation, rate), variant in itertools.product(seeds, trials, VARIANTS)
     ]
     results = finish_all(runs, [config.val_split], chosen.device)
     means = {
         (variant, dilation, rate): mean_of(results, name_of(variant, dilation, rate))
-        for variant, dilation, rate in itertools.product(VARIANTS, dilations, rates)
+        for variant, (dilation, rate) in itertools.product(VARIANTS, trials)
     }
     for variant in VARIANTS:
         print(
             f"\n{variant}: mean IoU in %, seeds {seeds[0]} to {seeds[-1]}, by rate (rows) and factor of dilations\n"
         )
         rows = [
-            [f"{config.lr * rate:g}", *(f"{100 * means[variant, d, rate]:.1f}" for d in dilations)]
+            [
+                f"{config.lr * rate:g}",
+                *(f"{100 * means[variant, d, rate]:.1f}" if (d, rate) in trials else "–" for d in dilations),
+            ]
             for rate in rates
         ]
         print_table(["rate", *(f"{d:g}" for d in dilations)], rows)
@@ -104,6 +105,19 @@ def main() -> None:
     }
     title = f"{chosen.preset}, {config.iterations} iterations, seeds {seeds[0]} to {seeds[-1]}, on {config.val_split}"
     write_study(chosen.out, f"fair_baselines-{chosen.preset}", content, lambda: draw(means, title))
+
+
+def list_trials(listed: str | None, dilations: str, rates: str) -> list[tuple[float, float]]:
+    """(dilation, rate) of each trial, both as factors; those at the rate of the configuration first."""
+    if listed is not None:
+        pairs = [pair.split(":") for pair in listed.split(",")]
+        trials = [(float(dilation), float(rate)) for dilation, rate in pairs]
+    else:
+        trials = [
+            (float(dilation), float(rate))
+            for rate, dilation in itertools.product(rates.split(","), dilations.split(","))
+        ]
+    return sorted(trials, key=lambda trial: trial[1] != 1)
 
 
 def name_of(variant: str, dilation: float, rate: float) -> str:

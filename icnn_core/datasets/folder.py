@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class FolderDataset(PairsDataset):
     Args:
         root: the folder of the above.
         split: "train", "val", "all", or one for which there are folders or a list.
-        classes: another file of class names; None takes the one in `root`.
+        classes: another file of class names, or the names themselves from id 0 on; None takes the file in `root`.
         skip_bad: see `PairsDataset`.
         reader: the user's own function from a path to an array, for all files of `images`, of whatever suffix, and for
             masks whose suffix is no picture's; see `read_with`.
@@ -54,13 +54,13 @@ class FolderDataset(PairsDataset):
         root: str | Path,
         split: str,
         *,
-        classes: str | Path | None = None,
+        classes: str | Path | Sequence[str] | None = None,
         skip_bad: bool = False,
         reader: Reader | None = None,
     ) -> None:
         root = need_folder(_WHO, Path(root))
         pairs = split_pairs(root, split, any_suffix=reader is not None)
-        labels = read_class_file(Path(classes) if classes is not None else _need_class_file(root))
+        labels = _find_labels(root, classes)
         read_pixels = None if reader is None else lambda path: read_with(reader, path)
 
         def read_numbers(path: Path) -> np.ndarray:
@@ -91,6 +91,12 @@ def _read_numbers(path: Path, labels: LabelSet, reader: Reader | None) -> np.nda
 def find_class_file(root: Path) -> Path | None:
     """The class names in a folder, if they are there."""
     return next((p for p in (root / "classes.json", root / "classes.txt") if p.is_file()), None)
+
+
+def _find_labels(root: Path, classes: str | Path | Sequence[str] | None) -> LabelSet:
+    if classes is None or isinstance(classes, str | Path):
+        return read_class_file(_need_class_file(root) if classes is None else Path(classes))
+    return to_label_set(_WHO, classes, default_palette(len(classes)), range(len(classes)), [IGNORE_INDEX])
 
 
 def _need_class_file(root: Path) -> Path:

@@ -109,12 +109,11 @@ def command(
     checkpoint, regular = choose_pair(checkpoint, regular, network.model)
 
     from icnn_core.cli.app import make_console
-    from icnn_core.datasets.registry import open_dataset
     from icnn_core.outputs import check_target
+    from icnn_viz.displays.datasets import open_for
     from icnn_viz.displays.images import load_reader
     from icnn_viz.displays.pixels import load_networks
     from icnn_viz.displays.sources import holds_positions_alone, read_shapes
-    from icnn_viz.displays.survey import check_classes
     from icnn_viz.explorer.session import Session
     from icnn_viz.explorer.shelf import make_shelf
 
@@ -123,15 +122,12 @@ def command(
     else:
         check_target(export, overwrite=overwrite, option="--export")
     console = make_console()
-    own = load_reader(network.reader)
-    dataset = open_dataset(data, root, split, reader=own) if data else None
-    shelf = make_shelf(image or (), dataset, f"{data} {split}", max_size, own)
     networks = []
     if not holds_positions_alone(checkpoint):
         given = {"model": network.model, "prefix": network.prefix, "size": seen, "device": device}
         networks = load_networks(checkpoint, regular, seed=seed, **given, **network.preparation())
-    if dataset is not None:
-        check_classes(networks, dataset)
+    dataset = open_for(networks, data, root, split, network.reader) if data else None
+    shelf = make_shelf(image or (), dataset, f"{data} {split}", max_size, load_reader(network.reader))
     clouds, read_run = read_shapes(checkpoint, snapshots, networks[0].model if networks else None)
     session = Session(networks, shelf, clouds, read_run, seed=seed)
     if export is not None:

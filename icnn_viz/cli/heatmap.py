@@ -352,16 +352,16 @@ def _survey(
     found: dict[str, Any],
 ) -> None:
     """Many pixels of a data set: run, or go on, and write the summary when all pixels are done."""
-    from icnn_core.datasets.registry import open_dataset
     from icnn_core.outputs import one_call
     from icnn_viz.displays import SurveyDisplay
-    from icnn_viz.displays.images import load_reader
+    from icnn_viz.displays.datasets import open_for
 
     if output.overwrite:
         _need_one_process()
+    networks = load()
     display = SurveyDisplay(
-        load(),
-        open_dataset(str(survey.data), survey.root, survey.split, reader=load_reader(reader)),
+        networks,
+        open_for(networks, str(survey.data), survey.root, survey.split, reader),
         folder=output.out or _OUT,
         split=survey.split,
         pixels=survey.pixels,

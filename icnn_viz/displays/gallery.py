@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icnn_core.datasets.registry import open_dataset
-from icnn_viz.displays.images import load_reader, read_image, read_sample_labels
+from icnn_viz.displays.datasets import open_for
+from icnn_viz.displays.images import read_image, read_sample_labels
 from icnn_viz.displays.pixels import choose_targets, compare_pixels, make_targets
-from icnn_viz.displays.survey import check_classes
 from icnn_viz.heatmaps import LabelledPixel, choose_pixels, find_pixels
 from icnn_viz.records import PixelComparison
 
@@ -43,8 +42,7 @@ def look_at_data(
     Raises:
         CheckpointError: the data set has other classes. DataError: it cannot be read.
     """
-    dataset = open_dataset(name, root, split, reader=load_reader(reader))
-    check_classes(networks, dataset)
+    dataset = open_for(networks, name, root, split, reader)
     images = np.random.default_rng(seed).permutation(len(dataset))[:_MOST_IMAGES]
     candidates: list[LabelledPixel] = []
     for index in sorted(images.tolist()):

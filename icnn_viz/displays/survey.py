@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
 from icnn_core.evaluation.samples import warn_of_another_shape
 from icnn_core.identity import describe_data, digest_weights, keep_identity
 from icnn_core.text import counted
+from icnn_viz.displays.datasets import check_classes
 from icnn_viz.displays.drawings import to_file_names
 from icnn_viz.displays.pixels import (
     METHODS,
@@ -360,18 +361,6 @@ class SurveyDisplay:
                 )
             if number in new[1]:
                 sums.add(number, record.heatmaps)
-
-
-def check_classes(networks: Sequence[Network], dataset: SegmentationDataset) -> None:
-    """Raises: CheckpointError: the data set has other classes than the networks, if their files name any."""
-    classes = next((network.classes for network in networks if network.classes), ())
-    if classes and tuple(dataset.classes) != tuple(classes):
-        raise CheckpointError(
-            "--data",
-            needed=f"the networks' classes: {', '.join(classes)}",
-            got=f"those of {dataset.name}: {', '.join(dataset.classes)}",
-            fix="Name the data set that they were trained on.",
-        )
 
 
 def _share() -> tuple[int, int]:

@@ -70,9 +70,7 @@ def main() -> None:
         for variant, (dilation, rate) in itertools.product(VARIANTS, trials)
     }
     for variant in VARIANTS:
-        print(
-            f"\n{variant}: mean IoU in %, seeds {seeds[0]} to {seeds[-1]}, by rate (rows) and factor of dilations\n"
-        )
+        print(f"\n{variant}: mean IoU in %, {in_words(seeds)}, by rate (rows) and factor of dilations\n")
         rows = [
             [
                 f"{config.lr * rate:g}",
@@ -103,7 +101,7 @@ def main() -> None:
         "chosen": settings,
         "runs": [asdict(result) for result in results],
     }
-    title = f"{chosen.preset}, {config.iterations} iterations, seeds {seeds[0]} to {seeds[-1]}, on {config.val_split}"
+    title = f"{chosen.preset}, {config.iterations} iterations, {in_words(seeds)}, on {config.val_split}"
     write_study(chosen.out, f"fair_baselines-{chosen.preset}", content, lambda: draw(means, title))
 
 
@@ -118,6 +116,11 @@ def list_trials(listed: str | None, dilations: str, rates: str) -> list[tuple[fl
             for rate, dilation in itertools.product(rates.split(","), dilations.split(","))
         ]
     return sorted(trials, key=lambda trial: trial[1] != 1)
+
+
+def in_words(seeds: range) -> str:
+    """Which they are."""
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
 
 
 def name_of(variant: str, dilation: float, rate: float) -> str:

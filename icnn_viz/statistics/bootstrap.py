@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -146,15 +147,22 @@ def _check(method: str, resamples: int, level: float) -> None:
 
 def _drawn(units: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Sums (resamples, K, 7) of resampled units (U, K, 7)."""
-    rng = np.random.default_rng(seed)
     count, flat = len(units), units.reshape(len(units), -1)
-    step = max(1, _CHUNK // count)
-    even = np.full(count, 1 / count)
-    sums = [
-        rng.multinomial(count, even, size=min(step, resamples - done)).astype(np.float64) @ flat
+    times, step = _draw(count, resamples, seed), max(1, _CHUNK // count)
+    sums = [times[done : done + step].astype(np.float64) @ flat for done in range(0, resamples, step)]
+    return np.concatenate(sums).reshape(resamples, *units.shape[1:])
+
+
+@lru_cache(maxsize=2)  # layers that follow each other often have as many channels
+def _draw(count: int, resamples: int, seed: int) -> np.ndarray:
+    """(resamples, count): how often each of `count` units is drawn."""
+    rng, even, step = np.random.default_rng(seed), np.full(count, 1 / count), max(1, _CHUNK // count)
+    kind = np.min_scalar_type(count)
+    parts = [
+        rng.multinomial(count, even, size=min(step, resamples - done)).astype(kind)
         for done in range(0, resamples, step)
     ]
-    return np.concatenate(sums).reshape(resamples, *units.shape[1:])
+    return np.concatenate(parts)
 
 
 def _edges(

@@ -9,6 +9,7 @@ import numpy as np
 
 from icnn_viz.records import GaussianFit, PositionCloud
 from icnn_viz.statistics.gaussian import fit_gaussians, orientation
+from icnn_viz.statistics.once import once
 from icnn_viz.statistics.tables import to_table, with_adjusted
 
 if TYPE_CHECKING:
@@ -35,9 +36,8 @@ def test_centres(
         level: of the confidence ellipse of the centre.
         close: a centre this near to its slot, in grid spacings, is close.
     """
-    rows = [
-        row for cloud in sorted(clouds, key=lambda cloud: cloud.depth) for row in _rows(cloud, level, close)
-    ]
+    clouds = sorted(clouds, key=lambda cloud: cloud.depth)
+    rows = [dict(row) for cloud in clouds for row in _rows(cloud, level, close)]
     return to_table(with_adjusted(rows, ["p"]), COLUMNS)
 
 
@@ -48,6 +48,7 @@ def centre_region(count: int, level: float = 0.95) -> float:
     return float(np.sqrt(2 * (count - 1) / (count - 2) * fdtri(2, count - 2, level) / count))
 
 
+@once
 def _rows(cloud: PositionCloud, level: float, close: float) -> list[dict[str, object]]:
     fit = fit_gaussians(cloud)
     spacing = cloud.spacing

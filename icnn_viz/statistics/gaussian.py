@@ -8,6 +8,7 @@ import numpy as np
 
 from icnn_viz.records import GaussianFit, PositionCloud
 from icnn_viz.statistics.elongation import ON_A_LINE, ROUND, measure_form, moment_units
+from icnn_viz.statistics.once import once
 from icnn_viz.statistics.tables import to_table
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ NO_SPREAD = 1e-2
 its place has not moved: a start shift has less."""
 
 
+@once
 def fit_gaussians(cloud: PositionCloud, *, weighted: bool = False) -> GaussianFit:
     """Mean and covariance of every slot's points.
 

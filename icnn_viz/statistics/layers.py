@@ -11,9 +11,9 @@ import numpy as np
 from icnn_core.errors import ArgumentError
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.distances import energy_distance
-from icnn_viz.statistics.gaussian import fit_gaussians, to_shapes
+from icnn_viz.statistics.gaussian import fit_gaussians
 from icnn_viz.statistics.pinning import measure_corners, measure_pinning
-from icnn_viz.statistics.spreads import is_outer, radial_spreads
+from icnn_viz.statistics.spreads import is_outer, measure_radial
 from icnn_viz.statistics.summary import COLUMNS as SUMMARY_COLUMNS
 from icnn_viz.statistics.summary import summarise
 from icnn_viz.statistics.tables import to_table
@@ -29,6 +29,7 @@ SUBSAMPLE = 256
 """Shapes that the mirror scores are taken from, at most."""
 SLOTS = 128
 """Slots that they are taken from, at most."""
+_FEW = 32  # slots, up to which all their pairs are compared
 _SHAPES = ("sd_major", "sd_minor", "elongation", "spread", "elongation_outer", "elongation_centre")
 COLUMNS = " ".join(
     [
@@ -107,17 +108,20 @@ def mirror_score(cloud: PositionCloud, axis: int, seed: int = 0) -> float | None
 
 def _shapes(cloud: PositionCloud) -> dict[str, object]:
     """Medians over slots that have a covariance; centre and outer slots; radial against tangential."""
-    table = to_shapes(fit_gaussians(cloud))
-    ok = (table["state"] == "ok").to_numpy()
+    fit = fit_gaussians(cloud)
+    ok = fit.state == "ok"
     if not ok.any():
         return {}
-    values = {name: table[name].to_numpy(dtype=float, na_value=0) for name in _SHAPES[:4]}
+    major, minor = np.where(ok[:, None], fit.axes()[0], 1.0).T
+    measured = (major, minor, major / minor, np.sqrt(major * minor))
+    values = dict(zip(_SHAPES, measured, strict=False))
     row: dict[str, object] = {name: float(np.median(of[ok])) for name, of in values.items()}
     outer = is_outer(cloud.slots)
     outside, inside = ok & outer, ok & ~outer
     if outside.any():
         row["elongation_outer"] = float(np.median(values["elongation"][outside]))
-        row["radial_to_tangential"] = radial_spreads([cloud])["radial_to_tangential"].median()
+        found = [one["radial_to_tangential"] for one in measure_radial(cloud) if one["state"] == "ok"]
+        row["radial_to_tangential"] = float(np.median(found))
     if inside.any():
         row["elongation_centre"] = float(values["elongation"][inside][0])
     if outside.any() and inside.any():
@@ -133,18 +137,30 @@ def _reach(cloud: PositionCloud, feature_size: tuple[int, int] | None) -> dict[s
     if feature_size is not None and good.any():
         row["share_off_image"] = _off_image(points[good], feature_size)
         row["share_off_image_regular"] = _off_image(np.asarray(cloud.slots, dtype=np.float64), feature_size)
-    pairs = np.array(
-        [_count_near(shape[finite]) for shape, finite in zip(points, good, strict=True)], dtype=int
-    )
+    pairs = _count_near(points) if points.shape[1] <= _FEW else _count_near_in_trees(points)
     return row | {"collapsed_pairs": int(pairs.sum()), "share_collapsed": float((pairs > 0).mean())}
 
 
-def _count_near(points: np.ndarray) -> int:
-    """Pairs of points (n, 2) closer than COLLAPSED."""
+def _count_near(points: np.ndarray) -> np.ndarray:
+    """(S,), pairs of points (S, K, 2) of one shape closer than COLLAPSED; those that are not finite are near none."""
+    first, second = np.triu_indices(points.shape[1], 1)
+    step, found = max(1, 1_000_000 // max(len(first), 1)), []
+    for start in range(0, len(points), step):
+        some = points[start : start + step]
+        with np.errstate(invalid="ignore", over="ignore"):
+            apart = ((some[:, first] - some[:, second]) ** 2).sum(-1)
+        found.append((apart <= np.nextafter(COLLAPSED, 0) ** 2).sum(1))
+    return np.concatenate(found)
+
+
+def _count_near_in_trees(points: np.ndarray) -> np.ndarray:
+    """The same for many points, whose pairs would take too much room."""
     from scipy.spatial import KDTree
 
-    tree = KDTree(points)
-    return (tree.count_neighbors(tree, np.nextafter(COLLAPSED, 0)) - len(points)) // 2 if len(points) else 0
+    trees = [KDTree(shape[np.isfinite(shape).all(1)]) for shape in points]
+    return np.array(
+        [(tree.count_neighbors(tree, np.nextafter(COLLAPSED, 0)) - tree.n) // 2 for tree in trees]
+    )
 
 
 def _off_image(points: np.ndarray, feature_size: tuple[int, int]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from icnn_viz.records import PositionCloud
+from icnn_viz.statistics.once import once
 
 NEAR, AROUND = 0.02, 0.15
 """Near a lattice line, and the surroundings that it is compared with (px)."""
@@ -16,6 +17,7 @@ FEWEST = 10
 """Coordinates round lattice lines, or points with a direction, from which on a layer has a measure."""
 
 
+@once
 def measure_pinning(cloud: PositionCloud) -> dict[str, float]:
     """How much oftener coordinates lie near the lattice of pixels than by chance, with a 95 % interval.
 
@@ -33,6 +35,7 @@ def measure_pinning(cloud: PositionCloud) -> dict[str, float]:
     return _over_chance("pinning", away <= NEAR, away <= AROUND, NEAR / AROUND)
 
 
+@once
 def measure_corners(cloud: PositionCloud) -> dict[str, float]:
     """How much oftener points lie on the diagonals from their slots than if all directions were alike, as above.
 

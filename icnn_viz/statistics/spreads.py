@@ -10,6 +10,7 @@ import numpy as np
 from icnn_viz.records import GaussianFit, PositionCloud
 from icnn_viz.statistics.elongation import log_covariance
 from icnn_viz.statistics.gaussian import fit_gaussians, may_be_round
+from icnn_viz.statistics.once import once
 from icnn_viz.statistics.tables import to_table, with_adjusted
 
 if TYPE_CHECKING:
@@ -43,26 +44,29 @@ def test_spreads(
             cost grows with the square of the slots.
         seed: of both.
     """
-    rows = []
-    for cloud in sorted(clouds, key=lambda cloud: cloud.depth):
-        fit = fit_gaussians(cloud)
-        ok = np.flatnonzero(fit.state == "ok")
-        row: dict[str, object] = {"layer": cloud.layer, "depth": cloud.depth, "slots": len(ok)}
-        rows.append(row)
-        if len(ok) < 2:
-            row["state"] = "too few slots"
-            continue
-        spread = np.linalg.det(fit.covariance[ok]) ** 0.25
-        row |= {"state": "ok", "widest": ok[spread.argmax()], "narrowest": ok[spread.argmin()]}
-        row["spread_ratio"] = spread.max() / spread.min()
-        outer = is_outer(cloud.slots)[ok]
-        if outer.any() and not outer.all():
-            row["outer_to_centre"] = np.median(spread[outer]) / spread[~outer][0]
-        row["box_m"], row["p_box"] = box_m(fit.covariance[ok], fit.count[ok])
-        rng = np.random.default_rng(seed)
-        some = np.sort(rng.permutation(ok)[:_SLOTS])
-        row |= _permute(cloud.displacements[:, some], permutations, subsample, rng)
+    clouds = sorted(clouds, key=lambda cloud: cloud.depth)
+    rows = [dict(_test(cloud, permutations, subsample, seed)) for cloud in clouds]
     return to_table(with_adjusted(rows, ["p"]), COLUMNS)
+
+
+@once
+def _test(cloud: PositionCloud, permutations: int, subsample: int, seed: int) -> dict[str, object]:
+    """The row of one layer, p not yet adjusted."""
+    fit = fit_gaussians(cloud)
+    ok = np.flatnonzero(fit.state == "ok")
+    row: dict[str, object] = {"layer": cloud.layer, "depth": cloud.depth, "slots": len(ok)}
+    if len(ok) < 2:
+        return row | {"state": "too few slots"}
+    spread = np.linalg.det(fit.covariance[ok]) ** 0.25
+    row |= {"state": "ok", "widest": ok[spread.argmax()], "narrowest": ok[spread.argmin()]}
+    row["spread_ratio"] = spread.max() / spread.min()
+    outer = is_outer(cloud.slots)[ok]
+    if outer.any() and not outer.all():
+        row["outer_to_centre"] = np.median(spread[outer]) / spread[~outer][0]
+    row["box_m"], row["p_box"] = box_m(fit.covariance[ok], fit.count[ok])
+    rng = np.random.default_rng(seed)
+    some = np.sort(rng.permutation(ok)[:_SLOTS])
+    return row | _permute(cloud.displacements[:, some], permutations, subsample, rng)
 
 
 def radial_spreads(clouds: Iterable[PositionCloud]) -> pd.DataFrame:
@@ -70,17 +74,22 @@ def radial_spreads(clouds: Iterable[PositionCloud]) -> pd.DataFrame:
     and `off_radius`, the angle in degrees (0 to 90) between the major axis and the radius, NA where the cloud
     may be round. Columns: RADIAL_COLUMNS.
     """
-    rows = []
-    for cloud in sorted(clouds, key=lambda cloud: cloud.depth):
-        fit = fit_gaussians(cloud)
-        _, directions = fit.axes()
-        for slot in np.flatnonzero(is_outer(cloud.slots)):
-            row: dict[str, object] = {"layer": cloud.layer, "depth": cloud.depth, "slot": slot}
-            row["state"] = fit.state[slot]
-            if fit.state[slot] == "ok":
-                row |= _radial(fit, int(slot), cloud.slots[slot], directions[slot, 0])
-            rows.append(row)
-    return to_table(rows, RADIAL_COLUMNS)
+    clouds = sorted(clouds, key=lambda cloud: cloud.depth)
+    return to_table((row for cloud in clouds for row in measure_radial(cloud)), RADIAL_COLUMNS)
+
+
+@once
+def measure_radial(cloud: PositionCloud) -> list[dict[str, object]]:
+    """The rows of one layer, as of `radial_spreads`; what a slot has not is left out."""
+    fit, rows = fit_gaussians(cloud), []
+    _, directions = fit.axes()
+    for slot in np.flatnonzero(is_outer(cloud.slots)):
+        row: dict[str, object] = {"layer": cloud.layer, "depth": cloud.depth, "slot": slot}
+        row["state"] = fit.state[slot]
+        if fit.state[slot] == "ok":
+            row |= _radial(fit, int(slot), cloud.slots[slot], directions[slot, 0])
+        rows.append(row)
+    return rows
 
 
 def is_outer(slots: np.ndarray) -> np.ndarray:

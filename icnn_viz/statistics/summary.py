@@ -10,6 +10,7 @@ import numpy as np
 
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.gaussian import MIN_POINTS, MOVED, NO_SPREAD
+from icnn_viz.statistics.once import once
 from icnn_viz.statistics.tables import to_table
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ COLUMNS = (
 _SLOTS, _LENGTHS, _DIRECTIONS = 500, 100, 72  # of the jitter that a share outside is compared with
 
 
+@once
 def summarise(cloud: PositionCloud) -> dict[str, object]:
     """One layer in a row. Lengths in px; a measure that cannot be taken is None.
 
@@ -74,6 +76,7 @@ def _outside_by_chance(slots: np.ndarray, lengths: np.ndarray) -> float:
     return float(np.mean(found))
 
 
+@once
 def moved_shapes(cloud: PositionCloud) -> PositionCloud:
     """The cloud without the shapes that never moved: none of whose finite points lies farther than 0.01 px from
     its slot. Its shapes are then channels of one kernel. A layer where nothing moved stays as it is."""

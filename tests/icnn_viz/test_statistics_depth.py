@@ -29,6 +29,19 @@ def test_kendall_by_hand():
     assert row.p_kendall == pytest.approx(stats.kendalltau(range(6), [1.0, 1.4, 1.2, 1.8, 1.6, 2.0]).pvalue)
 
 
+@pytest.mark.parametrize(("count", "ties"), [(5, False), (12, False), (12, True), (40, False), (41, True)])
+def test_trends_are_scipys(count, ties):
+    rng = np.random.default_rng(count)
+    depth, value = rng.permutation(count) / 3, rng.standard_normal(count) + np.arange(count) / 9
+    if ties:
+        depth, value = np.floor(depth), value.round()
+    row = depth_trends(pd.DataFrame({"depth": depth, "v": value}), ("v",)).iloc[0]
+    tau = stats.kendalltau(depth, value)
+    assert (row.kendall, row.p_kendall) == pytest.approx((tau.statistic, tau.pvalue), rel=1e-10)
+    assert row.spearman == pytest.approx(stats.spearmanr(depth, value).statistic)
+    assert row.slope == pytest.approx(stats.theilslopes(value, depth).slope)
+
+
 def test_intervals_cover_a_known_tau():
     rng = np.random.default_rng(0)
     rho = 0.7  # Gaussian pairs: tau = 2/pi·asin(rho)

@@ -294,10 +294,14 @@ def _show(
 
     say(to_layer_table(display.summary()))  # before anything is tested or drawn
     tables, expanded = display.tables(seed=options.seed), _expand(views, display)
-    written = write_tables(tables, out, table_kinds, bar("measuring"))
-    say(to_claim_words(tables["claims"]))
+    written: list[Path] = []
+
+    def measure() -> None:
+        written.extend(write_tables(tables, out, table_kinds, bar("measuring")))
+        say(to_claim_words(tables["claims"]))
+
     drawings, processes = draw_views(display, expanded, options), count_processes()
-    written += write_drawings(drawings, kinds, out, bar("drawing"), processes=processes)
+    written += write_drawings(drawings, kinds, out, bar("drawing"), processes=processes, meanwhile=measure)
     for note in left_out(expanded, display.clouds):
         say(note)
     return written, {name: to_records(tables[name]) for name in ("layers", "claims")}

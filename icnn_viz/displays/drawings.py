@@ -164,16 +164,19 @@ def write_drawings(
     track: Track = iter,
     *,
     processes: int = 1,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> list[Path]:
     """Draw and write each figure in those of the kinds that suit it.
 
     Args:
+        meanwhile: done while processes draw, or else before anything is drawn.
         processes: that draw where figures are many. They are spawned, so the program's main module is imported anew:
             of a script, what it does must stand behind `if __name__ == "__main__"`.
     """
     suiting = [(one, [kind for kind in dict.fromkeys(kinds) if kind in one.kinds]) for one in drawings]
     todo = [pair for pair in suiting if pair[1]]
     if processes == 1 or len(todo) < _WORTH_PROCESSES:
+        meanwhile()
         return [path for drawing, wanted in track(todo) for path in _write(drawing, wanted, folder)]
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -182,6 +185,7 @@ def write_drawings(
     with ProcessPoolExecutor(min(processes, len(todo)), **given) as pool:
         try:
             found = pool.map(_write_kept, range(len(todo)))
+            meanwhile()
             return [path for _, paths in zip(track(todo), found, strict=True) for path in paths]
         except BaseException:  # Ctrl-C too
             pool.shutdown(cancel_futures=True)

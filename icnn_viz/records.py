@@ -409,7 +409,7 @@ class Sharing(NamedTuple):
     Attributes:
         per: what.
         axis: along which shapes are counted.
-        total: how many there are, of `kernels` and `channels`.
+        total: how many there are, of `kernels` and `channels` as counted.
         one: a shape, by `kernel` and `channel`.
         hover: the same as a plotly page fills it in.
     """
@@ -426,14 +426,14 @@ SHARING = {
     "channel": Sharing(
         "input channel",
         "input channel",
-        "{channels:,} channels",
+        "{channels}",
         "input channel {channel}",
         "channel %{customdata[1]}",
     ),
     "none": Sharing(
         "kernel and channel",
         "kernel × channel",
-        "{kernels:,} kernels × {channels:,} channels",
+        "{kernels} × {channels}",
         "kernel {kernel}, input channel {channel}",
         "kernel %{customdata[0]}, channel %{customdata[1]}",
     ),

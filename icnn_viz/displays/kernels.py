@@ -45,7 +45,7 @@ class KernelDisplay:
     """The clouds of some layers and their Gaussians.
 
     `plot` draws one view, keeps it as `figure_` and returns the display; it never shows and never saves. In a notebook
-    the display shows its layers and the figure last drawn.
+    the display shows the figure last drawn, and until there is one its layers.
 
     Args:
         clouds: one a layer, in network order; of a run those of its last snapshot.
@@ -242,6 +242,8 @@ class KernelDisplay:
         return f"KernelDisplay of {counted(len(self.clouds), 'layer')}: {names}"
 
     def _repr_html_(self) -> str:
+        if self.figure_ is not None:  # the table would come again with each
+            return f"<div>{to_image_tag(self.figure_)}</div>"
         summary = self.summary()
         shown = summary[["layer", "kernel_size", "dilation", "shapes", "state"]].assign(
             mean=summary["mean_displacement"].round(3),
@@ -249,7 +251,7 @@ class KernelDisplay:
             outside=summary["share_outside"].round(3),
         )
         note = "mean and largest displacement in input pixels; outside: share beyond the regular square"
-        return f"<div>{to_html_table(shown, note)}{to_image_tag(self.figure_)}</div>"
+        return f"<div>{to_html_table(shown, note)}</div>"
 
     def _shapes(self) -> pd.DataFrame:
         import pandas as pd

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_viz.explorer.states import parse_brush
-from icnn_viz.figures.cloud_pages import draw_cloud_interactive
+from icnn_viz.figures.cloud_pages import draw_cloud_interactive, tap_colours
 from icnn_viz.figures.marks import X_LABEL, Y_LABEL, describe_factor, view_half_width
 from icnn_viz.figures.scales import facet_factor, spread_out, takes_facets
 from icnn_viz.figures.screen import choose_evenly, to_colour_stops
-from icnn_viz.figures.style import Look, get_look, slot_colours, to_plotly_layout
+from icnn_viz.figures.style import Look, get_look, to_plotly_layout
 from icnn_viz.figures.third_axis import to_levels
 from icnn_viz.records import SHARING, PositionCloud
 
@@ -45,7 +45,8 @@ def select(cloud: PositionCloud, brush: str, slot: int | None) -> np.ndarray:
 
 def draw_plane(cloud: PositionCloud, slot: int | None, brush: str, *, theme: str = "light") -> go.Figure:
     """Positions in the plane, one colour a slot, to be brushed with a box or a lasso. `customdata` is the shape. Where
-    the grid would hide displacements they are drawn longer, and the figure says so.
+    the grid would hide displacements they are drawn longer, and the figure says so. Where slots mean nothing there are
+    none.
 
     Always as a list: Dash looks a clicked point's customdata up in the figure as it was sent, and finds nothing there
     in an array, which is sent as base64.
@@ -57,8 +58,10 @@ def draw_plane(cloud: PositionCloud, slot: int | None, brush: str, *, theme: str
     factor = plane_factor(cloud)
     drawn = spread_out(cloud, factor)
     figure = go.Figure(layout=to_plotly_layout(look))
-    for number, colour in enumerate(slot_colours(cloud.slots)):
-        points, moves = drawn.points[shapes, number], cloud.displacements[shapes, number]
+    where = cloud.displacements if cloud.regular else cloud.points
+    told = "{:+.3f} down, {:+.3f} right of its slot" if cloud.regular else "y {:.3f}, x {:.3f}"
+    for number, colour in enumerate(tap_colours(cloud, look)):
+        points, moves = drawn.points[shapes, number], where[shapes, number]
         figure.add_scatter(
             x=points[:, 1],
             y=points[:, 0],
@@ -68,8 +71,9 @@ def draw_plane(cloud: PositionCloud, slot: int | None, brush: str, *, theme: str
             customdata=shapes.tolist(),
             name=_name(cloud, number),
             visible=slot is None or slot == number,
-            text=[f"{y:+.3f} down, {x:+.3f} right of its slot" for y, x in moves],
-            hovertemplate=f"shape %{{customdata}}<br>slot {number}<br>%{{text}} (px)<extra></extra>",
+            text=[told.format(y, x) for y, x in moves],
+            hovertemplate=f"shape %{{customdata}}<br>{'slot' if cloud.regular else 'weight'} {number}"
+            "<br>%{text} (px)<extra></extra>",
         )
     _add_slots(figure, cloud, look)
     width = view_half_width([drawn])
@@ -124,7 +128,7 @@ def draw_space(
                 mode="markers",
                 marker={
                     "size": 4.5,
-                    "color": np.array(slot_colours(cloud.slots))[taps],
+                    "color": np.array(tap_colours(cloud, look))[taps],
                     "line": {"width": 1, "color": look.text},
                 },
                 customdata=np.stack(np.divmod(shape, cloud.positions.shape[1]), 1).tolist(),
@@ -150,10 +154,10 @@ def draw_one(cloud: PositionCloud, channel: int, kernel: int, *, theme: str = "l
     signed = cloud.sharing == "none"
     top = float(np.nanmax(np.abs(weights), initial=0.0)) or 1.0
     figure = go.Figure(layout=to_plotly_layout(look))
-    lines = np.stack([cloud.slots, now, np.full_like(now, np.nan)], 1).reshape(-1, 2)
-    figure.add_scatter(
-        x=lines[:, 1], y=lines[:, 0], mode="lines", line={"color": look.muted, "width": 1}, hoverinfo="skip"
-    )
+    if cloud.regular:
+        lines = np.stack([cloud.slots, now, np.full_like(now, np.nan)], 1).reshape(-1, 2)
+        line = {"color": look.muted, "width": 1}
+        figure.add_scatter(x=lines[:, 1], y=lines[:, 0], mode="lines", line=line, hoverinfo="skip")
     bar = {
         "thickness": 12,
         "title": {
@@ -180,8 +184,12 @@ def draw_one(cloud: PositionCloud, channel: int, kernel: int, *, theme: str = "l
             "colorbar": bar | {"outlinewidth": 0, "tickfont": {"size": 11}},
         },
         customdata=(cloud.positions[kernel, channel] - cloud.slots).tolist(),
-        hovertemplate="slot %{text}<br>%{customdata[0]:+.3f} px down, %{customdata[1]:+.3f} right of it"
-        "<br>%{marker.color:.3g}<extra></extra>",
+        hovertemplate=(
+            "slot %{text}<br>%{customdata[0]:+.3f} px down, %{customdata[1]:+.3f} right of it"
+            if cloud.regular
+            else "weight %{text}<br>y %{y:.3f}, x %{x:.3f} px"
+        )
+        + "<br>%{marker.color:.3g}<extra></extra>",
     )
     _add_slots(figure, cloud, look)
     title = SHARING[cloud.sharing].one.format(kernel=kernel, channel=channel) + describe_factor(factor)
@@ -204,7 +212,7 @@ def _set_plane(figure: go.Figure, half_width: float, look: Look) -> None:
 
 
 def _add_slots(figure: go.Figure, cloud: PositionCloud, look: Look) -> None:
-    for colour, rim in ((look.background, 4), (look.text, 1.5)):
+    for colour, rim in ((look.background, 4), (look.text, 1.5)) if cloud.regular else ():
         figure.add_scatter(
             x=cloud.slots[:, 1],
             y=cloud.slots[:, 0],

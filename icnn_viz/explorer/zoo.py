@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_viz.explorer.kernel_figures import plane_factor
+from icnn_viz.figures.cloud_pages import tap_colours
 from icnn_viz.figures.marks import describe_factor
 from icnn_viz.figures.scales import spread_out
-from icnn_viz.figures.style import get_look, slot_colours, to_plotly_layout
+from icnn_viz.figures.style import get_look, to_plotly_layout
 from icnn_viz.figures.zoo import glyph_half_width, most_changed
 from icnn_viz.records import SHARING, PositionCloud
 
@@ -91,7 +92,7 @@ def _discs(
         np.take_along_axis(weights, order, 1).ravel(),
         np.take_along_axis(ends, order[..., None], 1),
     )
-    colours = np.array(slot_colours(cloud.slots) if cloud.regular else [look.accent] * taps)[order.ravel()]
+    colours = np.array(tap_colours(cloud, look))[order.ravel()]
     below, top = weights < 0, float(np.abs(weights).max()) or 1.0
     largest = _LARGEST * min(1.0, 3 / np.sqrt(taps))
     return {

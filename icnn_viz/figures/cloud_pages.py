@@ -61,7 +61,7 @@ def draw_cloud_interactive(
         traces = (
             [_to_surface(cloud, look, factor)]
             if axis == "density"
-            else _to_traces(cloud, share, axis, factor)
+            else _to_traces(cloud, share, axis, factor, look)
         )
         traces += [_to_posts(cloud, axis, traces, look)] if cloud.regular else []
         for trace in traces:
@@ -115,7 +115,12 @@ def _bytes(cloud: PositionCloud, third_axis: str) -> int:
     return 22 if third_axis == "weight" or cloud.sharing == "none" else 14
 
 
-def _to_traces(cloud: PositionCloud, share: int, third_axis: str, factor: float) -> list[Any]:
+def tap_colours(cloud: PositionCloud, look: Look) -> list[str]:
+    """The colours of a layer's slots; one for all of its weights where slots mean nothing."""
+    return slot_colours(cloud.slots) if cloud.regular else [look.accent] * len(cloud.slots)
+
+
+def _to_traces(cloud: PositionCloud, share: int, third_axis: str, factor: float, look: Look) -> list[Any]:
     """One trace a slot, over evenly chosen shapes."""
     import plotly.graph_objects as go
 
@@ -127,11 +132,12 @@ def _to_traces(cloud: PositionCloud, share: int, third_axis: str, factor: float)
     where = "<br>y %{y:.3f}<br>x %{x:.3f}" if factor == 1 else ""  # longer ones are no positions
     small = third_axis == "channel" and len(levels) <= 32_767
     traces = []
-    for slot, (colour, place) in enumerate(zip(slot_colours(cloud.slots), cloud.slots, strict=True)):
+    for slot, (colour, place) in enumerate(zip(tap_colours(cloud, look), cloud.slots, strict=True)):
         finite = np.isfinite(cloud.points[shown, slot]).all(-1)
         index = shown[finite]
         points = cloud.points[index, slot].astype(np.float32)
         name = f"{slot}: ({place[0]:g}, {place[1]:g})"
+        which = f"slot {name}" if cloud.regular else f"weight {slot}"
         origin = np.stack(np.divmod(index, cloud.positions.shape[1]), 1).astype(np.int16) if named else None
         traces.append(
             go.Scatter3d(
@@ -141,8 +147,9 @@ def _to_traces(cloud: PositionCloud, share: int, third_axis: str, factor: float)
                 mode="markers",
                 marker={"size": 1.7 if share > 400 else 3.0, "color": colour, "opacity": 0.85},
                 name=name,
+                showlegend=cloud.regular,
                 customdata=origin,
-                hovertemplate=f"{what}<br>slot {name}{where}<extra></extra>",
+                hovertemplate=f"{what}<br>{which}{where}<extra></extra>",
             )
         )
     return traces
@@ -152,8 +159,8 @@ def _to_posts(cloud: PositionCloud, third_axis: str, traces: Sequence[Any], look
     """A thin line upwards from every slot."""
     import plotly.graph_objects as go
 
-    tops = [float(np.nanmax(trace.z)) for trace in traces if np.size(trace.z)]
-    ends = [0.0, max(tops, default=1.0), np.nan]
+    known = [np.asarray(trace.z)[np.isfinite(trace.z)] for trace in traces]
+    ends = [0.0, max((float(one.max()) for one in known if one.size), default=1.0), np.nan]
     y, x = (np.repeat(cloud.slots[:, axis], 3) for axis in (0, 1))
     return go.Scatter3d(
         x=x.astype(np.float32),
@@ -170,7 +177,7 @@ def _to_posts(cloud: PositionCloud, third_axis: str, traces: Sequence[Any], look
 def _to_surface(cloud: PositionCloud, look: Look, factor: float) -> go.Surface:
     import plotly.graph_objects as go
 
-    places, density = to_density(cloud, view_half_width([cloud]), _CELLS)
+    places, density = to_density(cloud, view_half_width([cloud]), _CELLS, magnify=factor)
     return go.Surface(
         x=places.astype(np.float32),
         y=places.astype(np.float32),

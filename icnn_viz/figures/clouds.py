@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icnn_core.text import counted
 from icnn_viz.figures.marks import (
     choose_slots,
     describe_factor,
@@ -130,7 +131,9 @@ def _name_slots(chosen: np.ndarray) -> str:
 def describe(cloud: PositionCloud) -> str:
     """One line for a figure: how many shapes of what kernel."""
     kernels, channels = cloud.positions.shape[:2]
-    shapes = SHARING[cloud.sharing].total.format(kernels=kernels, channels=channels)
+    shapes = SHARING[cloud.sharing].total.format(
+        kernels=counted(kernels, "kernel"), channels=counted(channels, "channel")
+    )
     size, dilation = ("×".join(map(str, pair)) for pair in (cloud.kernel_size, cloud.dilation))
     return f"{shapes}, {size}, dilation {dilation if len(set(cloud.dilation)) > 1 else cloud.dilation[0]}"
 

@@ -51,7 +51,7 @@ def draw_cloud_3d(
         sheet = Sheet(80, 93, look)
         ax: Any = sheet.add_axes(-1.6, 6.5, 73.6, 76.3, projection="3d", computed_zorder=False)
         if third_axis == "density":
-            top, word = _draw_surface(ax, cloud, half_width, look), "points per px² and shape"
+            top, word = _draw_surface(ax, cloud, half_width, magnify, look), "points per px² and shape"
         else:
             top, word = _draw_points(ax, cloud, third_axis, half_width, look)
             draw_key(sheet.add_axes(66.2, 75.2, 11, 8), cloud.slots, look)
@@ -62,7 +62,7 @@ def draw_cloud_3d(
         _set_axes(ax, half_width, top, word, look)
         if third_axis == "channel":
             _set_counting(ax, len(cloud.points))
-        sheet.write_heading(cloud.layer, describe(cloud) + describe_factor(magnify))
+        sheet.write_heading(cloud.layer, describe(cloud) + describe_factor(magnify), wrap=True)
         limit = None if third_axis == "density" else MAX_POINTS  # a surface is made of all points
         sheet.write_notes(count_hidden(cloud, half_width, limit))
     return sheet.figure
@@ -101,8 +101,8 @@ def _draw_points(
     return float(top) or 1.0, word
 
 
-def _draw_surface(ax: Any, cloud: PositionCloud, half_width: float, look: Look) -> float:
-    places, density = to_density(cloud, half_width)
+def _draw_surface(ax: Any, cloud: PositionCloud, half_width: float, magnify: float, look: Look) -> float:
+    places, density = to_density(cloud, half_width, magnify=magnify)
     x, y = np.meshgrid(places, places)
     style = {"cmap": look.sequential, "linewidth": 0, "antialiased": False, "rasterized": True}
     ax.plot_surface(x, y, density, rcount=len(places), ccount=len(places), gid="density", **style)

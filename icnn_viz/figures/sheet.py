@@ -19,6 +19,7 @@ WIDTH = PAGE / MM
 MARGIN = 3.0
 CHARACTER = 1.42  # mm, the mean width of a letter of 7 pt, rounded up
 _LETTER = 1.5  # of a 6 pt note that is centred
+_SUBTITLE_LETTER = 1.22  # of a 6.5 pt line below a title
 _BOLD_LETTER = 1.92  # of a 7.5 pt title
 
 
@@ -92,13 +93,24 @@ class Sheet:
         self.figure.text(x / self.width, y / self.height, text, **style)
 
     def write_heading(
-        self, title: str, subtitle: str = "", *, left: float = 12.0, right: float = 2.0
+        self,
+        title: str,
+        subtitle: str = "",
+        *,
+        left: float = 12.0,
+        right: float = 2.0,
+        wrap: bool = False,
     ) -> None:
-        """A bold title, cut in its middle if too long, and a muted line below it; mm to keep clear on both sides."""
-        room = int((self.width - left - right) / _BOLD_LETTER)
-        top = self.height - 2.4
-        self.write(left, top, shorten(title, room), fontsize=7.5, weight="bold", va="center")
-        self.write(left, top - 3.6, subtitle, fontsize=6.5, color=self.look.muted, va="center")
+        """A bold title, shortened if too long, and a muted line below it, of which `wrap` makes two if it is too long;
+        mm to keep clear on both sides."""
+        room, top = self.width - left - right, self.height - 2.4
+        title = shorten(title, int(room / _BOLD_LETTER))
+        self.write(left, top, title, fontsize=7.5, weight="bold", va="center")
+        lines = [subtitle]
+        if wrap:
+            lines = textwrap.wrap(subtitle, int(room / _SUBTITLE_LETTER), max_lines=2, placeholder=" …")
+        for number, line in enumerate(lines):
+            self.write(left, top - 3.6 - 2.8 * number, line, fontsize=6.5, color=self.look.muted, va="center")
 
     def rule(self, left: float, right: float, y: float, *, colour: str | None = None) -> None:
         """A thin line across, for tables and groups."""

@@ -230,9 +230,14 @@ def luminance(colour: str) -> float:
 
 
 def shorten(name: str, limit: int) -> str:
-    """At most `limit` characters: the middle of a longer name gives way to an ellipsis, its end is kept."""
+    """At most `limit` characters: of a longer name the middle gives way to an ellipsis, of a module's its leading parts
+    if the rest fills half of the limit. Its end is kept."""
     if len(name) <= limit:
         return name
+    tails = (name[at:] for at, letter in enumerate(name) if letter == "." and " " not in name)
+    tail = next((tail for tail in tails if len(tail) <= limit - 1), "")
+    if len(tail) > limit // 2:
+        return "…" + tail[1:]
     head = (limit - 1) // 3
     return f"{name[:head]}…{name[len(name) - (limit - 1 - head) :]}"
 

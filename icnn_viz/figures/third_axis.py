@@ -39,11 +39,14 @@ def choose_third_axis(third_axis: str, cloud: PositionCloud) -> str:
     return third_axis
 
 
-def to_density(cloud: PositionCloud, half_width: float, cells: int = 64) -> tuple[np.ndarray, np.ndarray]:
+def to_density(
+    cloud: PositionCloud, half_width: float, cells: int = 64, *, magnify: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Places (cells,) along either axis and the density (cells, cells), rows y: points per px² and shape.
 
     A Gaussian kernel density of all slots' points; along either axis Scott's bandwidth of the median slot's standard
-    deviation there, at least 0.7 cells.
+    deviation there, at least 0.7 cells. Of a cloud whose displacements are `magnify` times longer than they are it is
+    that of the true ones.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -58,7 +61,7 @@ def to_density(cloud: PositionCloud, half_width: float, cells: int = 64) -> tupl
     ]
     widths = np.median(spreads, axis=0) * len(moves) ** (-1 / 6) if spreads else np.zeros(2)
     smooth = gaussian_filter(counts, np.maximum(widths / cell, 0.7), mode="constant")
-    return (edges[:-1] + edges[1:]) / 2, smooth / (cell**2 * len(moves))
+    return (edges[:-1] + edges[1:]) / 2, smooth * magnify**2 / (cell**2 * len(moves))
 
 
 def check_third_axis(third_axis: str) -> None:

@@ -143,8 +143,11 @@ def _write_mp4(images: list[Image.Image], path: Path, pace: float) -> None:
 
 def _to_html(figure: go.Figure) -> str:
     title = figure.layout.title.text or "icnn"  # type: ignore[attr-defined]
+    in_space = any(trace.type == "scatter3d" for trace in figure.data)
+    script = (Path(__file__).parent / "depth.js").read_text(encoding="utf-8") if in_space else None
     page = figure.to_html(
         include_plotlyjs=True,
+        post_script=script,
         auto_play=False,
         full_html=True,
         config=_PLOTLY_CONFIG,

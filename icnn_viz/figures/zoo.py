@@ -77,7 +77,7 @@ def draw_zoo(
         )
         order = "most displacement × |weight| first" if cloud.regular else "largest weights first"
         words = f"{describe(cloud)}: {of}, {order}{describe_factor(factor)}"
-        sheet.write_heading(cloud.layer, words, left=4, right=clear)
+        sheet.write_heading(cloud.layer, words, left=4, right=clear, wrap=True)
         told = (
             ["px: the farthest weight's displacement"] if cloud.regular else [f"panels: ±{half_width:.1f} px"]
         )
@@ -124,7 +124,7 @@ def draw_single_shapes(
             ax.set_title(words, fontsize=5.5, pad=2, linespacing=1.15)
         clear = draw_keys(sheet, clouds, look)
         words = f"one for all channels of a layer; steps of the grid are alike{describe_factor(factor)}"
-        sheet.write_heading("The shape of each layer", words, left=4, right=clear)
+        sheet.write_heading("The shape of each layer", words, left=4, right=clear, wrap=True)
         sheet.write_notes(_explain(np.concatenate([cloud.weights.ravel() for cloud in clouds])), top=6.5)
     return sheet.figure
 

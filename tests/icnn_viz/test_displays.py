@@ -121,10 +121,11 @@ def test_the_frame_has_all_points_and_the_summary_all_layers(display: KernelDisp
     assert list(display.summary()["layer"]) == ["net.stem", "net.head"]
 
 
-def test_a_notebook_shows_the_layers_and_the_last_figure(display: KernelDisplay) -> None:
+def test_a_notebook_shows_the_layers_once_and_then_the_last_figure(display: KernelDisplay) -> None:
     assert "net.head" in display._repr_html_()
     assert "<img" not in display._repr_html_()
     page = display.plot("rose")._repr_html_()
+    assert "<table" not in page
     picture = re.search(r"data:image/png;base64,([^\"]+)", page)
     assert picture is not None
     with Image.open(BytesIO(base64.b64decode(picture[1]))) as image:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icnn_viz.explorer.kernel_figures import plane_factor
-from icnn_viz.explorer.pages.points import clicked_shape
+from icnn_viz.explorer.kernel_figures import draw_one, draw_plane, draw_space, plane_factor
+from icnn_viz.explorer.pages.points import clicked_shape, to_table
 from icnn_viz.explorer.zoo import draw_choice
 from icnn_viz.figures.style import get_look
 from icnn_viz.figures.zoo import most_changed
@@ -68,3 +68,16 @@ def test_positions_that_are_not_finite_have_no_disc(make_cloud: Make) -> None:
     assert np.isnan(np.asarray(discs.x, float)).sum() >= 2
     free = replace(make_cloud(channels=2, spread=0.3), regular=False)
     assert len(draw_choice(free, 1, 0).data) == 4  # no ways from slots that mean nothing
+
+
+def test_where_slots_mean_nothing_none_are_shown(make_cloud: Make) -> None:
+    cloud = replace(make_cloud(channels=5, spread=0.3), regular=False)
+    accent = get_look("light").accent
+    plane = draw_plane(cloud, None, "")
+    assert {trace.marker.color for trace in plane.data} == {accent}  # no crosses either
+    assert "slot" not in " ".join(str(trace.hovertemplate) + " ".join(trace.text) for trace in plane.data)
+    space = draw_space(cloud, None, "")
+    assert {(trace.marker.color, trace.showlegend) for trace in space.data} == {(accent, False)}
+    assert [trace.mode for trace in draw_one(cloud, 0, 0).data] == ["markers+text"]
+    rows = to_table(cloud, "", None)[0].children[2].children
+    assert [[cell.children for cell in row.children][:2] for row in rows] == [["all weights", "45"]]

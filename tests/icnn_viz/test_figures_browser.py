@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from icnn_viz.figures.cloud_pages import draw_cloud_interactive
-from icnn_viz.figures.style import luminance
+from icnn_viz.figures.style import get_look, luminance
 from icnn_viz.figures.trajectory import draw_trajectory_interactive
 from icnn_viz.figures.write import write_figure
 from icnn_viz.records import PositionCloud
@@ -65,6 +65,35 @@ def test_a_page_of_clouds_keeps_its_data_and_can_be_read_in_the_dark(
     items.nth(1).click()
     page.locator(".gtitle", has_text="onerror").wait_for()
     assert page.evaluate("window.hit") is None
+    page.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_near_points_are_larger_and_stronger_however_the_cloud_is_turned(
+    browser: Browser, make_cloud: Callable[..., PositionCloud], tmp_path: Path, theme: str
+) -> None:
+    cloud = make_cloud(channels=9, spread=0.2)
+    page = open_page(browser, write_figure(draw_cloud_interactive([cloud], theme=theme), tmp_path / "a.html"))
+    page.locator("canvas").first.wait_for()
+    seen = [
+        page.evaluate(
+            """async (eye) => {
+                const graph = document.getElementById("figure");
+                await Plotly.relayout(graph, { "scene.camera.eye": eye });
+                await new Promise((done) => setTimeout(done, 500));
+                const slots = [0, 8].map((slot) => graph._fullData[slot].marker);
+                return slots.map(({ size, color }) => [Math.min(...size), Math.max(...size), color[0]]);
+            }""",
+            {"x": x, "y": y, "z": 0.9},
+        )
+        for x, y in ((0.9, -1.9), (-0.9, 1.9))
+    ]
+    (upper_left, lower_right), (turned_upper_left, turned_lower_right) = seen
+    assert upper_left[1] < lower_right[0]
+    assert turned_lower_right[1] < turned_upper_left[0]
+    ground = luminance(get_look(theme).background)
+    far, near = (abs(luminance(to_hex(slot[2])) - ground) for slot in (upper_left, turned_upper_left))
+    assert far < near
     page.close()
 
 

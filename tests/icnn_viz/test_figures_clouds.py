@@ -22,6 +22,7 @@ from icnn_viz.figures.cloud_pages import draw_cloud_interactive
 from icnn_viz.figures.clouds import MAX_POINTS, draw_cloud
 from icnn_viz.figures.clouds_3d import draw_cloud_3d
 from icnn_viz.figures.marks import view_half_width
+from icnn_viz.figures.scales import facet_factor
 from icnn_viz.figures.style import get_look, slot_colours
 from icnn_viz.figures.third_axis import MANY_SHAPES, to_density
 from icnn_viz.figures.write import write_figure
@@ -280,6 +281,17 @@ def test_the_densitys_bandwidth_does_not_know_where_the_cloud_lies(make_cloud: M
         assert np.sqrt(weight @ (places - mean) ** 2) == pytest.approx(
             sd * np.sqrt(1 + 4000 ** (-1 / 3)), rel=0.05
         )
+
+
+def test_the_density_of_displacements_drawn_longer_is_the_true_one(make_cloud: MakeCloud) -> None:
+    cloud = make_cloud(channels=4000, kernel_size=(3, 3), spread=0.02)
+    factor = facet_factor(cloud)
+    assert factor > 5
+    true = 1 / (2 * np.pi * 0.02**2)  # a Gaussian's at its centre
+    [surface, *_] = draw_cloud_interactive([cloud], third_axis="density").data
+    assert surface.z.max() == pytest.approx(true, rel=0.25)
+    [drawn] = _find(draw_cloud_3d(cloud, third_axis="density"), "density")
+    assert drawn.axes.get_zlim()[1] == pytest.approx(true, rel=0.25)  # type: ignore[union-attr]
 
 
 def test_a_density_is_of_all_points_and_says_no_other_number(make_cloud: MakeCloud) -> None:

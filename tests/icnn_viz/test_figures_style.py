@@ -136,12 +136,19 @@ def test_an_unknown_theme_is_refused() -> None:
         get_look("drak")
 
 
-@pytest.mark.parametrize("limit", [10, 11, 20])
-def test_long_names_keep_their_end(limit: int) -> None:
-    name = "backbone.layer3.11.conv2"
-    assert shorten(name, 24) == name
-    assert len(shorten(name, limit)) == limit
-    assert shorten(name, limit).endswith("conv2")
+@pytest.mark.parametrize(
+    ("name", "limit", "wanted"),
+    [
+        ("backbone.layer3.11.conv2", 24, "backbone.layer3.11.conv2"),
+        ("backbone.layer3.11.conv2", 23, "…layer3.11.conv2"),
+        ("backbone.layer3.11.conv2", 10, "…11.conv2"),
+        ("features.depthwise_of_a_long_name.conv", 20, "featur…ong_name.conv"),  # its last part is too short
+        ("features.depthwise_of_a_long_name", 15, "feat…_long_name"),
+        ("irregular, snapped to slots. Twice", 15, "irre…ots. Twice"),
+    ],
+)
+def test_long_names_keep_their_end(name: str, limit: int, wanted: str) -> None:
+    assert shorten(name, limit) == wanted
 
 
 @pytest.mark.parametrize("name", ["$$ (cash)", "$x_{$", "US$ and A$ notes", r"\frac{1}{", "a_{b}^c"])

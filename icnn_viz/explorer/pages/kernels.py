@@ -83,7 +83,7 @@ def restore(session: Session, search: str | None) -> tuple[KernelState, Position
     view = KernelState.from_query(search, last, allowed)
     cloud = session.clouds[int(view.layer)]
     kernels, channels, taps, _ = cloud.positions.shape
-    slot = view.slot if view.slot.isdecimal() and int(view.slot) < taps else ""
+    slot = view.slot if cloud.regular and view.slot.isdecimal() and int(view.slot) < taps else ""
     channel, kernel = min(view.channel, channels - 1), min(view.kernel, kernels - 1)
     return KernelState(view.layer, slot, view.third_axis, channel, kernel, view.brush), cloud
 
@@ -225,9 +225,8 @@ def _slot(slot: str | None) -> int | None:
 
 
 def _slots(cloud: PositionCloud) -> dict[str, str]:
-    return {_ALL: "all"} | {
-        str(n): f"{n}: ({y:g}, {x:g})" for n, (y, x) in enumerate(np.asarray(cloud.slots))
-    }
+    slots = np.asarray(cloud.slots) if cloud.regular else ()
+    return {_ALL: "all"} | {str(n): f"{n}: ({y:g}, {x:g})" for n, (y, x) in enumerate(slots)}
 
 
 def _checked(brush: str | None) -> str:

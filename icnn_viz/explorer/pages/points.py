@@ -35,19 +35,19 @@ def clicked_shape(
 
 
 def to_table(cloud: PositionCloud, brush: str, slot: int | None) -> tuple[Any, str]:
-    """Counts, centres and spreads of the brushed points by slot; and their number in words."""
+    """Counts, centres and spreads of the brushed points, by slot where these mean something; their number in words."""
     chosen = select(cloud, brush, slot)
     rows, colours = [], slot_colours(cloud.slots)
-    for tap in range(chosen.shape[1]):
-        points = cloud.points[chosen[:, tap], tap]
+    groups = [cloud.points[chosen[:, tap], tap] for tap in range(chosen.shape[1])]
+    for tap, points in enumerate(groups if cloud.regular else [cloud.points[chosen]]):
         if not len(points) or slot not in (None, tap):
             continue
         centre, spread = points.mean(0), points.std(0)
         values = [f"{value:.3f}".replace("-", "−") for value in (*centre, *spread)]
         swatch = html.Span("■ ", style={"color": colours[tap]}, **{"aria-hidden": "true"})  # type: ignore[arg-type]
         name = [swatch, f"{tap}: ({cloud.slots[tap, 0]:g}, {cloud.slots[tap, 1]:g})"]
-        rows.append([name, f"{len(points):,}", *values])
+        rows.append([name if cloud.regular else "all weights", f"{len(points):,}", *values])
     total = int(chosen.sum())
     words = f"{total:,} of {chosen.size:,} points {'brushed' if brush else 'shown'}"
-    head = ["slot (y, x)", "points", "mean y", "mean x", "sd y", "sd x"]
+    head = ["slot (y, x)" if cloud.regular else "", "points", "mean y", "mean x", "sd y", "sd x"]
     return table(head, rows, f"{words}; px from the kernel's centre"), words

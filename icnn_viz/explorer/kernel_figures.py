@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_viz.explorer.states import parse_brush
-from icnn_viz.figures.cloud_pages import draw_cloud_interactive, tap_colours
-from icnn_viz.figures.marks import X_LABEL, Y_LABEL, describe_factor, view_half_width
+from icnn_viz.figures.cloud_pages import draw_cloud_interactive
+from icnn_viz.figures.marks import X_LABEL, Y_LABEL, describe_factor, tap_colours, view_half_width
 from icnn_viz.figures.scales import facet_factor, spread_out, takes_facets
 from icnn_viz.figures.screen import choose_evenly, to_colour_stops
 from icnn_viz.figures.style import Look, get_look, to_plotly_layout

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_viz.explorer.kernel_figures import plane_factor
-from icnn_viz.figures.cloud_pages import tap_colours
-from icnn_viz.figures.marks import describe_factor
+from icnn_viz.figures.marks import describe_factor, tap_colours
 from icnn_viz.figures.scales import spread_out
 from icnn_viz.figures.style import get_look, to_plotly_layout
 from icnn_viz.figures.zoo import glyph_half_width, most_changed

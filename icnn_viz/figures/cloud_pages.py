@@ -10,10 +10,10 @@ import numpy as np
 
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.clouds import count_hidden, describe
-from icnn_viz.figures.marks import describe_factor, view_half_width
+from icnn_viz.figures.marks import describe_factor, tap_colours, view_half_width
 from icnn_viz.figures.scales import facet_factor, spread_out, takes_facets
 from icnn_viz.figures.screen import choose_evenly
-from icnn_viz.figures.style import Look, get_look, shorten, slot_colours, to_plotly_layout
+from icnn_viz.figures.style import Look, get_look, shorten, to_plotly_layout
 from icnn_viz.figures.third_axis import choose_third_axis, to_density, to_levels
 from icnn_viz.records import SHARING, PositionCloud
 
@@ -113,11 +113,6 @@ def _share_out(clouds: Sequence[PositionCloud], axes: Sequence[str]) -> list[int
 def _bytes(cloud: PositionCloud, third_axis: str) -> int:
     """What a point takes as base64: three numbers, and its kernel and channel where the third does not say them."""
     return 22 if third_axis == "weight" or cloud.sharing == "none" else 14
-
-
-def tap_colours(cloud: PositionCloud, look: Look) -> list[str]:
-    """The colours of a layer's slots; one for all of its weights where slots mean nothing."""
-    return slot_colours(cloud.slots) if cloud.regular else [look.accent] * len(cloud.slots)
 
 
 def _to_traces(cloud: PositionCloud, share: int, third_axis: str, factor: float, look: Look) -> list[Any]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_viz.figures.clouds import MAX_POINTS, count_hidden, describe
-from icnn_viz.figures.marks import describe_factor, draw_key, view_half_width
+from icnn_viz.figures.marks import describe_factor, draw_key, tap_colours, view_half_width
 from icnn_viz.figures.scales import facet_factor, spread_out, takes_facets
 from icnn_viz.figures.sheet import Sheet
-from icnn_viz.figures.style import Look, slot_colours, use_theme
+from icnn_viz.figures.style import Look, use_theme
 from icnn_viz.figures.third_axis import choose_third_axis, to_density, to_levels
 from icnn_viz.records import PositionCloud
 
@@ -27,8 +27,8 @@ def draw_cloud_3d(
     magnify: float = 1.0,
     scale: str = "auto",
 ) -> Figure:
-    """A layer's positions in space, one colour per slot. A thin post stands on every slot. What lies outside the view
-    is counted below.
+    """A layer's positions in space, one colour per slot. A thin post stands on every slot; where slots mean nothing
+    there are none. What lies outside the view is counted below.
 
     Args:
         third_axis: "weight" (the magnitude of the weight that lies there), "density" (a surface over all slots'
@@ -54,8 +54,9 @@ def draw_cloud_3d(
             top, word = _draw_surface(ax, cloud, half_width, magnify, look), "points per px² and shape"
         else:
             top, word = _draw_points(ax, cloud, third_axis, half_width, look)
-            draw_key(sheet.add_axes(66.2, 75.2, 11, 8), cloud.slots, look)
-        for y, x in cloud.slots:
+            if cloud.regular:
+                draw_key(sheet.add_axes(66.2, 75.2, 11, 8), cloud.slots, look)
+        for y, x in cloud.slots if cloud.regular else ():
             ax.plot(
                 [x, x], [y, y], [0, top], color=look.muted, linewidth=0.5, alpha=0.8, zorder=0, gid="post"
             )
@@ -83,7 +84,7 @@ def _draw_points(
     seen = seen[np.argsort(points[seen] @ (1.0, 1.0), kind="stable")]
     near = 0.5 + 0.25 * (points[seen] @ (1.0, 1.0)) / half_width  # 0 at the far corner, 1 at the near one
     ground = np.array(to_rgb(look.background))
-    colours = np.array([to_rgb(colour) for colour in slot_colours(cloud.slots)])[slot[seen]]
+    colours = np.array([to_rgb(colour) for colour in tap_colours(cloud, look)])[slot[seen]]
     colours = ground + (0.45 + 0.55 * near)[:, None] * (colours - ground)
     ax.scatter(
         points[seen, 1],

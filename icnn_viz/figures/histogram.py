@@ -104,18 +104,19 @@ def _add_bar(sheet: Sheet, image: object, left: float, values: np.ndarray, look:
 def _draw_profile(ax: Axes, points: np.ndarray, weights: np.ndarray, half_width: float, look: Look) -> None:
     """Steps over the distance from the centre; rings that reach out of the square views are counted whole."""
     rings = np.linspace(0, half_width, _RINGS + 1)
-    radius = np.hypot(*points.T)
+    radius, top = np.hypot(*points.T), 0.0
     for mass, colour, line, name in (
         (np.ones(len(points)), look.text, "-", "positions"),
         (weights, look.accent, (0, (4, 1.5)), "weighted by |w|"),
     ):
         counts = np.histogram(radius, rings, weights=mass)[0]
         share = 100 * counts / (float(mass.sum()) or 1.0) / rings[1]
+        top = max(top, float(share.max()))
         ax.stairs(
             share, rings, color=colour, linestyle=line, linewidth=1.0, label=name, gid=f"profile {name}"
         )
     ax.set(xlim=(0, half_width), xlabel="distance from centre (px)")
-    ax.set_ylim(0, None)
-    ax.set_title("% of the whole per px of distance", loc="left", pad=2.5)
+    ax.set_ylim(0, 1.28 * top or 1.0)  # the legend lies above
+    ax.set_title("% of the whole per px", loc="left", pad=2.5)
     ax.grid(True, axis="y")
     ax.legend(loc="upper right", borderpad=0.1)

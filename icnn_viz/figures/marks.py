@@ -157,6 +157,11 @@ def draw_centres(ax: Axes, fit: GaussianFit, colours: Sequence[str], look: Look,
     )
 
 
+def tap_colours(cloud: PositionCloud, look: Look) -> list[str]:
+    """The colours of a layer's slots; one for all of its weights where slots mean nothing."""
+    return slot_colours(cloud.slots) if cloud.regular else [look.accent] * len(cloud.slots)
+
+
 def draw_key(ax: Axes, slots: np.ndarray, look: Look, *, title: str = "slot") -> None:
     """Fill `ax` with a small copy of the kernel: each slot's colour and number where the slot lies."""
     from matplotlib.patches import Rectangle

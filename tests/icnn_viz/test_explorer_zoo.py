@@ -11,6 +11,7 @@ import pytest
 from icnn_viz.explorer.kernel_figures import draw_one, draw_plane, draw_space, plane_factor
 from icnn_viz.explorer.pages.points import clicked_shape, to_table
 from icnn_viz.explorer.zoo import draw_choice
+from icnn_viz.figures.clouds_3d import draw_cloud_3d
 from icnn_viz.figures.style import get_look
 from icnn_viz.figures.zoo import most_changed
 from icnn_viz.records import PositionCloud
@@ -78,6 +79,9 @@ def test_where_slots_mean_nothing_none_are_shown(make_cloud: Make) -> None:
     assert "slot" not in " ".join(str(trace.hovertemplate) + " ".join(trace.text) for trace in plane.data)
     space = draw_space(cloud, None, "")
     assert {(trace.marker.color, trace.showlegend) for trace in space.data} == {(accent, False)}
+    figure = draw_cloud_3d(cloud)
+    assert not figure.findobj(lambda artist: artist.get_gid() == "post")
+    assert len(figure.axes) == 1  # no key of slots
     assert [trace.mode for trace in draw_one(cloud, 0, 0).data] == ["markers+text"]
     rows = to_table(cloud, "", None)[0].children[2].children
     assert [[cell.children for cell in row.children][:2] for row in rows] == [["all weights", "45"]]

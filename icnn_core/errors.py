@@ -78,3 +78,12 @@ def nearest_names(name: str, known: Iterable[str], count: int = 3) -> str:
         return "Did you mean " + " or ".join(close) + "?"
     shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
     return f"Known names: {shown}." if known else "There are none."
+
+
+def check_name(
+    who: str, needed: str, name: object, known: Iterable[str], error: type[IcnnError] = NameNotFoundError
+) -> None:
+    """Raise `error`, whose last part tells the nearest of the `known` names, if `name` is none of them."""
+    names = list(known)
+    if name not in names:
+        raise error(who, needed=needed, got=repr(name), fix=nearest_names(str(name), names))

@@ -10,7 +10,7 @@ from pathlib import Path
 from icnn_core.datasets.labels import read_labels
 from icnn_core.datasets.listing import list_pairs, need_folder, read_stems
 from icnn_core.datasets.pairs import PairsDataset
-from icnn_core.errors import ArgumentError, nearest_names
+from icnn_core.errors import ArgumentError, check_name
 
 SPLITS = ("train", "val", "test")
 
@@ -31,10 +31,7 @@ class CamVidDataset(PairsDataset):
     """
 
     def __init__(self, root: str | Path, split: str, *, skip_bad: bool = False) -> None:
-        if split not in SPLITS:
-            raise ArgumentError(
-                "camvid", needed="a known split", got=repr(split), fix=nearest_names(split, SPLITS)
-            )
+        check_name("camvid", "a known split", split, SPLITS, ArgumentError)
         root = need_folder("camvid", Path(root))
         listed = root / f"{split}.txt"
         stems = read_stems("camvid", listed) if listed.is_file() else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from icnn_core.datasets.labels import IGNORE_INDEX, LabelSet, read_labels
 from icnn_core.datasets.listing import match_pairs, need_folder
 from icnn_core.datasets.pairs import PairsDataset
-from icnn_core.errors import ArgumentError, nearest_names
+from icnn_core.errors import ArgumentError, check_name
 
 SPLITS = ("train", "val", "test")
 _WHO = "cityscapes"
@@ -34,10 +34,7 @@ class CityscapesDataset(PairsDataset):
     """
 
     def __init__(self, root: str | Path, split: str, *, skip_bad: bool = False) -> None:
-        if split not in SPLITS:
-            raise ArgumentError(
-                _WHO, needed="a known split", got=repr(split), fix=nearest_names(split, SPLITS)
-            )
+        check_name(_WHO, "a known split", split, SPLITS, ArgumentError)
         images = need_folder(_WHO, Path(root) / "leftImg8bit" / split)
         masks = need_folder(_WHO, Path(root) / "gtFine" / split)
         labels, ending = read_labels(_WHO), "_gtFine_labelIds.png"

@@ -15,7 +15,7 @@ from icnn_core.datasets.listing import Files, files_by_stem, match_pairs, read_s
 from icnn_core.datasets.matlab import read_mat_mask
 from icnn_core.datasets.pairs import PairsDataset
 from icnn_core.datasets.voc import find_devkit
-from icnn_core.errors import ArgumentError, DataError, nearest_names
+from icnn_core.errors import ArgumentError, DataError, check_name
 
 SPLITS = ("train", "val")
 PNG_ORDERS = ("sorted", "voc_first")
@@ -46,10 +46,7 @@ class ContextDataset(PairsDataset):
         self, root: str | Path, split: str, *, png_order: str = "sorted", skip_bad: bool = False
     ) -> None:
         for what, value, known in (("split", split, SPLITS), ("png_order", png_order, PNG_ORDERS)):
-            if value not in known:
-                raise ArgumentError(
-                    _WHO, needed=f"a known {what}", got=repr(value), fix=nearest_names(value, known)
-                )
+            check_name(_WHO, f"a known {what}", value, known, ArgumentError)
         base = find_devkit(_WHO, Path(root), "VOC2010")
         masks = _masks(Path(root), base)
         folder = base / "JPEGImages"

@@ -15,7 +15,7 @@ from icnn_core.datasets.context import ContextDataset
 from icnn_core.datasets.folder import FolderDataset
 from icnn_core.datasets.shapes import ShapesDataset
 from icnn_core.datasets.voc import VOCDataset
-from icnn_core.errors import ArgumentError, DataError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, DataError, check_name
 
 
 class SegmentationDataset(Protocol):
@@ -55,18 +55,12 @@ def open_dataset(name: str, root: str | Path | None, split: str, **options: Any)
         ArgumentError: an unknown split or option.
         DataError: no root given, or what the data set finds wrong with it.
     """
-    if name not in DATASETS:
-        raise NameNotFoundError(
-            "open_dataset", needed="a known data set", got=repr(name), fix=nearest_names(name, DATASETS)
-        )
+    check_name("open_dataset", "a known data set", name, DATASETS)
     make = DATASETS[name]
     known = [p for p in inspect.signature(make).parameters if p not in ("root", "split")]
     given = {key: value for key, value in options.items() if value is not None and value is not False}
     for key in given:
-        if key not in known:
-            raise ArgumentError(
-                f"data set {name}", needed="known options", got=key, fix=nearest_names(key, known)
-            )
+        check_name(f"data set {name}", "known options", key, known, ArgumentError)
     if name == "shapes":
         if root is not None:
             fix = "Leave the folder (root) out, or name another data set."

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from icnn_core.datasets._scene import draw_scene
-from icnn_core.errors import ArgumentError, nearest_names
+from icnn_core.errors import ArgumentError, check_name
 
 _SPLITS = {"train": 2000, "val": 200, "test": 400}  # images per split, unless told otherwise
 
@@ -44,10 +44,7 @@ class ShapesDataset(Dataset):
     def __init__(
         self, split: str, length: int | None = None, size: tuple[int, int] = (120, 160), seed: int = 0
     ) -> None:
-        if split not in _SPLITS:
-            raise ArgumentError(
-                "ShapesDataset", needed="a known split", got=repr(split), fix=nearest_names(split, _SPLITS)
-            )
+        check_name("ShapesDataset", "a known split", split, _SPLITS, ArgumentError)
         if length is not None and length < 0:
             raise ArgumentError(
                 "ShapesDataset", needed="length ≥ 0", got=str(length), fix="Give the number of images."

@@ -15,7 +15,7 @@ from icnn_core.datasets.labels import read_labels
 from icnn_core.datasets.listing import Files, files_by_stem, match_pairs, need_folder, read_stems
 from icnn_core.datasets.matlab import read_mat_mask
 from icnn_core.datasets.pairs import PairsDataset
-from icnn_core.errors import ArgumentError, DataError, nearest_names
+from icnn_core.errors import ArgumentError, DataError, check_name
 
 SPLITS = ("train", "train_aug", "val", "trainval")
 _WHO = "voc"
@@ -44,10 +44,7 @@ class VOCDataset(PairsDataset):
     def __init__(
         self, root: str | Path, split: str, *, sbd_root: str | Path | None = None, skip_bad: bool = False
     ) -> None:
-        if split not in SPLITS:
-            raise ArgumentError(
-                _WHO, needed="a known split", got=repr(split), fix=nearest_names(split, SPLITS)
-            )
+        check_name(_WHO, "a known split", split, SPLITS, ArgumentError)
         root = Path(root)
         base = find_devkit(_WHO, root, "VOC2012")
         if split == "train_aug":

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from icnn_core.errors import ArgumentError, NameNotFoundError, ShapeError, nearest_names
+from icnn_core.errors import ArgumentError, ShapeError, check_name
 from icnn_core.models.architecture import Architecture
 from icnn_core.models.backbones import BACKBONES, OUTPUT_STRIDE, Backbone, scale_dilations
 from icnn_core.models.pretrained import load_backbone_weights
@@ -110,10 +110,7 @@ def deeplab_largefov(
         ArgumentError: a number out of range, or ImageNet weights for "tiny".
         CheckpointError: weights that cannot be read or are another network's.
     """
-    if not isinstance(backbone, str) or backbone not in BACKBONES:
-        raise NameNotFoundError(
-            _WHO, needed="a known backbone", got=repr(backbone), fix=nearest_names(str(backbone), BACKBONES)
-        )
+    check_name(_WHO, "a known backbone", backbone, BACKBONES)
     _check_count("num_classes", num_classes, 65536)
     _check_count("classifier_dilation", classifier_dilation, 1024)
     if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, check_name
 from icnn_core.models.architecture import Architecture
 from icnn_core.models.deeplab import deeplab_largefov
 
@@ -30,23 +30,11 @@ def build_architecture(name: str, arguments: Mapping[str, Any]) -> nn.Module:
         ArgumentError: an unknown or missing argument, or a value out of range.
     """
     who = "build_architecture"
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise NameNotFoundError(
-            who,
-            needed="an architecture of this package",
-            got=repr(name),
-            fix=nearest_names(str(name), ARCHITECTURES),
-        )
+    check_name(who, "an architecture of this package", name, ARCHITECTURES)
     parameters = inspect.signature(ARCHITECTURES[name]).parameters
     known = [p for p in parameters if p not in _NOT_STORED]
     for argument in arguments:
-        if argument not in known:
-            raise ArgumentError(
-                f"{who}({name!r})",
-                needed="known arguments",
-                got=repr(argument),
-                fix=nearest_names(str(argument), known),
-            )
+        check_name(f"{who}({name!r})", "known arguments", argument, known, ArgumentError)
     missing = [p for p in known if parameters[p].default is inspect.Parameter.empty and p not in arguments]
     if missing:
         raise ArgumentError(

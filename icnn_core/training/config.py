@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, check_name
 from icnn_core.files import read_text
 from icnn_core.training.presets import PRESETS
 from icnn_core.training.used import settle_network
@@ -181,10 +181,7 @@ def make_config(preset: str, toml: str | Path | None = None, **overrides: Any) -
             is imported because a file names it.
         CheckpointError: `init` cannot be read.
     """
-    if preset not in PRESETS:
-        raise NameNotFoundError(
-            "train", needed="a preset", got=repr(preset), fix=nearest_names(preset, PRESETS)
-        )
+    check_name("train", "a preset", preset, PRESETS)
     written = {} if toml is None else _read_toml(Path(toml))
     for code in ("model", "reader"):
         if written.get(code) not in (None, "none", overrides.get(code)):
@@ -226,8 +223,7 @@ def config_from(values: Mapping[str, Any]) -> TrainConfig:
     hints = get_type_hints(TrainConfig)
     values = _renamed(values)
     for key in values:
-        if key not in hints:
-            raise NameNotFoundError("train", needed="a known setting", got=key, fix=nearest_names(key, hints))
+        check_name("train", "a known setting", key, hints)
     return TrainConfig(**{key: to_type(key, value, hints[key]) for key, value in values.items()})
 
 

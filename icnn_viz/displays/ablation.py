@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icnn_core.errors import DataError, NameNotFoundError, nearest_names
+from icnn_core.errors import DataError, check_name
 from icnn_core.files import explain, read_text
 from icnn_core.training.ablation_table import VariantSummary, summarise
 
@@ -91,7 +91,4 @@ def _read_runs(path: Path) -> pd.DataFrame:
 
 
 def _check_row(path: Path, against: str, rows: list[str]) -> None:
-    if against not in rows:
-        raise NameNotFoundError(
-            str(path), needed="a variant of it", got=repr(against), fix=nearest_names(against, rows)
-        )
+    check_name(str(path), "a variant of it", against, rows)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, NameNotFoundError, check_name
 from icnn_core.preparation import Preparation, preparation_of
 from icnn_viz.displays.images import to_pixels
 from icnn_viz.displays.page import to_html_table, to_image_tag
@@ -241,9 +241,7 @@ class HeatmapDisplay:
         return f"<div>{to_html_table(shown, note)}{to_image_tag(self.figure_)}</div>"
 
     def _find(self, view: str, pixel: int) -> PixelComparison:
-        if view not in HEATMAP_VIEWS:
-            fix = nearest_names(view, HEATMAP_VIEWS)
-            raise NameNotFoundError("HeatmapDisplay", needed="a view", got=repr(view), fix=fix)
+        check_name("HeatmapDisplay", "a view", view, HEATMAP_VIEWS)
         if not -len(self.records) <= pixel < len(self.records):
             needed = f"the index of a pixel, below {len(self.records)}"
             raise NameNotFoundError("HeatmapDisplay", needed=needed, got=str(pixel), fix="Count from 0.")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, NameNotFoundError, check_name
 from icnn_core.text import counted
 from icnn_viz.displays.page import to_html_table, to_image_tag
 from icnn_viz.displays.suited import suiting, why_not
@@ -144,9 +144,7 @@ class KernelDisplay:
     def draw(self, view: str, layer: str | int = -1, *, theme: str = "light", **options: Any) -> Figure:
         """The figure that `plot` keeps."""
         views = LAYER_VIEWS + NETWORK_VIEWS + RUN_VIEWS
-        if view not in views:
-            fix = nearest_names(view, views)
-            raise NameNotFoundError("KernelDisplay", needed="a view", got=repr(view), fix=fix)
+        check_name("KernelDisplay", "a view", view, views)
         if "ax" in options and view not in _TAKE_AXES:
             raise ArgumentError(
                 "KernelDisplay",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, check_name
 from icnn_core.evaluation.samples import warn_of_another_shape
 from icnn_core.identity import describe_data, digest_weights, keep_identity
 from icnn_core.text import counted
@@ -107,9 +107,7 @@ class SurveyDisplay:
             ("reduction", reduction, REDUCTIONS),
             ("target", target, TARGETS),
         ):
-            if name not in known:
-                fix = nearest_names(name, known)
-                raise NameNotFoundError("SurveyDisplay", needed=f"a known {what}", got=repr(name), fix=fix)
+            check_name("SurveyDisplay", f"a known {what}", name, known)
         if len({network.name for network in networks}) < max(2, len(networks)):
             raise ArgumentError(
                 "SurveyDisplay",
@@ -240,9 +238,7 @@ class SurveyDisplay:
         from icnn_viz.figures.average import draw_average
         from icnn_viz.figures.survey import draw_survey
 
-        if view not in SURVEY_VIEWS:
-            fix = nearest_names(view, SURVEY_VIEWS)
-            raise NameNotFoundError("SurveyDisplay", needed="a view", got=repr(view), fix=fix)
+        check_name("SurveyDisplay", "a view", view, SURVEY_VIEWS)
         first, other = self.networks[0].name, self.networks[against].name
         if view == "average":
             shown = {"places": (0, against), "title": self.describe(), "theme": theme}

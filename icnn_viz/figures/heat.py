@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icnn_core.errors import NameNotFoundError, nearest_names
+from icnn_core.errors import check_name
 from icnn_viz.figures.marks import robust_top
 from icnn_viz.figures.sheet import Sheet, distinct_names
 from icnn_viz.figures.style import Look, shorten, text_on, use_theme
@@ -43,13 +43,7 @@ def draw_heat(
         NameNotFoundError: there is no such column.
     """
     tables = [to_shapes(fit) for fit in fits]
-    if measure not in tables[0].columns:
-        raise NameNotFoundError(
-            "draw_heat",
-            needed="a column of the table of shapes",
-            got=repr(measure),
-            fix=nearest_names(measure, tables[0].columns),
-        )
+    check_name("draw_heat", "a column of the table of shapes", measure, tables[0].columns)
     values = [table[measure].to_numpy(dtype=float, na_value=np.nan) for table in tables]
     columns = next(n for n in range(1, len(clouds) + 1) if n * n >= 1.6 * len(clouds) or n == len(clouds))
     columns = min(columns, 8)

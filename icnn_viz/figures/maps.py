@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icnn_core.errors import NameNotFoundError, nearest_names
+from icnn_core.errors import check_name
 from icnn_viz.figures.style import Look, register_maps
 from icnn_viz.heatmaps import density_region
 from icnn_viz.records import Heatmap
@@ -98,9 +98,7 @@ def to_difference(
 
 def check_difference(kind: str) -> None:
     """Raises: NameNotFoundError: not one of DIFFERENCES."""
-    if kind not in DIFFERENCES:
-        fix = nearest_names(kind, DIFFERENCES)
-        raise NameNotFoundError("difference", needed="shares or raw", got=repr(kind), fix=fix)
+    check_name("difference", "shares or raw", kind, DIFFERENCES)
 
 
 def fit_scale(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, check_name
 from icnn_viz.records import GaussianFit, PositionCloud
 from icnn_viz.statistics.gaussian import NO_SPREAD
 
@@ -28,8 +28,7 @@ def takes_facets(scale: str, cloud: PositionCloud) -> bool:
     Raises:
         NameNotFoundError: another scale. ArgumentError: facets of slots that are no regular places, or too many.
     """
-    if scale not in SCALES:
-        raise NameNotFoundError("scale", needed="a scale", got=repr(scale), fix=nearest_names(scale, SCALES))
+    check_name("scale", "a scale", scale, SCALES)
     reason = why_no_facets(cloud)
     if scale == "facets" and reason:
         raise ArgumentError(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from icnn_core.errors import NameNotFoundError, nearest_names
+from icnn_core.errors import check_name
 
 MM = 1 / 25.4
 COLUMN = 80 * MM
@@ -60,10 +60,7 @@ def get_look(theme: str) -> Look:
     Raises:
         NameNotFoundError: another name.
     """
-    if theme not in _LOOKS:
-        raise NameNotFoundError(
-            "theme", needed="light or dark", got=repr(theme), fix=nearest_names(theme, _LOOKS)
-        )
+    check_name("theme", "light or dark", theme, _LOOKS)
     return _LOOKS[theme]
 
 

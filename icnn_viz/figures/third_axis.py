@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from icnn_core.errors import NameNotFoundError, nearest_names
+from icnn_core.errors import check_name
 from icnn_viz.figures.marks import finite_points
 from icnn_viz.records import SHARING, PositionCloud
 
@@ -70,10 +70,4 @@ def check_third_axis(third_axis: str) -> None:
     Raises:
         NameNotFoundError: not one of THIRD_AXES.
     """
-    if third_axis not in THIRD_AXES:
-        raise NameNotFoundError(
-            "third_axis",
-            needed="a third axis",
-            got=repr(third_axis),
-            fix=nearest_names(third_axis, THIRD_AXES),
-        )
+    check_name("third_axis", "a third axis", third_axis, THIRD_AXES)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, check_name
 from icnn_core.preparation import Preparation, preparation_of
 from icnn_viz.gradients.methods import METHODS, Maps, attribute, backward
 from icnn_viz.gradients.model import (
@@ -118,10 +118,7 @@ def batch_gradients(
         ShapeError, DtypeError, DeviceError: the image, the network's output or its place is not as said
             above.
     """
-    if method not in METHODS:
-        raise NameNotFoundError(
-            "pixel_gradient", needed="a known method", got=repr(method), fix=nearest_names(method, METHODS)
-        )
+    check_name("pixel_gradient", "a known method", method, METHODS)
     changes = {"mean": mean, "std": std, "divisor": divisor, "output": output}
     preparation = (preparation or preparation_of(model)).changed(**changes)
     view = View(preparation, size, crop, binary=len(classes) == 2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, check_name
 
 FACTORS = ("class", "boundary", "elongation")
 BOUNDARY_EDGES = (3.0, 12.0)
@@ -95,10 +95,7 @@ def choose_pixels(
         ArgumentError: no candidates, or count below 1.
     """
     for factor in factors:
-        if factor not in FACTORS:
-            raise NameNotFoundError(
-                "choose_pixels", needed="a known factor", got=repr(factor), fix=nearest_names(factor, FACTORS)
-            )
+        check_name("choose_pixels", "a known factor", factor, FACTORS)
     pools: dict[tuple[str, ...], list[LabelledPixel]] = {}
     for candidate in candidates:
         pools.setdefault(tuple(candidate.stratum(f) for f in factors), []).append(candidate)

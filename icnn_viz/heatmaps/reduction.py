@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, check_name
 from icnn_viz.records import Heatmap, PixelGradient
 
 REDUCTIONS = ("max", "l2", "sum", "signed")
@@ -35,13 +35,7 @@ def to_heatmap(gradient: PixelGradient, reduction: str = "", smoothing: float = 
         ArgumentError: a negative or non-finite smoothing, or a gradient that is not finite.
     """
     reduction = reduction or reduction_of(gradient.method)
-    if reduction not in REDUCTIONS:
-        raise NameNotFoundError(
-            "to_heatmap",
-            needed="a known reduction",
-            got=repr(reduction),
-            fix=nearest_names(reduction, REDUCTIONS),
-        )
+    check_name("to_heatmap", "a known reduction", reduction, REDUCTIONS)
     if not 0 <= smoothing < float("inf"):
         raise ArgumentError(
             "to_heatmap",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icnn_core.arrays import to_array
-from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, CheckpointError, check_name
 from icnn_viz.positions.arrays import to_finite
 from icnn_viz.positions.checkpoints import dcls_names, to_weight_norms
 from icnn_viz.records import PositionCloud
@@ -152,10 +152,7 @@ def _read_at(index: np.ndarray, size: int, version: str, widths: np.ndarray | No
 
 
 def _check_version(version: str) -> None:
-    if version not in VERSIONS:
-        raise NameNotFoundError(
-            "read_dcls", needed="a version of DCLS", got=repr(version), fix=nearest_names(version, VERSIONS)
-        )
+    check_name("read_dcls", "a version of DCLS", version, VERSIONS)
 
 
 def _from_middle(places: np.ndarray, version: str, size: tuple[int, int]) -> np.ndarray:

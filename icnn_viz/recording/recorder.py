@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from icnn_core.errors import ArgumentError, CheckpointError, IcnnError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, CheckpointError, IcnnError, check_name
 from icnn_core.files import write_text
 from icnn_core.text import to_cell
 from icnn_viz.displays.kernels import LAYER_VIEWS, NETWORK_VIEWS, KernelDisplay
@@ -228,10 +228,7 @@ def _checked_views(views: Sequence[str]) -> tuple[str, ...]:
     chosen = (views,) if isinstance(views, str) else tuple(views)
     known = LAYER_VIEWS + NETWORK_VIEWS
     for view in chosen:
-        if view not in known:
-            raise NameNotFoundError(
-                "PositionRecorder", needed="views", got=repr(view), fix=nearest_names(str(view), known)
-            )
+        check_name("PositionRecorder", "views", view, known)
     return chosen
 
 

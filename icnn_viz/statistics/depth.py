@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icnn_core.errors import NameNotFoundError, nearest_names
+from icnn_core.errors import check_name
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.tables import to_table
 
@@ -42,13 +42,7 @@ def depth_trends(
     """
     rows = []
     for measure in measures:
-        if measure not in layers.columns:
-            raise NameNotFoundError(
-                "depth_trends",
-                needed="measures that are columns of the table",
-                got=repr(measure),
-                fix=nearest_names(measure, layers.columns),
-            )
+        check_name("depth_trends", "measures that are columns of the table", measure, layers.columns)
         kept = layers.dropna(subset=[measure])
         depth, value = kept["depth"].to_numpy(dtype=float), kept[measure].to_numpy(dtype=float)
         row = {"measure": measure, "layers": len(value)} | _trend(depth, value, level)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, check_name
 from icnn_viz.statistics.tables import to_table
 
 if TYPE_CHECKING:
@@ -157,10 +157,4 @@ def image_interval(
 
 def _check_names(kind: str, wanted: Sequence[str], known: Sequence[str]) -> None:
     for name in wanted:
-        if name not in known:
-            raise NameNotFoundError(
-                "compare_pairs",
-                needed=f"a {kind} of the table",
-                got=repr(name),
-                fix=nearest_names(name, known),
-            )
+        check_name("compare_pairs", f"a {kind} of the table", name, known)

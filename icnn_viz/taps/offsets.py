@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, check_name
 
 if TYPE_CHECKING:
     from icnn_viz.taps.layers import Layer
@@ -42,9 +42,7 @@ class OffsetSource:
     item: str = ""
 
     def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS:
-            fix = nearest_names(self.layout, LAYOUTS)
-            raise NameNotFoundError("--layout", needed="a layout", got=repr(self.layout), fix=fix)
+        check_name("--layout", "a layout", self.layout, LAYOUTS)
 
     @classmethod
     def parse(cls, text: str, layout: str, layer: str | None = None) -> OffsetSource:

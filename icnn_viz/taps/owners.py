@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, check_name
 from icnn_viz.taps.calls import deformed
 from icnn_viz.taps.layers import Layer
 from icnn_viz.taps.offsets import OffsetSource, arrange
@@ -29,9 +29,7 @@ def attached(trace: Trace, model: nn.Module, source: OffsetSource | None) -> Ite
     modules = dict(nn.Module.named_modules(model))
     owner = source.layer if source.layer is not None else _holder(source.module, modules)
     for name in (source.module, owner):
-        if name not in modules:
-            fix = nearest_names(name, modules)
-            raise NameNotFoundError("--offsets", needed="a module of the network", got=repr(name), fix=fix)
+        check_name("--offsets", "a module of the network", name, modules)
     seen: list[np.ndarray] = []
     begun: list[Any] = []
 

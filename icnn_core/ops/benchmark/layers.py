@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from icnn_core.errors import NameNotFoundError, nearest_names
+from icnn_core.errors import check_name
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ def find_layer(name: str) -> Layer:
     Raises:
         NameNotFoundError: there is none.
     """
-    if name not in LAYERS:
-        raise NameNotFoundError("bench", needed="a layer", got=repr(name), fix=nearest_names(name, LAYERS))
+    check_name("bench", "a layer", name, LAYERS)
     return LAYERS[name]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from icnn_core.lazy import lazily
 
 __version__ = "0.1.0"
 
@@ -23,23 +24,19 @@ _EXPORTS = {
     "IcnnError": "icnn_core.errors",
 }
 __all__ = [*_EXPORTS, "__version__"]
+__getattr__, __dir__ = lazily(__name__, _EXPORTS, "__version__")
 
 if TYPE_CHECKING:
-    from icnn_core.checkpoint import build_model, read_checkpoint, write_checkpoint
-    from icnn_core.errors import IcnnError
-    from icnn_core.fixed import fix_positions
-    from icnn_core.models.deeplab import deeplab_largefov
-    from icnn_core.nn import IrregularConv2d
-    from icnn_core.ops.irregular_conv import explain, irregular_conv2d
-    from icnn_core.optim import StepBound, parameter_groups, split_positions
-    from icnn_core.surgery import make_irregular
-
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(_EXPORTS[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+    from icnn_core.checkpoint import build_model as build_model
+    from icnn_core.checkpoint import read_checkpoint as read_checkpoint
+    from icnn_core.checkpoint import write_checkpoint as write_checkpoint
+    from icnn_core.errors import IcnnError as IcnnError
+    from icnn_core.fixed import fix_positions as fix_positions
+    from icnn_core.models.deeplab import deeplab_largefov as deeplab_largefov
+    from icnn_core.nn import IrregularConv2d as IrregularConv2d
+    from icnn_core.ops.irregular_conv import explain as explain
+    from icnn_core.ops.irregular_conv import irregular_conv2d as irregular_conv2d
+    from icnn_core.optim import StepBound as StepBound
+    from icnn_core.optim import parameter_groups as parameter_groups
+    from icnn_core.optim import split_positions as split_positions
+    from icnn_core.surgery import make_irregular as make_irregular

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from icnn_core import __version__
+from icnn_core.lazy import lazily
 
 if TYPE_CHECKING:
     from icnn_viz.displays import HeatmapDisplay as HeatmapDisplay
@@ -62,13 +62,4 @@ _EXPORTS = {
     "write_figure": "icnn_viz.figures.write",
 }
 __all__ = [*_EXPORTS, "__version__"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(_EXPORTS[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _EXPORTS, "__version__")

@@ -48,16 +48,11 @@ def plan_study(
 
 def choose_against(against: str | None, plan: Sequence[Run]) -> str:
     """The variant that the others are compared with."""
-    from icnn_core.errors import NameNotFoundError, nearest_names
+    from icnn_core.errors import check_name
 
     known = list(dict.fromkeys(run.variant for run in plan))
-    if against is not None and against not in known:
-        raise NameNotFoundError(
-            "--against",
-            needed="one of what is compared",
-            got=repr(against),
-            fix=nearest_names(against, known),
-        )
+    if against is not None:
+        check_name("--against", "one of what is compared", against, known)
     return against or known[0]
 
 

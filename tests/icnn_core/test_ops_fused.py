@@ -144,6 +144,7 @@ def serve(path: Path) -> None:
     from icnn_core.ops.fused import passes, tuning
 
     _multiply_bfloat16()
+    _patch_once_a_launch()
     tuning._first_that_runs = lambda ways: ways[0]()  # whose failure is to be seen
     calls, most_kernels = torch.load(path, weights_only=False), tuning.MOST_KERNELS
     answers: dict[object, Any] = {"opcheck": _check_operator(make_call(c_out=2, size=(4, 3), kernel=(1, 2)))}
@@ -258,6 +259,27 @@ def _multiply_bfloat16() -> None:
         return usual(self, number(a), number(b), *rest)
 
     InterpreterBuilder.create_dot = create_dot
+
+
+def _patch_once_a_launch() -> None:
+    """The interpreter goes through all of triton.language anew at every function that a kernel calls, for as long as
+    the kernel itself takes: let it do so once a module and launch."""
+    from triton.runtime import interpreter
+
+    usual, launch = interpreter._patch_lang, interpreter.GridExecutor.__call__
+    patched: set[str] = set()
+
+    def patch(function: Any) -> Any:
+        if function.__module__ not in patched:
+            patched.add(function.__module__)
+            return usual(function)
+        return None
+
+    def run(self: Any, *arguments: Any, **options: Any) -> None:
+        patched.clear()  # at its end a launch takes back what it patched
+        launch(self, *arguments, **options)
+
+    interpreter._patch_lang, interpreter.GridExecutor.__call__ = patch, run
 
 
 def oracle(call: Call) -> tuple[Tensor | None, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator, Mapping
-from enum import Enum
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_type_hints
 
 from icnn_core import cli as core
+from icnn_core.cli._placeholders import choices_of, value_kind
 from icnn_viz import cli as viz
 
 _HEAD = """# Commands
@@ -66,12 +66,8 @@ def _to_rows(params: list[Any], hints: Mapping[str, Any]) -> Iterator[str]:
 
 def _kind(hint: Any) -> str:
     """What an option takes, in a word, from its annotation: a choice is listed."""
-    inner = [part for part in get_args(hint) if part is not type(None)]
-    if inner:
-        return _kind(inner[0])
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return "|".join(str(choice.value) for choice in hint)
-    return {int: "N", float: "NUMBER", Path: "PATH"}.get(hint, "TEXT")
+    kind = value_kind(hint)
+    return "|".join(choices_of(kind)) or {int: "N", float: "NUMBER", Path: "PATH"}.get(kind, "TEXT")
 
 
 def _default(param: Any) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from enum import StrEnum
 from functools import wraps
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -50,18 +49,10 @@ def _default(field: Field[Any]) -> Any:
     return field.default_factory() if field.default is MISSING else field.default  # type: ignore[misc]
 
 
-class Fit(StrEnum):
-    """How images get to a size that the network takes."""
-
-    pad = "pad"
-    resize = "resize"
-
-
-class Order(StrEnum):
-    """Of colours, as the network wants them."""
-
-    rgb = "rgb"
-    bgr = "bgr"
+Fit = Literal["pad", "resize"]
+"""How images get to a size that the network takes."""
+Order = Literal["rgb", "bgr"]
+"""Of colours, as the network wants them."""
 
 
 @dataclass(frozen=True)
@@ -72,45 +63,28 @@ class OwnNetwork:
     model: ModelOption = None
     prefix: PrefixOption = None
     output: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY", help="Name of the logits in what the network returns.", show_default=False
-        ),
+        str | None, typer.Option(metavar="KEY", help="Name of the logits in what the network returns.")
     ] = None
     divisor: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Bring images to multiples of this, e.g. 32, if the network wants it.",
-            show_default=False,
-        ),
+        typer.Option(min=1, help="Bring images to multiples of this, e.g. 32, if the network wants it."),
     ] = None
-    fit: Annotated[
-        Fit | None, typer.Option(help="How, with --divisor; pad by default.", show_default=False)
-    ] = None
+    fit: Annotated[Fit | None, typer.Option(help="How, with --divisor; pad by default.")] = None
     mean: Annotated[
-        str | None,
-        typer.Option(
-            metavar="M,…", help="Subtract from each channel; by default ImageNet's.", show_default=False
-        ),
+        str | None, typer.Option(metavar="M,…", help="Subtract from each channel; by default ImageNet's.")
     ] = None
-    std: Annotated[
-        str | None,
-        typer.Option(metavar="S,…", help="Then divide by; by default ImageNet's.", show_default=False),
-    ] = None
+    std: Annotated[str | None, typer.Option(metavar="S,…", help="Then divide by; by default ImageNet's.")] = (
+        None
+    )
     white: Annotated[
-        float | None,
-        typer.Option(metavar="V", help="What 255 becomes before --mean: 1 or 255.", show_default=False),
+        float | None, typer.Option(metavar="V", help="What 255 becomes before --mean: 1 or 255.")
     ] = None
-    order: Annotated[
-        Order | None, typer.Option(help="Of the colours; rgb by default.", show_default=False)
-    ] = None
+    order: Annotated[Order | None, typer.Option(help="Of the colours; rgb by default.")] = None
     reader: Annotated[
         str | None,
         typer.Option(
             metavar="PACKAGE.MODULE:FUNCTION",
             help="Your own function from an image's path to an array, e.g. numpy:load. It is imported and run.",
-            show_default=False,
         ),
     ] = None
 
@@ -119,9 +93,9 @@ class OwnNetwork:
         return {
             "output": self.output,
             "divisor": self.divisor,
-            "fit": self.fit and str(self.fit),
+            "fit": self.fit,
             "mean": parse_numbers(self.mean) if self.mean else None,
             "std": parse_numbers(self.std) if self.std else None,
             "white": self.white,
-            "order": self.order and str(self.order),
+            "order": self.order,
         }

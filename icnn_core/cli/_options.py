@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-
-class Theme(StrEnum):
-    """The two looks of every figure."""
-
-    light = "light"
-    dark = "dark"
-
-
+Theme = Literal["light", "dark"]
+"""The two looks of every figure."""
 DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Same seed, same result.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for what is written.")]
@@ -26,17 +19,13 @@ OverwriteOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, nothing else.")]
 ThemeOption = Annotated[Theme, typer.Option("--theme", help="Look of the figures.")]
-RootOption = Annotated[
-    Path | None,
-    typer.Option("--root", metavar="DIR", help="Folder of the data set.", show_default=False),
-]
+RootOption = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="Folder of the data set.")]
 ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
         metavar="PACKAGE.MODULE:FUNCTION",
         help="Your own function that builds the regular network. It is imported and run.",
-        show_default=False,
     ),
 ]
 
@@ -46,7 +35,6 @@ PrefixOption = Annotated[
         "--prefix",
         metavar="TEXT",
         help="Of a state dict: take the names that begin so, without it, e.g. teacher. Known ones go by themselves.",
-        show_default=False,
     ),
 ]
 
@@ -57,7 +45,6 @@ WeightsOption = Annotated[
         "--weights",
         metavar="FILE",
         help="What the network starts from: a file, none, or imagenet (downloads the backbone's).",
-        show_default=False,
     ),
 ]
 BackboneOption = Annotated[str | None, typer.Option("--backbone", help="tiny, squeezenet1_0, resnet18, …")]

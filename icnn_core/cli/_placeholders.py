@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 _BY_NAME = {
     "--irregular": "NAME",
@@ -35,8 +35,7 @@ def placeholder(option: Any) -> str:
         if name in _BY_NAME:
             return _BY_NAME[name]
     kind = _kind_of(option)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        choices = "|".join(str(choice.value) for choice in kind)
+    if choices := "|".join(choices_of(kind)):
         return choices if len(choices) <= _WIDEST else "KIND"
     return _BY_KIND.get(getattr(kind, "__name__", ""), "TEXT")
 
@@ -44,15 +43,24 @@ def placeholder(option: Any) -> str:
 def _kind_of(option: Any) -> Any:
     """The type of an option's value, or of one of its values; older versions of typer leave it to click."""
     if (told := getattr(option, "type_descriptor", None)) is not None:
-        kind = told.annotation
-    else:
-        choices = getattr(option.type, "choices", None)
-        if choices:
-            return Enum("Choices", [(str(n), str(getattr(c, "value", c))) for n, c in enumerate(choices)])
-        names = {"integer": int, "float": float, "path": Path}
-        return names.get(option.type.name.partition(" ")[0], str)
-    inner = [part for part in get_args(kind) if part is not type(None)]
-    return (get_args(inner[0]) or inner)[0] if inner else kind
+        return value_kind(told.annotation)
+    if choices := getattr(option.type, "choices", None):
+        return Literal[tuple(str(getattr(choice, "value", choice)) for choice in choices)]
+    names = {"integer": int, "float": float, "path": Path}
+    return names.get(option.type.name.partition(" ")[0], str)
+
+
+def value_kind(annotation: Any) -> Any:
+    """The type of one value of what is annotated: an optional one, a list of such."""
+    parts = [part for part in get_args(annotation) if part is not type(None)]
+    return value_kind(parts[0]) if parts and get_origin(annotation) is not Literal else annotation
+
+
+def choices_of(kind: Any) -> tuple[str, ...]:
+    """Those that a type of values names, if it does."""
+    if isinstance(kind, type) and issubclass(kind, Enum):  # in lists, of which typer takes no others
+        return tuple(str(choice.value) for choice in kind)
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def style(command: Any) -> None:
@@ -63,12 +71,7 @@ def style(command: Any) -> None:
             continue
         if option.metavar is None and not option.is_flag and not option.count:
             option.metavar = placeholder(option)
-        kind, said = _kind_of(option), option.help or ""
-        names = (
-            [str(choice.value) for choice in kind]
-            if isinstance(kind, type) and issubclass(kind, Enum)
-            else []
-        )
+        names, said = choices_of(_kind_of(option)), option.help or ""
         if names and option.metavar != "|".join(names) and not all(name in said for name in names):
             said = f"{_ended(said)} One of {', '.join(names)}."
         words = told(option.name) if told is not None else ""

@@ -52,25 +52,22 @@ def command(
     weights: WeightsOption = None,
     backbone: BackboneOption = None,
     model: ModelOption = None,
-    rows: Annotated[str | None, typer.Option(metavar="NAMES", help=_ROWS, show_default=False)] = None,
-    variants: Annotated[str | None, typer.Option(metavar="NAMES", help=_VARIANTS, show_default=False)] = None,
-    irregular: Annotated[
-        str | None, typer.Option(metavar="NAME", help=_IRREGULAR, show_default=False)
-    ] = None,
+    rows: Annotated[str | None, typer.Option(metavar="NAMES", help=_ROWS)] = None,
+    variants: Annotated[str | None, typer.Option(metavar="NAMES", help=_VARIANTS)] = None,
+    irregular: Annotated[str | None, typer.Option(metavar="NAME", help=_IRREGULAR)] = None,
     against: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="What the others are compared with. By default none or regular."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="How many seeds for each row.")] = 3,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first of them.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="The first of them.")] = 0,
     train_iou: Annotated[
         bool, typer.Option("--train-iou", help="Measure on the training images, too: for what is overfitted.")
     ] = False,
     from_regular: Annotated[bool, typer.Option("--from-regular", help=_REGULAR)] = False,
-    split: Annotated[str, typer.Option("--split", help="Split to measure on: val or test.")] = "val",
+    split: Annotated[str, typer.Option(help="Split to measure on: val or test.")] = "val",
     classes: Annotated[
-        str | None,
-        typer.Option("--classes", metavar="NAME|ID,…", help="Take mean IoU over these; by default over all."),
+        str | None, typer.Option(metavar="NAME|ID,…", help="Take mean IoU over these; by default over all.")
     ] = None,
     iterations: IterationsOption = None,
     batch_size: BatchSizeOption = None,

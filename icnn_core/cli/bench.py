@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 def command(
     layer: Annotated[
-        list[str] | None,
-        typer.Option("--layer", help="Only these layers: res4, fc1, shallow, …; repeatable."),
+        list[str] | None, typer.Option(help="Only these layers: res4, fc1, shallow, …; repeatable.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=2, help="Rounds, each of every method once.")] = 7,
     peers: Annotated[

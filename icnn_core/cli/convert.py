@@ -33,20 +33,15 @@ def command(
     irregular: Annotated[
         str | None,
         typer.Option(
-            "--irregular",
             metavar="NAME",
             help="Make irregular from this module to the end: layer3.11 or Caffe's res4b11; none: back to a regular "
             "network. Left out: the whole network. With --prefix none leaves a regular network as it is.",
-            show_default=False,
         ),
     ] = None,
     classes: Annotated[
         Path | None,
         typer.Option(
-            "--classes",
-            metavar="FILE",
-            help="Names (and a palette) of the classes to keep with it: classes.txt or .json.",
-            show_default=False,
+            metavar="FILE", help="Names (and a palette) of the classes to keep with it: classes.txt or .json."
         ),
     ] = None,
     sharing: Annotated[str, typer.Option(help="Who shares a shape: layer, channel or none.")] = "channel",

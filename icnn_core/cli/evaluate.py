@@ -33,43 +33,37 @@ def command(
         Path, typer.Argument(metavar="CKPT", help="A checkpoint that names its network, or see --model.")
     ],
     data: Annotated[
-        str | None, typer.Option("--data", help="The data set; by default the one it was trained on.")
+        str | None, typer.Option(help="The data set; by default the one it was trained on.")
     ] = None,
     root: RootOption = None,
-    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "val",
-    images: Annotated[int | None, typer.Option("--images", min=1, help="Use only the first N.")] = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    images: Annotated[int | None, typer.Option(min=1, help="Use only the first N.")] = None,
     size: Annotated[
         str | None,
-        typer.Option(
-            "--size", metavar="HxW", help="Resize images to this; by default what it was trained with."
-        ),
+        typer.Option(metavar="HxW", help="Resize images to this; by default what it was trained with."),
     ] = None,
     window: Annotated[
-        str | None,
-        typer.Option("--window", metavar="N|HxW", help="Segment in windows of this size, e.g. 713."),
+        str | None, typer.Option(metavar="N|HxW", help="Segment in windows of this size, e.g. 713.")
     ] = None,
     stride: Annotated[
-        str | None,
-        typer.Option("--stride", metavar="N|HxW", help="From window to window; by default 2/3 of it."),
+        str | None, typer.Option(metavar="N|HxW", help="From window to window; by default 2/3 of it.")
     ] = None,
     scales: Annotated[
-        str, typer.Option("--scales", metavar="S,…", help="Average over these scales, e.g. 0.5,0.75,1.")
+        str, typer.Option(metavar="S,…", help="Average over these scales, e.g. 0.5,0.75,1.")
     ] = "1",
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirrored image.")] = False,
     classes: Annotated[
-        str | None,
-        typer.Option("--classes", metavar="NAME|ID,…", help="Take means over these; by default over all."),
+        str | None, typer.Option(metavar="NAME|ID,…", help="Take means over these; by default over all.")
     ] = None,
     boundary: Annotated[
-        float, typer.Option("--boundary", min=0, max=1, help="Boundary IoU: band / diagonal; 0: leave it.")
+        float, typer.Option(min=0, max=1, help="Boundary IoU: band / diagonal; 0: leave it.")
     ] = 0.02,
     network: OwnNetwork = OwnNetwork(),
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be decoded, and list them.")
     ] = False,
     predictions: Annotated[
-        Path | None,
-        typer.Option("--predictions", metavar="DIR", help="Folder for what is predicted: palette PNGs."),
+        Path | None, typer.Option(metavar="DIR", help="Folder for what is predicted: palette PNGs.")
     ] = None,
     out: Annotated[
         Path | None,

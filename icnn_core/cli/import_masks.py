@@ -18,28 +18,17 @@ def command(
     palette: Annotated[
         Path | None,
         typer.Option(
-            "--palette",
             metavar="FILE",
             help="Which class each colour is: classes.json with a palette, or rows of name,r,g,b. Left out: list the "
             "colours that are there, and write nothing.",
-            show_default=False,
         ),
     ] = None,
     void: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--void", metavar="R,G,B", help="A colour that means no class; repeatable.", show_default=False
-        ),
+        list[str] | None, typer.Option(metavar="R,G,B", help="A colour that means no class; repeatable.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            help="Folder for the masks, e.g. my-images/masks.",
-            show_default=False,
-        ),
+        typer.Option("--out", "-o", metavar="DIR", help="Folder for the masks, e.g. my-images/masks."),
     ] = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,

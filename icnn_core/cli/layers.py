@@ -17,25 +17,15 @@ if TYPE_CHECKING:
 def command(
     checkpoint: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="[CKPT]", help="A checkpoint that names its network, or see --model.", show_default=False
-        ),
+        typer.Argument(metavar="[CKPT]", help="A checkpoint that names its network, or see --model."),
     ] = None,
     backbone: Annotated[
         str | None,
-        typer.Option(
-            "--backbone",
-            metavar="NAME",
-            help="A built-in network instead: tiny, squeezenet1_0, resnet101, …",
-            show_default=False,
-        ),
+        typer.Option(metavar="NAME", help="A built-in network instead: tiny, squeezenet1_0, resnet101, …"),
     ] = None,
     model: ModelOption = None,
     prefix: PrefixOption = None,
-    irregular: Annotated[
-        str | None,
-        typer.Option("--irregular", metavar="NAME", help="Mark what this would take.", show_default=False),
-    ] = None,
+    irregular: Annotated[str | None, typer.Option(metavar="NAME", help="Mark what this would take.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List a network's convolutions in its own order, under the names that --irregular takes.

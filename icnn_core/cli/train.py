@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,9 +84,7 @@ def command(
     workers: WorkersOption = None,
     config: ConfigOption = None,
     settings: SettingsOption = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", min=0, help="Same seed, same result.")
-    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Same seed, same result.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.")] = Path(
         "icnn-run"
     ),
@@ -149,7 +146,7 @@ def _plain(key: str, value: Any) -> Any:
         return parse_size(value)
     if key in ("scale", "mean", "std") and value not in (None, "none"):
         return parse_numbers(value)
-    return str(value) if isinstance(value, StrEnum) else value
+    return value
 
 
 def _train(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,12 +24,10 @@ RegularOption = Annotated[
         "--regular",
         metavar="CKPT",
         help="The network to compare with; by default the same one, its positions snapped to the slots.",
-        show_default=False,
     ),
 ]
 ImageOption = Annotated[
-    Path | None,
-    typer.Option("--image", "-i", metavar="PATH", help="By default the sample image.", show_default=False),
+    Path | None, typer.Option("--image", "-i", metavar="PATH", help="By default the sample image.")
 ]
 SplitOption = Annotated[str, typer.Option("--split", metavar="NAME", help="With --data.")]
 SizeOption = Annotated[
@@ -39,7 +36,6 @@ SizeOption = Annotated[
         "--size",
         metavar="HxW",
         help="Size that the networks see; by default what they were trained with, if the file says so.",
-        show_default=False,
     ),
 ]
 MaxSizeOption = Annotated[
@@ -49,21 +45,12 @@ MaxSizeOption = Annotated[
 DataOption = Annotated[
     str | None,
     typer.Option(
-        "--data",
-        metavar="NAME",
-        help="Look at many pixels of this data set instead: shapes, camvid, voc, …",
-        show_default=False,
+        "--data", metavar="NAME", help="Look at many pixels of this data set instead: shapes, camvid, voc, …"
     ),
 ]
 
-
-class TargetRule(StrEnum):
-    """Whose logit is followed at a labelled pixel (`icnn_viz.displays.pixels.TARGETS`)."""
-
-    true = "true"
-    predicted = "predicted"
-
-
+TargetRule = Literal["true", "predicted"]
+"""Whose logit is followed at a labelled pixel (`icnn_viz.displays.pixels.TARGETS`)."""
 TargetOption = Annotated[
     TargetRule,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from icnn_core.cli._options import JsonOption, OverwriteOption, Theme, ThemeOption
+from icnn_core.cli._options import JsonOption, OverwriteOption, ThemeOption
 from icnn_core.cli.app import make_console, print_json
 
 _SOURCE = "The folder that icnn ablate wrote, or a CSV with the columns variant, seed and mean_iou (0 to 1)."
@@ -19,9 +19,7 @@ def command(
         str | None,
         typer.Option(metavar="NAME", help="What the others are compared with. By default none or regular."),
     ] = None,
-    title: Annotated[
-        str | None, typer.Option(help="By default the folder's name.", show_default=False)
-    ] = None,
+    title: Annotated[str | None, typer.Option(help="By default the folder's name.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -29,10 +27,9 @@ def command(
             "-o",
             metavar="FILE",
             help="A .png, .svg or .pdf; by default ablation.png beside the runs.",
-            show_default=False,
         ),
     ] = None,
-    theme: ThemeOption = Theme.light,
+    theme: ThemeOption = "light",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -54,7 +51,7 @@ def command(
     check_target(place, overwrite=overwrite)
     table = f"{place.stem}-effects"
     check_target(place.with_name(f"{table}.csv"), overwrite=overwrite)
-    figure, summaries = draw_study(source, against, title, theme=str(theme))
+    figure, summaries = draw_study(source, against, title, theme=theme)
     effects = judge_study(source, against)
     written = [write_figure(figure, place), *write_tables({table: effects}, place.parent)]
     console = make_console(json=as_json)

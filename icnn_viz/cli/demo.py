@@ -15,7 +15,7 @@ def command(
     iterations: Annotated[int, typer.Option(min=2, help="For each of the two networks.")] = 250,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
-    theme: ThemeOption = Theme.light,
+    theme: ThemeOption = "light",
     overwrite: OverwriteOption = False,
 ) -> None:
     """Train a regular and an irregular network on drawn shapes, live, and look at both.

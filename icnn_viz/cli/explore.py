@@ -37,54 +37,31 @@ def command(
     regular: RegularOption = None,
     image: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--image",
-            "-i",
-            metavar="PATH",
-            help="Repeatable; by default the sample image.",
-            show_default=False,
-        ),
+        typer.Option("--image", "-i", metavar="PATH", help="Repeatable; by default the sample image."),
     ] = None,
     data: Annotated[
-        str | None,
-        typer.Option(
-            "--data",
-            metavar="NAME",
-            help="The images of this data set: shapes, camvid, voc, …",
-            show_default=False,
-        ),
+        str | None, typer.Option(metavar="NAME", help="The images of this data set: shapes, camvid, voc, …")
     ] = None,
     root: RootOption = None,
     split: SplitOption = "val",
     snapshots: Annotated[
         Path | None,
         typer.Option(
-            "--snapshots",
-            metavar="DIR",
-            help="Of the network's training; by default the folder snapshots beside CKPT.",
-            show_default=False,
+            metavar="DIR", help="Of the network's training; by default the folder snapshots beside CKPT."
         ),
     ] = None,
     size: SizeOption = None,
     max_size: MaxSizeOption = 2048,
     network: OwnNetwork = OwnNetwork(),
     host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="Anyone who reaches another address can look.")
+        str, typer.Option(metavar="ADDRESS", help="Anyone who reaches another address can look.")
     ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")
-    ] = 8050,
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0 takes a free one.")] = 8050,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
     ] = True,
     export: Annotated[
-        Path | None,
-        typer.Option(
-            "--export",
-            metavar="FILE.html",
-            help="Write a page that needs no server, and stop.",
-            show_default=False,
-        ),
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page that needs no server, and stop.")
     ] = None,
     overwrite: OverwriteOption = False,
     device: DeviceOption = "auto",

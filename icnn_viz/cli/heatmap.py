@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,7 +19,6 @@ from icnn_core.cli._options import (
     OverwriteOption,
     RootOption,
     SeedOption,
-    Theme,
     ThemeOption,
     refuse_ignored,
 )
@@ -33,7 +32,6 @@ from icnn_viz.cli._options import (
     SizeOption,
     SplitOption,
     TargetOption,
-    TargetRule,
     choose_pair,
     parse_pixels,
 )
@@ -46,40 +44,14 @@ if TYPE_CHECKING:
 _OUT = Path("icnn-heatmap")
 _OF_PICTURES = ("sampling", "overlay", "photo", "difference", "width", "gamma")
 
-
-class Format(StrEnum):
-    """Kinds of picture."""
-
-    png = "png"
-    svg = "svg"
-    pdf = "pdf"
-
-
-class Method(StrEnum):
-    """Attribution methods (`icnn_viz.gradients.METHODS`)."""
-
-    gradient = "gradient"
-    deconvnet = "deconvnet"
-    guided = "guided"
-    gradient_input = "gradient*input"
-    integrated = "integrated"
-    smoothgrad = "smoothgrad"
-
-
-class Difference(StrEnum):
-    """How one map is taken from another (`icnn_viz.figures.maps.DIFFERENCES`)."""
-
-    shares = "shares"
-    raw = "raw"
-
-
-class Reduction(StrEnum):
-    """Over the colour channels (`icnn_viz.heatmaps.REDUCTIONS`)."""
-
-    max = "max"
-    l2 = "l2"
-    sum = "sum"
-    signed = "signed"
+Format = StrEnum("Format", ["png", "svg", "pdf"])
+"""Kinds of picture."""
+Method = Literal["gradient", "deconvnet", "guided", "gradient*input", "integrated", "smoothgrad"]
+"""Attribution methods (`icnn_viz.gradients.METHODS`)."""
+Difference = Literal["shares", "raw"]
+"""How one map is taken from another (`icnn_viz.figures.maps.DIFFERENCES`)."""
+Reduction = Literal["max", "l2", "sum", "signed"]
+"""Over the colour channels (`icnn_viz.heatmaps.REDUCTIONS`)."""
 
 
 @dataclass(frozen=True)
@@ -114,28 +86,15 @@ class Place:
     ] = field(default_factory=list)
     image: ImageOption = None
     labels: Annotated[
-        Path | None,
-        typer.Option(
-            "--labels",
-            metavar="PATH",
-            help="True class ids of the image, for measures of masks.",
-            show_default=False,
-        ),
+        Path | None, typer.Option(metavar="PATH", help="True class ids of the image, for measures of masks.")
     ] = None
     class_: Annotated[
         str | None,
-        typer.Option(
-            "--class",
-            "-c",
-            metavar="NAME|ID",
-            help="By default the class predicted at the pixel.",
-            show_default=False,
-        ),
+        typer.Option("--class", "-c", metavar="NAME|ID", help="By default the class predicted at the pixel."),
     ] = None
-    against: Annotated[
-        str | None,
-        typer.Option("--against", metavar="NAME|ID", help="Subtract this class's logit.", show_default=False),
-    ] = None
+    against: Annotated[str | None, typer.Option(metavar="NAME|ID", help="Subtract this class's logit.")] = (
+        None
+    )
     component: Annotated[
         bool, typer.Option("--component", help="Sum over the connected pixels of the predicted class.")
     ] = False
@@ -149,16 +108,11 @@ class Survey:
     data: DataOption = None
     root: RootOption = None
     split: SplitOption = "val"
-    pixels: Annotated[
-        int, typer.Option("--pixels", metavar="N", min=1, help="How many pixels, with --data.")
-    ] = 200
+    pixels: Annotated[int, typer.Option(metavar="N", min=1, help="How many pixels, with --data.")] = 200
     stratify: Annotated[
-        str,
-        typer.Option(
-            "--stratify", metavar="FACTOR,…", help="Even shares, with --data: class, boundary, elongation."
-        ),
+        str, typer.Option(metavar="FACTOR,…", help="Even shares, with --data: class, boundary, elongation.")
     ] = "class"
-    target: TargetOption = TargetRule.true
+    target: TargetOption = "true"
 
 
 @dataclass(frozen=True)
@@ -167,17 +121,15 @@ class Way:
 
     method: Annotated[
         Method, typer.Option("--method", "-m", help="deconvnet and guided are partly edge detectors.")
-    ] = Method.gradient
+    ] = "gradient"
     reduction: Annotated[
         Reduction | None,
         typer.Option(
-            "--reduction",
-            help="Over the colour channels; by default signed for gradient*input and integrated, else max.",
-            show_default=False,
+            help="Over the colour channels; by default signed for gradient*input and integrated, else max."
         ),
     ] = None
     smoothing: Annotated[
-        float, typer.Option("--smoothing", metavar="σ", min=0, help="Blur the maps, in pixels; 0 does not.")
+        float, typer.Option(metavar="σ", min=0, help="Blur the maps, in pixels; 0 does not.")
     ] = 0.0
     seed: SeedOption = 0
 
@@ -193,18 +145,15 @@ class Output:
     photo: Annotated[bool, typer.Option("--photo/--no-photo", help="Show the image in the figure.")] = True
     difference: Annotated[
         Difference,
-        typer.Option(
-            "--difference", help="Of maps divided by their energy (shares), or of maps as they are (raw)."
-        ),
-    ] = Difference.shares
+        typer.Option(help="Of maps divided by their energy (shares), or of maps as they are (raw)."),
+    ] = "shares"
     width: Annotated[
-        float,
-        typer.Option("--width", metavar="MM", min=60, max=400, help="Of a comparison; 80 is a column."),
+        float, typer.Option(metavar="MM", min=60, max=400, help="Of a comparison; 80 is a column.")
     ] = 170.0
-    gamma: Annotated[
-        float, typer.Option("--gamma", min=0.1, max=1, help="Colours by value ** gamma; 1 is linear.")
-    ] = 0.5
-    theme: ThemeOption = Theme.light
+    gamma: Annotated[float, typer.Option(min=0.1, max=1, help="Colours by value ** gamma; 1 is linear.")] = (
+        0.5
+    )
+    theme: ThemeOption = "light"
     out: Annotated[
         Path | None,
         typer.Option(
@@ -212,13 +161,11 @@ class Output:
             "-o",
             metavar="DIR",
             help="By default icnn-heatmap; with --data a folder in it for what is asked.",
-            show_default=False,
         ),
     ] = None
     overwrite: OverwriteOption = False
     format: Annotated[
-        list[Format] | None,
-        typer.Option("--format", "-f", help="Repeatable; by default png.", show_default=False),
+        list[Format] | None, typer.Option("--format", "-f", help="Repeatable; by default png.")
     ] = None
     json: JsonOption = False
 
@@ -259,8 +206,8 @@ def command(
     from icnn_viz.displays.pixels import reduction_of
 
     asked = {
-        "method": str(way.method),
-        "reduction": str(way.reduction or reduction_of(str(way.method))),
+        "method": way.method,
+        "reduction": way.reduction or reduction_of(way.method),
         "smoothing": way.smoothing,
         "seed": way.seed,
     }
@@ -324,13 +271,13 @@ def _look(
     style = {
         "overlay": output.overlay,
         "photo": output.photo,
-        "difference": str(output.difference),
+        "difference": output.difference,
         "gamma": output.gamma,
         "width": output.width,
-        "theme": str(output.theme),
+        "theme": output.theme,
     }
-    out, kinds = output.out or _OUT, [str(kind) for kind in output.format or [Format.png]]
-    written = write_drawings(draw_pixels(display, **style), kinds, out, bar("drawing"))
+    out = output.out or _OUT
+    written = write_drawings(draw_pixels(display, **style), output.format or ["png"], out, bar("drawing"))
     written += [write_gradients(record, out / f"{stem_of(record)}.npz") for record in display.records]
     written += write_tables({"measures": display.to_frame()}, out)
     size = {"height": image.shape[0], "width": image.shape[1]}
@@ -366,7 +313,7 @@ def _survey(
         split=survey.split,
         pixels=survey.pixels,
         stratify=[factor.strip() for factor in survey.stratify.split(",")],
-        target=str(survey.target),
+        target=survey.target,
         **asked,
     )
     if output.out is None:
@@ -389,7 +336,7 @@ def _go_on(display: SurveyDisplay, survey: Survey, output: Output, found: dict[s
     from icnn_viz.displays.tables import to_records
 
     progress, out = display.run(bar("looking")), display.folder
-    found |= {"out": out, "data": survey.data, "split": survey.split, "target": str(survey.target)}
+    found |= {"out": out, "data": survey.data, "split": survey.split, "target": survey.target}
     found |= asdict(progress)
     if progress.done < progress.total:
         words = (
@@ -399,7 +346,7 @@ def _go_on(display: SurveyDisplay, survey: Survey, output: Output, found: dict[s
         if output.json:
             print_json(found | {"written": []})
         return
-    written = display.write([str(kind) for kind in output.format or [Format.png]], theme=str(output.theme))
+    written = display.write(output.format or ["png"], theme=output.theme)
     differences, zeros = display.tables()["differences"], display.zero_maps()
     whole = differences.loc[differences["group"] == "all"].drop(columns=["group", "stratum"])
     found |= {"zero_maps": zeros, "differences": to_records(whole)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,7 +16,6 @@ from icnn_core.cli._options import (
     OverwriteOption,
     PrefixOption,
     SeedOption,
-    Theme,
     ThemeOption,
     refuse_ignored,
 )
@@ -30,6 +29,17 @@ if TYPE_CHECKING:
 
 Found = tuple[list[Path], dict[str, Any]]
 """What was written, and what --json says."""
+
+Format = StrEnum("Format", ["png", "svg", "pdf", "html", "gif", "mp4"])
+"""Kinds of file: pictures, a page to turn and hover over, films."""
+TableKind = StrEnum("TableKind", ["csv", "parquet"])
+"""Kinds of table."""
+Scale = Literal["auto", "true", "facets"]
+"""How small clouds are shown."""
+ThirdAxis = Literal["auto", "channel", "weight", "density"]
+"""The third axis of the view 3d."""
+Dcls = Literal["v0", "v1", "max", "gauss"]
+"""Versions of DCLS layers."""
 
 
 class View(StrEnum):
@@ -51,50 +61,6 @@ class View(StrEnum):
     all = "all"
 
 
-class Format(StrEnum):
-    """Kinds of file: pictures, a page to turn and hover over, films."""
-
-    png = "png"
-    svg = "svg"
-    pdf = "pdf"
-    html = "html"
-    gif = "gif"
-    mp4 = "mp4"
-
-
-class Scale(StrEnum):
-    """How small clouds are shown."""
-
-    auto = "auto"
-    true = "true"
-    facets = "facets"
-
-
-class ThirdAxis(StrEnum):
-    """The third axis of the view 3d."""
-
-    auto = "auto"
-    channel = "channel"
-    weight = "weight"
-    density = "density"
-
-
-class TableKind(StrEnum):
-    """Kinds of table."""
-
-    csv = "csv"
-    parquet = "parquet"
-
-
-class Dcls(StrEnum):
-    """Versions of DCLS layers."""
-
-    v0 = "v0"
-    v1 = "v1"
-    max = "max"
-    gauss = "gauss"
-
-
 _LAYER = "Only these layers; repeatable. Dotted names, shell patterns, Caffe's names."
 _CKPT = "A checkpoint, state dict, .npz or .csv; two to compare; a folder of snapshots. Default: the built-in network."
 _VIEW = (
@@ -107,14 +73,9 @@ _FORMAT = (
 
 
 def command(
-    checkpoint: Annotated[
-        list[Path] | None, typer.Argument(metavar="CKPT", help=_CKPT, show_default=False)
-    ] = None,
+    checkpoint: Annotated[list[Path] | None, typer.Argument(metavar="CKPT", help=_CKPT)] = None,
     layer: Annotated[list[str] | None, typer.Option("--layer", "-l", metavar="PATTERN", help=_LAYER)] = None,
-    view: Annotated[
-        list[View] | None,
-        typer.Option("--view", metavar="VIEW", help=_VIEW, show_default=False),
-    ] = None,
+    view: Annotated[list[View] | None, typer.Option(metavar="VIEW", help=_VIEW)] = None,
     channel: Annotated[
         int, typer.Option(metavar="N", min=0, help="Input channel that the view inspect shows.")
     ] = 0,
@@ -123,12 +84,12 @@ def command(
     ] = 0,
     slot: Annotated[
         list[int] | None,
-        typer.Option("--slot", metavar="N", min=0, help="Only these slots in cloud and qq; repeatable."),
+        typer.Option(metavar="N", min=0, help="Only these slots in cloud and qq; repeatable."),
     ] = None,
     third_axis: Annotated[
         ThirdAxis,
         typer.Option(help="The third axis of the view 3d; auto: density of many shapes, else weight."),
-    ] = ThirdAxis.auto,
+    ] = "auto",
     magnify: Annotated[
         float,
         typer.Option(
@@ -138,34 +99,27 @@ def command(
     scale: Annotated[
         Scale,
         typer.Option(
-            metavar="|".join(Scale),
+            metavar="auto|true|facets",
             help="One plane for all slots (true), or facets: each slot's displacements on its own axes.",
         ),
-    ] = Scale.auto,
+    ] = "auto",
     out: OutOption = Path("icnn-kernels"),
     format: Annotated[
-        list[Format] | None, typer.Option("--format", "-f", metavar="KIND", help=_FORMAT, show_default=False)
+        list[Format] | None, typer.Option("--format", "-f", metavar="KIND", help=_FORMAT)
     ] = None,
     table: Annotated[
         list[TableKind] | None,
-        typer.Option(
-            "--table", metavar="KIND", help="csv or parquet; repeatable; by default csv.", show_default=False
-        ),
+        typer.Option(metavar="KIND", help="csv or parquet; repeatable; by default csv."),
     ] = None,
-    dcls: Annotated[
-        Dcls | None, typer.Option(help="Read DCLS layers of this version.", show_default=False)
-    ] = None,
+    dcls: Annotated[Dcls | None, typer.Option(help="Read DCLS layers of this version.")] = None,
     kernel_size: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HEIGHTxWIDTH", help="Their dilated_kernel_size, or one number.", show_default=False
-        ),
+        str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Their dilated_kernel_size, or one number.")
     ] = None,
     prefix: PrefixOption = None,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
-    theme: ThemeOption = Theme.light,
+    theme: ThemeOption = "light",
 ) -> None:
     """Draw and test the shapes of a network's irregular kernels.
 
@@ -189,19 +143,17 @@ def command(
         checkpoint or [],
         layer or (),
         is_run="trajectory" in views,
-        dcls=dcls and str(dcls),
+        dcls=dcls,
         kernel_size=parse_size(kernel_size) if kernel_size else None,
         prefix=prefix,
     )
-    options = KernelOptions(
-        str(theme), channel, kernel, tuple(slot or ()), str(third_axis), magnify, str(scale), seed
-    )
+    options = KernelOptions(theme, channel, kernel, tuple(slot or ()), third_axis, magnify, scale, seed)
     kinds = [str(kind) for kind in format or ("png", "html")]
     table_kinds = [str(kind) for kind in table or ("csv",)]
     say = make_console(json=json).print
     with one_call(out, "kernels", describe_call(call), overwrite=overwrite):
         if isinstance(display, KernelDisplay):
-            _check_kinds(display, views, options, [str(kind) for kind in format or ()])
+            _check_kinds(display, views, options, format or ())
             written, found = _show(display, views, options, kinds, table_kinds, out, say)
         else:
             written, found = _compare(display, views, options, kinds, table_kinds, out, say)
@@ -227,7 +179,7 @@ def _check_options(given: dict[str, Any], views: Sequence[str], files: int) -> N
         refuse_ignored(command, given, ["prefix"], why)
     if files == 2 and "trajectory" not in views:
         refuse_ignored(command, given, _TAKEN_BY, "on two checkpoints")
-        odd = [str(kind) for kind in given["format"] or () if kind not in ("png", "svg", "pdf")]
+        odd = [kind for kind in given["format"] or () if kind not in ("png", "svg", "pdf")]
         if odd:
             raise typer.BadParameter(
                 f"{odd[0]}: two checkpoints are drawn as png, svg, pdf.", param_hint="--format"

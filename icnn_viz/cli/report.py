@@ -23,7 +23,6 @@ from icnn_viz.cli._options import (
     RegularOption,
     SplitOption,
     TargetOption,
-    TargetRule,
     choose_pair,
     parse_pixels,
 )
@@ -35,21 +34,14 @@ def command(
     regular: RegularOption = None,
     data: Annotated[
         str | None,
-        typer.Option(
-            "--data",
-            metavar="NAME",
-            help="Take pixels from this data set: shapes, camvid, voc, …",
-            show_default=False,
-        ),
+        typer.Option(metavar="NAME", help="Take pixels from this data set: shapes, camvid, voc, …"),
     ] = None,
     root: RootOption = None,
     split: SplitOption = "val",
-    target: TargetOption = TargetRule.true,
+    target: TargetOption = "true",
     image: Annotated[
         Path | None,
-        typer.Option(
-            "--image", "-i", metavar="PATH", help="Take pixels from this image instead.", show_default=False
-        ),
+        typer.Option("--image", "-i", metavar="PATH", help="Take pixels from this image instead."),
     ] = None,
     pixel: Annotated[
         list[str],
@@ -62,7 +54,7 @@ def command(
         ),
     ] = [],  # noqa: B006
     pixels: Annotated[
-        int, typer.Option("--pixels", metavar="N", min=0, max=64, help="How many to choose; 0 for none.")
+        int, typer.Option(metavar="N", min=0, max=64, help="How many to choose; 0 for none.")
     ] = 4,
     layer: Annotated[
         list[str] | None,
@@ -117,8 +109,8 @@ def command(
     from icnn_viz.report import Pixels, build_report, find_out, list_commands, write_report
 
     check_target(out, overwrite=overwrite)
-    rule, said = str(target), network.preparation()
-    wanted = Pixels(data, root, split, image, places, pixels, rule, network.reader, said)
+    said = network.preparation()
+    wanted = Pixels(data, root, split, image, places, pixels, target, network.reader, said)
     console = make_console(json=json)
     with make_progress() as progress:
         task = progress.add_task("looking", total=None)

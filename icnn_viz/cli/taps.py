@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from icnn_core.cli._grouped import OwnNetwork, grouped
 from icnn_core.cli._numbers import parse_size
-from icnn_core.cli._options import DeviceOption, JsonOption, OverwriteOption, Theme, ThemeOption
+from icnn_core.cli._options import DeviceOption, JsonOption, OverwriteOption, ThemeOption
 from icnn_viz.cli._options import (
     BUILTIN,
     ImageOption,
@@ -28,26 +28,10 @@ if TYPE_CHECKING:
 
 _OUT = Path("icnn-taps")
 
-
-class Format(StrEnum):
-    """Kinds of picture; html is a page to go through."""
-
-    png = "png"
-    svg = "svg"
-    pdf = "pdf"
-    html = "html"
-
-
-class Layout(StrEnum):
-    """Of offsets (`icnn_viz.displays.taps.LAYOUTS`)."""
-
-    yx = "yx"
-    xy = "xy"
-    yyxx = "yyxx"
-    xxyy = "xxyy"
-    dcnv3 = "dcnv3"
-    dcnv4 = "dcnv4"
-    absolute = "absolute"
+Format = StrEnum("Format", ["png", "svg", "pdf", "html"])
+"""Kinds of picture; html is a page to go through."""
+Layout = Literal["yx", "xy", "yyxx", "xxyy", "dcnv3", "dcnv4", "absolute"]
+"""Of offsets (`icnn_viz.displays.taps.LAYOUTS`)."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +42,8 @@ class Networks:
     regular: Annotated[
         Path | None,
         typer.Option(
-            "--regular",
             metavar="CKPT",
             help="The network whose regular places and weights are shown; by default the same one's.",
-            show_default=False,
         ),
     ] = None
     size: SizeOption = None
@@ -73,9 +55,8 @@ class Place:
     """Which pixel, and which taps."""
 
     pixel: Annotated[
-        str | None,
-        typer.Option("--pixel", "-p", metavar="x,y", help="Column and row in the image, from 0.", show_default=False),
-    ] = None  # fmt: skip
+        str | None, typer.Option("--pixel", "-p", metavar="x,y", help="Column and row in the image, from 0.")
+    ] = None
     image: ImageOption = None
     layer: Annotated[
         str | None,
@@ -84,7 +65,6 @@ class Place:
             "-l",
             metavar="NAME",
             help="Or the end of its name; by default the last with positions or offsets of its own.",
-            show_default=False,
         ),
     ] = None
     class_: Annotated[
@@ -94,25 +74,20 @@ class Place:
             "-c",
             metavar="NAME|ID",
             help="Whose weights count; by default the class predicted at the pixel.",
-            show_default=False,
         ),
     ] = None
     depth: Annotated[
-        int, typer.Option("--depth", metavar="N", min=1, max=5, help="Up to so many layers one after another.")
-    ] = 3  # fmt: skip
+        int, typer.Option(metavar="N", min=1, max=5, help="Up to so many layers one after another.")
+    ] = 3
     offsets: Annotated[
         str | None,
         typer.Option(
-            "--offsets",
             metavar="MODULE",
             help="Whose output are offsets of a deformable convolution of one's own; MODULE:1 is its second output, "
             "MODULE:in1 its second argument.",
-            show_default=False,
         ),
     ] = None
-    layout: Annotated[
-        Layout | None, typer.Option("--layout", help="Of --offsets; by default yx.", show_default=False)
-    ] = None  # fmt: skip
+    layout: Annotated[Layout | None, typer.Option(help="Of --offsets; by default yx.")] = None
     max_size: MaxSizeOption = 2048
 
 
@@ -120,14 +95,13 @@ class Place:
 class Output:
     """What is drawn and written."""
 
-    theme: ThemeOption = Theme.light
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for what is written.")
-    ] = _OUT  # fmt: skip
+    theme: ThemeOption = "light"
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for what is written.")] = (
+        _OUT
+    )
     overwrite: OverwriteOption = False
     format: Annotated[
-        list[Format] | None,
-        typer.Option("--format", "-f", help="Repeatable; by default png and html.", show_default=False),
+        list[Format] | None, typer.Option("--format", "-f", help="Repeatable; by default png and html.")
     ] = None
     json: JsonOption = False
 
@@ -181,7 +155,7 @@ def _look(
         device=networks.device,
         **own.preparation(),
     )
-    source = to_source(place.offsets, str(place.layout or Layout.yx), place.layer) if place.offsets else None
+    source = to_source(place.offsets, place.layout or "yx", place.layer) if place.offsets else None
     return TapDisplay.from_networks(
         loaded, image, pixel, layer=place.layer, class_id=place.class_, depth=place.depth, offsets=source
     )
@@ -191,8 +165,8 @@ def _write(display: TapDisplay, pixel: tuple[int, int], output: Output) -> None:
     from icnn_viz.displays.drawings import draw_tap_views, write_drawings
     from icnn_viz.displays.tables import to_records, write_tables
 
-    kinds = [str(kind) for kind in output.format or [Format.png, Format.html]]
-    written = write_drawings(draw_tap_views(display, str(output.theme)), kinds, output.out, bar("drawing"))
+    kinds = output.format or ["png", "html"]
+    written = write_drawings(draw_tap_views(display, output.theme), kinds, output.out, bar("drawing"))
     written += write_tables({"taps": display.to_frame()}, output.out)
     summary = display.summary()
     found: dict[str, Any] = {"x": pixel[1], "y": pixel[0], "class": display.class_name, "out": output.out}

@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from icnn_core.cli._numbers import parse_numbers
-from icnn_core.cli._options import ModelOption, PrefixOption
+from icnn_core.cli._options import ModelOption, PrefixOption, parse_numbers
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,7 +1,8 @@
-"""What stands for an option's value in --help: one style, whatever the option."""
+"""What --help says of options' values: placeholders of one style, choices, and what the presets of a training hold."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -27,6 +28,7 @@ _BY_NAME = {
 }
 _BY_KIND = {"int": "N", "float": "NUMBER", "Path": "PATH"}
 _WIDEST = 30  # characters of choices that are listed
+_SILENT = {"model", "init", "root", "out", "train_images", "val_images", "skip_bad"}
 
 
 def placeholder(option: Any) -> str:
@@ -82,3 +84,27 @@ def style(command: Any) -> None:
 
 def _ended(sentence: str) -> str:
     return sentence if sentence.endswith((".", "…", "?")) else f"{sentence}."
+
+
+def defaults_by_preset(setting: str) -> str:
+    """The value that every preset gives to a setting, in words; "" where there is none to tell."""
+    from icnn_core.training.config import TrainConfig
+    from icnn_core.training.presets import PRESETS
+
+    own = {field.name: field.default for field in fields(TrainConfig)}
+    if setting not in own or setting in _SILENT:
+        return ""
+    groups: dict[str, list[str]] = {}
+    for preset, values in PRESETS.items():
+        groups.setdefault(_written(values.get(setting, own[setting])), []).append(preset)
+    if len(groups) == 1:
+        (value,) = groups
+        return "" if value == "none" else f"By default {value}."
+    told = "; ".join(f"{value} ({', '.join(names)})" for value, names in groups.items())
+    return f"By default {told}."
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ("x" if all(isinstance(v, int) for v in value) else ",").join(f"{v:g}" for v in value)
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from icnn_core.cli._grouped import OwnNetwork, grouped
-from icnn_core.cli._numbers import parse_numbers, parse_size
 from icnn_core.cli._options import (
     DeviceOption,
     JsonOption,
     OverwriteOption,
     RootOption,
     SeedOption,
+    parse_numbers,
+    parse_size,
 )
 from icnn_core.cli.app import make_console, make_progress, print_json
 from icnn_core.text import counted

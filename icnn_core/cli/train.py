@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from icnn_core.cli._grouped import OwnNetwork, grouped
-from icnn_core.cli._numbers import parse_numbers, parse_size
 from icnn_core.cli._options import (
     BackboneOption,
     BatchSizeOption,
@@ -23,8 +22,10 @@ from icnn_core.cli._options import (
     ValImagesOption,
     WeightsOption,
     WorkersOption,
+    parse_numbers,
+    parse_size,
 )
-from icnn_core.cli._presets import defaults_by_preset
+from icnn_core.cli._placeholders import defaults_by_preset
 from icnn_core.cli.app import make_console
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icnn_core.cli._grouped import OwnNetwork, grouped
-from icnn_core.cli._numbers import parse_size
 from icnn_core.cli._options import (
     DeviceOption,
     OverwriteOption,
     RootOption,
     SeedOption,
+    parse_size,
     refuse_ignored,
 )
 from icnn_viz.cli._options import (

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from icnn_core.cli._grouped import OwnNetwork, grouped
-from icnn_core.cli._numbers import parse_size
 from icnn_core.cli._options import (
     DeviceOption,
     JsonOption,
@@ -20,6 +19,7 @@ from icnn_core.cli._options import (
     RootOption,
     SeedOption,
     ThemeOption,
+    parse_size,
     refuse_ignored,
 )
 from icnn_viz.cli._options import (

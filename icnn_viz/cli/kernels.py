@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from icnn_core.cli._numbers import parse_size
 from icnn_core.cli._options import (
     JsonOption,
     OutOption,
@@ -17,6 +16,7 @@ from icnn_core.cli._options import (
     PrefixOption,
     SeedOption,
     ThemeOption,
+    parse_size,
     refuse_ignored,
 )
 from icnn_viz.cli._options import BUILTIN

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from icnn_core.cli._grouped import OwnNetwork, grouped
-from icnn_core.cli._numbers import parse_size
-from icnn_core.cli._options import DeviceOption, JsonOption, OverwriteOption, ThemeOption
+from icnn_core.cli._options import DeviceOption, JsonOption, OverwriteOption, ThemeOption, parse_size
 from icnn_viz.cli._options import (
     BUILTIN,
     ImageOption,

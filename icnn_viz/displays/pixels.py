@@ -144,32 +144,13 @@ def to_comparison(
 
 
 def load_networks(
-    checkpoint: Path,
-    regular: Path | None,
-    *,
-    model: str | None = None,
-    prefix: str | None = None,
-    size: tuple[int, int] | None = None,
-    device: str = "auto",
-    controls: bool = False,
-    seed: int = 0,
-    **preparation: Any,
+    checkpoint: Path, regular: Path | None, *, model: str | None = None, **options: Any
 ) -> list[Network]:
-    """The networks to compare, see `load_pair`; `model` names what builds the regular one, "package.module:factory"."""
+    """The networks to compare; `model` names what builds the regular one, "package.module:factory"; `options` as of
+    `load_pair`."""
     from icnn_core.models.factory import load_factory
 
-    factory = load_factory(model) if model else None
-    return load_pair(
-        checkpoint,
-        regular,
-        factory=factory,
-        prefix=prefix,
-        size=size,
-        device=device,
-        controls=controls,
-        seed=seed,
-        **preparation,
-    )
+    return load_pair(checkpoint, regular, factory=load_factory(model) if model else None, **options)
 
 
 def make_targets(

@@ -204,16 +204,10 @@ class TapDisplay:
 
 
 def load_networks(
-    learnt: Path,
-    regular: Path | None,
-    *,
-    model: str | None = None,
-    prefix: str | None = None,
-    size: tuple[int, int] | None = None,
-    device: str = "auto",
-    **preparation: Any,
+    learnt: Path, regular: Path | None, *, model: str | None = None, **options: Any
 ) -> list[Network]:
-    """One network or two, whatever layers they have; `model` names what builds the regular one.
+    """One network or two, whatever layers they have; `model` names what builds the regular one; `options` as of
+    `load_network`.
 
     Raises:
         CheckpointError: a file that cannot be used. NameNotFoundError: no such function.
@@ -221,9 +215,7 @@ def load_networks(
     from icnn_core.models.factory import load_factory
 
     factory = load_factory(model) if model else None
-    options = {"factory": factory, "prefix": prefix, "size": size, "device": device, **preparation}
-    paths = [learnt, *([regular] if regular is not None else [])]
-    return [load_network(path, **options) for path in paths]
+    return [load_network(path, factory=factory, **options) for path in (learnt, regular) if path is not None]
 
 
 def taps_of(networks: Sequence[Network], look: PixelComparison) -> TapDisplay | None:

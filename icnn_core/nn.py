@@ -119,12 +119,12 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
 
     def _add_shapes(
         self,
-        sharing: Sharing,
-        interpolation: str,
-        sigma: float,
-        learn_sigma: bool,
-        shift: float,
-        backend: str | None,
+        sharing: Sharing = "channel",
+        interpolation: str = "bilinear",
+        sigma: float = 0.5,
+        learn_sigma: bool = False,
+        shift: float = 1e-3,
+        backend: str | None = None,
     ) -> None:
         """What makes a convolution irregular: positions, and all that goes with them."""
         _check_choice("sharing", sharing, SHARINGS)
@@ -299,27 +299,21 @@ def reason_to_stay_regular(conv: nn.Module) -> str:
     return reason_against(conv)
 
 
-def make_layer_irregular(
-    conv: nn.Conv2d,
-    *,
-    sharing: Sharing = "channel",
-    interpolation: str = "bilinear",
-    sigma: float = 0.5,
-    learn_sigma: bool = False,
-    shift: float = 1e-3,
-    backend: str | None = None,
-) -> IrregularConv2d:
+def make_layer_irregular(conv: nn.Conv2d, **options: Any) -> IrregularConv2d:
     """Make a convolution irregular in place: the module itself changes its class, as parametrisations do it.
 
     So whatever refers to it keeps working: parameters shared with others or held by an optimiser, hooks, pruning
     masks, other names of the module. Only positions (and slots, widths) are added. Ask `reason_to_stay_regular` first.
+
+    Args:
+        options: as of `IrregularConv2d.from_conv2d`.
     """
     regular = type(conv)
     trained = any(p.requires_grad for name, p in conv.named_parameters() if "bias" not in name)
     conv.__class__ = _irregular_class(regular, parametrised=parametrize.is_parametrized(conv))
     layer = cast(IrregularConv2d, conv)
     try:
-        layer._add_shapes(sharing, interpolation, sigma, learn_sigma, shift, backend)
+        layer._add_shapes(**options)
     except Exception:
         conv.__class__ = regular
         raise

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
+from collections.abc import Mapping, Sequence
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'=", "'+", "'-", "'@", "'\t", "'\r", "''")
@@ -29,6 +32,15 @@ def counted(number: int, thing: str) -> str:
 def to_cell(value: object) -> object:
     """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe before it."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows that bear the same names as CSV, the names first; None is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: to_cell(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
 
 
 def from_cell(value: object) -> object:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from icnn_core.errors import DataError
 from icnn_core.files import write_text
-from icnn_core.text import counted, to_cell
+from icnn_core.text import counted, to_csv
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,11 +34,7 @@ def write_csv(path: Path, evaluation: Evaluation) -> None:
     Raises:
         DataError: the folder cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(to_rows(evaluation)[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: to_cell(value) for key, value in row.items()} for row in to_rows(evaluation))
-    write_text(path, text.getvalue(), DataError)
+    write_text(path, to_csv(to_rows(evaluation)), DataError)
 
 
 def to_rows(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -87,6 +87,10 @@ class OwnNetwork:
         ),
     ] = None
 
+    def options(self) -> dict[str, Any]:
+        """What `icnn_viz.displays.pixels.load_networks` takes of it: all but the reader."""
+        return {"model": self.model, "prefix": self.prefix, **self.preparation()}
+
     def preparation(self) -> dict[str, Any]:
         """What of `icnn_core.preparation.Preparation` is said; None where nothing is."""
         return {

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from icnn_core.text import to_cell
+from icnn_core.text import to_csv as rows_to_csv
 
 if TYPE_CHECKING:
     from icnn_core.evaluation.images import ImageCounts
@@ -200,11 +198,7 @@ def to_csv(rows: Sequence[Any]) -> str:
     names = (
         [f.name for f in fields(rows[0]) if not isinstance(getattr(rows[0], f.name), dict)] if rows else []
     )
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: to_cell(value) for key, value in asdict(row).items()} for row in rows)
-    return text.getvalue()
+    return rows_to_csv([{name: getattr(row, name) for name in names} for row in rows])
 
 
 def _between(low: float | None, high: float | None) -> str:

@@ -101,8 +101,8 @@ def command(
     console = make_console()
     networks = []
     if not holds_positions_alone(checkpoint):
-        given = {"model": network.model, "prefix": network.prefix, "size": seen, "device": device}
-        networks = load_networks(checkpoint, regular, seed=seed, **given, **network.preparation())
+        given = network.options() | {"size": seen, "device": device, "seed": seed}
+        networks = load_networks(checkpoint, regular, **given)
     dataset = open_for(networks, data, root, split, network.reader) if data else None
     shelf = make_shelf(image or (), dataset, f"{data} {split}", max_size, load_reader(network.reader))
     clouds, read_run = read_shapes(checkpoint, snapshots, networks[0].model if networks else None)

@@ -229,13 +229,11 @@ def _load(
     return load_networks(
         checkpoint,
         regular,
-        model=own.model,
-        prefix=own.prefix,
         size=size,
         device=networks.device,
         controls=networks.controls,
         seed=seed,
-        **own.preparation(),
+        **own.options(),
     )
 
 

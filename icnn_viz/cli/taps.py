@@ -148,11 +148,9 @@ def _look(
     loaded = load_networks(
         checkpoint,
         regular,
-        model=own.model,
-        prefix=own.prefix,
         size=parse_size(networks.size) if networks.size else None,
         device=networks.device,
-        **own.preparation(),
+        **own.options(),
     )
     source = to_source(place.offsets, place.layout or "yx", place.layer) if place.offsets else None
     return TapDisplay.from_networks(

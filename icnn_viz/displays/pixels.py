@@ -12,7 +12,7 @@ from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
 from icnn_viz.gradients import METHODS as METHODS
 from icnn_viz.gradients import Network as Network
 from icnn_viz.gradients import load_pair
-from icnn_viz.gradients.targets import Target, check_pixel
+from icnn_viz.gradients.targets import Target, check_class, check_pixel
 from icnn_viz.heatmaps import REDUCTIONS as REDUCTIONS
 from icnn_viz.heatmaps import measure_heatmap, to_heatmap
 from icnn_viz.heatmaps import reduction_of as reduction_of
@@ -199,12 +199,8 @@ def find_class(name: str, classes: Sequence[str], who: str = "class") -> int:
         NameNotFoundError: no such class.
     """
     if name.isdigit():
-        if classes and int(name) >= len(classes):
-            needed, fix = (
-                f"a class id from 0 to {len(classes) - 1}",
-                f"The network has {len(classes)} classes.",
-            )
-            raise NameNotFoundError(who, needed=needed, got=name, fix=fix)
+        if classes:
+            check_class(int(name), len(classes), who)
         return int(name)
     lowered = [known.lower() for known in classes]
     if name.lower() in lowered:

@@ -91,13 +91,8 @@ def resolve(
     at = (y - window[0], x - window[1])
     class_id = int(prediction[at]) if target.class_id is None else target.class_id
     for number in (class_id, target.against):
-        if number is not None and not 0 <= number < class_count:
-            raise NameNotFoundError(
-                who,
-                needed=f"a class id from 0 to {class_count - 1}",
-                got=str(number),
-                fix=f"The network has {class_count} classes.",
-            )
+        if number is not None:
+            check_class(number, class_count, who)
     mask = None if target.region is None else _mask(target.region, window, prediction, at, shape)
     if class_id == target.against:
         raise ArgumentError(
@@ -120,6 +115,13 @@ def _whole(pixel: tuple[float, float], who: str) -> tuple[int, int]:
             who, needed="a pixel (y, x) of two whole numbers", got=str(tuple(pixel)), fix="Round it first."
         )
     return int(pixel[0]), int(pixel[1])
+
+
+def check_class(class_id: int, count: int, who: str) -> None:
+    """Raises: NameNotFoundError: the class is none of the network's `count`."""
+    if not 0 <= class_id < count:
+        needed, fix = f"a class id from 0 to {count - 1}", f"The network has {count} classes."
+        raise NameNotFoundError(who, needed=needed, got=str(class_id), fix=fix)
 
 
 def check_pixel(pixel: tuple[int, int], window: Rectangle, who: str) -> None:

@@ -22,7 +22,7 @@ from icnn_viz.gradients.model import (
     to_input,
     to_picture,
 )
-from icnn_viz.gradients.targets import Rectangle, check_pixel
+from icnn_viz.gradients.targets import Rectangle, check_class, check_pixel
 from icnn_viz.records import PixelTaps
 from icnn_viz.taps.compose import MOST, Points, compose, merged
 from icnn_viz.taps.layers import Layer
@@ -149,9 +149,7 @@ class Watched:
     def _outputs(self, layer: Layer, class_id: int) -> np.ndarray | None:
         """(C_out,): how much each of its output channels counts for a class; None if other layers look around after."""
         count = len(self.trail.links[0].gain) if self.trail.links else 0
-        if not 0 <= class_id < count:
-            needed, fix = f"a class id from 0 to {count - 1}", f"The network has {count} classes."
-            raise NameNotFoundError("--class", needed=needed, got=str(class_id), fix=fix)
+        check_class(class_id, count, "--class")
         flow, link = np.eye(1, count, class_id)[0], self.trail.links[0]
         while link.source is not None:
             source = link.source

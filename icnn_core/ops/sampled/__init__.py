@@ -7,19 +7,15 @@ the loops when they are first called and keeps the result on disk.
 
 from __future__ import annotations
 
-import importlib.util
-
 import torch
 from torch import Tensor
 
+from icnn_core.ops.compiled.serving import NARROW, reasons_against
 from icnn_core.ops.compiled.team import find_gemm, find_pass, run
 from icnn_core.ops.geometry import Geometry, split_anchors
 from icnn_core.ops.kept import keep
 from icnn_core.ops.sampled.job import make_plan
 
-DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-_NARROW = (torch.bfloat16, torch.float16)  # held so, computed in float32
-_HAS_NUMBA = importlib.util.find_spec("numba") is not None
 _FARTHEST = 2.0**40  # pixels: beyond any image, and far from overflow
 
 
@@ -27,24 +23,17 @@ def unsupported_reasons(
     dtype: torch.dtype, device: torch.device, *, shared: bool, gaussian: bool = False
 ) -> list[str]:
     """Why this back end cannot serve a call; empty if it can. `shared`: the positions have 3 axes, not 4."""
-    reasons = []
-    if device.type != "cpu":
-        reasons.append(f"it runs on the CPU, and the input lies on {device}")
-    if dtype not in DTYPES:
-        names = ", ".join(str(known).removeprefix("torch.") for known in DTYPES)
-        reasons.append(f"it serves {names}, and the input is {str(dtype).removeprefix('torch.')}")
+    reasons = reasons_against(dtype, device)
     if not shared:
         reasons.append("every kernel has shapes of its own, so no column of samples serves two of them")
     if gaussian:
         reasons.append("it interpolates bilinearly")
-    if not _HAS_NUMBA:
-        reasons.append("Numba is not installed")
     return reasons
 
 
 def forward(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """As `reference.forward`, for positions of 3 axes, on the CPU; bfloat16 and float16 are rounded at the end."""
-    if x.dtype in _NARROW:
+    if x.dtype in NARROW:
         bias = None if bias is None else bias.float()
         return forward(x.float(), weight.float(), positions, bias, geometry).to(x.dtype)
     out = x.new_empty(geometry.batch, geometry.out_channels, *geometry.output_size)
@@ -62,7 +51,7 @@ def backward(
     needs: tuple[bool, bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of x, weight, positions and bias; None where `needs` says no."""
-    if x.dtype in _NARROW:
+    if x.dtype in NARROW:
         wide = backward(grad_out.float(), x.float(), weight.float(), positions, geometry, needs)
         dtypes = x.dtype, weight.dtype, positions.dtype, weight.dtype
         gradients = (None if g is None else g.to(dtype) for g, dtype in zip(wide, dtypes, strict=True))

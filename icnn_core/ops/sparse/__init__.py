@@ -7,31 +7,19 @@ the inputs are needed for the backward pass. The idea is SkimCaffe's (arXiv 1608
 
 from __future__ import annotations
 
-import importlib.util
-
 import torch
 from torch import Tensor
 
+from icnn_core.ops.compiled.serving import NARROW, reasons_against
 from icnn_core.ops.compiled.team import find_pass, run
 from icnn_core.ops.geometry import Geometry, window
-
-DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-_NARROW = (torch.bfloat16, torch.float16)  # held so, computed in float32
-_HAS_NUMBA = importlib.util.find_spec("numba") is not None
 
 
 def unsupported_reasons(dtype: torch.dtype, device: torch.device, *, shared: bool) -> list[str]:
     """Why this back end cannot serve a call; empty if it can. `shared`: the positions have 3 axes, not 4."""
-    reasons = []
-    if device.type != "cpu":
-        reasons.append(f"it runs on the CPU, and the input lies on {device}")
-    if dtype not in DTYPES:
-        names = ", ".join(str(known).removeprefix("torch.") for known in DTYPES)
-        reasons.append(f"it serves {names}, and the input is {str(dtype).removeprefix('torch.')}")
+    reasons = reasons_against(dtype, device)
     if shared:
         reasons.append("kernels share shapes, so samples can serve all of them")
-    if not _HAS_NUMBA:
-        reasons.append("Numba is not installed")
     return reasons
 
 
@@ -47,7 +35,7 @@ def forward(
 
     `sigma` has the shape of positions, and lies in `geometry.SIGMA_RANGE`.
     """
-    if x.dtype in _NARROW:
+    if x.dtype in NARROW:
         bias = None if bias is None else bias.float()
         return forward(x.float(), weight.float(), positions, sigma, bias, geometry).to(x.dtype)
     out = x.new_empty(geometry.batch, geometry.out_channels, *geometry.output_size)
@@ -66,7 +54,7 @@ def backward(
     needs: tuple[bool, ...],
 ) -> tuple[Tensor | None, ...]:
     """Gradients of x, weight, positions, sigma and bias; None where `needs` says no."""
-    if x.dtype in _NARROW:
+    if x.dtype in NARROW:
         wide = backward(grad_out.float(), x.float(), weight.float(), positions, sigma, geometry, needs)
         width = positions.dtype if sigma is None else sigma.dtype
         dtypes = x.dtype, weight.dtype, positions.dtype, width, weight.dtype

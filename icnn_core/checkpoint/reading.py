@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_core.arrays import is_tensor, to_array, type_of
-from icnn_core.checkpoint.contents import BARE, EFFECTIVE, Checkpoint, refuse
+from icnn_core.checkpoint.contents import BARE, EFFECTIVE, Checkpoint, agree, detect_layers, refuse
 from icnn_core.checkpoint.description import MOST_LAYERS, parse_description
-from icnn_core.checkpoint.layers import agree, detect_layers
 from icnn_core.identity import digest_content
 from icnn_core.preparation import read_processor
 from icnn_core.weights import (

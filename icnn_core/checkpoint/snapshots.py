@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from icnn_core import __version__
-from icnn_core.checkpoint.contents import BARE, FORMAT_VERSION, IrregularLayer
+from icnn_core.checkpoint.contents import BARE, FORMAT_VERSION, IrregularLayer, describe_layer
 from icnn_core.checkpoint.effective import effective_tensors
-from icnn_core.checkpoint.layers import describe_layer
 from icnn_core.checkpoint.wrappers import plain_name, unwrap, whole
 from icnn_core.errors import CheckpointError
 from icnn_core.files import write_atomically

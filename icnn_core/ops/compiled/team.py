@@ -1,4 +1,4 @@
-"""Run a compiled pass on the threads that PyTorch itself computes with, and find its BLAS.
+"""Run a compiled pass, where it can serve, on the threads that PyTorch itself computes with, and find its BLAS.
 
 PyTorch's OpenMP threads keep spinning for a while after each parallel region. Threads of one's own would compete with
 them for the cores, so a pass is handed to the same team. Every thread calls the pass; they share the work by counting.
@@ -11,6 +11,7 @@ import ctypes
 import functools
 import hashlib
 import importlib
+import importlib.util
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +24,23 @@ import numpy as np
 import torch
 
 _log = logging.getLogger(__name__)
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+NARROW = (torch.bfloat16, torch.float16)
+"""Held so, computed in float32."""
+_HAS_NUMBA = importlib.util.find_spec("numba") is not None
+
+
+def reasons_against(dtype: torch.dtype, device: torch.device) -> list[str]:
+    """Why compiled loops cannot serve a call; empty if they can."""
+    reasons = []
+    if device.type != "cpu":
+        reasons.append(f"it runs on the CPU, and the input lies on {device}")
+    if dtype not in DTYPES:
+        names = ", ".join(str(known).removeprefix("torch.") for known in DTYPES)
+        reasons.append(f"it serves {names}, and the input is {str(dtype).removeprefix('torch.')}")
+    if not _HAS_NUMBA:
+        reasons.append("Numba is not installed")
+    return reasons
 
 
 @functools.cache

@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from icnn_core.ops.compiled.serving import NARROW, reasons_against
-from icnn_core.ops.compiled.team import find_gemm, find_pass, run
+from icnn_core.ops.compiled.team import NARROW, find_gemm, find_pass, reasons_against, run
 from icnn_core.ops.geometry import Geometry, split_anchors
 from icnn_core.ops.kept import keep
 from icnn_core.ops.sampled.job import make_plan

@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from icnn_core.ops.compiled.serving import NARROW, reasons_against
-from icnn_core.ops.compiled.team import find_pass, run
+from icnn_core.ops.compiled.team import NARROW, find_pass, reasons_against, run
 from icnn_core.ops.geometry import Geometry, window
 
 

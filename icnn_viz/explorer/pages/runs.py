@@ -10,7 +10,7 @@ from dash.exceptions import PreventUpdate
 from icnn_core.errors import IcnnError
 from icnn_core.text import counted
 from icnn_viz.displays.tables import to_csv
-from icnn_viz.explorer.pages.parts import button, choice, client, graph
+from icnn_viz.explorer.pages.parts import button, choice, client, graph, tell
 from icnn_viz.explorer.session import History, Session
 from icnn_viz.explorer.states import RunState
 from icnn_viz.figures.style import THEMES
@@ -28,8 +28,7 @@ def layout(session: Session, search: str | None) -> html.Div:
     try:
         run = session.read_run()
     except IcnnError as error:
-        # Not by whom: that is a path of this machine's disk.
-        text = f"The snapshots cannot be used: needs {error.needed}; got {error.got}. {error.fix}"
+        text = f"The snapshots cannot be used: {tell(error)}"
         return html.Div(html.P(text, className="note failed"), className="page")
     if run is None:
         return html.Div(html.P(_HOW, className="note", id="how"), className="page")

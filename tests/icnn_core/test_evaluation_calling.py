@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from icnn_core.errors import ShapeError
-from icnn_core.evaluation.outputs import to_logits
+from icnn_core.evaluation.calling import to_logits
 
 LOGITS = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
 

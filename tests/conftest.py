@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib, in child processes too
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """With workers (-n) a file's tests stay on one of them, for they share what takes long to make, and every worker
+    computes in one thread: two of two threads each would wait for each other."""
+    if getattr(config.option, "numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        if config.option.dist == "load":
+            config.option.dist = "loadfile"
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The optional data folder: `$ICNN_DATA`, or `../shared/data` beside the repository; else skips."""

@@ -37,3 +37,9 @@ def test_a_heatmap_loads_neither_torchvision_nor_a_compiler(tmp_path: Path) -> N
     loaded = _loaded_by(["heatmap", "--pixel", "60,40", "--out", str(tmp_path / "pixel")])
     assert "torch" in loaded
     assert not loaded & _COMPILERS
+
+
+def test_taps_load_no_compiler(tmp_path: Path) -> None:
+    loaded = _loaded_by(["taps", "--pixel", "60,40", "--out", str(tmp_path / "taps"), "--format", "png"])
+    assert "torch" in loaded
+    assert not loaded & _COMPILERS

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -297,7 +298,8 @@ def _lost(trail: Trail) -> UnsupportedError:
     )  # fmt: skip
 
 
-@contextmanager
-def _eagerly() -> Iterator[None]:
-    with torch.compiler.set_stance("force_eager"):
-        yield
+def _eagerly() -> AbstractContextManager[None]:
+    """Modules run as they are written. What is compiled has loaded the compiler; to load it takes seconds."""
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")

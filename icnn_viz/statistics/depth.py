@@ -88,7 +88,10 @@ def _trend(depth: np.ndarray, value: np.ndarray, level: float) -> dict[str, obje
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a * b).sum() / np.sqrt((a * a).sum()) / np.sqrt((b * b).sum()))
+    both, one, other = (
+        float((x * y).sum()) / 2 for x, y in ((a, b), (a, a), (b, b))
+    )  # pairs stand there twice
+    return float(both / np.sqrt(one) / np.sqrt(other))
 
 
 def _kendall_p(up: np.ndarray, rise: np.ndarray) -> float:

@@ -37,7 +37,8 @@ def test_trends_are_scipys(count, ties):
         depth, value = np.floor(depth), value.round()
     row = depth_trends(pd.DataFrame({"depth": depth, "v": value}), ("v",)).iloc[0]
     tau = stats.kendalltau(depth, value)
-    assert (row.kendall, row.p_kendall) == pytest.approx((tau.statistic, tau.pvalue), rel=1e-10)
+    assert row.kendall == tau.statistic  # to the last digit: tables stay as they were
+    assert row.p_kendall == pytest.approx(tau.pvalue, rel=1e-10)
     assert row.spearman == pytest.approx(stats.spearmanr(depth, value).statistic)
     assert row.slope == pytest.approx(stats.theilslopes(value, depth).slope)
 

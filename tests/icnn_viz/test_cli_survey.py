@@ -305,7 +305,7 @@ def test_a_notebook_needs_no_folder(networks: list[Network], expected: pd.DataFr
 def test_the_command_writes_differences_and_their_figure(
     run_main: Run, networks: list[Network], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("icnn_core.datasets.registry.open_dataset", lambda *_, **__: Scenes())
+    monkeypatch.setattr("icnn_viz.displays.datasets.open_dataset", lambda *_, **__: Scenes())
     irregular = networks[0].model
     write_checkpoint(tmp_path / "regular.safetensors", networks[1].model, classes=CLASSES)
     make_irregular(irregular, "classifier", shift=0.9)

@@ -95,15 +95,15 @@ def _alike(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _kendall_p(up: np.ndarray, rise: np.ndarray) -> float:
-    """Of no trend, from the signs (n, n) of all differences: exact where up to 33 layers have no ties, else by the
-    normal law with the variance of Kendall (1970)."""
+    """Of no trend, from the signs (n, n) of all differences: exact where layers have no ties and are up to 33, or in
+    order but for one pair, else by the normal law with the variance of Kendall (1970)."""
     from scipy.special import ndtr
 
     count = len(up)
     pairs = count * (count - 1)
     excess = float((up * rise).sum() / 2)
-    if count <= 33 and all(np.count_nonzero(sign) == pairs for sign in (up, rise)):
-        falls = round((pairs / 2 - abs(excess)) / 2)
+    falls = round((pairs / 2 - abs(excess)) / 2)
+    if (count <= 33 or falls <= 1) and all(np.count_nonzero(sign) == pairs for sign in (up, rise)):
         shares = np.ones(1)  # of orders with 0, 1, … falling pairs, one more layer at a time
         for layers in range(2, count + 1):
             shares = np.convolve(shares, np.full(layers, 1 / layers))

@@ -6,7 +6,7 @@ import numpy as np
 
 from icnn_viz.records import Heatmap
 
-_LONGEST, _FEWEST = 64, 4  # of a step, in pixels; of lines
+_LONGEST, _FEWEST = 64, 4  # of a step, in pixels of the image and of what the network sees; of lines
 _DARK, _LIGHTEST = 0.45, 0.75  # of the lines' energy over their surroundings': on average, and of each
 _ROUGH = 0.3  # of the other rows, that are no lighter than the lightest line may be
 _FAINT = 0.02  # of the most energetic row; fainter ones are not looked at
@@ -27,6 +27,7 @@ def _step(profile: np.ndarray, scale: float) -> float:
     from scipy.ndimage import median_filter
 
     shortest, longest = (limit / scale for limit in (3, min(_LONGEST, len(profile) // _FEWEST)))
+    longest = min(longest, _LONGEST)  # of an enlarged image: no network has a larger stride
     places = (np.arange(round(len(profile) / scale)) + 0.5) * scale - 0.5  # of the rows that the network sees
     rows = [end(places).astype(int).clip(0, len(profile) - 1) for end in (np.floor, np.ceil)]
     for step in range(int(np.ceil(shortest)), int(longest) + 1):

@@ -244,6 +244,14 @@ def test_dark_lines_of_a_resized_image_are_fractions_of_it(rows: int, columns: i
     assert dark_lines(replace(found, values=found.values.T)) == pytest.approx(8 * columns / rows)
 
 
+@pytest.mark.parametrize(("stride", "step"), [(32, 8.0), (96, 0.0)])
+def test_an_enlarged_image_has_lines_of_a_networks_strides_alone(stride: int, step: float) -> None:
+    """The network sees four rows for one: no stride is 96, and to look for such ones would take seconds."""
+    values = np.random.default_rng(0).uniform(0.5, 1.5, (240, 170))
+    values[5 :: stride // 4] *= 0.1
+    assert dark_lines(Heatmap(values, (3, 7), "regular", scale=(0.25, 0.25))) == step
+
+
 def test_rows_that_are_dark_by_chance_are_no_lines() -> None:
     """Of maps of few pixels some rows are dark at one step or another."""
     rng = np.random.default_rng(0)

@@ -37,7 +37,7 @@ def test_centres(
         close: a centre this near to its slot, in grid spacings, is close.
     """
     clouds = sorted(clouds, key=lambda cloud: cloud.depth)
-    rows = [dict(row) for cloud in clouds for row in _rows(cloud, level, close)]
+    rows = [row for cloud in clouds for row in _rows(cloud, level, close)]
     return to_table(with_adjusted(rows, ["p"]), COLUMNS)
 
 

@@ -60,7 +60,7 @@ def test_normality(
         two_humps: and if its least kurtosis along a line is not smaller.
     """
     clouds = sorted(clouds, key=lambda cloud: cloud.depth)
-    rows = [dict(row) for cloud in clouds for row in _test(cloud, subsample, simulations, seed)]
+    rows = [row for cloud in clouds for row in _test(cloud, subsample, simulations, seed)]
     for row in rows:
         if row["state"] == "ok":
             row["roughly_gaussian"] = (

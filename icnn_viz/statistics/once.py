@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from copy import deepcopy
 from functools import wraps
 from hashlib import blake2b
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -19,7 +20,7 @@ def once(
 ) -> Callable[Concatenate[PositionCloud, _Options], _Answer]:
     """A function of a cloud and hashable options whose answer is kept with the cloud, as long as its numbers stay.
 
-    The answer is shared by all who ask: it is not to be changed.
+    Each who asks gets a copy, to be changed at will; of a cloud the same one, with what was measured of it.
     """
 
     @wraps(measure)
@@ -29,7 +30,8 @@ def once(
         state = _digest(cloud)
         if key not in kept or kept[key][0] != state:
             kept[key] = (state, measure(cloud, *args, **options))
-        return kept[key][1]
+        answer = kept[key][1]
+        return answer if isinstance(answer, PositionCloud) else deepcopy(answer)
 
     return find
 

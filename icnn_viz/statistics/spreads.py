@@ -45,7 +45,7 @@ def test_spreads(
         seed: of both.
     """
     clouds = sorted(clouds, key=lambda cloud: cloud.depth)
-    rows = [dict(_test(cloud, permutations, subsample, seed)) for cloud in clouds]
+    rows = [_test(cloud, permutations, subsample, seed) for cloud in clouds]
     return to_table(with_adjusted(rows, ["p"]), COLUMNS)
 
 

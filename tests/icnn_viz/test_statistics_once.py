@@ -7,7 +7,9 @@ from icnn_viz.displays import KernelDisplay
 from icnn_viz.positions import to_cloud
 from icnn_viz.statistics import normality, spreads
 from icnn_viz.statistics.claims import judge_claims
+from icnn_viz.statistics.gaussian import fit_gaussians
 from icnn_viz.statistics.once import once
+from icnn_viz.statistics.summary import summarise
 
 
 def _cloud(shapes, layer="a"):
@@ -67,3 +69,15 @@ def test_an_answer_is_kept_with_its_cloud_and_options():
     one, other = _cloud(5, "one"), _cloud(7, "other")
     assert [measure(one), measure(one), measure(other), measure(one, share=2.0)] == [5, 5, 7, 10]
     assert asked == ["one", "other", "one"]
+
+
+def test_who_changes_an_answer_changes_no_other():
+    cloud = _cloud(40)
+    first = summarise(cloud)
+    first["shapes"] = -1
+    assert summarise(cloud)["shapes"] == 40
+    fit = fit_gaussians(cloud)
+    fit.mean[2] += 1.0
+    assert (fit.mean - fit_gaussians(cloud).mean).tolist() == [[0.0, 0.0]] * 2 + [[1.0, 1.0]] + [
+        [0.0, 0.0]
+    ] * 3

@@ -1,8 +1,9 @@
 // A cloud in space: near points larger and stronger in colour, whenever it was turned or another layer was chosen.
+// Points that have more than one size and one colour, #rrggbb, stay as they are.
 (function () {
   const graph = document.getElementById("{plot_id}");
   const shades = 16;
-  const known = graph.data.map((trace) => trace.marker && [trace.marker.size, toNumbers(trace.marker.color)]);
+  const known = graph.data.map(({ marker }) => marker && [marker.size, toNumbers(marker.color)]);
   const ground = toNumbers(graph.layout.paper_bgcolor);
   let last = "";
 
@@ -10,9 +11,14 @@
     return /^#......$/.test(colour) ? [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)) : null;
   }
 
+  function isPlain({ type, mode, visible, index }) {
+    const [size, colour] = known[index] || [];
+    return type === "scatter3d" && mode === "markers" && visible === true && size > 0 && colour && ground;
+  }
+
   function shade() {
     const { scene } = graph._fullLayout;
-    const points = graph._fullData.filter((trace) => trace.mode === "markers" && trace.visible === true);
+    const points = graph._fullData.filter(isPlain);
     if (!scene || !scene._scene || !points.length) return;
     const { eye } = scene._scene.getCamera();
     const asked = JSON.stringify([eye, points.map((trace) => trace.index)]);

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import plotly.graph_objects as go
 import pytest
 
 from icnn_viz.figures.cloud_pages import draw_cloud_interactive
@@ -94,6 +95,26 @@ def test_near_points_are_larger_and_stronger_however_the_cloud_is_turned(
     ground = luminance(get_look(theme).background)
     far, near = (abs(luminance(to_hex(slot[2])) - ground) for slot in (upper_left, turned_upper_left))
     assert far < near
+    page.close()
+
+
+def test_points_in_space_with_colours_of_their_own_keep_them(browser: Browser, tmp_path: Path) -> None:
+    figure = go.Figure()
+    place = {"x": [0, 1, 2], "y": [3, 5, 4], "z": [1, 7, 9], "mode": "markers"}
+    figure.add_scatter3d(**place, marker={"color": ["red", "#00ff00", "blue"], "size": [4, 5, 6]})
+    figure.add_scatter3d(**place)
+    figure.add_scatter(x=[0, 1], y=[2, 3], mode="markers", marker={"color": "#102030", "size": 7})
+    page = browser.new_page()
+    failed: list[str] = []
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.goto(write_figure(figure, tmp_path / "own.html").as_uri())
+    page.locator("canvas").first.wait_for()
+    page.evaluate("Plotly.relayout('figure', { 'scene.camera.eye': { x: 2, y: 1, z: 0.5 } })")
+    colours = page.evaluate(
+        "document.getElementById('figure').data.map((trace) => (trace.marker || {}).color)"
+    )
+    assert colours == [["red", "#00ff00", "blue"], None, "#102030"]
+    assert failed == []
     page.close()
 
 

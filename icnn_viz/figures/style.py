@@ -231,7 +231,8 @@ def shorten(name: str, limit: int) -> str:
     if the rest fills half of the limit. Its end is kept."""
     if len(name) <= limit:
         return name
-    tails = (name[at:] for at, letter in enumerate(name) if letter == "." and " " not in name)
+    dots = [at for at, letter in enumerate(name) if letter == "."]
+    tails = (name[at:] for at in dots if f"_{name.replace('.', '')}".isidentifier())
     tail = next((tail for tail in tails if len(tail) <= limit - 1), "")
     if len(tail) > limit // 2:
         return "…" + tail[1:]

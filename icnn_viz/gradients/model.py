@@ -37,6 +37,8 @@ class View:
         """Pixels of an image of this size to one that the network sees, (y, x)."""
         _, _, height, width = self.window(height, width)
         rows, columns = self.size or self.preparation.made_for(height, width) or (height, width)
+        if self.preparation.fit == "resize":
+            rows, columns = self.preparation.fitted_size(rows, columns)
         return height / rows, width / columns
 
     def window(self, height: int, width: int) -> tuple[int, int, int, int]:

@@ -289,4 +289,4 @@ def test_class_names_and_colours_of_a_file_train_and_are_kept(
     refused = run_main(core.main, "evaluate", "run/last.pt", *own[:2], "--root", "data")
     assert "a network for the 2 classes of folder" in refused.err
     refused = run_main(core.main, "train", "shapes", "--classes", "names.json", "--out", "none")
-    assert (refused.code, "got classes" in refused.err) == (1, True)
+    assert (refused.code, "got 'classes'" in refused.err) == (1, True)

@@ -84,6 +84,10 @@ def _shifted(x: Tensor, margins: Margins, less: tuple[int, int] = (0, 0)) -> Ten
     """
     top, bottom = (margin - less[0] for margin in margins[0])
     left, right = (margin - less[1] for margin in margins[1])
+    if any(
+        isinstance(length, torch.SymInt) for length in x.shape[2:]
+    ):  # a program for any size: no conditions
+        return F.pad(x, (left, right, top, bottom))
     height, width = x.shape[2] + min(top, 0) + min(bottom, 0), x.shape[3] + min(left, 0) + min(right, 0)
     if height <= 0 or width <= 0:  # the tap lies beside the whole image
         return x.new_zeros(*x.shape[:2], x.shape[2] + top + bottom, x.shape[3] + left + right)

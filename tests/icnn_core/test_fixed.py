@@ -149,3 +149,12 @@ def test_exported_taps_add_no_padding_of_their_own() -> None:
     assert program is not None
     kinds = [node.op_type for node in program.model.graph]
     assert (kinds.count("Conv"), kinds.count("Pad")) == (18, 0)
+
+
+@pytest.mark.parametrize("kernels", [3, 9])
+def test_a_program_for_images_of_any_size_has_no_smallest_one(kernels: int) -> None:
+    net = nn.Sequential(TapsConv2d(IrregularConv2d(6, kernels, 3, padding=4, dilation=4, shift=0.9))).eval()
+    sizes = ({2: torch.export.Dim("height"), 3: torch.export.Dim("width")},)
+    program = torch.export.export(net, (torch.randn(1, 6, 13, 17),), dynamic_shapes=sizes, strict=False)
+    other = torch.randn(1, 6, 21, 19)
+    torch.testing.assert_close(program.module()(other), net(other), rtol=0, atol=1e-6)

@@ -36,8 +36,8 @@ _ROWS = (
 )
 _VARIANTS = (
     "Compare variants instead: regular, irregular, dilation-0.5, irregular-dilation-0.5, regular-5x5, two-regular, "
-    "irregular-gaussian, sharing-layer, sharing-none, thrown, thrown-0.5, learnt-frozen, permuted, mean, snapped, "
-    "deformable, separated by commas; see docs/ablation.md."
+    "irregular-gaussian, gaussian-slots, sharing-layer, sharing-none, thrown, thrown-0.5, learnt-frozen, permuted, "
+    "mean, snapped, deformable, separated by commas; see docs/ablation.md."
 )
 _IRREGULAR = "With --variants: from which module on. By default that of the backbone's last row."
 _REGULAR = (

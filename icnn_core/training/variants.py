@@ -75,6 +75,12 @@ def _snap(model: nn.Module, positions: Mapping[str, Tensor], number: float | Non
     snap_to_slots(model)
 
 
+def _hold(model: nn.Module, positions: Mapping[str, Tensor], number: float | None) -> None:
+    snap_to_slots(model)
+    for layer in irregular_layers(model).values():
+        layer.positions.requires_grad_(False)
+
+
 def _exchange(model: nn.Module, make: Callable[[nn.Conv2d], nn.Module], who: str) -> None:
     """Another layer in the irregular ones' place: no file can say how the network is built any more."""
     replace_modules(model, make_regular(model), make, who)
@@ -112,6 +118,11 @@ VARIANTS: dict[str, Variant] = {
     ),
     "irregular-gaussian": Variant(
         "Gaussian interpolation, its widths learnt", {"interpolation": "gaussian", "learn_sigma": True}
+    ),
+    "gaussian-slots": Variant(
+        "Gaussian interpolation at the slots, frozen; its widths learnt: what it smooths, without shapes",
+        {"interpolation": "gaussian", "learn_sigma": True},
+        _hold,
     ),
     "sharing-layer": Variant("one learnt shape for all channels of a layer", {"sharing": "layer"}),
     "sharing-none": Variant("a learnt shape for each kernel and channel", {"sharing": "none"}),

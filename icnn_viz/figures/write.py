@@ -143,7 +143,8 @@ def _write_mp4(images: list[Image.Image], path: Path, pace: float) -> None:
 
 def _to_html(figure: go.Figure) -> str:
     title = figure.layout.title.text or "icnn"  # type: ignore[attr-defined]
-    in_space = any(trace.type == "scatter3d" for trace in figure.data)
+    traces: tuple[Any, ...] = figure.data  # type: ignore[assignment]
+    in_space = any(trace.type == "scatter3d" for trace in traces)
     script = (Path(__file__).parent / "depth.js").read_text(encoding="utf-8") if in_space else None
     page = figure.to_html(
         include_plotlyjs=True,

@@ -12,7 +12,8 @@ import numpy as np
 
 from icnn_viz.records import PositionCloud
 
-_Options, _Answer = ParamSpec("_Options"), TypeVar("_Answer")
+_Options = ParamSpec("_Options")
+_Answer = TypeVar("_Answer")
 
 
 def once(
@@ -30,7 +31,7 @@ def once(
         state = _digest(cloud)
         if key not in kept or kept[key][0] != state:
             kept[key] = (state, measure(cloud, *args, **options))
-        answer = kept[key][1]
+        answer: Any = kept[key][1]
         return answer if isinstance(answer, PositionCloud) else deepcopy(answer)
 
     return find

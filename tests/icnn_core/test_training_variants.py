@@ -133,6 +133,9 @@ def test_other_variants_are_settings_alone(tmp_path):
     gaussian = irregular_layers(build("irregular-gaussian", tmp_path))["classifier.fc1"]
     assert gaussian.interpolation == "gaussian"
     assert isinstance(gaussian.sigma, torch.nn.Parameter)
+    still = irregular_layers(build("gaussian-slots", tmp_path))["classifier.fc1"]
+    torch.testing.assert_close(still.positions, still.slots.expand_as(still.positions), rtol=0, atol=0)
+    assert (still.positions.requires_grad, still.sigma.requires_grad) == (False, True)
     for sharing, shape in (("layer", (1, 9, 2)), ("none", (5, 56, 9, 2))):
         layer = irregular_layers(build(f"sharing-{sharing}", tmp_path))["classifier.fc1"]
         assert layer.positions.shape == shape

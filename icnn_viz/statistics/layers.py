@@ -120,7 +120,9 @@ def _shapes(cloud: PositionCloud) -> dict[str, object]:
     outside, inside = ok & outer, ok & ~outer
     if outside.any():
         row["elongation_outer"] = float(np.median(values["elongation"][outside]))
-        found: list[Any] = [one["radial_to_tangential"] for one in measure_radial(cloud) if one["state"] == "ok"]
+        found: list[Any] = [
+            one["radial_to_tangential"] for one in measure_radial(cloud) if one["state"] == "ok"
+        ]
         row["radial_to_tangential"] = float(np.median(found))
     if inside.any():
         row["elongation_centre"] = float(values["elongation"][inside][0])

@@ -32,7 +32,8 @@ def once(
         if key not in kept or kept[key][0] != state:
             kept[key] = (state, measure(cloud, *args, **options))
         answer: Any = kept[key][1]
-        return answer if isinstance(answer, PositionCloud) else deepcopy(answer)
+        mine: Any = answer if isinstance(answer, PositionCloud) else deepcopy(answer)
+        return mine
 
     return find
 

@@ -43,7 +43,11 @@ def reply(session: Session, ask: dict[str, Any] | None) -> dict[str, Any]:
     theme = ask.get("theme") if ask.get("theme") in THEMES else "light"
     pair = found.gradients[:2], found.heatmaps[:2]
     known = {"measures": found.measures[:2], "true_class": found.true_class, "labels": found.labels}
-    shown: dict[str, Any] = {"difference": question.difference, "theme": str(theme), "revision": question.image}
+    shown: dict[str, Any] = {
+        "difference": question.difference,
+        "theme": str(theme),
+        "revision": question.image,
+    }
     figure = draw_comparison_interactive(*pair, **known, **shown, fluid=True)
     rest = time.perf_counter() - started - found.seconds
     return {

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from icnn_core.cli._options import parse_size
+
+if TYPE_CHECKING:
+    from icnn_viz.displays.sources import DclsLayers
 
 BUILTIN = ("shapes-irregular.safetensors", "shapes-regular.safetensors", "sample.png")
 """In `icnn_viz.data`: the pair that is looked through, and the image that is looked at, where none is named."""
@@ -57,6 +63,37 @@ TargetOption = Annotated[
         "--target", help="With --data: whose logit, the pixel's true class's or the predicted one's."
     ),
 ]
+
+Dcls = Literal["v0", "v1", "max", "gauss"]
+"""Versions of DCLS layers."""
+
+
+@dataclass(frozen=True)
+class OfDcls:
+    """What a file of DCLS layers does not say."""
+
+    dcls: Annotated[Dcls | None, typer.Option(help="Read DCLS layers of this version.")] = None
+    kernel_size: Annotated[
+        str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Their dilated_kernel_size, or one number.")
+    ] = None
+
+    def layers(self) -> DclsLayers | None:
+        """None: the file holds none.
+
+        Raises:
+            BadParameter: one without the other.
+        """
+        from icnn_viz.displays.sources import DclsLayers
+
+        if self.dcls is None and self.kernel_size is None:
+            return None
+        if self.dcls is None:
+            raise typer.BadParameter("has no effect without --dcls.", param_hint="--kernel-size")
+        if self.kernel_size is None:
+            raise typer.BadParameter(
+                "needs --kernel-size, the layers' dilated_kernel_size.", param_hint="--dcls"
+            )
+        return DclsLayers(self.dcls, parse_size(self.kernel_size))
 
 
 def parse_pixels(texts: Sequence[str]) -> list[tuple[int, int]]:

@@ -18,6 +18,7 @@ from icnn_core.cli._options import (
 )
 from icnn_viz.cli._options import (
     MaxSizeOption,
+    OfDcls,
     PairArgument,
     RegularOption,
     SizeOption,
@@ -53,6 +54,7 @@ def command(
     size: SizeOption = None,
     max_size: MaxSizeOption = 2048,
     network: OwnNetwork = OwnNetwork(),
+    of_dcls: OfDcls = OfDcls(),
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Anyone who reaches another address can look.")
     ] = "127.0.0.1",
@@ -99,13 +101,14 @@ def command(
     else:
         check_target(export, overwrite=overwrite, option="--export")
     console = make_console()
-    networks = []
-    if not holds_positions_alone(checkpoint):
+    networks, dcls = [], of_dcls.layers()
+    if not holds_positions_alone(checkpoint) and (dcls is None or network.model):
         given = network.options() | {"size": seen, "device": device, "seed": seed}
         networks = load_networks(checkpoint, regular, **given)
     dataset = open_for(networks, data, root, split, network.reader) if data else None
     shelf = make_shelf(image or (), dataset, f"{data} {split}", max_size, load_reader(network.reader))
-    clouds, read_run = read_shapes(checkpoint, snapshots, networks[0].model if networks else None)
+    model = networks[0].model if networks else None
+    clouds, read_run = read_shapes(checkpoint, snapshots, model, dcls, network.prefix)
     session = Session(networks, shelf, clouds, read_run, seed=seed)
     if export is not None:
         _export(session, export, console)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from icnn_core.cli._grouped import grouped
 from icnn_core.cli._options import (
     JsonOption,
     OutOption,
@@ -16,10 +17,9 @@ from icnn_core.cli._options import (
     PrefixOption,
     SeedOption,
     ThemeOption,
-    parse_size,
     refuse_ignored,
 )
-from icnn_viz.cli._options import BUILTIN
+from icnn_viz.cli._options import BUILTIN, OfDcls
 from icnn_viz.cli._shown import bar, tell, to_claim_words, to_comparison_table, to_layer_table
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ Scale = Literal["auto", "true", "facets"]
 """How small clouds are shown."""
 ThirdAxis = Literal["auto", "channel", "weight", "density"]
 """The third axis of the view 3d."""
-Dcls = Literal["v0", "v1", "max", "gauss"]
-"""Versions of DCLS layers."""
 
 
 class View(StrEnum):
@@ -72,6 +70,7 @@ _FORMAT = (
 )
 
 
+@grouped
 def command(
     checkpoint: Annotated[list[Path] | None, typer.Argument(metavar="CKPT", help=_CKPT)] = None,
     layer: Annotated[list[str] | None, typer.Option("--layer", "-l", metavar="PATTERN", help=_LAYER)] = None,
@@ -111,10 +110,7 @@ def command(
         list[TableKind] | None,
         typer.Option(metavar="KIND", help="csv or parquet; repeatable; by default csv."),
     ] = None,
-    dcls: Annotated[Dcls | None, typer.Option(help="Read DCLS layers of this version.")] = None,
-    kernel_size: Annotated[
-        str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Their dilated_kernel_size, or one number.")
-    ] = None,
+    of_dcls: OfDcls = OfDcls(),
     prefix: PrefixOption = None,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
@@ -129,7 +125,7 @@ def command(
 
     Example: icnn-viz kernels runs/camvid/best.pt --layer fc1 --view all --out shapes
     """
-    call = dict(locals())
+    call = {name: value for name, value in locals().items() if name != "of_dcls"} | vars(of_dcls)
     from icnn_core.cli.app import make_console
     from icnn_core.outputs import check_writable, describe_call, one_call
     from icnn_viz.displays import KernelDisplay
@@ -143,8 +139,7 @@ def command(
         checkpoint or [],
         layer or (),
         is_run="trajectory" in views,
-        dcls=dcls,
-        kernel_size=parse_size(kernel_size) if kernel_size else None,
+        dcls=of_dcls.layers(),
         prefix=prefix,
     )
     options = KernelOptions(theme, channel, kernel, tuple(slot or ()), third_axis, magnify, scale, seed)
@@ -172,8 +167,6 @@ _TAKEN_BY = {
 
 def _check_options(given: dict[str, Any], views: Sequence[str], files: int) -> None:
     """A usage error for options that no view asked for takes."""
-    if given["dcls"] is None:
-        refuse_ignored(command, given, ["kernel_size"], "without --dcls")
     if not files or "trajectory" in views:
         why = "on snapshots" if files else "on the built-in network"
         refuse_ignored(command, given, ["prefix"], why)

@@ -19,6 +19,7 @@ from icnn_core.cli._options import (
 )
 from icnn_core.text import counted
 from icnn_viz.cli._options import (
+    OfDcls,
     PairArgument,
     RegularOption,
     SplitOption,
@@ -65,6 +66,7 @@ def command(
         typer.Option("--photo/--no-photo", help="Show the images; without, heatmaps and contours alone."),
     ] = True,
     network: OwnNetwork = OwnNetwork(),
+    of_dcls: OfDcls = OfDcls(),
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page.")] = Path(
         "icnn-report.html"
     ),
@@ -119,10 +121,11 @@ def command(
             regular,
             wanted,
             layers=layer or (),
-            commands=list_commands(sys.argv[1:], checkpoint, regular, wanted),
+            commands=list_commands(sys.argv[1:], checkpoint, regular, wanted, _how_to_read(network, of_dcls)),
             photo=photo,
             model=network.model,
             prefix=network.prefix,
+            dcls=of_dcls.layers(),
             device=device,
             seed=seed,
         )
@@ -152,3 +155,9 @@ def command(
                 "seed": seed,
             }
         )
+
+
+def _how_to_read(network: OwnNetwork, of_dcls: OfDcls) -> list[str]:
+    """The options among those given with which `icnn-viz kernels` reads the same layers."""
+    given = {"--prefix": network.prefix, "--dcls": of_dcls.dcls, "--kernel-size": of_dcls.kernel_size}
+    return [part for name, value in given.items() if value is not None for part in (name, value)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,19 @@ from icnn_viz.records import PositionCloud
 if TYPE_CHECKING:
     from torch import nn
 
-    from icnn_core.checkpoint import Checkpoint
+    from icnn_core.checkpoint import Checkpoint, IrregularLayer
+
+
+@dataclass(frozen=True)
+class DclsLayers:
+    """What a file of DCLS layers does not say: their version, and their `dilated_kernel_size`, (y, x) or one number."""
+
+    version: str
+    kernel_size: int | tuple[int, int]
+
+    def read(self, path: Path, prefix: str | None) -> list[PositionCloud]:
+        """As `read_dcls`."""
+        return read_dcls(path, self.version, self.kernel_size, prefix)
 
 
 def read_display(
@@ -32,8 +45,7 @@ def read_display(
     patterns: Sequence[str] = (),
     *,
     is_run: bool = False,
-    dcls: str | None = None,
-    kernel_size: int | tuple[int, int] | None = None,
+    dcls: DclsLayers | None = None,
     prefix: str | None = None,
 ) -> KernelDisplay | KernelPairDisplay:
     """The display of what lies in files: of two, their comparison; nothing named is the built-in network.
@@ -41,11 +53,11 @@ def read_display(
     Args:
         patterns: of layers, see `select_layers`.
         is_run: the paths are snapshots of one run, a folder of them, or the checkpoint that they lie beside.
-        dcls, kernel_size: the version of DCLS layers and their box.
+        dcls: the files hold such layers.
         prefix: of names in plain state dicts, see `read_checkpoint`.
 
     Raises:
-        ArgumentError: too many paths, no layer in common, or DCLS without its box.
+        ArgumentError: too many paths, or no layer in common.
         CheckpointError, DataError, NameNotFoundError: see the readers.
     """
     from icnn_core.weights import find_weights
@@ -62,7 +74,9 @@ def read_display(
         raise ArgumentError(
             "kernels", needed="one checkpoint, or two to compare", got=f"{len(paths)}", fix=fix
         )
-    found = [_read(path, dcls, kernel_size, prefix) for path in paths]
+    found = [
+        (dcls.read(path, prefix), True) if dcls is not None else read_ordered(path, prefix) for path in paths
+    ]  # and whether they come in the network's order
     guide = next((clouds for clouds, known in found if known), found[0][0])
     first, *other = (
         KernelDisplay(select_layers(in_order_of(clouds, guide), patterns)) for clouds, _ in found
@@ -77,31 +91,62 @@ def holds_positions_alone(path: Path) -> bool:
     return path.suffix.lower() in TABLES or (path.is_dir() and find_weights(path) is None)
 
 
-def read_positions(path: Path) -> tuple[Checkpoint, KernelDisplay | None]:
-    """What such a path holds, as a checkpoint of irregular layers alone, and the run where it is a folder of snapshots.
+def read_positions(path: Path, patterns: Sequence[str] = ()) -> tuple[Checkpoint, KernelDisplay]:
+    """What such a path holds, as a checkpoint of irregular layers alone; and the kernels, of a folder the run.
+
+    Args:
+        patterns: of layers to show, see `select_layers`.
 
     Raises:
         IcnnError: as of `read_clouds` and `read_snapshots`.
     """
     import torch
 
-    from icnn_core.checkpoint import Checkpoint, IrregularLayer
+    from icnn_core.checkpoint import Checkpoint
 
-    run = KernelDisplay.from_snapshots([path]) if path.is_dir() else None
-    clouds = run.clouds if run is not None else read_clouds(path)
+    read = KernelDisplay.from_snapshots if path.is_dir() else KernelDisplay.from_checkpoint
+    display = read(path, patterns)
+    clouds = display.clouds
     state = {f"{cloud.layer}.positions": torch.from_numpy(cloud.positions) for cloud in clouds}
-    layers = (IrregularLayer(c.layer, c.kernel_size, c.dilation, c.sharing) for c in clouds)
-    return Checkpoint(path, state, tuple(layers)), run
+    return Checkpoint(path, state, _describe(clouds)), display
+
+
+def read_network(
+    checkpoint: Checkpoint, patterns: Sequence[str], dcls: DclsLayers | None = None, prefix: str | None = None
+) -> tuple[Checkpoint, KernelDisplay]:
+    """The kernels of a checkpoint that was read; and the checkpoint, which knows of its DCLS layers.
+
+    Args:
+        patterns, prefix: as of `read_display`.
+
+    Raises:
+        IcnnError: as of `read_clouds`, `read_dcls` and `select_layers`.
+    """
+    if dcls is None:
+        return checkpoint, KernelDisplay.from_checkpoint(checkpoint, patterns)
+    clouds = dcls.read(checkpoint.path, prefix)
+    return replace(checkpoint, irregular=_describe(clouds)), KernelDisplay(select_layers(clouds, patterns))
+
+
+def _describe(clouds: Sequence[PositionCloud]) -> tuple[IrregularLayer, ...]:
+    from icnn_core.checkpoint import IrregularLayer
+
+    return tuple(IrregularLayer(c.layer, c.kernel_size, c.dilation, c.sharing) for c in clouds)
 
 
 def read_shapes(
-    checkpoint: Path, snapshots: Path | None = None, network: nn.Module | None = None
+    checkpoint: Path,
+    snapshots: Path | None = None,
+    network: nn.Module | None = None,
+    dcls: DclsLayers | None = None,
+    prefix: str | None = None,
 ) -> tuple[list[PositionCloud], Callable[[], Any] | None]:
     """The clouds of a checkpoint's irregular layers, if it has any, and what reads its training's snapshots, or None.
 
     Args:
         snapshots: their folder, read at once; None = the one beside the checkpoint, read when it is wanted.
         network: what the checkpoint was built into; None reads its layers from the file.
+        dcls, prefix: as of `read_display`.
 
     Raises:
         CheckpointError: the checkpoint cannot be read, or the folder named holds no snapshots.
@@ -112,7 +157,9 @@ def read_shapes(
         whole = read_snapshots(checkpoint) if checkpoint.is_dir() else None
         clouds = whole[1][-1] if whole is not None else read_clouds(checkpoint)
         return clouds, None if whole is None else lambda: whole
-    if network is not None:
+    if dcls is not None:
+        clouds = dcls.read(checkpoint, prefix)
+    elif network is not None:
         clouds = clouds_from_model(network)
     else:
         clouds = read_clouds(checkpoint) if read_checkpoint(checkpoint).irregular else []
@@ -140,15 +187,3 @@ def find_run(checkpoint: Path, clouds: Sequence[PositionCloud]) -> tuple[KernelD
     if len(chosen[0]) != len(clouds):
         return None, "The snapshots beside the checkpoint are of another network and were left out."
     return KernelDisplay(chosen[-1], steps=steps, snapshots=chosen), ""
-
-
-def _read(
-    path: Path, dcls: str | None, kernel_size: int | tuple[int, int] | None, prefix: str | None
-) -> tuple[list[PositionCloud], bool]:
-    """The clouds, and whether they come in the network's order."""
-    if dcls is None:
-        return read_ordered(path, prefix)
-    if kernel_size is None:
-        fix = "Give the layers' dilated_kernel_size."
-        raise ArgumentError("kernels", needed="--kernel-size with --dcls", got="none", fix=fix)
-    return read_dcls(path, dcls, kernel_size, prefix), True

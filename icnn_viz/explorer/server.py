@@ -24,7 +24,7 @@ from icnn_viz.explorer.session import Session
 PAGES: dict[str, Any] = {page.PATH: page for page in (heatmaps, kernels, taps, runs)}
 """Page modules by path; each has TITLE, NAV (its link's id), `layout` and `register`.
 
-No link leads to `runs` without snapshots, nor to `taps` without networks.
+No link leads to `runs` without snapshots, nor to `heatmaps` and `taps` without networks.
 """
 
 _INDEX = """<!DOCTYPE html>
@@ -43,7 +43,7 @@ class _Explorer(Dash):
         super().__init__(*args, **options)
 
     def interpolate_index(self, *args: Any, **parts: Any) -> str:
-        if request.path == heatmaps.PATH:
+        if request.path == heatmaps.PATH and self._session.networks:
             parts["app_entry"] += heatmaps.first_paint(self._session, request.query_string.decode())
         return super().interpolate_index(*args, **parts)
 
@@ -61,8 +61,9 @@ def make_app(session: Session, *, host: str = "127.0.0.1") -> Dash:
     )
     guard(app.server, host)
     answer_malformed(app.server)
-    there = {runs: session.has_run, taps: session.has_taps}
+    there = {heatmaps: bool(session.networks), runs: session.has_run, taps: session.has_taps}
     shown = {path: page for path, page in PAGES.items() if there.get(page, True)}
+    first = next(iter(shown))
     app.layout = _layout(shown)
     for page in PAGES.values():
         page.register(app, session)
@@ -71,7 +72,10 @@ def make_app(session: Session, *, host: str = "127.0.0.1") -> Dash:
     def show(path: str | None, search: str | None) -> Any:
         page = PAGES.get(path or "/")
         if page is None:
-            return html.P(["There is no such page. ", dcc.Link("Heatmaps", href="/")], className="note")
+            link = dcc.Link(shown[first].TITLE, href=first)
+            return html.P(["There is no such page. ", link], className="note")
+        if page is heatmaps and first != heatmaps.PATH:
+            return dcc.Location(id="to-first", pathname=first, refresh=False)
         return page.layout(session, search)
 
     _register_frame(app, shown)

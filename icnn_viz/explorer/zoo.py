@@ -69,7 +69,8 @@ def draw_choice(cloud: PositionCloud, channel: int, kernel: int, *, theme: str =
         _frame(at[n], half, look.accent if one == [kernel, channel] else look.grid)
         for n, one in enumerate(who)
     ]
-    title = f"{len(who)} of {len(cloud.points):,} shapes, most changed first{describe_factor(factor)}"
+    order = "most changed first" if cloud.regular else "largest weights first"
+    title = f"{len(who)} of {len(cloud.points):,} shapes, {order}{describe_factor(factor)}"
     bare = {"visible": False, "fixedrange": True, "constrain": "domain"}
     figure.update_layout(
         title={"text": title, "font": {"size": 12}, "x": 0.02, "y": 0.97},

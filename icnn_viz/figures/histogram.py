@@ -36,13 +36,13 @@ def draw_histogram(cloud: PositionCloud, *, half_width: float | None = None, the
     edges = np.linspace(-half_width, half_width, _CELLS + 1)
     area = (edges[1] - edges[0]) ** 2
     with use_theme(theme) as look:
-        sheet = Sheet(170, 78, look)
+        sheet = Sheet(170, 80.5, look)
         names = ("positions", "weighted by |w|")
         for number, mass in enumerate((np.ones(len(points)), weights)):
             counts = np.histogram2d(points[:, 0], points[:, 1], bins=(edges, edges), weights=mass)[0]
             values = 100 * counts / (float(mass.sum()) or 1.0) / area
             left = 11 + number * 54
-            ax = sheet.add_axes(left, 20, 44, 44)
+            ax = sheet.add_axes(left, 22.5, 44, 44)
             image = ax.imshow(values, cmap=look.sequential, vmin=0, vmax=_top(values), interpolation="none",
                               extent=(-half_width, half_width, half_width, -half_width), gid="cells")  # fmt: skip
             set_view(ax, half_width, labels=False)
@@ -52,13 +52,13 @@ def draw_histogram(cloud: PositionCloud, *, half_width: float | None = None, the
             if number == 0:
                 ax.set_ylabel("y (px from centre)", labelpad=1)
             _add_bar(sheet, image, left, values, look)
-        profile = sheet.add_axes(126, 20, 41, 44)
+        profile = sheet.add_axes(126, 22.5, 41, 44)
         _draw_profile(profile, points, weights, half_width, look)
         sheet.write_heading(cloud.layer, _describe(cloud, points, weights), left=4)
         notes = count_hidden(cloud, half_width, limit=None)
         if not whole:
             notes.append("all weights are 0")
-        sheet.write_notes(notes, top=4.5)
+        sheet.write_notes(notes, top=5)
     return sheet.figure
 
 
@@ -92,7 +92,7 @@ def _top(values: np.ndarray) -> float:
 def _add_bar(sheet: Sheet, image: object, left: float, values: np.ndarray, look: Look) -> None:
     top = _top(values)
     bar = sheet.figure.colorbar(
-        image, cax=sheet.add_axes(left, 9.4, 44, 1.8), orientation="horizontal",  # type: ignore[arg-type]
+        image, cax=sheet.add_axes(left, 11.9, 44, 1.8), orientation="horizontal",  # type: ignore[arg-type]
         extend="max" if values.max(initial=0.0) > top else "neither",
     )  # fmt: skip
     bar.set_ticks([0, top / 2, top], labels=["0", format_value(top / 2), format_value(top)])

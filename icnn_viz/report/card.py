@@ -112,17 +112,25 @@ def _count(one: Checkpoint) -> tuple[int, int]:
     sizes = {
         name: tensor.numel() for name, tensor in one.state.items() if name.rpartition(".")[2] not in kept
     }
-    shapes = {f"{layer.name}.{part}" for layer in one.irregular for part in ("positions", "sigma")}
+    shapes = {
+        f"{layer.name}.{part}" for layer in one.irregular for part in ("positions", "sigma", "P", "SIG")
+    }
     positions = sum(size for name, size in sizes.items() if name in shapes)
     return sum(sizes.values()) - positions, positions
 
 
 def _convolutions(one: Checkpoint) -> dict[str, tuple[int, ...]]:
-    """Weights of four axes by the name of their layer: (kernels, channels per group, height, width)."""
-    return {
-        name.removesuffix(".weight"): tuple(tensor.shape)
+    """(kernels, channels per group, height, width) by the name of the layer; a DCLS layer's weight has three axes."""
+    sizes = {layer.name: layer.kernel_size for layer in one.irregular}
+    weights = {
+        name.removesuffix(".weight"): tensor.shape
         for name, tensor in one.state.items()
-        if name.endswith(".weight") and tensor.ndim == 4
+        if name.endswith(".weight")
+    }
+    return {
+        name: (*shape[:2], *sizes.get(name, shape[2:]))
+        for name, shape in weights.items()
+        if len(shape) == 4 or name in sizes
     }
 
 
@@ -138,11 +146,11 @@ def _describe_surgery(one: Checkpoint) -> tuple[str, ...]:
     if not found:
         layers = counted(len(irregular), "layer")
         return (f"The file holds the positions of {layers}, and nothing of the network around them.",)
-    words = [f"{len(irregular)} of {len(found)} convolutions were made irregular{begun}."]
+    words = [f"{len(irregular)} of {counted(len(found), 'convolution')} are irregular{begun}."]
     if regular:
-        words.append(f"{len(regular)} larger than 1×1 were left regular, as they were not chosen.")
+        words.append(f"Regular, though larger than 1×1: {len(regular)}.")
     if pointwise:
-        words.append(f"{pointwise} of size 1×1 stay regular always: they only mix channels.")
+        words.append(f"Of size 1×1, which only mix channels and stay regular always: {pointwise}.")
     return tuple(words)
 
 
@@ -163,7 +171,8 @@ def _to_surgery_table(one: Checkpoint) -> Table:
         layer = irregular.get(name)
         if layer is None and max(height, width) == 1:
             continue
-        positions = one.state[f"{name}.positions"].numel() // 2 if layer else 0
+        places = one.state.get(f"{name}.positions", one.state.get(f"{name}.P"))
+        positions = places.numel() // 2 if layer and places is not None else 0
         texts = [name, "irregular" if layer else "regular", f"{height}×{width}"]
         texts += (
             [

@@ -12,9 +12,10 @@ from icnn_viz.report.findings import Pixels
 
 
 def list_commands(
-    typed: Sequence[str], checkpoint: Path, regular: Path | None, wanted: Pixels
+    typed: Sequence[str], checkpoint: Path, regular: Path | None, wanted: Pixels, read: Sequence[str] = ()
 ) -> list[tuple[str, str]]:
-    """The command as it was `typed`, and those that give its parts with more choice.
+    """The command as it was `typed`, and those that give its parts with more choice; `read`: options with which a
+    file's layers are read.
 
     Files are named without where they lie: the page is passed on.
     """
@@ -25,7 +26,7 @@ def list_commands(
     networks = [*pair, *(("--regular", regular) if named else ())]
     commands = [
         (_join(*_without_places(typed)), "This page:"),
-        (_join("kernels", *pair, "--view", "all"), "All figures and tables of the kernels as files:"),
+        (_join("kernels", *pair, *read, "--view", "all"), "All figures and tables of the kernels as files:"),
     ]
     if wanted.image:
         spots = [part for y, x in wanted.places for part in ("--pixel", f"{x},{y}")]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from icnn_core.checkpoint import Checkpoint
     from icnn_viz.displays import KernelDisplay, TapDisplay
     from icnn_viz.displays.pixels import Network
+    from icnn_viz.displays.sources import DclsLayers
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def find_out(
     photo: bool = True,
     model: str | None = None,
     prefix: str | None = None,
+    dcls: DclsLayers | None = None,
     device: str = "auto",
     seed: int = 0,
 ) -> Findings:
@@ -90,17 +92,19 @@ def find_out(
     """
     from icnn_core.checkpoint import read_checkpoints
     from icnn_core.devices import choose_device
-    from icnn_viz.displays import KernelDisplay
     from icnn_viz.displays.pixels import TARGETS, load_networks
-    from icnn_viz.displays.sources import find_run, holds_positions_alone, read_positions
+    from icnn_viz.displays.sources import find_run, holds_positions_alone, read_network, read_positions
 
     alone = holds_positions_alone(checkpoint)
     paths = {"irregular": None if alone else checkpoint, "regular": regular}
     named = {name: path for name, path in paths.items() if path is not None}
     checkpoints = dict(zip(named, read_checkpoints(list(named.values()), prefix), strict=True))
-    irregular, of_folder = read_positions(checkpoint) if alone else (checkpoints["irregular"], None)
-    checkpoints = {"irregular": irregular} | checkpoints
-    display = of_folder or KernelDisplay.from_checkpoint(checkpoint if alone else irregular, layers)
+    if alone:
+        irregular, display = read_positions(checkpoint, layers)
+    else:
+        irregular, display = read_network(checkpoints["irregular"], layers, dcls, prefix)
+    others = {name: one for name, one in checkpoints.items() if name != "irregular"}
+    checkpoints = {"irregular": irregular} | others
     load = partial(
         load_networks,
         checkpoint,
@@ -112,7 +116,7 @@ def find_out(
         **pixels.preparation,
     )
     looks, no_looks, taps = _look(checkpoint, pixels, irregular, model, load, seed)
-    run, note = (of_folder, "") if alone else find_run(checkpoint, display.clouds)
+    run, note = (display if display.steps else None, "") if alone else find_run(checkpoint, display.clouds)
     return Findings(
         checkpoints=checkpoints,
         display=display,

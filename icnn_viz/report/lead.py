@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from icnn_viz.figures.comparison_words import describe_finding
 from icnn_viz.report.card import mean_iou
@@ -13,8 +16,10 @@ from icnn_viz.report.findings import Findings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icnn_viz.records import PixelComparison
+    from icnn_viz.records import PixelComparison, PositionCloud
 
+_ENOUGH = 100
+"""Shapes of a layer whose claims are judged."""
 _ENDS = {
     "holds": ("holds", "hold"),
     "does not hold": ("does not hold", "do not hold"),
@@ -35,7 +40,7 @@ class Verdict:
 def summarise(findings: Findings) -> list[str]:
     """The findings: how far the shapes went, what the networks look at, what they are worth and what holds of the
     paper's claims."""
-    told = [_tell_shapes(findings.tables["layers"]), *(_tell_pixel(look) for look in findings.looks[:1])]
+    told = [_tell_shapes(findings.display.clouds), *(_tell_pixel(look) for look in findings.looks[:1])]
     scores = {label: mean_iou(one) for label, one in findings.checkpoints.items()}
     known = [f"{label} {score:.1%}" for label, score in scores.items() if score is not None]
     verdicts = findings.tables["claims"]["verdict"].tolist()
@@ -57,25 +62,28 @@ def group_verdicts(claims: pd.DataFrame) -> list[Verdict]:
     ]
 
 
-def most_moved(layers: pd.DataFrame) -> int:
-    """The number of the layer whose positions lie farthest from their slots; 0 if no distance is known."""
+def choose_first(layers: pd.DataFrame) -> int:
+    """The number of the layer that is shown first: of those with shapes enough for a cloud, the one whose positions
+    lie farthest from their slots."""
+    shapes = layers["shapes"].to_numpy(dtype=float, na_value=0.0)
     distances = layers["mean_displacement"].to_numpy(dtype=float, na_value=-1.0)
-    return int(distances.argmax())
+    return int(np.where(shapes >= min(_ENOUGH, shapes.max()), distances, -np.inf).argmax())
 
 
-def _tell_shapes(layers: pd.DataFrame) -> str:
-    points = layers["points"].to_numpy(dtype=float)
-    moved = layers["mean_displacement"].to_numpy(dtype=float, na_value=0.0)
-    mean = float(moved @ points) / max(float(points.sum()), 1.0)
-    one = len(layers) == 1
-    where = f"layer {layers['layer'].iloc[0]}" if one else f"{len(layers)} layers"
-    text = (
-        f"The {points.sum():,.0f} weights of {where} lie {mean:.2f} pixels on average from where they started"
-    )
-    if one:
+def _tell_shapes(clouds: Sequence[PositionCloud]) -> str:
+    """How far weights lie from their slots; where there are none, from the kernel's centre."""
+    regular = [cloud for cloud in clouds if cloud.regular]
+    measured, start = (regular, "where they started") if regular else (clouds, "the centre of their kernel")
+    found = [np.hypot(*np.moveaxis(one.displacements if regular else one.points, -1, 0)) for one in measured]
+    lengths = [each[np.isfinite(each)] for each in found]
+    far = np.array([each.mean() if each.size else 0.0 for each in lengths])
+    count, whole = sum(each.size for each in found), sum(each.size for each in lengths)
+    mean = sum(float(each.sum()) for each in lengths) / max(whole, 1)
+    where = f"layer {measured[0].layer}" if len(measured) == 1 else f"{len(measured)} layers"
+    text = f"The {count:,.0f} weights of {where} lie {mean:.2f} pixels on average from {start}"
+    if len(measured) == 1:
         return f"{text}."
-    number = most_moved(layers)
-    return f"{text}, farthest in {layers['layer'].iloc[number]} ({moved[number]:.2f} pixels)."
+    return f"{text}, farthest in {measured[int(far.argmax())].layer} ({far.max():.2f} pixels)."
 
 
 def _tell_pixel(look: PixelComparison) -> str:

@@ -11,9 +11,9 @@ from icnn_viz.displays.heatmaps import HeatmapDisplay
 from icnn_viz.displays.suited import suiting, why_not
 from icnn_viz.records import PixelComparison, PositionCloud
 from icnn_viz.report.findings import Findings
-from icnn_viz.report.lead import most_moved
+from icnn_viz.report.lead import choose_first
 from icnn_viz.report.pictures import VECTOR, Budget, Picture, make_picture
-from icnn_viz.report.words import FIGURES, Words
+from icnn_viz.report.words import FIGURES, Words, words_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,10 +50,11 @@ class _Sketch:
     title: str = ""
     dark: bool = True
     vector: bool = False
+    has_slots: bool = True
 
     def finish(self, budget: Budget) -> Panel:
         picture = make_picture(self.draw, budget, self.alt, dark=self.dark, vector=self.vector)
-        return Panel(self.kind, FIGURES[self.kind], picture, self.title, budget.turns)
+        return Panel(self.kind, words_of(self.kind, self.has_slots), picture, self.title, budget.turns)
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def draw_panels(findings: Findings, budget: Budget, on_drawn: Callable[[int, int
             on_drawn(done, total)
         drawn.append(tuple(panels))
     *layers, network, run, pixels, grids = drawn
-    first = layers[most_moved(findings.tables["layers"])][:1] + (pixels or network)[:1]
+    first = layers[choose_first(findings.tables["layers"])][:1] + (pixels or network)[:1]
     return Panels(tuple(layers), network, run, pixels, grids, first)
 
 
@@ -122,8 +123,9 @@ def _of_layer(display: KernelDisplay, number: int, budget: Budget) -> list[_Sket
         _Sketch(
             view,
             lambda theme, view=view: display.draw(view, number, theme=theme),
-            f"{FIGURES[view].title}: layer {cloud.layer}",
+            f"{words_of(view, cloud.regular).title}: layer {cloud.layer}",
             dark=budget.dark,
+            has_slots=cloud.regular,
         )
         for view in _list_layer_views(cloud, budget.views)
     ]

@@ -113,6 +113,27 @@ FIGURES = {
     ),
 }
 
+_WITHOUT_SLOTS = {
+    "3d": Words(
+        "The same, with the weights",
+        "Every dot is the place of one weight, as high as the weight that lies there is large; of a layer with very "
+        "many shapes a surface, as high as dots lie close.",
+        "High dots are the weights that count most: look whether they lie in the middle or far out.",
+    ),
+    "zoo": Words(
+        "The shapes with the largest weights",
+        "Single shapes around the centre of their kernel (+), those with the largest weights first; a disc is one "
+        "weight, its area the weight's size, and it is hollow below zero.",
+        "Discs in rows, or in two groups of which one is hollow, are kernels that look for lines and edges.",
+    ),
+}
+
+
+def words_of(kind: str, has_slots: bool) -> Words:
+    """Of a figure of FIGURES, of a layer whose positions start on slots or lie wherever they do."""
+    return FIGURES[kind] if has_slots else _WITHOUT_SLOTS.get(kind, FIGURES[kind])
+
+
 GLOSSARY = (
     ("kernel", "a small grid of weights that slides over the image; a layer has many"),
     ("slot", "the regular place of a weight in that grid, where its position starts"),

@@ -229,3 +229,27 @@ def test_positions_of_other_programs_are_reported_without_a_network(run_main, tm
     assert "the file holds positions, not a network" in page
     refused = run_main(main, "report", path, "--data", "shapes", "--out", tmp_path / "other.html")
     assert (refused.code, "got positions alone" in refused.err) == (1, True)
+
+
+def test_layers_of_dcls_are_reported_as_such(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["icnn-viz", "report", "dcls.pt", "--dcls", "v1", "--kernel-size", "9"])
+    layer = {"weight": torch.ones(4, 3, 6), "P": torch.randn(2, 4, 3, 6)}
+    state = {"stem.weight": torch.ones(3, 3, 4, 4), **{f"dw.{key}": value for key, value in layer.items()}}
+    torch.save(state, tmp_path / "dcls.pt")
+    ended = run(tmp_path / "dcls.pt", "--dcls", "v1", "--kernel-size", "9", "--json")
+    assert json.loads(ended.out)["layers"] == ["dw"], ended.err
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for words in (
+        "The 72 weights of layer dw lie",
+        "from the centre of their kernel.",  # there is no slot where they started
+        "The shapes with the largest weights",
+        "1 of 2 convolutions are irregular.",
+        "icnn-viz kernels dcls.pt --dcls v1 --kernel-size 9 --view all",
+    ):
+        assert words in page
+    for words in ("where they started", "whose weights went farthest", "All layers together"):
+        assert words not in page
+    assert "--kernel-size" in run(tmp_path / "dcls.pt", "--dcls", "v1").err
+    assert "--dcls" in run(tmp_path / "dcls.pt", "--kernel-size", "9").err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from icnn_viz.data import builtin_path
 from icnn_viz.displays.images import read_image
 from icnn_viz.displays.pixels import compare_pixels, load_networks, make_targets
 from icnn_viz.displays.taps import taps_of
+from icnn_viz.records import PositionCloud
 
 pytest.importorskip("dash", reason="Dash is not installed")
 
@@ -63,3 +65,22 @@ def test_a_compared_pixel_has_its_taps_for_its_class(session: Session) -> None:
     assert display.class_name == "ring"
     assert len(display.rows) == 3
     assert Path(display.rows[0][1].layers[0]).name == "classifier.fc1"
+
+
+def test_positions_alone_are_shown_without_pages_that_need_a_network(
+    make_cloud: Callable[..., PositionCloud],
+) -> None:
+    alone = Session([], make_shelf((), None, "", 2048), [make_cloud("their", channels=4)])
+    client = make_app(alone).server.test_client()
+    links = str(client.get("/_dash-layout", base_url="http://127.0.0.1:8050").json)
+    assert "'/kernels'" in links
+    assert "Heatmaps" not in links
+    ask = {
+        "output": "page.children",
+        "outputs": {"id": "page", "property": "children"},
+        "inputs": [{"id": "url", "property": "pathname", "value": "/"}],
+        "state": [{"id": "url", "property": "search", "value": ""}],
+        "changedPropIds": ["url.pathname"],
+    }
+    answer = client.post("/_dash-update-component", json=ask, base_url="http://127.0.0.1:8050")
+    assert "'pathname': '/kernels'" in str(answer.json), "the first page is one that shows something"

@@ -60,8 +60,8 @@ def test_the_card_says_what_the_surgery_did(tmp_path: Path) -> None:
     first, regular, pointwise = card.surgery_words
     assert "1 of 3 convolutions" in first
     assert "“head”" in first
-    assert regular.startswith("1 larger")
-    assert pointwise.startswith("1 of size 1×1")
+    assert "larger than 1×1: 1" in regular
+    assert "stay regular always: 1" in pointwise
     rows = [[cell.text for cell in row] for row in card.surgery.rows]
     assert rows == [
         ["body", "regular", "3×2", "–", "–", "4", "5", "0"],

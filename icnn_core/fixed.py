@@ -77,6 +77,24 @@ class TapsConv2d(nn.Module):
         return f"{channels}, {kernels}, taps={len(self.kernels)}, stride={self.stride}"
 
 
+class PaddedConv2d(nn.Module):
+    """An irregular convolution with fixed positions: its border (reflected, …) is added, then one kernel reads.
+
+    Attributes:
+        conv: the kernel over all that positions read, of any groups; beyond the border it reads zeros.
+    """
+
+    def __init__(self, layer: IrregularConv2d, largest: int, name: str) -> None:
+        super().__init__()
+        self.mode, self.border = layer.padding_mode, margins_of(layer)
+        self.conv = enclosing_conv2d(layer, layer.positions, layer.sigma, largest, name, is_padded=True)
+        self.conv.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, H_out, W_out), as the irregular layer."""
+        return self.conv(F.pad(x, (*self.border[1], *self.border[0]), mode=self.mode))
+
+
 def _shifted(x: Tensor, margins: Margins, less: tuple[int, int] = (0, 0)) -> Tensor:
     """An image with zeros around it, or without its edge where a margin is below 0; `less` of each margin is there.
 
@@ -140,6 +158,8 @@ def _cheaper(layer: IrregularConv2d, largest: int, name: str) -> nn.Module:
         )
     check_finite(layer.positions, name)
     if layer.groups > 1 or layer.sharing == "none" or layer.interpolation != "bilinear":
+        if layer.padding_mode != "zeros":
+            return PaddedConv2d(layer, largest, name).train(layer.training)
         return enclosing_conv2d(layer, layer.positions, layer.sigma, largest, name)
     taps = TapsConv2d(layer, largest, name).train(layer.training)
     by_taps = layer.weight.numel() + _SAMPLING * sum(kernel.numel() for kernel in taps.kernels)
@@ -155,5 +175,6 @@ def _in_words(fixed: nn.Module) -> str:
     if isinstance(fixed, TapsConv2d):
         height, width = (max(kernel.shape[axis] for kernel in fixed.kernels) for axis in (2, 3))
         return f"{len(fixed.kernels)} taps of up to {height} × {width}, then products"
+    fixed = fixed.conv if isinstance(fixed, PaddedConv2d) else fixed
     assert isinstance(fixed, nn.Conv2d)
     return "a kernel of {} × {}".format(*fixed.kernel_size)

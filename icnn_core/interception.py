@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class ConvolutionCall:
-    """The arguments of one call of `torch.nn.functional.conv2d`; pairs are (y, x)."""
+    """The arguments of one call of `torch.nn.functional.conv2d`; pairs are (y, x), as whatever sequence they came."""
 
     input: Tensor
     weight: Tensor
@@ -26,6 +26,11 @@ class ConvolutionCall:
     padding: int | Pair | str = 0
     dilation: int | Pair = 1
     groups: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("stride", "padding", "dilation"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, value if isinstance(value, str) else as_pair(value))
 
 
 class Interception(TorchFunctionMode):
@@ -69,7 +74,7 @@ def reason_against(conv: nn.Conv2d) -> str:
         return f"{kind}: its forward failed on an image of zeros ({type(error).__name__})"
     if len(calls) != 1:
         return f"{kind}: its forward calls conv2d with its weight {len(calls)} times, not once"
-    if as_pair(calls[0].dilation) != tuple(conv.dilation):
+    if calls[0].dilation != tuple(conv.dilation):
         return f"{kind}: it convolves with another dilation than its own"
     return ""
 
@@ -88,13 +93,14 @@ def copy_module(module: Module) -> Module:
     return copy.deepcopy(module, computed)
 
 
-def as_pair(value: int | tuple[int, ...]) -> tuple[int, ...]:
-    """conv2d's int or (y, x) as (y, x)."""
-    return (value, value) if isinstance(value, int) else tuple(value)
+def as_pair(value: int | Sequence[int]) -> tuple[int, ...]:
+    """conv2d's int, (y, x) or one number in a list as (y, x)."""
+    given = (value,) if isinstance(value, int) else tuple(value)
+    return given * 2 if len(given) == 1 else given
 
 
 def _zeros_for(conv: nn.Conv2d) -> Tensor:
-    """An image that the kernel fits into, with whatever padding."""
+    """Two images that the kernel fits into, with whatever padding; of one, a batch folded into channels looks alike."""
     padding = (0, 0) if isinstance(conv.padding, str) else as_pair(conv.padding)
     sizes = [
         d * (k - 1) + 2 * p + 4 + axis
@@ -102,5 +108,5 @@ def _zeros_for(conv: nn.Conv2d) -> Tensor:
     ]
     like = next(nn.Module.parameters(conv), None)
     return torch.zeros(
-        1, conv.in_channels, *sizes, dtype=getattr(like, "dtype", None), device=getattr(like, "device", None)
+        2, conv.in_channels, *sizes, dtype=getattr(like, "dtype", None), device=getattr(like, "device", None)
     )

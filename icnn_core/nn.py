@@ -17,13 +17,14 @@ from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
 from icnn_core.interception import (
     ConvolutionCall,
     Interception,
+    as_pair,
     copy_module,
     reason_against,
     weight_shape,
 )
 from icnn_core.kinds import INTERPOLATIONS, SHARINGS, Sharing
 from icnn_core.ops.backends import BACKENDS
-from icnn_core.ops.enclosing import enclosing_conv2d
+from icnn_core.ops.enclosing import enclosing_conv2d, margins_of_same
 from icnn_core.ops.geometry import SIGMA_RANGE, regular_slots
 from icnn_core.ops.irregular_conv import irregular_conv2d
 
@@ -181,7 +182,7 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
             self.positions.add_(torch.empty_like(self.positions).uniform_(-shift, shift))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C_in, H, W) -> (N, C_out, H_out, W_out), sizes as conv2d's."""
+        """(N, C_in, H, W) or (C_in, H, W) -> (N, C_out, H_out, W_out) or (C_out, H_out, W_out), sizes as conv2d's."""
         if self.padding_mode == "zeros":
             padding = self.padding
         else:
@@ -201,9 +202,11 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
     def _convolve(self, call: ConvolutionCall) -> Tensor:
         """The convolution that a call asks for, with this layer's positions."""
         x, padding = call.input, call.padding
+        is_single = x.ndim == 3  # (C, H, W), which conv2d takes, too
+        x = x[None] if is_single else x
         if isinstance(padding, str):
-            x, padding = _pad_for_word(x, padding, self._reversed_padding_repeated_twice)
-        return irregular_conv2d(
+            x, padding = _pad_for_word(x, padding, self.kernel_size, as_pair(call.dilation))
+        found = irregular_conv2d(
             x,
             call.weight,
             self.positions,
@@ -216,6 +219,7 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
             sigma=self.sigma,
             backend=self.backend,
         )
+        return found[0] if is_single else found
 
     @classmethod
     def from_conv2d(
@@ -291,6 +295,8 @@ def reason_to_stay_regular(conv: nn.Module) -> str:
         return "lazy: run the network once first"
     if any(hasattr(parameter, "full_tensor") for parameter in conv.parameters()):
         return "sharded over processes: make the network irregular first"
+    if any(parameter.is_complex() for parameter in conv.parameters()):
+        return "complex weights"
     if "forward" in vars(conv):
         return "its forward was replaced on the module itself"
     own = type(conv)
@@ -368,11 +374,13 @@ def _irregular_subclass(regular: type[nn.Conv2d]) -> type[IrregularConv2d]:
     return type(f"Irregular{regular.__name__}", (IrregularConv2d, regular), own)
 
 
-def _pad_for_word(x: Tensor, word: str, margins: list[int]) -> tuple[Tensor, tuple[int, int]]:
+def _pad_for_word(
+    x: Tensor, word: str, kernel_size: tuple[int, int], dilation: tuple[int, ...]
+) -> tuple[Tensor, tuple[int, int]]:
     """Padding "same" or "valid" in pixels: the odd row that "same" may need is added at the end, as conv2d does."""
     if word == "valid":
         return x, (0, 0)
-    left, right, top, bottom = margins
+    (top, bottom), (left, right) = margins_of_same(kernel_size, dilation)
     if (top, left) != (bottom, right):
         x = F.pad(x, (0, right - left, 0, bottom - top))
     return x, (top, left)

@@ -20,6 +20,7 @@ from icnn_core.nn import (
 )
 
 _WHO = "make_irregular"
+_CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d")  # as TorchScript names them
 
 
 @dataclass(frozen=True, repr=False)
@@ -163,7 +164,9 @@ def reason_to_skip(module: nn.Module) -> str | None:
         return "transposed"
     if isinstance(module, nn.Conv1d | nn.Conv3d):
         return "not 2-D"
-    if not isinstance(module, nn.Conv2d | IrregularConv2d):
+    if isinstance(module, torch.jit.ScriptModule) and module.original_name in _CONVOLUTIONS:
+        return "part of a TorchScript program"
+    if not isinstance(module, nn.modules.conv._ConvNd):
         return None
     lazy = isinstance(module, nn.modules.conv._LazyConvXdMixin)
     if not lazy and not isinstance(module, IrregularConv2d) and max(module.kernel_size) == 1:

@@ -15,21 +15,31 @@ Margins = tuple[tuple[int, int], tuple[int, int]]
 
 @torch.no_grad()
 def enclosing_conv2d(
-    conv: nn.modules.conv._ConvNd, positions: Tensor, sigma: Tensor | None, largest: int, who: str
+    conv: nn.modules.conv._ConvNd,
+    positions: Tensor,
+    sigma: Tensor | None,
+    largest: int,
+    who: str,
+    *,
+    is_padded: bool = False,
 ) -> nn.Conv2d:
     """A new convolution, without hooks, that computes what `conv` does with its weights at `positions`.
+
+    Args:
+        is_padded: it gets images that are padded already, as `conv` pads them.
 
     Raises:
         ArgumentError: a side of its kernel would be longer than `largest` pixels, a position is not finite, or the
             layer pads otherwise than with zeros, and its positions lie beyond the kernel or its sides differ.
     """
     check_finite(positions, who)
-    geometry, margins = fixed_geometry(conv), margins_of(conv)
+    geometry, margins = fixed_geometry(conv), ((0, 0), (0, 0)) if is_padded else margins_of(conv)
+    mode = "zeros" if is_padded else conv.padding_mode
     (top, bottom), (left, right) = span = enclosing_span(positions, geometry, margins, sigma)
     size = bottom - top + 1, right - left + 1
     check_size(size, largest, who)
     padding = margins[0][0] - top, margins[1][0] - left
-    if conv.padding_mode != "zeros" and margins != tuple((each, each) for each in padding):
+    if mode != "zeros" and margins != tuple((each, each) for each in padding):
         raise ArgumentError(
             who,
             needed='padding_mode="zeros", or positions within a regular kernel that is padded alike on both sides',
@@ -44,7 +54,7 @@ def enclosing_conv2d(
         padding,
         groups=conv.groups,
         bias=conv.bias is not None,
-        padding_mode=conv.padding_mode,
+        padding_mode=mode,
         device=conv.weight.device,
         dtype=conv.weight.dtype,
     )
@@ -94,11 +104,20 @@ def fixed_geometry(conv: nn.modules.conv._ConvNd) -> Geometry:
 
 def margins_of(conv: nn.modules.conv._ConvNd) -> Margins:
     """What a convolution pads; its `padding` may have been changed since it was made."""
+    if conv.padding_mode == "zeros" and conv.padding == "same":
+        return margins_of_same(conv.kernel_size, conv.dilation)
     if conv.padding_mode == "zeros" and not isinstance(conv.padding, str):
         (y, x) = conv.padding
         return (y, y), (x, x)
     left, right, top, bottom = conv._reversed_padding_repeated_twice
     return (top, bottom), (left, right)
+
+
+def margins_of_same(kernel_size: tuple[int, ...], dilation: tuple[int, ...]) -> Margins:
+    """What padding "same" adds: an odd row or column goes to the end, as conv2d does."""
+    extents = [d * (k - 1) for k, d in zip(kernel_size, dilation, strict=True)]
+    top, left = (extent // 2 for extent in extents)
+    return (top, extents[0] - top), (left, extents[1] - left)
 
 
 def check_finite(positions: Tensor, who: str) -> None:

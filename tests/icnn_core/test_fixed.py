@@ -97,6 +97,21 @@ def test_taps_and_a_product_compute_the_same(sizes: dict, mode: str, shift: floa
     assert_equal(TapsConv2d(layer), layer)
 
 
+@pytest.mark.parametrize("mode", ["reflect", "circular"])
+@pytest.mark.parametrize(
+    "options",
+    [{"groups": 6}, {"sharing": "none"}, {"interpolation": "gaussian", "learn_sigma": True}],
+    ids=str,
+)
+def test_borders_are_kept_by_layers_of_any_kind(mode: str, options: dict) -> None:
+    torch.manual_seed(5)
+    layer = IrregularConv2d(6, 12, (3, 2), (2, 1), (2, 1), shift=1.7, padding_mode=mode, **options)
+    network = nn.Sequential(layer)
+    assert fix_positions(network)["0"].startswith("a kernel of")
+    assert not isinstance(network[0], IrregularConv2d)
+    assert_equal(network, layer)
+
+
 @pytest.mark.parametrize("form", [lambda layer: layer.to_conv2d(dense=True), TapsConv2d])
 def test_dilation_and_padding_may_have_been_changed(form) -> None:
     """As backbones that were made for another task are dilated."""

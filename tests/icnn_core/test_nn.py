@@ -37,6 +37,22 @@ def test_conversion_without_shift_keeps_the_output(name, sharing):
     torch.testing.assert_close(layer.to_conv2d()(x), conv(x), rtol=0, atol=0)
 
 
+def test_an_image_without_a_batch_is_taken_as_conv2d_takes_it():
+    layer = IrregularConv2d(2, 3, (3, 2), shift=0.3)
+    x = torch.randn(2, 7, 9)
+    torch.testing.assert_close(layer(x), layer(x[None])[0], rtol=0, atol=0)
+
+
+def test_padding_same_follows_a_dilation_that_was_changed():
+    """As backbones are dilated after they were made."""
+    conv = nn.Conv2d(2, 3, (3, 4), padding="same")
+    conv.dilation = (2, 3)
+    layer = IrregularConv2d.from_conv2d(conv, shift=0.0)
+    x = torch.randn(1, 2, 13, 15)
+    torch.testing.assert_close(layer(x), conv(x), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(layer.to_conv2d(dense=True)(x), conv(x), rtol=1e-5, atol=1e-6)
+
+
 def test_conversion_keeps_dtype_mode_and_frozen_weights():
     conv = nn.Conv2d(2, 3, 3, dtype=torch.float64).eval()
     conv.weight.requires_grad_(False)

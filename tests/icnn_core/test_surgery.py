@@ -44,6 +44,23 @@ def test_replaces_what_it_can_and_says_why_not():
     assert make_irregular(model).skipped["1"] == "already irregular"
 
 
+class OfItsOwn(nn.modules.conv._ConvNd):
+    def __init__(self):
+        pair, zero = (3, 3), (0, 0)
+        super().__init__(2, 2, pair, (1, 1), zero, (1, 1), False, zero, 1, False, "zeros")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_convolution_is_passed_over_in_silence():
+    scripted = torch.jit.script(nn.Conv2d(2, 2, 3))
+    network = nn.Sequential(nn.Conv2d(2, 2, 3, dtype=torch.complex64), scripted, OfItsOwn())
+    assert make_irregular(network).skipped == {
+        "0": "complex weights",
+        "1": "part of a TorchScript program",
+        "2": "not a Conv2d (OfItsOwn)",
+    }
+
+
 def test_from_a_module_to_the_end_in_caffes_and_torchvisions_names():
     by_caffe, by_torchvision = resnet101(), resnet101()
     caffe = make_irregular(by_caffe, "res4b11")

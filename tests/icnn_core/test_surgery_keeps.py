@@ -65,6 +65,21 @@ class Plain(nn.Conv2d):
     pass
 
 
+class SaysSame(nn.Conv2d):
+    """Says in the call what its constructor did not: a word for the padding; lists, also of one number."""
+
+    def forward(self, x):
+        return F.conv2d(x, self.weight, self.bias, [1], "same", [1, 1], self.groups)
+
+
+class Folded(nn.Conv2d):
+    """A batch folded into channels and groups, as networks do whose weight depends on the image."""
+
+    def forward(self, x):
+        weight = self.weight.expand(len(x), *self.weight.shape).flatten(0, 1)
+        return F.conv2d(x.flatten(0, 1)[None], weight, groups=len(x)).unflatten(1, (len(x), -1))[0]
+
+
 class Twice(nn.Conv2d):
     def forward(self, x):
         return F.conv2d(x, self.weight) + F.conv2d(x, self.weight.flip(-1))
@@ -108,6 +123,14 @@ def test_a_subclass_keeps_its_own_forward(kind):
     torch.testing.assert_close(copy.deepcopy(layer)(X), out)
 
 
+@pytest.mark.parametrize("kernel", [3, (4, 3)])
+def test_the_padding_counts_that_a_subclass_says_in_its_call(kernel):
+    network = nn.Sequential(SaysSame(4, 6, kernel))
+    expected = network(X)
+    assert make_irregular(network, shift=0.0).replaced == ("0",)
+    torch.testing.assert_close(network(X), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_every_convolution_of_timm_is_the_same_at_its_slots_and_moves():
     pytest.importorskip("timm.layers", reason="timm is not installed")
     kinds = [kind for kind in nn.Conv2d.__subclasses__() if kind.__module__.startswith("timm.")]
@@ -135,7 +158,13 @@ def test_a_moved_subclass_is_its_weight_at_the_moved_positions():
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [(Twice, "2 times"), (Never, "0 times"), (Wider, "another dilation"), (Broken, "failed.*KeyError")],
+    [
+        (Twice, "2 times"),
+        (Never, "0 times"),
+        (Folded, "0 times"),
+        (Wider, "another dilation"),
+        (Broken, "failed.*KeyError"),
+    ],
 )
 def test_a_forward_that_cannot_be_followed_is_skipped_with_the_reason(kind, reason):
     model = nn.Sequential(kind(4, 4, 3), nn.Conv2d(4, 4, 3))

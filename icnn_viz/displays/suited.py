@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from icnn_viz.figures.field import FEWEST
 from icnn_viz.figures.sheet import list_names
 from icnn_viz.records import PositionCloud
 
@@ -19,7 +20,9 @@ def why_not(view: str, cloud: PositionCloud) -> str:
     """Why a view says nothing of a layer, in words; empty if it does."""
     if view in BY_SLOT and not cloud.regular:
         return "no regular places"
-    return "one shape alone" if view in BY_SHAPES and len(cloud.points) == 1 else ""
+    if view in BY_SHAPES and len(cloud.points) == 1:
+        return "one shape alone"
+    return f"fewer than {FEWEST} shapes" if view == "qq" and len(cloud.points) < FEWEST else ""
 
 
 def suiting(view: str, clouds: Iterable[PositionCloud]) -> list[int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_core.errors import ArgumentError
+from icnn_core.text import counted
 from icnn_viz.figures.layers import rescale
 from icnn_viz.figures.marks import draw_centres, draw_keys, make_ellipse, robust_top
 from icnn_viz.figures.scales import facet_factor, is_tight, spread_out
@@ -115,7 +116,7 @@ def _describe_cut(
     cut = [
         int((np.fmax(of[0], of[2]) > limits[name][1]).sum()) for name, of in values.items() if name in limits
     ]
-    return [f"{sum(cut)} bars reach above their panel (arrow)"] if sum(cut) else []
+    return [f"{counted(sum(cut), 'bar')} above the panel (arrow)"] if sum(cut) else []
 
 
 def _draw_band(

@@ -9,7 +9,7 @@ import numpy as np
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.marks import robust_top
 from icnn_viz.figures.sheet import Sheet, distinct_names, list_names
-from icnn_viz.figures.style import Look, shorten, use_theme
+from icnn_viz.figures.style import Look, use_theme
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ def draw_depth(layers: pd.DataFrame, trend: pd.DataFrame | None = None, *, theme
         )  # fmt: skip
     names = list(dict.fromkeys(layers.sort_values("depth")["layer"]))
     width = 80.0 if len(names) <= 12 else 170.0
-    labels = [shorten(name, 24) for name in distinct_names(names)]
+    labels = distinct_names(names, 24)
     below = 10 + 1.22 * max(len(label) for label in labels)
     with use_theme(theme) as look:
         sheet = Sheet(width, 82 + below, look)

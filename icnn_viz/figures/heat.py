@@ -10,7 +10,7 @@ import numpy as np
 from icnn_core.errors import check_name
 from icnn_viz.figures.marks import robust_top
 from icnn_viz.figures.sheet import Sheet, distinct_names
-from icnn_viz.figures.style import Look, shorten, text_on, use_theme
+from icnn_viz.figures.style import Look, text_on, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
 from icnn_viz.statistics.gaussian import to_shapes
 
@@ -61,10 +61,10 @@ def draw_heat(
         axes = sheet.add_grid(
             len(clouds), columns, left=left, bottom=17, size=tile, gap=(_GAP, _GAP + _TITLE)
         )
-        names = distinct_names([cloud.layer for cloud in clouds])
+        names = distinct_names([cloud.layer for cloud in clouds], int(tile))
         for ax, cloud, of, name in zip(axes, clouds, values, names, strict=True):
             _draw_tile(ax, cloud.slots, of, shades, tile, look)
-            ax.set_title(shorten(name, int(tile / 1.0)), fontsize=5, pad=2)
+            ax.set_title(name, fontsize=5, pad=2)
         bar = sheet.add_axes(8, 8, min(width - 16, 90), 2.2)
         top = float(norm.vmax or 0.0)
         above = "max" if every[np.isfinite(every)].max(initial=-np.inf) > top else "neither"

@@ -20,7 +20,7 @@ from icnn_viz.figures.marks import (
 )
 from icnn_viz.figures.scales import facet_factor, takes_facets
 from icnn_viz.figures.sheet import Sheet, choose_columns, distinct_names, list_names
-from icnn_viz.figures.style import Look, shorten, slot_colours, use_theme
+from icnn_viz.figures.style import Look, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
 
 if TYPE_CHECKING:
@@ -90,11 +90,11 @@ def lay_out(
     rows = -(-len(clouds) // columns)
     sheet = Sheet(width, rows * (size + 4.5) + 29, look)
     axes = sheet.add_grid(len(clouds), columns, left=11, bottom=15, size=size, gap=(3, 4.5))
-    names = distinct_names([cloud.layer for cloud in clouds])
+    room = int(size / 1.05) - max(map(len, marks))
+    names = distinct_names([cloud.layer for cloud in clouds], room)
     for number, (ax, name, mark) in enumerate(zip(axes, names, marks, strict=True)):
         set_view(ax, half_width, labels=False)
-        room = int(size / 1.05) - len(mark)
-        ax.set_title(shorten(name, room) + mark, fontsize=5, pad=2, loc="left")
+        ax.set_title(name + mark, fontsize=5, pad=2, loc="left")
         left, below = number % columns == 0, number + columns >= len(clouds)
         ax.tick_params(labelsize=5.5, labelleft=left, labelbottom=below)
     clear = draw_keys(sheet, clouds, look)

@@ -9,7 +9,7 @@ import numpy as np
 
 from icnn_viz.figures.marks import draw_keys, robust_top
 from icnn_viz.figures.sheet import Sheet, choose_columns, distinct_names
-from icnn_viz.figures.style import Look, shorten, slot_colours, use_theme
+from icnn_viz.figures.style import Look, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
 from icnn_viz.statistics.gaussian import may_be_round
 
@@ -37,11 +37,11 @@ def draw_rose(
         sheet = Sheet(width, rows * (size + 6) + 24, look)
         left = (width - columns * (size + 5) + 5) / 2
         axes = sheet.add_grid(len(clouds), columns, left=left, bottom=11, size=size, gap=(5, 6))
-        names = distinct_names([cloud.layer for cloud in clouds])
+        names = distinct_names([cloud.layer for cloud in clouds], int(size / 1.05))
         for ax, name, cloud, fit, values in zip(axes, names, clouds, fits, elongation, strict=True):
             _draw_rings(ax, rim, look)
             _draw_spokes(ax, cloud, fit, values, rim, look)
-            ax.set_title(shorten(name, int(size / 1.05)), fontsize=5, pad=2)
+            ax.set_title(name, fontsize=5, pad=2)
         clear = draw_keys(sheet, clouds, look)
         sheet.write_heading("Orientation of the clouds", "length of a spoke: elongation", left=4, right=clear)
         notes = ["spoke: a slot's major axis; ring 1: round", "dot on the rim: the slot's direction"]

@@ -172,8 +172,28 @@ def choose_columns(count: int, most: int = 8) -> int:
     return min(columns, most)
 
 
-def distinct_names(layers: Sequence[str]) -> list[str]:
-    """Names for small panels: of each as many trailing parts as tell it from all others, a number not alone."""
+def distinct_names(layers: Sequence[str], room: int | None = None) -> list[str]:
+    """Names for small panels: of each as many trailing parts as tell it from all others, a number not alone.
+
+    Args:
+        room: letters that a name may have. Those that would be cut to the same keep the letters of their beginnings
+            that tell them apart, if these are fewer.
+    """
+    names = _trailing_parts(layers)
+    if room is None:
+        return names
+    short = [shorten(name, room) for name in names]
+    for cut in {name for name in short if short.count(name) > 1}:
+        same = [number for number, name in enumerate(short) if name == cut]
+        for head in range(1, room - 2):
+            told = [f"{names[n][:head]}…{names[n][1 + head - room :].lstrip('.')}" for n in same]
+            if len(set(told)) == len(told):
+                short = [told[same.index(n)] if n in same else name for n, name in enumerate(short)]
+                break
+    return short
+
+
+def _trailing_parts(layers: Sequence[str]) -> list[str]:
     if len(layers) == 1:
         return list(layers)
     parts = [layer.split(".") for layer in layers]

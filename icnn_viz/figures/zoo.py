@@ -12,7 +12,7 @@ from icnn_viz.figures.clouds import describe
 from icnn_viz.figures.marks import describe_factor, draw_keys
 from icnn_viz.figures.scales import facet_factor, is_tight, spread_out
 from icnn_viz.figures.sheet import Panel, Sheet, distinct_names
-from icnn_viz.figures.style import Look, shorten, slot_colours, use_theme
+from icnn_viz.figures.style import Look, slot_colours, use_theme
 from icnn_viz.records import PositionCloud
 
 if TYPE_CHECKING:
@@ -113,14 +113,14 @@ def draw_single_shapes(
         sheet = Sheet(width, 24 + rows * (size + 7.5), look)
         left = (width - columns * (size + 3) + 3) / 2
         axes = sheet.add_grid(len(clouds), columns, left=left, bottom=9.5, size=size, gap=(3, 7.5))
-        names = distinct_names([cloud.layer for cloud in clouds])
+        names = distinct_names([cloud.layer for cloud in clouds], int(size / 1.15))
         for ax, cloud, name, of, at in zip(axes, clouds, names, slots, places, strict=True):
             weights = np.abs(cloud.weights[0, 0])
             _frame(ax, half_width, look)
             draw_glyph(ax, of, at, cloud.weights[0, 0] / (np.nanmax(weights) or 1.0), look, size=size)
             farthest = float(np.nanmax(np.hypot(*cloud.displacements[0].T), initial=0.0))
             dilation = "×".join(f"{step}" for step in dict.fromkeys(cloud.dilation))
-            words = f"{shorten(name, int(size / 1.15))}\ndilation {dilation} · farthest {farthest:.2f} px"
+            words = f"{name}\ndilation {dilation} · farthest {farthest:.2f} px"
             ax.set_title(words, fontsize=5.5, pad=2, linespacing=1.15)
         clear = draw_keys(sheet, clouds, look)
         words = f"one for all channels of a layer; steps of the grid are alike{describe_factor(factor)}"

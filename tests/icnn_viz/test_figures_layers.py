@@ -290,6 +290,9 @@ def test_names_in_panels_drop_what_all_share() -> None:
     assert distinct_names(["backbone.a", "backbone.a.b"]) == ["a", "b"]
     assert distinct_names(["fc1"]) == ["fc1"]
     assert distinct_names(["a.b", "c.b"]) == ["a.b", "c.b"]
+    both = ["encoder.stages.0.conv", "decoder.stages.0.conv", "decoder.stages.10.conv"]
+    assert distinct_names(both, 16) == ["e…stages.0.conv", "d…stages.0.conv", "stages.10.conv"]
+    assert distinct_names(both, 30) == distinct_names(both)
     assert list_names(["a", "b", "c"]) == "a, b, c"
     assert list_names(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
     names = [f"backbone.layer3.{n}.conv2" for n in (0, 10)] + ["backbone.layer1.0.conv2", "classifier.fc1"]

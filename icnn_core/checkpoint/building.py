@@ -40,7 +40,7 @@ def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None 
             how_to_build(checkpoint),
         )
     model = _build_architecture(checkpoint) if factory is None else factory()
-    state, layers = _fit_names(checkpoint, model)
+    state, layers, effective = _fit_names(checkpoint, model)
     for layer in layers:
         _make_layer_irregular(path, model, layer, state)
     own = model.state_dict(keep_vars=True)
@@ -48,9 +48,9 @@ def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None 
     for name, tensor in own.items():  # some programs store a tensor once that has two names
         if name not in state and id(tensor) in first:
             state[name] = state[first[id(tensor)]]
-    for name in [name for name in checkpoint.effective if name in own]:  # the network computes it no more
+    for name in [name for name in effective if name in own]:  # the network computes it no more
         state = {key: value for key, value in state.items() if not is_source(key, name)}
-        state[name] = checkpoint.effective[name]
+        state[name] = effective[name]
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -111,12 +111,14 @@ def _build_architecture(checkpoint: Checkpoint) -> nn.Module:
     return build_architecture(told.name, told.arguments)
 
 
-def _fit_names(checkpoint: Checkpoint, model: nn.Module) -> tuple[dict[str, Tensor], list[IrregularLayer]]:
+def _fit_names(
+    checkpoint: Checkpoint, model: nn.Module
+) -> tuple[dict[str, Tensor], list[IrregularLayer], dict[str, Tensor]]:
     """The file's names as this network has them: with what was stripped, or without a prefix that all share."""
     own = {name for name, _ in model.named_parameters()}
-    state, layers = checkpoint.state, list(checkpoint.irregular)
-    if not own or own <= set(state) or checkpoint.architecture is not None:
-        return dict(state), layers
+    state, layers, effective = checkpoint.state, list(checkpoint.irregular), checkpoint.effective
+    if not own or own <= {*state, *effective} or checkpoint.architecture is not None:
+        return dict(state), layers, effective
     parts = checkpoint.stripped.split(".")[:-1]
     added = ["".join(f"{part}." for part in parts[number:]) for number in range(len(parts))]
     shared = shared_prefix(state).split(".")[:-1]
@@ -125,11 +127,13 @@ def _fit_names(checkpoint: Checkpoint, model: nn.Module) -> tuple[dict[str, Tens
         lambda name, p=p: name.removeprefix(p) for p in removed
     ]
     for rename in renamings:
-        if own <= {rename(name) for name in state}:
-            return {rename(name): tensor for name, tensor in state.items()}, [
-                replace(layer, name=rename(layer.name)) for layer in layers
-            ]
-    return dict(state), layers
+        if own <= {rename(name) for name in (*state, *effective)}:
+            return (
+                {rename(name): tensor for name, tensor in state.items()},
+                [replace(layer, name=rename(layer.name)) for layer in layers],
+                {rename(name): tensor for name, tensor in effective.items()},
+            )
+    return dict(state), layers, effective
 
 
 def _make_layer_irregular(

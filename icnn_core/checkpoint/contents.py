@@ -174,6 +174,27 @@ def detect_layers(path: Path, state: Mapping[str, Tensor]) -> tuple[IrregularLay
     return tuple(layers)
 
 
+def undetected_layers(state: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """Irregular layers of which a state dict holds a part alone, by what is missing, in words."""
+    missing: dict[str, list[str]] = {}
+    for key, tensor in state.items():
+        name, _, last = key.rpartition(".")
+        weight, slots = state.get(f"{name}.weight"), state.get(f"{name}.slots")
+        if last == "positions" and slots is None and weight is not None and weight.ndim == 4:
+            if tensor.shape[-2:] == (math.prod(weight.shape[2:]), 2):
+                reason = "whose buffer `slots` is not there: save state_dict(), not the parameters alone"
+                missing.setdefault(reason, []).append(name)
+        elif last == "slots" and tensor.shape[1:] == (2,):
+            lost = [part for part in ("weight", "positions") if f"{name}.{part}" not in state]
+            if lost:
+                reason = (
+                    f"whose {' and '.join(lost)} is computed by what a state dict does not say (a parametrisation): "
+                    "use write_checkpoint, which keeps the result, or KernelDisplay.from_model"
+                )
+                missing.setdefault(reason, []).append(name)
+    return missing
+
+
 def _check(path: Path, name: str, tensors: Mapping[str, Tensor]) -> None:
     for key, tensor in tensors.items():
         if type_of(tensor) not in _FLOATS:

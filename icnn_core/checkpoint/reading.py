@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_core.arrays import is_tensor, to_array, type_of
-from icnn_core.checkpoint.contents import BARE, EFFECTIVE, Checkpoint, agree, detect_layers, refuse
+from icnn_core.checkpoint.contents import (
+    BARE,
+    EFFECTIVE,
+    Checkpoint,
+    agree,
+    detect_layers,
+    refuse,
+    undetected_layers,
+)
 from icnn_core.checkpoint.description import MOST_LAYERS, parse_description
+from icnn_core.checkpoint.effective import computed_tensors
 from icnn_core.identity import digest_content
 from icnn_core.preparation import read_processor
 from icnn_core.weights import (
@@ -95,10 +104,13 @@ def _read(path: Path, prefix: str | None, arrays: bool) -> tuple[Checkpoint, boo
         raise refuse(path, f"names that begin with {prefix}", begin, "Give another prefix.")
     tensors = _with_name(state.tensors)
     iterations = [content[key] for key in _ITERATIONS if type(content.get(key)) is int]
-    layers = detect_layers(path, tensors)
+    effective = computed_tensors(tensors)
+    layers = detect_layers(path, tensors | effective)
     if len(layers) > MOST_LAYERS:
         raise refuse(path, f"at most {MOST_LAYERS:,} irregular layers", f"{len(layers):,}", "Write it again.")
     _tell_rounded(path, tensors)
+    for reason, names in undetected_layers(tensors | effective).items() if layers else ():
+        _log.warning("%s: left out: %s, %s", path, ", ".join(names), reason)
     _log.debug("%s: %d tensors, a plain state dict behind %r", path, len(tensors), state.stripped)
     checkpoint = Checkpoint(
         path,
@@ -106,6 +118,7 @@ def _read(path: Path, prefix: str | None, arrays: bool) -> tuple[Checkpoint, boo
         layers,
         metrics={"iteration": iterations[0]} if iterations else {},
         ordered=".safetensors" not in path.name.lower(),  # whose names come by the alphabet
+        effective=effective,
         stripped=state.stripped,
         preparation=read_processor(path.parent),
     )
@@ -171,4 +184,7 @@ def _check_digest(path: Path, numbers: dict[str, Any], text: str) -> None:
 
 def _with_name(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A network that is a single layer gets a name."""
-    return {f"{BARE}.{name}": tensor for name, tensor in state.items()} if "positions" in state else state
+    alone = ("positions", "parametrizations.positions.original", "parametrizations.positions.original0")
+    if any(name in state for name in alone):
+        return {f"{BARE}.{name}": tensor for name, tensor in state.items()}
+    return state

@@ -69,6 +69,7 @@ def to_clouds(checkpoint: Checkpoint) -> list[PositionCloud]:
 
 def _refuse_regular(checkpoint: Checkpoint) -> CheckpointError:
     """What the file holds instead, and what to give."""
+    from icnn_core.checkpoint.contents import undetected_layers
     from icnn_core.weights import describe_names
 
     if dcls := dcls_names(checkpoint.state):
@@ -77,6 +78,13 @@ def _refuse_regular(checkpoint: Checkpoint) -> CheckpointError:
             needed="what a file does not say of DCLS's layers: their version, and their dilated_kernel_size",
             got=f"{len(dcls)} of them, {', '.join(dcls[:3])}{', …' if len(dcls) > 3 else ''}",
             fix="Give --dcls v1 --kernel-size 7, with theirs; in Python use read_dcls.",
+        )
+    for reason, names in undetected_layers(checkpoint.state | checkpoint.effective).items():
+        return CheckpointError(
+            str(checkpoint.path),
+            needed="whole irregular layers",
+            got=f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}, {reason.partition(':')[0]}",
+            fix=reason.partition(": ")[2].capitalize() + ".",
         )
     return CheckpointError(
         str(checkpoint.path),

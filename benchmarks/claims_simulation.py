@@ -1,6 +1,6 @@
 """Clouds of known truth through the rules of docs/statistics.md: verdicts, errors, coverage, power.
 
-    python benchmarks/claims_simulation.py [--repeats 100] [--part verdicts|laws|coverage|errors]
+    python benchmarks/claims_simulation.py [--repeats 100] [--part verdicts|laws|coverage|errors] [--shapes 100]
 
 Prints the tables of docs/statistics.md ("How often the rules are right").
 """
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -168,11 +169,11 @@ def print_laws(repeats: int, seed: int) -> None:
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
-def print_coverage(repeats: int, seed: int) -> None:
+def print_coverage(repeats: int, seed: int, shapes: Sequence[int] = (100, 512, 2048)) -> None:
     elongations = (1.0, 1.2, 1.5, 2.0)
     print("| law | shapes | of | " + " | ".join(map(str, elongations)) + " |\n|---|---|---|---|---|---|---|")
     for name in ("Gaussian", "t, 5 degrees"):
-        for count in (100, 512, 2048):
+        for count in shapes:
             slots, layers = [], []
             for truth in elongations:
                 rng, hits, held = np.random.default_rng(seed), [], 0
@@ -185,7 +186,7 @@ def print_coverage(repeats: int, seed: int) -> None:
                     row = table[table.measure == "elongation"].iloc[0]
                     held += int(row.low <= truth <= row.high)
                 slots.append(f"{np.mean(hits):.1%}")
-                layers.append(f"{held / repeats:.0%}")
+                layers.append(f"{held / repeats:.1%}")
             for kind, cells in (("a slot", slots), ("a layer's median slot", layers)):
                 print(f"| {name} | {count:,} | {kind} | " + " | ".join(cells) + " |", flush=True)
 
@@ -227,7 +228,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--part", choices=parts, action="append")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--shapes", type=int, action="append", help="Of --part coverage; repeatable.")
     options = parser.parse_args()
+    if options.shapes:
+        parts["coverage"] = partial(print_coverage, shapes=options.shapes)
     for part in options.part or parts:
         parts[part](options.repeats, options.seed)
         print()

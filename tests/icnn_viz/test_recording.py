@@ -277,6 +277,20 @@ def test_weights_and_biases_gets_both_and_may_fail(
     assert steps_in(tmp_path) == [0, 1]
 
 
+def test_a_run_of_weights_and_biases_gets_both(tmp_path: Path) -> None:
+    wandb = pytest.importorskip("wandb", reason="wandb is not installed")
+    net = make_net()
+    run = wandb.init(project="icnn", dir=str(tmp_path), mode="offline")
+    with PositionRecorder(net, tmp_path / "run", every=1, views="layers", logger=run) as recorder:
+        train(net, recorder, 1)
+    summary = dict(run.summary)
+    run.finish()
+    assert summary["iteration"] == 1
+    assert summary["displacement/0"] > 0
+    assert summary["positions/layers"]["_type"] == "image-file"
+    assert len(list(tmp_path.rglob("media/images/positions/*.png"))) == 2
+
+
 def test_accelerates_trackers_get_them(tmp_path: Path) -> None:
     pytest.importorskip("torch.utils.tensorboard", reason="TensorBoard is not installed")
     from accelerate import Accelerator

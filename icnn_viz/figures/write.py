@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
+_log = logging.getLogger(__name__)
 _NO_DATE = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 _KINDS = ("png", *_NO_DATE)
 _COMPRESSION = 3  # of 9: half of the time that 6 takes, for some percent of size
@@ -71,7 +75,7 @@ def write_film(frames: Iterable[Figure], path: str | Path, *, pace: float = 8.0,
             got=path.name,
             fix="Write a .gif.",
         )
-    images = [_to_even(_to_image(figure, dpi)) for figure in frames]
+    images = [_to_even(to_image(figure, dpi)) for figure in frames]
     if not images:
         raise ArgumentError("write_film", needed="frames", got="none", fix="Give at least one figure.")
     write = _write_gif if kind == ".gif" else _write_mp4
@@ -88,14 +92,45 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
 
 
 def _save(figure: Figure, path: Path, kind: str, dpi: int) -> None:
+    if kind == "png":
+        to_image(figure, dpi).save(path, "png", compress_level=_COMPRESSION, dpi=(dpi, dpi))
+    else:
+        save_lines(figure, path, kind, dpi)
+
+
+def save_lines(figure: Figure, to: Path | IO[bytes], kind: str = "svg", dpi: int = DPI) -> None:
+    """Write a figure as lines: svg or pdf."""
+    with _in_plain_text(figure):
+        figure.savefig(to, format=kind, dpi=dpi, metadata=_NO_DATE[kind], facecolor=figure.get_facecolor())
+
+
+_told: set[str] = set()
+
+
+@contextmanager
+def _in_plain_text(figure: Figure) -> Iterator[None]:
+    """Text is drawn as it is written, also of ticks, which are made only now; letters that no font has are told, each
+    once."""
     import matplotlib as mpl
 
-    if kind == "png":
-        _to_image(figure, dpi).save(path, "png", compress_level=_COMPRESSION, dpi=(dpi, dpi))
-        return
     _show_controls(figure)
-    with mpl.rc_context({"svg.hashsalt": "icnn", **PLAIN_TEXT}):  # ticks are made only now
-        figure.savefig(path, format=kind, dpi=dpi, metadata=_NO_DATE[kind], facecolor=figure.get_facecolor())
+    with (
+        mpl.rc_context({"svg.hashsalt": "icnn", **PLAIN_TEXT}),
+        warnings.catch_warnings(record=True) as caught,
+    ):
+        yield
+    glyphs = [re.match(r"Glyph (\d+) .* missing from font", str(one.message)) for one in caught]
+    for one, glyph in zip(caught, glyphs, strict=True):
+        if glyph is None:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    missing = dict.fromkeys(chr(int(glyph[1])) for glyph in glyphs if glyph is not None)
+    new = [letter for letter in missing if letter not in _told]
+    if new:
+        _told.update(new)
+        _log.warning(
+            "no font that is installed has %s: boxes stand for them. Install one that does, e.g. a Noto Sans.",
+            " ".join(new),
+        )
 
 
 def _show_controls(figure: Figure) -> None:
@@ -107,16 +142,14 @@ def _show_controls(figure: Figure) -> None:
         text.set_text(to_visible(text.get_text()))
 
 
-def _to_image(figure: Figure, dpi: int) -> Image.Image:
+def to_image(figure: Figure, dpi: int) -> Image.Image:
     """The figure as an RGB image."""
-    import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
     figure.set_dpi(dpi)
-    _show_controls(figure)
     canvas = FigureCanvasAgg(figure)
-    with mpl.rc_context(PLAIN_TEXT):
+    with _in_plain_text(figure):
         canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from icnn_core.text import counted
 from icnn_viz.figures.style import MM
+from icnn_viz.figures.write import save_lines, to_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,13 +103,8 @@ def make_picture(
 def _to_vector_uri(figure: Figure, budget: Budget) -> str:
     """The figure as a data URI with an SVG, sharp at any size; as `to_data_uri` if it takes more bytes than `VECTOR`
     pictures may."""
-    import matplotlib as mpl
-
-    from icnn_viz.figures.style import PLAIN_TEXT
-
     buffer = BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "icnn", **PLAIN_TEXT}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, facecolor=figure.get_facecolor())
+    save_lines(figure, buffer)
     if buffer.tell() > VECTOR * budget.most:
         return to_data_uri(figure, budget)
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -116,21 +112,8 @@ def _to_vector_uri(figure: Figure, budget: Budget) -> str:
 
 def to_data_uri(figure: Figure, budget: Budget) -> str:
     """The figure as a data URI with a WebP picture of at most `budget.most` bytes."""
-    return (
-        "data:image/webp;base64,"
-        + base64.b64encode(_to_webp(_to_image(figure, budget.dpi), budget.most)).decode()
-    )
-
-
-def _to_image(figure: Figure, dpi: int) -> Image.Image:
-    import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
-
-    figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    picture = _to_webp(to_image(figure, budget.dpi), budget.most)
+    return "data:image/webp;base64," + base64.b64encode(picture).decode()
 
 
 def _to_webp(image: Image.Image, most: int) -> bytes:

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy.spatial.distance import pdist
 
@@ -194,3 +195,17 @@ def test_the_middle_of_a_difference_is_as_quiet_as_the_ground(theme: str) -> Non
     assert contrast[10] == min(contrast)
     assert min(contrast[2], contrast[-3]) > 0.3
     assert to_colour_stops(look.diverging, signed=True)[32][1] == colours[10]
+
+
+def test_letters_that_no_font_has_are_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    with use_theme("light"):
+        figure = Figure()
+        figure.text(0.5, 0.5, "\uf8f0 a $x_1$ \uf8f1")  # letters for private use
+    for name in ("one.png", "two.png", "three.svg"):
+        write_figure(figure, tmp_path / name)
+    told = [record.getMessage() for record in caplog.records if "boxes stand for them" in record.getMessage()]
+    assert len(told) == 1
+    assert "\uf8f0 \uf8f1:" in told[0]
+    assert not [one for one in recwarn if "Glyph" in str(one.message)]

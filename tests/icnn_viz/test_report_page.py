@@ -373,8 +373,8 @@ def test_a_picture_is_drawn_in_both_themes() -> None:
 
 def test_everything_can_be_drawn(make_findings: MakeFindings, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[tuple[int, int]] = []
-    draw = pictures_module._to_image
-    monkeypatch.setattr(pictures_module, "_to_image", lambda figure, dpi: draw(figure, 20))
+    draw = pictures_module.to_image
+    monkeypatch.setattr(pictures_module, "to_image", lambda figure, dpi: draw(figure, 20))
     text = build_report(make_findings(TAME, layers=1), on_drawn=lambda *counts: done.append(counts))
     assert done == [(number, 11) for number in range(1, 12)]
     found = re.findall(

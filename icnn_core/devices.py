@@ -1,12 +1,19 @@
-"""The device that a user names."""
+"""The device that a user names, and the processors that may be used."""
 
 from __future__ import annotations
 
 import os
-
-import torch
+from typing import TYPE_CHECKING
 
 from icnn_core.errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def count_processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_device(name: str) -> torch.device:
@@ -15,6 +22,8 @@ def choose_device(name: str) -> torch.device:
     Raises:
         DeviceError: no such device here.
     """
+    import torch
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and (rank := os.environ.get("LOCAL_RANK")):  # of accelerate launch and torchrun
@@ -36,6 +45,8 @@ def check_default_device(who: str) -> None:
     Raises:
         DeviceError: another default device is set.
     """
+    import torch
+
     if (default := torch.get_default_device()).type != "cpu":
         raise DeviceError(
             who,

@@ -79,7 +79,7 @@ class TrainConfig:
             the batch, "sync" that of all processes (on GPUs).
         evaluate_every: iterations between evaluations; 0 measures at the end alone.
         checkpoint_every: iterations after which `last.pt` is written at the latest; 0 leaves it to evaluations.
-        workers: processes that load data; 0 loads in the training process.
+        workers: processes that load data, at most one a processor; 0 loads in the training process.
     """
 
     dataset: str = "shapes"

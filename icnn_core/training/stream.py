@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from icnn_core.devices import count_processors
 from icnn_core.errors import DataError, IcnnError
 
 Sample = tuple[Tensor, Tensor]
@@ -78,7 +79,7 @@ def training_batches(
     Args:
         samples: pairs of image (3, H, W) uint8 and mask (H, W).
         transform: (image, mask, seed of this sample in this epoch) to pairs of equal sizes.
-        workers: processes that load; 0 loads in this one.
+        workers: processes that load, at most one a processor; 0 loads in this one.
         parts: into how many equal parts each batch is cut; divides batch_size.
         mine: which of them are given, one after another.
         pin_memory: for faster copies to a GPU.
@@ -90,7 +91,7 @@ def training_batches(
     return _loaded(
         _Seeded(samples, transform, seed),
         batch_sampler=order,
-        num_workers=workers,
+        workers=workers,
         collate_fn=_stacked,
         pin_memory=pin_memory,
     )
@@ -104,7 +105,7 @@ def read_ahead(samples: Sequence[Sample], workers: int) -> Iterable[Sample]:
     """
     if workers == 0:
         return samples
-    return _loaded(_Plain(samples), batch_size=None, num_workers=workers)
+    return _loaded(_Plain(samples), workers=workers, batch_size=None)
 
 
 def share(samples: Sequence[Sample], rank: int, count: int) -> Sequence[Sample]:
@@ -137,10 +138,11 @@ class _Plain(Dataset[Sample | IcnnError]):
             return error
 
 
-def _loaded(data: Dataset[Any], **options: Any) -> Iterator[Sample]:
+def _loaded(data: Dataset[Any], *, workers: int, **options: Any) -> Iterator[Sample]:
     """What a DataLoader gives. Errors come as values: on their way out of a worker process it would reword them."""
     # A generator of its own, for the loader would draw from the one that the network's dropout uses.
-    for item in _alive(DataLoader(data, generator=torch.Generator(), **options)):
+    options |= {"num_workers": min(workers, count_processors()), "generator": torch.Generator()}
+    for item in _alive(DataLoader(data, **options)):
         if isinstance(item, IcnnError):
             raise item
         yield item[0], item[1]

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from icnn_core.devices import count_processors
+
 if TYPE_CHECKING:
     from icnn_viz.displays.heatmaps import HeatmapDisplay
     from icnn_viz.displays.kernel_pair import KernelPairDisplay
@@ -194,10 +196,7 @@ def write_drawings(
 
 def count_processes() -> int:
     """How many may draw here: one for each processor this process may use, four at most, as each needs memory."""
-    import os
-
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return min(len(usable), 4)
+    return min(count_processors(), 4)
 
 
 def _write(drawing: Drawing, kinds: Sequence[str], folder: Path) -> list[Path]:

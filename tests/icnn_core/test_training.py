@@ -19,7 +19,7 @@ from icnn_core.training.loss import class_weights, segmentation_loss
 from icnn_core.training.optimizers import Optimizers
 from icnn_core.training.progress import mean_displacement
 from icnn_core.training.setup import prepare
-from icnn_core.training.stream import training_batches
+from icnn_core.training.stream import read_ahead, training_batches
 
 SMALL = {"size": (40, 56), "train_images": 7, "val_images": 2, "batch_size": 3, "iterations": 6}
 
@@ -246,3 +246,15 @@ def test_config_survives_toml_and_refuses_what_it_does_not_know(tmp_path):
     with pytest.raises(ArgumentError, match="TOML"):
         make_config("shapes", path)
     assert all(make_config(name) for name in PRESETS)
+
+
+def test_no_more_workers_load_than_there_are_processors(monkeypatch, recwarn):
+    asked = []
+    monkeypatch.setattr("icnn_core.training.stream.count_processors", lambda: 1)
+    monkeypatch.setattr(
+        "icnn_core.training.stream.DataLoader", lambda data, **options: asked.append(options) or []
+    )
+    list(read_ahead([], 8))
+    assert asked[0]["num_workers"] == 1
+    list(read_ahead([], 1))
+    assert asked[1]["num_workers"] == 1

@@ -62,7 +62,10 @@ class OwnNetwork:
     model: ModelOption = None
     prefix: PrefixOption = None
     output: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Name of the logits in what the network returns.")
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Name of the logits in what the network returns, or their number in a tuple."
+        ),
     ] = None
     divisor: Annotated[
         int | None,

@@ -60,6 +60,9 @@ def segment(
         raise refused from error
     logits = to_logits(output, classes, binary=binary, key=how.output, batch=len(images), who=who)
     notes = []
+    heads = 0 if how.output else _heads(output)
+    if heads > 1:
+        notes.append(f"the first of {heads} outputs of the network (--output 1 is the second)")
     if wanted != (height, width):
         way = "padded" if padded else "resized"
         notes.append(
@@ -109,7 +112,8 @@ def to_logits(
     Args:
         classes: C, if it must be that.
         binary: two classes are wanted where there is one logit, and any number where there are more.
-        key: the name, if it is none of these.
+        key: the name, if it is none of these; of a tuple or list its number, from 0, or from -1 at its end; a way of
+            several ("decode.1") is joined by dots.
         batch: N, if it must be that.
         who: asks, for errors.
 
@@ -129,19 +133,44 @@ def to_logits(
         got=_describe(output if found is None else found),
         fix="Name the data set that the network was trained on."
         if isinstance(found, Tensor) and found.ndim == 4
-        else "Say under which name they are, or wrap the network so that its forward returns them.",
+        else "Say under which name or number they are (--output KEY, in Python output=), or wrap the network so that "
+        "its forward returns them.",
     )
 
 
 def _find(output: object, key: str | None) -> object:
     if isinstance(output, Tensor):
         return output
-    for name in (key,) if key else KEYS:
+    if key:
+        return _first(_at(output, key))
+    for name in KEYS:
         if isinstance(output, Mapping) and name in output:
             return _first(output[name])
         if isinstance(getattr(output, name, None), Tensor):
             return getattr(output, name)
-    return _first(output) if isinstance(output, tuple | list) and key is None else None
+    return _first(output) if isinstance(output, tuple | list) else None
+
+
+def _at(value: Any, key: str) -> object:
+    """What lies at a name, a number or a way of them; None if nothing does."""
+    if isinstance(value, Mapping) and key in value:
+        return value[key]
+    if isinstance(value, tuple | list) and re.fullmatch(r"-?[0-9]{1,4}", key):
+        return value[int(key)] if -len(value) <= int(key) < len(value) else None
+    if not isinstance(value, Mapping | Tensor) and hasattr(value, key):
+        return getattr(value, key)
+    first, _, rest = key.partition(".")
+    return _at(_at(value, first), rest) if rest else None
+
+
+def _heads(output: object) -> int:
+    """How many outputs of a tuple or list might be the logits, by their shape."""
+    if not isinstance(output, tuple | list) or any(
+        isinstance(getattr(output, n, None), Tensor) for n in KEYS
+    ):
+        return 0
+    shapes = [each.shape[:2] for each in output if isinstance(each, Tensor) and each.ndim == 4]
+    return shapes.count(shapes[0]) if shapes else 0
 
 
 def _first(value: Any) -> object:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from icnn_core.errors import ShapeError
-from icnn_core.evaluation.calling import to_logits
+from icnn_core.evaluation.calling import segment, to_logits
+from icnn_core.preparation import Preparation
 
 LOGITS = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
 
@@ -51,6 +52,37 @@ def test_another_name_is_given():
     assert torch.equal(to_logits(output, key="main_head"), LOGITS)
     with pytest.raises(ShapeError, match=r'under "head"; got dict with main_head, out'):
         to_logits(output, key="head")
+
+
+@pytest.mark.parametrize(
+    ("output", "key"),
+    [
+        ((LOGITS * 0, LOGITS), "1"),
+        ([LOGITS * 0, LOGITS], "-1"),
+        ({"heads": [LOGITS * 0, LOGITS]}, "heads.1"),
+        ({"decode": Semantic(LOGITS)}, "decode.logits"),
+        ({"a.b": LOGITS}, "a.b"),
+    ],
+)
+def test_a_number_or_a_way_is_given(output, key):
+    assert torch.equal(to_logits(output, key=key), LOGITS)
+    with pytest.raises(ShapeError, match="--output KEY"):
+        to_logits(output, key=f"{key}9")
+
+
+def test_of_several_outputs_the_first_is_taken_and_that_is_said():
+    """Some networks return an auxiliary head first."""
+
+    class Heads(nn.Module):
+        def forward(self, x):
+            return x, 2 * x, x.mean((2, 3))
+
+    logits, notes = segment(Heads(), LOGITS)
+    assert torch.equal(logits, LOGITS)
+    assert notes == ("the first of 2 outputs of the network (--output 1 is the second)",)
+    logits, notes = segment(Heads(), LOGITS, Preparation(output="1"))
+    assert torch.equal(logits, 2 * LOGITS)
+    assert notes == ()
 
 
 @pytest.mark.parametrize("wanted", [{"classes": 2}, {"binary": True}])

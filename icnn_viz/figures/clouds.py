@@ -81,11 +81,12 @@ def draw_cloud(
             return ax.get_figure(root=True)  # type: ignore[return-value]
         sheet = Sheet(80, 93, look)
         main = sheet.add_axes(12, 21, 53, 53)
-        top = sheet.add_axes(12, 75.2, 53, 9, sharex=main)
-        right = sheet.add_axes(66.2, 21, 9, 53, sharey=main)
         _draw_main(main, cloud, fit, half_width, look)
-        _draw_marginals(top, right, cloud, half_width, _colours(cloud, fit, look), look)
-        draw_key(sheet.add_axes(66.2, 75.2, 11, 8), cloud.slots, look)
+        _draw_marginals(main, cloud, half_width, _colours(cloud, fit, look))
+        style = {"fontsize": 5.5, "color": look.muted, "va": "top"}
+        sheet.write(12, 85.4, "density along x", **style)
+        sheet.write(75.4, 74, "density along y", rotation=90, **style)
+        draw_key(sheet, (66.2, 75.2, 11, 8), cloud.slots, look)
         words = describe(cloud) if subtitle is None else subtitle
         sheet.write_heading(cloud.layer, words + describe_factor(magnify))
         _draw_legend(sheet, look)
@@ -163,25 +164,25 @@ def _draw_main(ax: Axes, cloud: PositionCloud, fit: GaussianFit, half_width: flo
     set_view(ax, half_width)
 
 
-def _draw_marginals(
-    top: Axes, right: Axes, cloud: PositionCloud, half_width: float, colours: Sequence[str], look: Look
-) -> None:
+def _draw_marginals(ax: Axes, cloud: PositionCloud, half_width: float, colours: Sequence[str]) -> None:
+    """Each slot's density along x above the axes, and along y to the right of them, in a band of 9/53 of their side."""
+    from matplotlib.collections import LineCollection, PolyCollection
+
     grid = np.linspace(-half_width, half_width, 401)
-    for slot, colour in enumerate(colours):
-        points = cloud.points[:, slot]
-        points = points[np.isfinite(points).all(-1)]
-        for axis, ax in ((1, top), (0, right)):
-            density = _density(points[:, axis], grid)
-            fill, line = (ax.fill_between, ax.plot) if axis == 1 else (ax.fill_betweenx, ax.plot)
-            fill(grid, density, color=colour, alpha=0.3, linewidth=0)
-            seen = np.where(density > 0.005, density, np.nan)
-            line(*((grid, seen) if axis == 1 else (seen, grid)), color=colour, linewidth=0.6)
-    for ax, low in ((top, top.set_ylim), (right, right.set_xlim)):
-        low(0, None)
-        ax.axis("off")
-    style = {"fontsize": 5.5, "color": look.muted, "ha": "left", "va": "top"}
-    top.text(0, 1.13, "density along x", transform=top.transAxes, **style)
-    right.text(1.02, 1, "density along y", transform=right.transAxes, rotation=90, **style)
+    for axis, transform in ((1, ax.get_xaxis_transform()), (0, ax.get_yaxis_transform())):
+        fills, lines = [], []
+        for slot in range(len(colours)):
+            points = cloud.points[:, slot]
+            density = _density(points[np.isfinite(points).all(-1), axis], grid)
+            height = (54.2 + 9 * density / 1.05) / 53  # of the axes' side
+            curve = np.stack([grid, height], 1)[:, :: 1 if axis else -1]
+            base = [(half_width, 54.2 / 53), (-half_width, 54.2 / 53)]
+            fills.append(np.concatenate([curve, np.array(base)[:, :: 1 if axis else -1]]))
+            lines.append(np.where(density[:, None] > 0.005, curve, np.nan))
+        style = {"transform": transform, "clip_on": False}
+        faces = PolyCollection(fills, facecolors=list(colours), alpha=0.3, linewidths=0, **style)
+        ax.add_collection(faces, autolim=False)
+        ax.add_collection(LineCollection(lines, colors=list(colours), linewidths=0.6, **style), autolim=False)
 
 
 def _density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:

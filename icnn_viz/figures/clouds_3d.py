@@ -55,7 +55,7 @@ def draw_cloud_3d(
         else:
             top, word = _draw_points(ax, cloud, third_axis, half_width, look)
             if cloud.regular:
-                draw_key(sheet.add_axes(66.2, 75.2, 11, 8), cloud.slots, look)
+                draw_key(sheet, (66.2, 75.2, 11, 8), cloud.slots, look)
         for y, x in cloud.slots if cloud.regular else ():
             ax.plot(
                 [x, x], [y, y], [0, top], color=look.muted, linewidth=0.5, alpha=0.8, zorder=0, gid="post"

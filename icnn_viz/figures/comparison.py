@@ -88,7 +88,8 @@ def draw_comparison(
     rows = choose_rows(measure_rows(PixelComparison(list(gradients), list(heatmaps), found)))
     networks, count = [h.network for h in heatmaps], len(heatmaps)
     scale, names = scale_of(heatmaps, gradients[0].method, gamma), name_panels(networks)
-    notes = _wrap(_describe_maps(gradients, heatmaps, gamma), width - AXIS_LEFT - MARGIN, 6 / 7)[:_NOTES]
+    made = _describe_maps(gradients, heatmaps, gamma)
+    notes = _wrap(made, width - AXIS_LEFT - MARGIN, 6 / 7)[:_NOTES]
     with use_theme(theme) as look:
         colours = network_colours(look, count)
         outlines = list_outlines(gradients, true_class, labels, look) if photo else []
@@ -129,7 +130,7 @@ def draw_comparison(
             draw_cross(ax, heatmaps[0].pixel, look)
             sheet.add_colour_bar(signed.norm(), look.diverging, signed, title, under=(panels - 1, panels - 1))
         write_dumbbells(sheet, AXIS_LEFT, rows, networks, colours)
-        sheet.write_footnote(_describe_maps(gradients, heatmaps, gamma), left=AXIS_LEFT, most=_NOTES)
+        sheet.write_footnote(made, left=AXIS_LEFT, most=_NOTES)
     return sheet.figure
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from icnn_viz.figures.measure_table import MeasureRow, wrap_names
 from icnn_viz.figures.panels import LINE, NARROW, PanelSheet
 from icnn_viz.figures.sheet import CHARACTER, MARGIN
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MOST = 4
 _PREFERRED = (
@@ -83,8 +80,8 @@ def write_dumbbells(
         sheet.write(left, y - 0.3, "\n".join(columns.wrap(row)), va="top", linespacing=1.15)
         down = LINE * len(columns.wrap(row)) if columns.own_line else 0.0
         if len(networks) > 1:
-            ax = sheet.add_axes(start - _GAP - columns.dots, y - tall + 0.4, columns.dots, tall - down - 0.8)
-            _draw(ax, row, colours)
+            box = start - _GAP - columns.dots, y - tall + 0.4, columns.dots, tall - down - 0.8
+            _draw(sheet, box, row, colours)
         for right, text in zip(rights, row.texts, strict=True):
             sheet.write(right, y - 0.3 - down, text, va="top", ha="right")
         y -= tall
@@ -100,29 +97,32 @@ def _lay_out(width: float, left: float, count: int) -> _Columns:
     return _Columns(0.6 * rest, 0.4 * rest, values, own_line=False)
 
 
-def _draw(ax: Axes, row: MeasureRow, colours: Sequence[str]) -> None:
+def _draw(
+    sheet: PanelSheet, box: tuple[float, float, float, float], row: MeasureRow, colours: Sequence[str]
+) -> None:
+    """The dots of a row on an axis from 0 at the left edge of a box of mm."""
+    from matplotlib.lines import Line2D
+
     values = np.array([value if isinstance(value, float | int) else np.nan for value in row.values], float)
     known = values[np.isfinite(values)]
     top = 1.0 if row.unit == "share" and known.max(initial=0) > 0.5 else 1.08 * known.max(initial=0.0) or 1.0
-    ax.set(xlim=(0, top), ylim=(-1, 1), xticks=[], yticks=[])
-    for name, spine in ax.spines.items():
-        spine.set_visible(name == "left")
-    ax.patch.set_visible(False)
-    ax.axhline(0, color=ax.spines["left"].get_edgecolor(), linewidth=0.3, zorder=1)
-    pair = values[:2]
-    if len(pair) == 2 and np.isfinite(pair).all():
-        ax.plot(pair, [0, 0], color=colours[0], linewidth=1.6, alpha=0.45, zorder=2, solid_capstyle="butt")
+    left, bottom, width, height = box
+    middle = bottom + height / 2
+
+    def add(xs: Sequence[float], ys: Sequence[float], zorder: float, **style: Any) -> None:
+        at = [x / sheet.width for x in xs], [y / sheet.height for y in ys]
+        sheet.figure.add_artist(Line2D(*at, zorder=zorder, **style))
+
+    add([left] * 2, [bottom, bottom + height], 2.5, color=sheet.look.muted, linewidth=0.6)
+    add([left, left + width], [middle] * 2, 1, color=sheet.look.muted, linewidth=0.3)
+    places = (left + width * values / top).tolist()
+    if np.isfinite(values[:2]).all():
+        style = {"linewidth": 1.6, "alpha": 0.45, "solid_capstyle": "butt"}
+        add(places[:2], [middle] * 2, 2, color=colours[0], **style)
     for number in range(len(values) - 1, -1, -1):
         colour = colours[number]
-        ax.plot(
-            [values[number]],
-            [0],
-            marker=_MARKERS[number % len(_MARKERS)],
-            markersize=4.4 if number < 2 else 3.2,
-            markerfacecolor="none" if number == 1 else colour,
-            markeredgecolor=colour,
-            markeredgewidth=1.1,
-            linestyle="none",
-            clip_on=False,
-            zorder=4 if number < 2 else 3,
-        )
+        style = {"markeredgecolor": colour, "markeredgewidth": 1.1, "linestyle": "none", "gid": row.name}
+        style["marker"] = _MARKERS[number % len(_MARKERS)]
+        style["markersize"] = 4.4 if number < 2 else 3.2
+        style["markerfacecolor"] = "none" if number == 1 else colour
+        add([places[number]], [middle], 4 if number < 2 else 3, **style)

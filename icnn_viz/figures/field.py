@@ -67,7 +67,7 @@ def draw_field(
             set_view(ax, half_width)
         right.set_ylabel("")
         right.tick_params(labelleft=False)
-        draw_key(sheet.add_axes(154, 69, 12, 9), cloud.slots, look)
+        draw_key(sheet, (154, 69, 12, 9), cloud.slots, look)
         sheet.write_heading(cloud.layer, describe(cloud))
         notes = ["numbers: distance from slot to centre in px"]
         some = len(_with_region(fit)) > 0
@@ -165,7 +165,9 @@ def _draw_arrows(ax: Axes, cloud: PositionCloud, fit: GaussianFit, factor: float
                 "linewidth": 0,
                 "gid": f"region {slot}",
             }
-            ax.add_patch(make_ellipse(cloud.slots[slot] + factor * move, half, directions[slot, 0], **filled))
+            ax.add_artist(
+                make_ellipse(cloud.slots[slot] + factor * move, half, directions[slot, 0], **filled)
+            )
         if not sure[slot]:
             _write_length(ax, (x, y), -7, move, look.muted, len(cloud.slots), halo)
             continue

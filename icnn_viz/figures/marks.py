@@ -10,7 +10,7 @@ import numpy as np
 
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.sheet import Sheet
-from icnn_viz.figures.style import Look, slot_colours, text_on
+from icnn_viz.figures.style import MM, Look, slot_colours, text_on
 from icnn_viz.records import GaussianFit, PositionCloud
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def draw_ellipses(
                 zorder=5,
                 gid=f"slot {slot}, {sigma} sigma",
             )
-            ax.add_patch(ellipse)
+            ax.add_artist(ellipse)  # add_patch would measure it for limits that are set
 
 
 def draw_centres(ax: Axes, fit: GaussianFit, colours: Sequence[str], look: Look, *, size: float = 20) -> None:
@@ -162,24 +162,41 @@ def tap_colours(cloud: PositionCloud, look: Look) -> list[str]:
     return slot_colours(cloud.slots) if cloud.regular else [look.accent] * len(cloud.slots)
 
 
-def draw_key(ax: Axes, slots: np.ndarray, look: Look, *, title: str = "slot") -> None:
-    """Fill `ax` with a small copy of the kernel: each slot's colour and number where the slot lies."""
-    from matplotlib.patches import Rectangle
+def draw_key(
+    sheet: Sheet,
+    box: tuple[float, float, float, float],
+    slots: np.ndarray,
+    look: Look,
+    *,
+    title: str = "slot",
+) -> None:
+    """A small copy of the kernel: each slot's colour and number where the slot lies; without axes, which would take
+    most of its time.
+
+    Args:
+        box: left, bottom, width and height in mm. The key lies in its middle, `title` above it.
+    """
+    from matplotlib.collections import PolyCollection
 
     rows, columns = (np.unique(slots[:, axis]) for axis in (0, 1))
-    ax.set_title(title, fontsize=6, pad=2, color=look.muted)
-    ax.axis("off")
-    if len(rows) * len(columns) != len(slots):  # no grid: dots where the slots lie
-        ax.scatter(slots[:, 1], slots[:, 0], s=6, c=slot_colours(slots), linewidths=0)
-        ax.set(aspect="equal", ylim=(slots[:, 0].max() + 0.5, slots[:, 0].min() - 0.5))
-        return
-    for number, (colour, (y, x)) in enumerate(zip(slot_colours(slots), slots, strict=True)):
-        row, column = np.searchsorted(rows, y), np.searchsorted(columns, x)
-        ax.add_patch(Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, color=colour, linewidth=0))
-        if len(slots) <= 16:
-            style = {"ha": "center", "va": "center", "fontsize": 5.5, "color": text_on(colour)}
-            ax.text(column, row + 0.04, str(number), **style)  # type: ignore[arg-type]
-    ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5), aspect="equal")
+    grid = len(rows) * len(columns) == len(slots)
+    ys, xs = (np.searchsorted(rows, slots[:, 0]), np.searchsorted(columns, slots[:, 1])) if grid else slots.T
+    wide, tall = np.ptp(xs) + 1, np.ptp(ys) + 1
+    left, bottom, width, height = box
+    unit = min(width / wide, height / tall)
+    xs = left + width / 2 + unit * (xs - (xs.min() + xs.max()) / 2)
+    ys = bottom + height / 2 - unit * (ys - (ys.min() + ys.max()) / 2)
+    turns = np.pi * (np.array([1, 3, 5, 7]) / 4 if grid else np.arange(24) / 12)  # squares; else dots
+    corners = (0.65 * unit if grid else 0.49) * np.stack([np.cos(turns), np.sin(turns)], 1)
+    marks = list(MM * (np.stack([xs, ys], 1)[:, None] + corners))
+    style = {"facecolors": slot_colours(slots), "linewidths": 0, "gid": "key"}
+    sheet.figure.add_artist(PolyCollection(marks, transform=sheet.figure.dpi_scale_trans, **style))
+    if grid and len(slots) <= 16:
+        for number, (colour, x, y) in enumerate(zip(slot_colours(slots), xs, ys, strict=True)):
+            words = {"ha": "center", "va": "center", "fontsize": 5.5, "color": text_on(colour)}
+            sheet.write(x, y - 0.04 * unit, str(number), **words)
+    top = bottom + height / 2 + unit * tall / 2
+    sheet.write(left + width / 2, top + 0.7, title, ha="center", fontsize=6, color=look.muted)
 
 
 def draw_keys(sheet: Sheet, clouds: Sequence[PositionCloud], look: Look) -> float:
@@ -195,7 +212,7 @@ def draw_keys(sheet: Sheet, clouds: Sequence[PositionCloud], look: Look) -> floa
     for place, cloud in enumerate(chosen):
         title = "slot" if len(kinds) == 1 else "slot of {}×{}".format(*cloud.kernel_size)
         box = sheet.width - 14 - 15 * place, sheet.height - 13, 12, 9
-        draw_key(sheet.add_axes(*box), cloud.slots, look, title=title)
+        draw_key(sheet, box, cloud.slots, look, title=title)
     return 16 + 15 * (len(chosen) - 1)
 
 

@@ -42,7 +42,7 @@ def draw_qq(
             return ax.get_figure(root=True)  # type: ignore[return-value]
         sheet = Sheet(80, 82, look)
         beyond = _draw(sheet.add_axes(12, 18, 55, 50), cloud, fit, look)
-        draw_key(sheet.add_axes(67.5, 70.5, 9, 7), cloud.slots, look)
+        draw_key(sheet, (67.5, 70.5, 9, 7), cloud.slots, look)
         sheet.write_heading(cloud.layer, describe(cloud), right=14)
         notes = ["line: a Gaussian; band: 95 % of its samples", *describe_ellipses(fit, np.inf)]
         sheet.write_notes(notes + [f"{beyond:,} points lie above the view"] * bool(beyond), top=8)

@@ -175,8 +175,7 @@ def _draw_shape(ax: Axes, cloud: PositionCloud, fit: GaussianFit, size: float, l
         ax.set(xlim=(-reach, reach), ylim=(reach, -reach))
         for slot in np.flatnonzero(fitted).tolist():
             fill = {"fill": True, "facecolor": colours[slot], "linewidth": 0, "alpha": 0.9}
-            one = make_ellipse(drawn_fit.mean[slot], spread[slot], directions[slot, 0], **fill)
-            ax.add_patch(one)
+            ax.add_artist(make_ellipse(drawn_fit.mean[slot], spread[slot], directions[slot, 0], **fill))
         if not fitted.any() and (drawn_fit.state != "undeformed").any():
             draw_centres(ax, drawn_fit, colours, look, size=0.5 * size)
     for spine in ax.spines.values():

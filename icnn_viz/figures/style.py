@@ -96,6 +96,7 @@ def to_rc(look: Look) -> dict[Any, Any]:
         "axes.labelcolor": look.text,
         "axes.titlecolor": look.text,
         "axes.titlesize": 7.5,
+        "axes.titley": 1.0,  # else each axes measures all its labels to find the title's place
         "axes.labelsize": 7,
         "axes.linewidth": 0.6,
         "axes.axisbelow": True,

@@ -61,8 +61,8 @@ def draw_taps(rows: Sequence[tuple[PixelTaps, PixelTaps]], *, theme: str = "ligh
                 draw_cross(ax, taps.pixel, look)
         if len(first.slots) > 1:
             side = 11.0
-            key = sheet.add_axes(sheet.width - MARGIN - side, sheet.below_bars + 1.5, side, side)
-            draw_key(key, first.slots, look)
+            box = sheet.width - MARGIN - side, sheet.below_bars + 1.5, side, side
+            draw_key(sheet, box, first.slots, look)
         sheet.write_footnote(notes, left=AXIS_LEFT, most=4)
     return sheet.figure
 

@@ -66,7 +66,7 @@ def draw_trajectory(
             _draw_centre_path(ax, paths[:, :, slot], emphasise(colour, look), look, slot)
         draw_slots(ax, last.slots, look)
         set_view(ax, half_width)
-        draw_key(sheet.add_axes(67.5, 76, 9, 7), last.slots, look)
+        draw_key(sheet, (67.5, 76, 9, 7), last.slots, look)
         sheet.write_heading(last.layer, _describe_run(steps), right=14)
         sheet.write_notes(_explain(chosen, last) + _count_unseen(paths, half_width), top=7)
     return sheet.figure

@@ -154,6 +154,8 @@ def _boundary_distance(labels: np.ndarray) -> np.ndarray:
 def _elongation(ys: np.ndarray, xs: np.ndarray) -> float:
     y, x = ys - ys.mean(), xs - xs.mean()
     # A pixel is a square of side 1, which adds 1/12 to each variance: a line one pixel wide has a finite elongation.
-    moment = np.array([[y @ y, y @ x], [x @ y, x @ x]]) / len(y) + np.eye(2) / 12
+    # Of a large object `y @ y` would wake BLAS's threads, which take fifty times as long as these sums.
+    mixed = (y * x).mean()
+    moment = np.array([[(y * y).mean(), mixed], [mixed, (x * x).mean()]]) + np.eye(2) / 12
     minor, major = np.linalg.eigvalsh(moment)
     return float(np.sqrt(major / minor))

@@ -163,7 +163,7 @@ def _assert_tidy(figure: Figure) -> None:
     figure.draw_without_rendering()
     panels = [ax.get_window_extent(renderer) for ax in figure.axes]
     boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in _texts(figure) if t.get_text()]
-    assert len(boxes) > 8
+    assert len(boxes) > 6
     for text, box in boxes:
         inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
         assert inside, f"{text!r} is clipped"

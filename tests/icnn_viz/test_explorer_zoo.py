@@ -81,7 +81,7 @@ def test_where_slots_mean_nothing_none_are_shown(make_cloud: Make) -> None:
     assert {(trace.marker.color, trace.showlegend) for trace in space.data} == {(accent, False)}
     figure = draw_cloud_3d(cloud)
     assert not figure.findobj(lambda artist: artist.get_gid() == "post")
-    assert len(figure.axes) == 1  # no key of slots
+    assert not figure.findobj(lambda artist: artist.get_gid() == "key")
     assert [trace.mode for trace in draw_one(cloud, 0, 0).data] == ["markers+text"]
     rows = to_table(cloud, "", None)[0].children[2].children
     assert [[cell.children for cell in row.children][:2] for row in rows] == [["all weights", "45"]]

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from icnn_core.errors import ArgumentError, NameNotFoundError
 from icnn_viz.figures.comparison import draw_comparison
@@ -143,13 +145,18 @@ def test_dots_lie_at_the_values_on_an_axis_from_zero(make_pair: Make) -> None:
     gradients, heatmaps = make_pair()
     measures = [measure_heatmap(heatmap) for heatmap in heatmaps]
     figure = draw_comparison(gradients, heatmaps)
-    rows = [
-        ax for ax in figure.axes if not ax.get_images() and any(line.get_marker() == "o" for line in ax.lines)
-    ]
-    assert len(rows) == 4
-    drawn = [[float(line.get_xdata()[0]) for line in ax.lines if line.get_marker() == "o"] for ax in rows]
-    assert drawn[0] == [found["area_90"] for found in measures[::-1]]
-    assert all(ax.get_xlim()[0] == 0 for ax in rows)
+    dots = [line for line in figure.artists if isinstance(line, Line2D) and line.get_marker() in ("o", "s")]
+    for name in ("area_90", "radius_of_gyration"):
+        second, first = (float(dot.get_xdata()[0]) for dot in dots if dot.get_gid() == name)
+        axis = min(float(line.get_xdata()[0]) for line in figure.artists if _is_upright(line))
+        ratio = measures[1][name] / measures[0][name]
+        assert (second - axis) / (first - axis) == pytest.approx(ratio)
+    assert len({dot.get_gid() for dot in dots}) == 4
+
+
+def _is_upright(artist: Artist) -> bool:
+    xs = list(artist.get_xdata()) if isinstance(artist, Line2D) else []
+    return len(xs) == 2 and xs[0] == xs[1]
 
 
 def test_networks_that_predict_different_classes_are_warned_of(make_gradient: Make) -> None:

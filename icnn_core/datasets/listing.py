@@ -65,11 +65,15 @@ def match_pairs(who: str, images: Files, masks: Files, stems: Iterable[str] | No
     for (folder, files), other in ((images, "mask"), (masks, "image")):
         lost = [stem for stem in wanted if stem not in files]
         if lost:
+            unread = [path.name for path in sorted(folder.iterdir()) if stem_of(path) in set(lost)]
+            told = f" ({listed(unread)} is of a kind that is not read)" if unread else ""
             raise DataError(
                 f"{who} {folder}",
                 needed=f"a file for every {other}" if stems is None else "a file for every name of the split",
-                got=f"none for {len(lost)} of {len(wanted)}: {listed(lost)}",
-                fix="Add the missing files, or remove their partners (or the names).",
+                got=f"none for {len(lost)} of {len(wanted)}: {listed(lost)}{told}",
+                fix=f"Save them as one of {', '.join(IMAGE_SUFFIXES)}, or name a --reader for them."
+                if unread
+                else "Add the missing files, or remove their partners (or the names).",
             )
     return [Pair(stem, images[1][stem], masks[1][stem]) for stem in wanted]
 

@@ -69,7 +69,11 @@ def segment(
             f"images of {height} × {width} {way} to {wanted[0]} × {wanted[1]}, multiples of {how.divisor}"
         )
     if tuple(logits.shape[-2:]) != wanted:
-        notes.append("logits of {} × {} upsampled bilinearly to {} × {}".format(*logits.shape[-2:], *wanted))
+        grown = logits.shape[-2] <= wanted[0] and logits.shape[-1] <= wanted[1]
+        way = "upsampled" if grown else "resized"
+        notes.append(
+            "logits of {} × {} {way} bilinearly to {} × {}".format(*logits.shape[-2:], *wanted, way=way)
+        )
         logits = resized(logits, wanted)
     logits = logits[..., :height, :width] if padded else resized(logits, (height, width))
     return logits, tuple(notes)

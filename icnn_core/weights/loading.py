@@ -8,6 +8,7 @@ import io
 import os
 import pathlib
 import pickletools
+import re
 import struct
 import warnings
 import zipfile
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 LARGEST_TEXT = 1 << 24
 """Bytes of a description or a header, at most."""
+_NEEDS = re.compile(r"GLOBAL ([\w.]{1,120})")  # in what torch says of objects that it does not load
 _MOST_TENSORS = 100_000
 _MOST_STEPS = 1_000_000  # of unpickling, some 30 a tensor: a second or two
 _LARGEST_PICKLE = 1 << 25  # bytes
@@ -60,7 +62,7 @@ def load_file(path: Path, who: str = "", *, arrays: bool = False) -> tuple[dict[
         raise _refuse(
             who,
             "tensors and plain values, written by torch.save or safetensors",
-            _recognise(path) or "a file that is broken, cut off, or would run code when loaded",
+            _recognise(path, error) or "a file that is broken, cut off, or would run code when loaded",
             "Nothing of it was run. Save the state dict alone: torch.save(model.state_dict(), …).",
         ) from error
     if not isinstance(content, dict):
@@ -74,15 +76,25 @@ class _TooMuch(Exception):
 
 def _size_of(path: Path, who: str) -> int:
     if os.path.isdir(path):
-        if os.path.isfile(path / ".metadata"):
-            fix = "Join its parts: python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER net.pt."
-            raise _refuse(who, "a file", "a checkpoint of several processes", fix)
+        check_no_parts(path, who)
         raise _refuse(who, "a file", "a folder", "Name a file in it, e.g. last.pt.")
     return need_regular_file(path, who, CheckpointError).stat().st_size
 
 
-def _recognise(path: Path) -> str | None:
-    """What a file is that is no state dict, by its first bytes or members, or None."""
+def check_no_parts(folder: Path, who: str = "") -> None:
+    """Raise CheckpointError for a folder in which several processes wrote a part each, with what joins them."""
+    if os.path.isfile(folder / ".metadata"):
+        fix = (
+            "Join its parts: python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER net.pt."
+        )
+        raise _refuse(who or str(folder), "a file", "a checkpoint of several processes", fix)
+    if os.path.isfile(folder / "zero_to_fp32.py") or os.path.isfile(folder / "latest"):
+        fix = "Join its parts by the zero_to_fp32.py that lies beside them, and give the file that it writes."
+        raise _refuse(who or str(folder), "a file", "a checkpoint of DeepSpeed", fix)
+
+
+def _recognise(path: Path, error: Exception) -> str | None:
+    """What a file is that is no state dict, by its first bytes or members, or by what loading it needs; or None."""
     with contextlib.suppress(OSError, zipfile.BadZipFile, ValueError), path.open("rb") as file:
         if file.read(8) == b"\x89HDF\r\n\x1a\n":
             return "an HDF5 file, as Keras writes"
@@ -95,7 +107,8 @@ def _recognise(path: Path) -> str | None:
                 return "an exported program"
             if "config.json" in members:
                 return "a Keras archive"
-    return None
+    needs = _NEEDS.search(str(error))
+    return f"a pickled object that needs the code of {needs[1]}" if needs else None
 
 
 def _load_safetensors(path: Path, size: int, arrays: bool) -> tuple[dict[str, Any], Mapping[str, str]]:

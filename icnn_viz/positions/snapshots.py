@@ -38,24 +38,26 @@ def read_snapshots(
     """
     paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
     is_folder = len(paths) == 1 and paths[0].is_dir()
+    named = ", ".join(map(str, paths))
     if is_folder:
-        paths = sorted(path for path in paths[0].iterdir() if _is_snapshot(path))
+        folder = paths[0]
+        paths = sorted(path for path in folder.iterdir() if _is_snapshot(path))
+        if len(paths) < 2:
+            raise _refuse_folder(folder, paths)
     if len(paths) < 2:
-        raise _refuse(
-            str(source) if is_folder else ", ".join(map(str, paths)), "two or more snapshots", f"{len(paths)}"
-        )
+        raise _refuse(named, "two or more snapshots", f"{len(paths)}")
     said, ordered, runs = zip(*[_read(path) for path in paths], strict=True)
     guide = next((run for run, known in zip(runs, ordered, strict=True) if known), runs[0])
     runs = tuple(in_order_of(run, guide) for run in runs)
     if len({_key(clouds) for clouds in runs}) > 1:
-        raise _refuse(str(source), "snapshots of one network", "other layers, kernels or dilations")
+        raise _refuse(named, "snapshots of one network", "other layers, kernels or dilations")
     if None not in said:
         steps = [int(step) for step in said]
     else:
         steps = _steps_of_names(paths)
         if steps is None and is_folder:
             raise CheckpointError(
-                str(source),
+                named,
                 needed="snapshots that say their iteration, or names whose one number rises with the files' time",
                 got=", ".join(path.name for path in paths[:4]) + (", …" if len(paths) > 4 else ""),
                 fix="List the files in their order instead of the folder.",
@@ -124,6 +126,22 @@ def _is_snapshot(path: Path) -> bool:
             *TABLES,
         )
         and not path.name.startswith(".")
+    )
+
+
+def _refuse_folder(folder: Path, found: Sequence[Path]) -> CheckpointError:
+    """What a folder holds that is neither a network's nor a run's, and what to give instead."""
+    from icnn_core.weights import check_no_parts
+
+    check_no_parts(folder)
+    held = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    got = f"{len(found)}; it holds {', '.join(held[:4]) or 'nothing'}{', …' if len(held) > 4 else ''}"
+    fix = f"Name the file: {found[0]}." if found else "Name a file, or the folder that its files lie in."
+    return CheckpointError(
+        str(folder),
+        needed="a network's weights (model.safetensors, …), or two or more snapshots",
+        got=got,
+        fix=fix,
     )
 
 

@@ -74,7 +74,7 @@ def test_code_in_a_file_is_never_run(tmp_path, monkeypatch, writer):
         path.write_bytes(pickle.dumps({"state_dict": Bomb()}))
     else:
         torch.save({"state_dict": {"weight": Bomb()}}, path)
-    with pytest.raises(CheckpointError, match="would run code"):
+    with pytest.raises(CheckpointError, match=r"(would run|needs the) code .*Nothing of it was run"):
         read_checkpoint(path)
     assert not crater.exists()
 

@@ -33,6 +33,15 @@ def _stems(data):
     return [int(p.stem[-2:]) for p in data.pairs]
 
 
+def test_a_file_of_a_kind_that_is_not_read_is_named(root):
+    image = root / "images" / "my leaf 03.jpg"
+    image.rename(image.with_suffix(".gif"))
+    with pytest.raises(
+        DataError, match=r"my leaf 03 \(my leaf 03.gif is of a kind that is not read\).*--reader"
+    ):
+        open_dataset("folder", root, "train")
+
+
 def test_without_lists_every_fifth_image_is_for_validation(root):
     train, val = open_dataset("folder", root, "train"), open_dataset("folder", root, "val")
     assert _stems(val) == [4, 9]

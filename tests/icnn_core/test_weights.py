@@ -22,6 +22,7 @@ from icnn_core.errors import CheckpointError
 from icnn_core.models.pretrained import read_state_dict
 from icnn_core.nn import IrregularConv2d
 from icnn_core.surgery import make_irregular
+from icnn_viz.positions import read_snapshots
 
 
 def _make() -> nn.Sequential:
@@ -188,7 +189,11 @@ def _write_torchscript(path: Path) -> None:
     [
         (_write_torchscript, "a TorchScript program"),
         (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100)), "an HDF5 file, as Keras writes"),
-        (lambda path: torch.save(nn.Conv2d(3, 4, 3), path), "would run code"),
+        (
+            lambda path: torch.save(nn.Conv2d(3, 4, 3), path),
+            r"needs the code of torch\.nn\.modules\.conv\.Conv2d",
+        ),
+        (lambda path: path.write_text("weights"), "would run code"),
     ],
 )
 def test_what_is_no_state_dict_is_called_by_its_name(tmp_path: Path, write: Any, words: str) -> None:
@@ -200,7 +205,12 @@ def test_what_is_no_state_dict_is_called_by_its_name(tmp_path: Path, write: Any,
 def test_a_checkpoint_of_several_processes_says_how_to_join_it(tmp_path: Path) -> None:
     (tmp_path / ".metadata").write_bytes(b"")
     (tmp_path / "__0_0.distcp").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="dcp_to_torch"):
+    for read in (read_checkpoint, read_snapshots):
+        with pytest.raises(CheckpointError, match="dcp_to_torch"):
+            read(tmp_path)
+    (tmp_path / ".metadata").unlink()
+    (tmp_path / "latest").write_text("global_step10")
+    with pytest.raises(CheckpointError, match=r"DeepSpeed.*zero_to_fp32"):
         read_checkpoint(tmp_path)
 
 

@@ -149,6 +149,19 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
         read_snapshots(tmp_path)
 
 
+def test_a_folder_that_is_no_run_says_what_it_holds(tmp_path: Path) -> None:
+    with pytest.raises(
+        CheckpointError, match=f"^{tmp_path}: needs a network's weights .*; got 0; it holds nothing"
+    ):
+        read_snapshots([tmp_path])
+    (tmp_path / "model.fp16.safetensors").write_bytes(b"")
+    (tmp_path / "logs").mkdir()
+    with pytest.raises(
+        CheckpointError, match=r"it holds logs/, model.fp16.safetensors. Name the file: .*fp16"
+    ):
+        read_snapshots([tmp_path])
+
+
 def test_layers_come_in_the_networks_order_if_any_file_says_it(tmp_path: Path) -> None:
     """A plain .safetensors file holds names by the alphabet: "a_head" before "stem"."""
     network = nn.Sequential()

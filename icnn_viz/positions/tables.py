@@ -38,6 +38,12 @@ def read_table(path: Path, order: Sequence[int] | str | None = None) -> list[Pos
         table = pd.read_csv(path, dtype=str, keep_default_na=False).map(from_cell)
     missing = [name for name in _COLUMNS if name not in table.columns]
     if missing or table.empty:
+        alone = str(table.columns[0]) if len(table.columns) == 1 else ""
+        if any(mark in alone for mark in ";\t|"):
+            raise DataError(
+                str(path), needed="columns parted by commas, numbers with points", got=f"one column, {alone[:60]!r}",
+                fix="Write it so: table.to_csv(path, index=False).",
+            )  # fmt: skip
         raise DataError(
             str(path), needed=f"rows, and the columns {', '.join(_COLUMNS)}",
             got=f"no {', '.join(missing)}" if missing else "no rows", fix="Write it as `icnn-viz kernels` does.",

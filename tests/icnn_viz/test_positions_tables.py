@@ -131,3 +131,10 @@ def test_a_mark_of_the_encoding_is_no_part_of_a_column(make_cloud: MakeCloud, tm
         tmp_path / "P.CSV", index=False, encoding="utf-8-sig"
     )
     assert [cloud.layer for cloud in read_clouds(tmp_path / "P.CSV")] == ["a", "b"]
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_columns_that_are_parted_otherwise_are_told(make_cloud: MakeCloud, tmp_path: Path, mark: str) -> None:
+    make_cloud(channels=3).to_frame().to_csv(tmp_path / "p.csv", index=False, sep=mark)
+    with pytest.raises(DataError, match=r"columns parted by commas, .* got one column"):
+        read_arrays(tmp_path / "p.csv")

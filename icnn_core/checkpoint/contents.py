@@ -195,6 +195,18 @@ def undetected_layers(state: Mapping[str, Tensor]) -> dict[str, list[str]]:
     return missing
 
 
+def check_whole(checkpoint: Checkpoint) -> None:
+    """Raise CheckpointError if a file without irregular layers holds parts of some."""
+    for reason, names in undetected_layers(checkpoint.state | checkpoint.effective).items():
+        what, _, fix = reason.partition(": ")
+        raise CheckpointError(
+            str(checkpoint.path),
+            needed="whole irregular layers",
+            got=f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}, {what}",
+            fix=f"{fix[:1].upper()}{fix[1:]}.",
+        )
+
+
 def _check(path: Path, name: str, tensors: Mapping[str, Tensor]) -> None:
     for key, tensor in tensors.items():
         if type_of(tensor) not in _FLOATS:

@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from icnn_core.checkpoint import Checkpoint, build_model, read_checkpoints
+from icnn_core.checkpoint.contents import check_whole
 from icnn_core.devices import choose_device
 from icnn_core.errors import CheckpointError
 from icnn_core.models.factory import build_with
@@ -101,6 +102,7 @@ def load_pair(
     first, *others = read_checkpoints([irregular, *([regular] if regular else [])], prefix)
     second = others[0] if others else None
     if second is None and not first.irregular:
+        check_whole(first)
         raise CheckpointError(
             str(irregular),
             needed="irregular layers, or a second network",

@@ -50,7 +50,23 @@ def read_ordered(
             "names, and so is depth. A checkpoint of this package, or of torch.save, holds the network's order.",
             checkpoint.path,
         )
+    if twins := _same_networks(checkpoint.state):
+        _LOG.warning(
+            "%s holds the same network under %s: the layers of all are shown. --prefix %s reads one.",
+            *(checkpoint.path, ", ".join(twins), twins[0]),
+        )
     return to_clouds(checkpoint), checkpoint.ordered
+
+
+def _same_networks(state: Mapping[str, Tensor]) -> list[str]:
+    """Prefixes under which a file holds the same names and sizes, and nothing else: a student and its teacher."""
+    found: dict[str, set[tuple[str, tuple[int, ...]]]] = {}
+    for key, tensor in state.items():
+        first, dot, rest = key.partition(".")
+        found.setdefault(first + dot, set()).add((rest, tuple(tensor.shape)))
+    first, *others = found.values() or [set()]
+    same = others and all(other == first for other in others) and any("." in name for name, _ in first)
+    return list(found) if same and not any(name[:-1].isdecimal() for name in found) else []
 
 
 def to_clouds(checkpoint: Checkpoint) -> list[PositionCloud]:
@@ -69,7 +85,7 @@ def to_clouds(checkpoint: Checkpoint) -> list[PositionCloud]:
 
 def _refuse_regular(checkpoint: Checkpoint) -> CheckpointError:
     """What the file holds instead, and what to give."""
-    from icnn_core.checkpoint.contents import undetected_layers
+    from icnn_core.checkpoint.contents import check_whole
     from icnn_core.weights import describe_names
 
     if dcls := dcls_names(checkpoint.state):
@@ -79,13 +95,7 @@ def _refuse_regular(checkpoint: Checkpoint) -> CheckpointError:
             got=f"{len(dcls)} of them, {', '.join(dcls[:3])}{', …' if len(dcls) > 3 else ''}",
             fix="Give --dcls v1 --kernel-size 7, with theirs; in Python use read_dcls.",
         )
-    for reason, names in undetected_layers(checkpoint.state | checkpoint.effective).items():
-        return CheckpointError(
-            str(checkpoint.path),
-            needed="whole irregular layers",
-            got=f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}, {reason.partition(':')[0]}",
-            fix=reason.partition(": ")[2].capitalize() + ".",
-        )
+    check_whole(checkpoint)
     return CheckpointError(
         str(checkpoint.path),
         needed="at least one irregular layer",

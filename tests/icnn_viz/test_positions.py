@@ -131,3 +131,20 @@ def test_layers_are_selected_by_pattern(network: nn.Module, patterns: list[str],
 def test_a_pattern_that_matches_nothing_names_the_nearest(network: nn.Module) -> None:
     with pytest.raises(NameNotFoundError, match=r"--layer.*'haed'.*Did you mean head"):
         select_layers(clouds_from_model(network), ["stem", "haed"])
+
+
+def test_a_student_and_its_teacher_are_told(
+    network: nn.Module, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = network.state_dict()
+    both = {f"{who}.{name}": tensor for who in ("student", "teacher") for name, tensor in state.items()}
+    torch.save(both, tmp_path / "both.pt")
+    assert len(read_clouds(tmp_path / "both.pt")) == 6
+    assert "the same network under student., teacher.: the layers of all are shown. --prefix" in caplog.text
+    caplog.clear()
+    torch.save(
+        {f"{who}.{name}": tensor for who in (0, 1) for name, tensor in state.items()}, tmp_path / "two.pt"
+    )
+    read_clouds(tmp_path / "two.pt")  # two blocks of one network
+    read_clouds(tmp_path / "both.pt", prefix="teacher.")
+    assert not caplog.records

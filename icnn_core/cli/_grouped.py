@@ -44,6 +44,11 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     return flat
 
 
+def values_of(*groups: Any) -> dict[str, Any]:
+    """Options of several groups by name."""
+    return {name: value for group in groups for name, value in vars(group).items()}
+
+
 def _default(field: Field[Any]) -> Any:
     return field.default_factory() if field.default is MISSING else field.default  # type: ignore[misc]
 

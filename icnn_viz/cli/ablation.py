@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from icnn_core.cli._options import JsonOption, OverwriteOption, ThemeOption
-from icnn_core.cli.app import make_console, print_json
+from icnn_core.cli.app import print_json
+from icnn_viz.cli._shown import say
 
 _SOURCE = "The folder that icnn ablate wrote, or a CSV with the columns variant, seed and mean_iou (0 to 1)."
 
@@ -42,9 +43,9 @@ def command(
     from dataclasses import asdict
 
     from icnn_core.outputs import check_target
-    from icnn_viz.cli._shown import to_claim_words
     from icnn_viz.displays.ablation import draw_study, judge_study
     from icnn_viz.displays.tables import to_records, write_tables
+    from icnn_viz.displays.text_tables import tell_claims
     from icnn_viz.figures.write import write_figure
 
     place = out or (source if source.is_dir() else source.parent) / "ablation.png"
@@ -54,9 +55,7 @@ def command(
     figure, summaries = draw_study(source, against, title, theme=theme)
     effects = judge_study(source, against)
     written = [write_figure(figure, place), *write_tables({table: effects}, place.parent)]
-    console = make_console(json=as_json)
-    console.print(to_claim_words(effects))
-    console.print(f"Wrote {' and '.join(map(str, written))}")
+    say(tell_claims(effects), f"Wrote {' and '.join(map(str, written))}", json=as_json)
     if as_json:
         rows = [asdict(summary) for summary in summaries]
         print_json({"variants": rows, "effects": to_records(effects), "written": written})

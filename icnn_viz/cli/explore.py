@@ -2,58 +2,36 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icnn_core.cli._grouped import OwnNetwork, grouped
-from icnn_core.cli._options import (
-    DeviceOption,
-    OverwriteOption,
-    RootOption,
-    SeedOption,
-    parse_size,
-    refuse_ignored,
-)
-from icnn_viz.cli._options import (
-    MaxSizeOption,
-    OfDcls,
-    PairArgument,
-    RegularOption,
-    SizeOption,
-    SplitOption,
-    choose_pair,
-)
+from icnn_core.cli._grouped import OwnNetwork, grouped, values_of
+from icnn_core.cli._options import OverwriteOption, SeedOption, refuse_ignored
+from icnn_viz.cli._options import MaxSizeOption, OfData, OfDcls, OfPair, choose_pair, need_html
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from icnn_viz.explorer.session import Session
 
 
 @grouped
 def command(
-    checkpoint: PairArgument = None,
-    regular: RegularOption = None,
+    networks: OfPair,
     image: Annotated[
         list[Path] | None,
         typer.Option("--image", "-i", metavar="PATH", help="Repeatable; by default the sample image."),
     ] = None,
-    data: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The images of this data set: shapes, camvid, voc, …")
-    ] = None,
-    root: RootOption = None,
-    split: SplitOption = "val",
+    images: OfData = OfData(),
     snapshots: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR", help="Of the network's training; by default the folder snapshots beside CKPT."
         ),
     ] = None,
-    size: SizeOption = None,
     max_size: MaxSizeOption = 2048,
-    network: OwnNetwork = OwnNetwork(),
+    own: OwnNetwork = OwnNetwork(),
     of_dcls: OfDcls = OfDcls(),
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Anyone who reaches another address can look.")
@@ -66,7 +44,6 @@ def command(
         Path | None, typer.Option(metavar="FILE.html", help="Write a page that needs no server, and stop.")
     ] = None,
     overwrite: OverwriteOption = False,
-    device: DeviceOption = "auto",
     seed: SeedOption = 0,
 ) -> None:
     """Click on a pixel and see what it looks at, irregular beside regular; brush kernels; watch them grow.
@@ -76,18 +53,18 @@ def command(
 
     Example: icnn-viz explore runs/irregular/last.pt --regular runs/regular/last.pt --image street.png
     """
-    if export is not None and export.suffix.lower() not in (".html", ".htm"):
-        raise typer.BadParameter(f"{export} does not end in .html.", param_hint="--export")
-    if data is None:
-        refuse_ignored(command, locals(), ("root", "split"), "without --data")
+    given = locals() | values_of(images)
+    if images.data is None:
+        refuse_ignored(command, given, ("root", "split"), "without --data")
     if export is None:
-        refuse_ignored(command, locals(), ("overwrite",), "without --export")
+        refuse_ignored(command, given, ("overwrite",), "without --export")
     else:
-        refuse_ignored(command, locals(), ("host", "port", "browser", "snapshots"), "with --export")
-    seen = parse_size(size) if size else None
-    checkpoint, regular = choose_pair(checkpoint, regular, network.model)
-
+        need_html(export, "--export")
+        refuse_ignored(command, given, ("host", "port", "browser", "snapshots"), "with --export")
+    checkpoint, regular = choose_pair(networks.checkpoint, networks.regular, own.model)
+    options = networks.options(own)
     from icnn_core.cli.app import make_console
+    from icnn_core.errors import ArgumentError
     from icnn_core.outputs import check_target
     from icnn_viz.displays.datasets import open_for
     from icnn_viz.displays.images import load_reader
@@ -96,45 +73,31 @@ def command(
     from icnn_viz.explorer.session import Session
     from icnn_viz.explorer.shelf import make_shelf
 
-    if export is None:
-        need_dash()
-    else:
-        check_target(export, overwrite=overwrite, option="--export")
-    console = make_console()
-    networks, dcls = [], of_dcls.layers()
-    if not holds_positions_alone(checkpoint) and (dcls is None or network.model):
-        given = network.options() | {"size": seen, "device": device, "seed": seed}
-        networks = load_networks(checkpoint, regular, **given)
-    dataset = open_for(networks, data, root, split, network.reader) if data else None
-    shelf = make_shelf(image or (), dataset, f"{data} {split}", max_size, load_reader(network.reader))
-    model = networks[0].model if networks else None
-    clouds, read_run = read_shapes(checkpoint, snapshots, model, dcls, network.prefix)
-    session = Session(networks, shelf, clouds, read_run, seed=seed)
     if export is not None:
-        _export(session, export, console)
+        check_target(export, overwrite=overwrite, option="--export")
+    elif importlib.util.find_spec("dash") is None:
+        got, fix = "an installation without it", 'Run: pip install "icnn-viz[explore]"'
+        raise ArgumentError("explore", needed="Dash", got=got, fix=fix)
+    loaded, dcls = [], of_dcls.layers()
+    if not holds_positions_alone(checkpoint) and (dcls is None or own.model):
+        loaded = load_networks(checkpoint, regular, seed=seed, **options)
+    where = images.root, images.split, own.reader
+    dataset = open_for(loaded, images.data, *where) if images.data else None
+    named = f"{images.data} {images.split}"
+    shelf = make_shelf(image or (), dataset, named, max_size, load_reader(own.reader))
+    model = loaded[0].model if loaded else None
+    clouds, read_run = read_shapes(checkpoint, snapshots, model, dcls, own.prefix)
+    session = Session(loaded, shelf, clouds, read_run, seed=seed)
+    if export is not None:
+        _export(session, export)
     else:
         from icnn_viz.explorer.server import serve
 
-        serve(session, host, port, browser=browser, say=console.print)
+        serve(session, host, port, browser=browser, say=make_console().print)
 
 
-def need_dash() -> None:
-    """Raises: ArgumentError: Dash is not installed."""
-    import importlib.util
-
-    from icnn_core.errors import ArgumentError
-
-    if importlib.util.find_spec("dash") is None:
-        raise ArgumentError(
-            "explore",
-            needed="Dash",
-            got="an installation without it",
-            fix='Run: pip install "icnn-viz[explore]"',
-        )
-
-
-def _export(session: Session, path: Path, console: Console) -> None:
-    from icnn_core.cli.app import make_progress
+def _export(session: Session, path: Path) -> None:
+    from icnn_core.cli.app import make_console, make_progress
     from icnn_viz.explorer.export import write_page
 
     with make_progress() as progress:
@@ -142,5 +105,4 @@ def _export(session: Session, path: Path, console: Console) -> None:
         page = write_page(
             session, path, lambda done, total: progress.update(task, completed=done, total=total)
         )
-    console.print(page.describe())
-    console.print(f"Open {path}.")
+    make_console().print(f"{page.describe()}\nOpen {path}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -11,38 +11,27 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from icnn_core.cli._grouped import OwnNetwork, grouped
-from icnn_core.cli._options import (
-    DeviceOption,
-    JsonOption,
-    OverwriteOption,
-    RootOption,
-    SeedOption,
-    ThemeOption,
-    parse_size,
-    refuse_ignored,
-)
+from icnn_core.cli._grouped import OwnNetwork, grouped, values_of
+from icnn_core.cli._options import JsonOption, OverwriteOption, SeedOption, ThemeOption, refuse_ignored
 from icnn_viz.cli._options import (
     BUILTIN,
-    DataOption,
     ImageOption,
     MaxSizeOption,
-    PairArgument,
-    RegularOption,
-    SizeOption,
-    SplitOption,
+    OfData,
+    OfPair,
+    PixelsOption,
     TargetOption,
     choose_pair,
     parse_pixels,
 )
-from icnn_viz.cli._shown import bar, tell, to_difference_table, to_json, to_measure_table
+from icnn_viz.cli._shown import bar, say, tell
 
 if TYPE_CHECKING:
     from icnn_viz.displays import SurveyDisplay
     from icnn_viz.displays.pixels import Network
 
 _OUT = Path("icnn-heatmap")
-_OF_PICTURES = ("sampling", "overlay", "photo", "difference", "width", "gamma")
+_DRAWN = ("overlay", "photo", "difference", "width", "gamma")
 
 Format = StrEnum("Format", ["png", "svg", "pdf"])
 """Kinds of picture."""
@@ -55,35 +44,22 @@ Reduction = Literal["max", "l2", "sum", "signed"]
 
 
 @dataclass(frozen=True)
-class Networks:
+class Networks(OfPair):
     """What is looked through."""
 
-    checkpoint: PairArgument = None
-    regular: RegularOption = None
     controls: Annotated[
         bool,
         typer.Option(
             "--controls", help="Beside them the irregular network snapped, and with random weights."
         ),
     ] = False
-    size: SizeOption = None
-    device: DeviceOption = "auto"
 
 
 @dataclass(frozen=True)
 class Place:
     """The pixels of one image, and which of their logits."""
 
-    pixel: Annotated[
-        list[str],
-        typer.Option(
-            "--pixel",
-            "-p",
-            metavar="x,y",
-            help="Column and row in the image, from 0; repeatable.",
-            show_default=False,
-        ),
-    ] = field(default_factory=list)
+    pixel: PixelsOption = field(default_factory=list)
     image: ImageOption = None
     labels: Annotated[
         Path | None, typer.Option(metavar="PATH", help="True class ids of the image, for measures of masks.")
@@ -102,12 +78,9 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Survey:
+class Survey(OfData):
     """Many pixels of a data set."""
 
-    data: DataOption = None
-    root: RootOption = None
-    split: SplitOption = "val"
     pixels: Annotated[int, typer.Option(metavar="N", min=1, help="How many pixels, with --data.")] = 200
     stratify: Annotated[
         str, typer.Option(metavar="FACTOR,…", help="Even shares, with --data: class, boundary, elongation.")
@@ -183,58 +156,33 @@ def command(
 
     Example: icnn-viz heatmap irregular.pt --regular regular.pt --image photo.jpg --pixel 60,40
     """
+    call = values_of(networks, own, place, way, output)
     if not place.pixel and not survey.data:
         raise typer.BadParameter("at least one pixel is needed: --pixel x,y.", param_hint="--pixel")
     if place.pixel and survey.data:
         raise typer.BadParameter("chooses its pixels itself: leave out --pixel.", param_hint="--data")
     if output.overlay and not output.photo:
         raise typer.BadParameter("shows the image, which --no-photo forbids.", param_hint="--overlay")
-    parts = (networks, own, place, way, output)
-    call = {name: value for part in parts for name, value in vars(part).items()}
-    given = call | vars(survey)
-    if survey.data:
-        of_one = [name for name in vars(place) if name != "pixel"]
-        refuse_ignored(command, given, [*of_one, *_OF_PICTURES], "with --data")
-    else:
-        refuse_ignored(command, given, vars(survey), "without --data")
+    of_one = ({*vars(place), "sampling", *_DRAWN} - {"pixel"}, "with --data")
+    given, ignored = call | vars(survey), of_one if survey.data else (vars(survey), "without --data")
+    refuse_ignored(command, given, *ignored)
     if place.against is not None and place.against == place.class_:
         raise typer.BadParameter("is the class itself: nothing would be left.", param_hint="--against")
     from icnn_core.outputs import check_writable, describe_call, one_call
 
     check_writable(output.out or _OUT)
     checkpoint, regular = choose_pair(networks.checkpoint, networks.regular, own.model)
-    from icnn_viz.displays.pixels import reduction_of
+    from icnn_viz.displays.pixels import load_networks, reduction_of
 
-    asked = {
-        "method": way.method,
-        "reduction": way.reduction or reduction_of(way.method),
-        "smoothing": way.smoothing,
-        "seed": way.seed,
-    }
+    asked = asdict(way) | {"reduction": way.reduction or reduction_of(way.method)}
     found = {"checkpoint": checkpoint, "regular": regular, **asked}
-    load = partial(_load, checkpoint, regular, networks, own, way.seed)
+    options = {"controls": networks.controls, "seed": way.seed, **networks.options(own)}
+    load = partial(load_networks, checkpoint, regular, **options)
     if survey.data:
         _survey(load, own.reader, survey, output, asked, found)
         return
     with one_call(output.out or _OUT, "heatmap", describe_call(call), overwrite=output.overwrite):
         _look(load, own.reader, place, output, asked, found)
-
-
-def _load(
-    checkpoint: Path, regular: Path | None, networks: Networks, own: OwnNetwork, seed: int
-) -> list[Network]:
-    from icnn_viz.displays.pixels import load_networks
-
-    size = parse_size(networks.size) if networks.size else None
-    return load_networks(
-        checkpoint,
-        regular,
-        size=size,
-        device=networks.device,
-        controls=networks.controls,
-        seed=seed,
-        **own.options(),
-    )
 
 
 def _look(
@@ -248,10 +196,9 @@ def _look(
     """Some pixels of one image."""
     from icnn_viz.data import builtin_path
     from icnn_viz.displays import HeatmapDisplay
-    from icnn_viz.displays.drawings import draw_pixels, stem_of, write_drawings, write_gradients
     from icnn_viz.displays.images import read_image, read_labels, read_sample_labels
-    from icnn_viz.displays.pixels import make_targets
-    from icnn_viz.displays.tables import write_tables
+    from icnn_viz.displays.pixels import make_targets, to_plain
+    from icnn_viz.displays.text_tables import tell_pixel
 
     pixels = parse_pixels(place.pixel)
     path = place.image or builtin_path(BUILTIN[2])
@@ -259,33 +206,18 @@ def _look(
     labels = read_labels(place.labels, image.shape[:2], place.max_size) if place.labels else None
     make_targets(pixels, image)  # wrong ones are told before networks are read
     loaded = load()
-    labels = read_sample_labels(path, loaded[0].classes) if labels is None else labels
-    targets = make_targets(
-        pixels, image, loaded[0].classes, place.class_, place.against, component=place.component
-    )
-    display = HeatmapDisplay.from_networks(
-        loaded, image, targets, labels=labels, sampling=output.sampling, **asked
-    )
-    style = {
-        "overlay": output.overlay,
-        "photo": output.photo,
-        "difference": output.difference,
-        "gamma": output.gamma,
-        "width": output.width,
-        "theme": output.theme,
-    }
+    classes = loaded[0].classes
+    labels = read_sample_labels(path, classes) if labels is None else labels
+    targets = make_targets(pixels, image, classes, place.class_, place.against, component=place.component)
+    seen = {"labels": labels, "sampling": output.sampling}
+    display = HeatmapDisplay.from_networks(loaded, image, targets, **seen, **asked)
     out = output.out or _OUT
-    written = write_drawings(draw_pixels(display, **style), output.format or ["png"], out, bar("drawing"))
-    written += [write_gradients(record, out / f"{stem_of(record)}.npz") for record in display.records]
-    written += write_tables({"measures": display.to_frame()}, out)
+    style = {name: getattr(output, name) for name in (*_DRAWN, "theme")}
+    written = display.write(out, output.format or ["png"], track=bar("drawing"), **style)
     size = {"height": image.shape[0], "width": image.shape[1]}
-    found |= {
-        "out": out,
-        "image": place.image,
-        "image_size": size,
-        "pixels": list(map(to_json, display.records)),
-    }
-    tell(list(map(to_measure_table, display.records)), written, out, found if output.json else None)
+    found |= {"out": out, "image": place.image, "image_size": size}
+    found |= {"pixels": [to_plain(record) for record in display.records]}
+    tell([tell_pixel(record) for record in display.records], written, found, json=output.json)
 
 
 def _survey(
@@ -297,12 +229,14 @@ def _survey(
     found: dict[str, Any],
 ) -> None:
     """Many pixels of a data set: run, or go on, and write the summary when all pixels are done."""
+    import os
+
     from icnn_core.outputs import one_call
     from icnn_viz.displays import SurveyDisplay
     from icnn_viz.displays.datasets import open_for
 
-    if output.overwrite:
-        _need_one_process()
+    if output.overwrite and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise typer.BadParameter("takes one process; start the others after it.", param_hint="--overwrite")
     networks = load()
     display = SurveyDisplay(
         networks,
@@ -320,37 +254,25 @@ def _survey(
         _go_on(display, survey, output, found)
 
 
-def _need_one_process() -> None:
-    import os
-
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise typer.BadParameter("takes one process; start the others after it.", param_hint="--overwrite")
-
-
 def _go_on(display: SurveyDisplay, survey: Survey, output: Output, found: dict[str, Any]) -> None:
-    from dataclasses import asdict
-
-    from icnn_core.cli.app import make_console, print_json
+    from icnn_core.cli.app import print_json
     from icnn_viz.displays.tables import to_records
+    from icnn_viz.displays.text_tables import tell_differences
 
-    progress, out = display.run(bar("looking")), display.folder
-    found |= {"out": out, "data": survey.data, "split": survey.split, "target": survey.target}
+    progress = display.run(bar("looking"))
+    found |= {"out": display.folder, "data": survey.data, "split": survey.split, "target": survey.target}
     found |= asdict(progress)
     if progress.done < progress.total:
-        words = (
-            f"{progress.done} of {progress.total} pixels are done; other processes are at work on the rest."
-        )
-        make_console(json=output.json).print(words)
+        rest = "other processes are at work on the rest"
+        say(f"{progress.done} of {progress.total} pixels are done; {rest}.", json=output.json)
         if output.json:
             print_json(found | {"written": []})
         return
-    written = display.write(output.format or ["png"], theme=output.theme)
-    differences, zeros = display.tables()["differences"], display.zero_maps()
-    whole = differences.loc[differences["group"] == "all"].drop(columns=["group", "stratum"])
-    found |= {"zero_maps": zeros, "differences": to_records(whole)}
+    written, summary = display.write(output.format or ["png"], theme=output.theme), display.summary()
+    found |= {"zero_maps": display.zero_maps(), "differences": to_records(summary)}
     first, second, *_ = (network.name for network in display.networks)
-    shown: list[Any] = [to_difference_table(differences, first, second), f"{display.describe()}."]
+    shown = [tell_differences(summary, first, second), f"{display.describe()}."]
     if progress.seconds > 1:
         share = progress.seconds_in_networks / progress.seconds
         shown.append(f"{progress.seconds:.0f} s, {share:.0%} of it in the networks.")
-    tell(shown, written, out, found if output.json else None)
+    tell(shown, written, found, json=output.json)

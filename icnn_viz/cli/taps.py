@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from icnn_core.cli._grouped import OwnNetwork, grouped
-from icnn_core.cli._options import DeviceOption, JsonOption, OverwriteOption, ThemeOption, parse_size
-from icnn_viz.cli._options import (
-    BUILTIN,
-    ImageOption,
-    MaxSizeOption,
-    PairArgument,
-    SizeOption,
-    choose_pair,
-    parse_pixel,
-)
-from icnn_viz.cli._shown import bar, tell, to_tap_table
+from icnn_core.cli._grouped import OwnNetwork, grouped, values_of
+from icnn_core.cli._options import JsonOption, OutOption, OverwriteOption, ThemeOption
+from icnn_viz.cli._options import BUILTIN, ImageOption, MaxSizeOption, OfPair, choose_pair, parse_pixels
+from icnn_viz.cli._shown import bar, tell
 
 if TYPE_CHECKING:
     from icnn_viz.displays import TapDisplay
-
-_OUT = Path("icnn-taps")
 
 Format = StrEnum("Format", ["png", "svg", "pdf", "html"])
 """Kinds of picture; html is a page to go through."""
 Layout = Literal["yx", "xy", "yyxx", "xxyy", "dcnv3", "dcnv4", "absolute"]
 """Of offsets (`icnn_viz.displays.taps.LAYOUTS`)."""
-
-
-@dataclass(frozen=True)
-class Networks:
-    """What is looked through."""
-
-    checkpoint: PairArgument = None
-    regular: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="CKPT",
-            help="The network whose regular places and weights are shown; by default the same one's.",
-        ),
-    ] = None
-    size: SizeOption = None
-    device: DeviceOption = "auto"
 
 
 @dataclass(frozen=True)
@@ -95,9 +69,7 @@ class Output:
     """What is drawn and written."""
 
     theme: ThemeOption = "light"
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for what is written.")] = (
-        _OUT
-    )
+    out: OutOption = Path("icnn-taps")
     overwrite: OverwriteOption = False
     format: Annotated[
         list[Format] | None, typer.Option("--format", "-f", help="Repeatable; by default png and html.")
@@ -106,7 +78,7 @@ class Output:
 
 
 @grouped
-def command(networks: Networks, own: OwnNetwork, place: Place, output: Output) -> None:
+def command(networks: OfPair, own: OwnNetwork, place: Place, output: Output) -> None:
     """Show where a layer's taps land on the image for one pixel: on regular places, and where they were learnt.
 
     Irregular layers, dilated, deformable and DCLS convolutions. Below one layer's taps those of two and of three layers
@@ -120,52 +92,33 @@ def command(networks: Networks, own: OwnNetwork, place: Place, output: Output) -
     if place.layout is not None and place.offsets is None:
         raise typer.BadParameter("has no effect without --offsets: leave it out.", param_hint="--layout")
     from icnn_core.outputs import check_writable, describe_call, one_call
+    from icnn_viz.displays.tables import to_records
+    from icnn_viz.displays.text_tables import tell_taps
 
-    pixel = parse_pixel(place.pixel)
+    [pixel] = parse_pixels([place.pixel])
     check_writable(output.out)
-    checkpoint, regular = choose_pair(networks.checkpoint, networks.regular, own.model)
-    call = {name: value for part in (networks, own, place, output) for name, value in asdict(part).items()}
+    call = values_of(networks, own, place, output)
     with one_call(output.out, "taps", describe_call(call), overwrite=output.overwrite):
-        _write(_look(checkpoint, regular, pixel, networks, own, place), pixel, output)
+        display = _look(pixel, networks, own, place)
+        kinds, style = output.format or ["png", "html"], {"theme": output.theme, "track": bar("drawing")}
+        written, summary = display.write(output.out, kinds, **style), display.summary()
+        found: dict[str, Any] = {"x": pixel[1], "y": pixel[0], "class": display.class_name}
+        found |= {"out": output.out, "panels": to_records(summary), "notes": display.notes()}
+        tell([tell_taps(summary, display.notes())], written, found, json=output.json)
 
 
-def _look(
-    checkpoint: Path,
-    regular: Path | None,
-    pixel: tuple[int, int],
-    networks: Networks,
-    own: OwnNetwork,
-    place: Place,
-) -> TapDisplay:
+def _look(pixel: tuple[int, int], networks: OfPair, own: OwnNetwork, place: Place) -> TapDisplay:
     from icnn_viz.data import builtin_path
     from icnn_viz.displays import TapDisplay
     from icnn_viz.displays.images import read_image
     from icnn_viz.displays.pixels import make_targets
-    from icnn_viz.displays.taps import load_networks, to_source
+    from icnn_viz.displays.taps import OffsetSource, load_networks
 
+    paths = choose_pair(networks.checkpoint, networks.regular, own.model)
     image = read_image(place.image or builtin_path(BUILTIN[2]), place.max_size, own.reader)
     make_targets([pixel], image)  # a wrong one is told before networks are read
-    loaded = load_networks(
-        checkpoint,
-        regular,
-        size=parse_size(networks.size) if networks.size else None,
-        device=networks.device,
-        **own.options(),
-    )
-    source = to_source(place.offsets, place.layout or "yx", place.layer) if place.offsets else None
-    return TapDisplay.from_networks(
-        loaded, image, pixel, layer=place.layer, class_id=place.class_, depth=place.depth, offsets=source
-    )
-
-
-def _write(display: TapDisplay, pixel: tuple[int, int], output: Output) -> None:
-    from icnn_viz.displays.drawings import draw_tap_views, write_drawings
-    from icnn_viz.displays.tables import to_records, write_tables
-
-    kinds = output.format or ["png", "html"]
-    written = write_drawings(draw_tap_views(display, output.theme), kinds, output.out, bar("drawing"))
-    written += write_tables({"taps": display.to_frame()}, output.out)
-    summary = display.summary()
-    found: dict[str, Any] = {"x": pixel[1], "y": pixel[0], "class": display.class_name, "out": output.out}
-    found |= {"panels": to_records(summary), "notes": display.notes()}
-    tell([to_tap_table(summary, display.notes())], written, output.out, found if output.json else None)
+    loaded = load_networks(*paths, **networks.options(own))
+    where = place.layout or "yx", place.layer
+    source = OffsetSource.parse(place.offsets, *where) if place.offsets else None
+    chosen = {"layer": place.layer, "class_id": place.class_, "depth": place.depth, "offsets": source}
+    return TapDisplay.from_networks(loaded, image, pixel, **chosen)

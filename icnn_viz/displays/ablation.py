@@ -64,7 +64,7 @@ def _open(source: Path, against: str | None) -> tuple[pd.DataFrame, str]:
     runs = _read_runs(path)
     rows = list(dict.fromkeys(runs["variant"]))
     against = against or ("regular" if "regular" in rows else "none")
-    _check_row(path, against, rows)
+    check_name(str(path), "a variant of it", against, rows)
     return runs, against
 
 
@@ -88,7 +88,3 @@ def _read_runs(path: Path) -> pd.DataFrame:
             fix="Name the folder that icnn ablate wrote.",
         ) from error
     return runs
-
-
-def _check_row(path: Path, against: str, rows: list[str]) -> None:
-    check_name(str(path), "a variant of it", against, rows)

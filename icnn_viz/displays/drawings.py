@@ -13,9 +13,7 @@ from icnn_core.devices import count_processors
 
 if TYPE_CHECKING:
     from icnn_viz.displays.heatmaps import HeatmapDisplay
-    from icnn_viz.displays.kernel_pair import KernelPairDisplay
     from icnn_viz.displays.kernels import KernelDisplay
-    from icnn_viz.displays.taps import TapDisplay
     from icnn_viz.records import PixelComparison, PositionCloud
 
 _WORTH_PROCESSES = 40  # figures: as long as a process takes to start, one draws a dozen
@@ -63,7 +61,9 @@ class KernelOptions:
         return chosen
 
 
-def draw_views(display: KernelDisplay, views: Sequence[str], options: KernelOptions) -> list[Drawing]:
+def draw_views(
+    display: KernelDisplay, views: Sequence[str], options: KernelOptions = KernelOptions()
+) -> list[Drawing]:
     """The views of a network: one figure for all layers, or one a layer; "3d" adds a page of all layers, "zoo" one row
     of all single shapes. Layers of which a view says nothing are left out: see `left_out`.
 
@@ -115,11 +115,6 @@ def _draw_trajectories(
     return [Drawing(stem, partial(draw, path, display.steps, **style), kinds) for draw, kinds in ways]
 
 
-def draw_pair(display: KernelPairDisplay, theme: str) -> list[Drawing]:
-    """The layers that two networks have in common on one sheet."""
-    return [Drawing("runs", partial(display.draw, theme=theme))]
-
-
 def draw_pixels(
     display: HeatmapDisplay,
     *,
@@ -143,15 +138,6 @@ def draw_pixels(
         stem = "grid" if len(grids) == 1 else f"grid-{number}"
         drawings.append(Drawing(stem, partial(part.draw, "grid", gamma=gamma, theme=theme, photo=photo)))
     return drawings
-
-
-def draw_tap_views(display: TapDisplay, theme: str) -> list[Drawing]:
-    """The figure of a pixel's taps, and the page to go through."""
-    stem = "taps-x{1}-y{0}".format(*display.pixel)
-    return [
-        Drawing(stem, partial(display.draw, theme=theme)),
-        Drawing(stem, partial(display.page, theme=theme), PAGE),
-    ]
 
 
 def stem_of(record: PixelComparison) -> str:

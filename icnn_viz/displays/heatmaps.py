@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from icnn_viz.displays.images import Picture
+    from icnn_viz.displays.drawings import Track
+    from icnn_viz.displays.images import ImageLike
     from icnn_viz.records import PixelComparison
 
 HEATMAP_VIEWS = ("comparison", "overlay", "sampling", "grid")
@@ -54,7 +55,7 @@ class HeatmapDisplay:
     def from_models(
         cls,
         models: nn.Module | Mapping[str, nn.Module],
-        image: Picture,
+        image: ImageLike,
         pixels: Pixels,
         *,
         classes: Sequence[str] = (),
@@ -95,7 +96,7 @@ class HeatmapDisplay:
         cls,
         irregular: str | Path,
         regular: str | Path | None,
-        image: Picture,
+        image: ImageLike,
         pixels: Pixels,
         *,
         controls: bool = False,
@@ -128,7 +129,7 @@ class HeatmapDisplay:
     def from_networks(
         cls,
         networks: Sequence[Network],
-        image: Picture,
+        image: ImageLike,
         pixels: Pixels,
         *,
         class_id: int | str | None = None,
@@ -199,6 +200,18 @@ class HeatmapDisplay:
 
         starts = range(0, len(self.records), MOST_COLUMNS) if len(self.records) > 1 else ()
         return [type(self)(self.records[start : start + MOST_COLUMNS]) for start in starts]
+
+    def write(
+        self, folder: str | Path, formats: Sequence[str] = ("png",), *, track: Track = iter, **style: Any
+    ) -> list[Path]:
+        """Write figures (`style` as of `draw_pixels`), raw gradients (.npz) and measures.csv into a folder."""
+        from icnn_viz.displays.drawings import draw_pixels, stem_of, write_drawings, write_gradients
+        from icnn_viz.displays.tables import write_tables
+
+        folder = Path(folder)
+        written = write_drawings(draw_pixels(self, **style), formats, folder, track)
+        written += [write_gradients(record, folder / f"{stem_of(record)}.npz") for record in self.records]
+        return written + write_tables({"measures": self.to_frame()}, folder)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per pixel, network and measure: x, y, class, against, label, model, predicted, logit, measure, value.

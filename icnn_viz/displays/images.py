@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    Picture = np.ndarray | Image.Image | str | Path
+    ImageLike = np.ndarray | Image.Image | str | Path
 
     from icnn_core.datasets.images import Reader
 

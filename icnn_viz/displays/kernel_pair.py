@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from icnn_core.errors import ArgumentError
+from icnn_viz.displays.drawings import Drawing, Track, write_drawings
 from icnn_viz.displays.kernels import KernelDisplay
-from icnn_viz.displays.tables import Tables, to_records
+from icnn_viz.displays.tables import Tables, write_tables
 from icnn_viz.statistics.pairing import NUMBERED, REORDERED, RESCALED, pair_layers, to_slots_of
 
 if TYPE_CHECKING:
@@ -49,6 +52,24 @@ class KernelPairDisplay:
         second = [fit_gaussians(to_slots_of(cloud, other)) for cloud, other in pairs]
         return draw_runs(clouds, first, second, names=(self.names[0], self.names[1]), theme=theme)
 
+    def write(
+        self,
+        folder: str | Path,
+        formats: Sequence[str] = ("png",),
+        table_formats: Sequence[str] = ("csv",),
+        *,
+        theme: str = "light",
+        seed: int = 0,
+        track: Track = iter,
+        on_tables: Callable[[Tables], object] = lambda tables: None,
+    ) -> list[Path]:
+        """Write both tables and the figure into a folder; `on_tables` is called with the tables before."""
+        tables = self.tables(seed=seed)
+        on_tables(tables)
+        written = write_tables(tables, Path(folder), table_formats)
+        drawing = Drawing("runs", partial(self.draw, theme=theme))
+        return written + write_drawings([drawing], formats, Path(folder), track)
+
     def tables(self, *, seed: int = 0) -> Tables:
         """The comparison, one row a slot (`compare_runs`), and the layers of both (`measure_layers`)."""
         from icnn_viz.statistics.distances import compare_runs
@@ -86,16 +107,3 @@ def to_notes(comparison: pd.DataFrame) -> list[str]:
         for a, b in set(renamed.to_records(index=False).tolist())
     ]
     return notes
-
-
-def most_different(comparison: pd.DataFrame) -> list[dict[str, Any]]:
-    """Of every layer the slot with the largest energy coefficient, and how far its centre moved; where there is none,
-    as of a single shape, the slot whose centre moved farthest."""
-    found = []
-    for layer, rows in comparison.groupby("layer_a", sort=False):
-        rows = rows.assign(moved=(rows["shift_y"] ** 2 + rows["shift_x"] ** 2) ** 0.5)
-        measured = rows["energy_coefficient"].dropna()
-        measured = rows["moved"].dropna() if measured.empty else measured
-        row = {} if measured.empty else to_records(rows.loc[[measured.idxmax()]])[0]
-        found.append(row | {"layer": str(layer)})
-    return found

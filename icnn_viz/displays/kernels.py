@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from icnn_core.checkpoint import Checkpoint
+    from icnn_viz.displays.drawings import KernelOptions, Track
 
 LAYER_VIEWS = ("cloud", "zoo", "histogram", "3d", "field", "qq", "inspect")
 """Views of one layer."""
@@ -222,6 +223,46 @@ class KernelDisplay:
                 "effects": lambda: judge_effects(self.clouds, seed=seed),
             }
         )
+
+    def write(
+        self,
+        folder: str | Path,
+        views: Sequence[str] = (),
+        formats: Sequence[str] = ("png", "html"),
+        table_formats: Sequence[str] = ("csv",),
+        *,
+        options: KernelOptions | None = None,
+        processes: int = 1,
+        drawing: Track = iter,
+        measuring: Track = iter,
+        on_tables: Callable[[Tables], object] = lambda tables: None,
+    ) -> list[Path]:
+        """Write all tables and the figures of views into a folder: what `icnn-viz kernels` does.
+
+        Args:
+            views: see `expand_views`; by default those that suit the layers.
+            formats, table_formats: of figures, each in those that suit it; of tables.
+            processes: see `write_drawings`.
+            drawing, measuring: go through figures and tables, and show how far they are.
+            on_tables: called with the tables when they are written, before figures are if one process draws.
+
+        Raises:
+            ArgumentError: parquet without pyarrow.
+        """
+        from icnn_viz.displays.drawings import KernelOptions, draw_views, write_drawings
+        from icnn_viz.displays.suited import expand_views
+        from icnn_viz.displays.tables import write_tables
+
+        options, folder, written = options or KernelOptions(), Path(folder), list[Path]()
+        tables = self.tables(seed=options.seed)
+
+        def measure() -> None:
+            written.extend(write_tables(tables, folder, table_formats, measuring))
+            on_tables(tables)
+
+        drawings = draw_views(self, expand_views(views, self), options)
+        figures = write_drawings(drawings, formats, folder, drawing, processes=processes, meanwhile=measure)
+        return written + figures
 
     def to_frame(self) -> pd.DataFrame:
         """All positions, one row a point. See `PositionCloud.to_frame`."""

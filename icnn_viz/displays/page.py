@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING
+
+from icnn_viz.displays.text_tables import tell_pixel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,14 +29,11 @@ def to_measures_html(record: PixelComparison) -> str:
 
     Styled by itself: a widget's HTML is not dressed like a notebook's.
     """
-    from icnn_viz.figures.measure_table import answer_rows, measure_rows
-
-    shown = (*answer_rows(record), *measure_rows(record))
-    rows = [["", *record.networks], *([row.title, *row.texts] for row in shown)]
+    rows = [["", *record.networks], *tell_pixel(record).rows]
     return f'<table style="border-collapse:collapse">{"".join(map(_to_row, rows))}</table>'
 
 
-def _to_row(texts: list[str]) -> str:
+def _to_row(texts: Sequence[str]) -> str:
     first, *others = map(escape, texts)
     line = "padding:2px 8px;line-height:1.4;border-bottom:1px solid rgba(128,128,128,.4)"
     cells = "".join(f'<td style="{line};text-align:right;white-space:nowrap">{text}</td>' for text in others)

@@ -236,6 +236,18 @@ def describe_networks(record: PixelComparison) -> list[dict[str, Any]]:
     ]
 
 
+def to_plain(record: PixelComparison) -> dict[str, Any]:
+    """A pixel's findings as plain values: what is asked, the notes, and of each network its answer and measures."""
+    shared, described = ("x", "y", "class", "against", "label"), describe_networks(record)
+    models = [model | {"measures": each} for model, each in zip(described, record.measures, strict=True)]
+    return {
+        **{key: described[0][key] for key in shared},
+        "class_id": record.gradients[0].class_id,
+        "notes": list(record.heatmaps[0].notes),
+        "models": [{key: value for key, value in model.items() if key not in shared} for model in models],
+    }
+
+
 def _fix(target: Target, found: PixelGradient) -> Target:
     region = target.region
     if isinstance(region, str):

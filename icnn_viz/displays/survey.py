@@ -212,6 +212,11 @@ class SurveyDisplay:
             )
         return self._tables
 
+    def summary(self) -> pd.DataFrame:
+        """The differences over all pixels, a row a measure and pair of networks."""
+        differences = self.tables()["differences"]
+        return differences.loc[differences["group"] == "all"].drop(columns=["group", "stratum"])
+
     def zero_maps(self) -> dict[str, int]:
         """By network how many heatmaps are zero everywhere: they have no shares, and are left out of differences."""
         measures = self.tables()["measures"]
@@ -283,8 +288,7 @@ class SurveyDisplay:
     def _repr_html_(self) -> str:
         from icnn_viz.displays.page import to_html_table, to_image_tag
 
-        whole = self.tables()["differences"]
-        whole = whole.loc[whole["group"] == "all"].drop(columns=["model", "group", "stratum"])
+        whole = self.summary().drop(columns="model")
         return f"<div>{to_html_table(whole.round(4), self.describe())}{to_image_tag(self.figure_)}</div>"
 
     def _differences(self, other: str) -> pd.DataFrame:

@@ -41,24 +41,3 @@ def summarise(table: pd.DataFrame, models: Sequence[str], classes: Sequence[str]
 def name_of_pair(other: str, number: int, view: str = "differences") -> str:
     """The name of a figure's file, without suffix, for the first network and another."""
     return view if number == 1 else f"{view}-{other.rpartition(', ')[2].replace(' ', '-')}"
-
-
-def difference_rows(summary: pd.DataFrame, second: str) -> list[list[str]]:
-    """The differences over all pixels in words: measure, both means, difference, interval, share of pixels."""
-    from icnn_viz.displays.tables import to_records
-    from icnn_viz.figures.panels import format_alike
-    from icnn_viz.figures.survey import SHOWN
-    from icnn_viz.heatmaps import MEASURES
-
-    whole = summary.loc[(summary["group"] == "all") & (summary["against"] == second)]
-    found = {str(row["measure"]): row for row in to_records(whole)}
-    rows = []
-    for name in ("correct", "energy", *SHOWN):
-        row = {key: float("nan") if value is None else value for key, value in found[name].items()}
-        text, unit = MEASURES.get(name, ("class predicted rightly", "share"))
-        numbers = [float(row[key]) for key in ("first", "second", "difference", "low", "high")]
-        values = format_alike(numbers[:2]) + format_alike(numbers[2:])
-        known = row["low"] == row["low"]  # over five images or more
-        interval, share = f"{values[3]} to {values[4]}" if known else "–", f"{float(row['share_higher']):.0%}"
-        rows.append([f"{text} ({unit})" if unit else text, *values[:3], interval, share])
-    return rows

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from icnn_core.errors import ArgumentError, IcnnError
-from icnn_core.preparation import Preparation, preparation_of
+from icnn_core.preparation import Preparation
+from icnn_viz.displays.drawings import PAGE, Drawing, Track, write_drawings
 from icnn_viz.displays.images import to_pixels
 from icnn_viz.displays.page import to_html_table, to_image_tag
 from icnn_viz.displays.pixels import find_class
+from icnn_viz.displays.tables import write_tables
 from icnn_viz.gradients import Network
 from icnn_viz.gradients.networks import load_network
 from icnn_viz.taps import LAYOUTS as LAYOUTS
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from icnn_viz.displays.images import Picture
+    from icnn_viz.displays.images import ImageLike
     from icnn_viz.records import PixelComparison, PixelTaps
 
 DEPTH = 3
@@ -78,21 +81,18 @@ class TapDisplay:
 
     @classmethod
     def from_models(
-        cls, models: nn.Module | Mapping[str, nn.Module], image: Picture, pixel: tuple[int, int],
+        cls, models: nn.Module | Mapping[str, nn.Module], image: ImageLike, pixel: tuple[int, int],
         *, classes: Sequence[str] = (), size: tuple[int, int] | None = None, preparation: Preparation | None = None,
         **options: Any,
     ) -> Self:  # fmt: skip
         """Of a network in memory, or two by name, the second the regular one; `options` as of `from_networks`."""
         named = models if isinstance(models, Mapping) else {"network": models}
-        networks = []
-        for name, model in named.items():
-            wanted = preparation or preparation_of(model)
-            networks.append(Network(name, model, size, tuple(classes), wanted))
+        networks = [Network(name, model, size, tuple(classes), preparation) for name, model in named.items()]
         return cls.from_networks(networks, image, pixel, **options)
 
     @classmethod
     def from_checkpoints(
-        cls, learnt: str | Path, regular: str | Path | None, image: Picture, pixel: tuple[int, int],
+        cls, learnt: str | Path, regular: str | Path | None, image: ImageLike, pixel: tuple[int, int],
         *, size: tuple[int, int] | None = None, device: str = "auto", **options: Any,
     ) -> Self:  # fmt: skip
         """Of one file or two; `options` as of `from_networks`.
@@ -106,7 +106,7 @@ class TapDisplay:
 
     @classmethod
     def from_networks(
-        cls, networks: Sequence[Network], image: Picture, pixel: tuple[int, int],
+        cls, networks: Sequence[Network], image: ImageLike, pixel: tuple[int, int],
         *, offsets: OffsetSource | None = None, **options: Any,
     ) -> Self:  # fmt: skip
         """Of one network or two that know how to be looked at.
@@ -152,6 +152,21 @@ class TapDisplay:
             (n for n, one in enumerate(taps) if one.layers == self.rows[0][1].layers), len(taps) - 1
         )
         return draw_taps_interactive(taps, chosen, theme=theme)
+
+    def write(
+        self,
+        folder: str | Path,
+        formats: Sequence[str] = ("png", "html"),
+        *,
+        theme: str = "light",
+        track: Track = iter,
+    ) -> list[Path]:
+        """Write the figure, the page and taps.csv into a folder."""
+        stem = "taps-x{1}-y{0}".format(*self.pixel)
+        drawings = [Drawing(stem, partial(self.draw, theme=theme))]
+        drawings.append(Drawing(stem, partial(self.page, theme=theme), PAGE))
+        written = write_drawings(drawings, formats, Path(folder), track)
+        return written + write_tables({"taps": self.to_frame()}, Path(folder))
 
     def to_frame(self) -> pd.DataFrame:
         """One row a point, see `PixelTaps`; with `places` ("regular" or "learnt"), `pixel_x`, `pixel_y` and `class`."""
@@ -218,18 +233,15 @@ def load_networks(
     return [load_network(path, factory=factory, **options) for path in (learnt, regular) if path is not None]
 
 
-def taps_of(networks: Sequence[Network], look: PixelComparison) -> TapDisplay | None:
+def taps_of(networks: Sequence[Network], record: PixelComparison) -> TapDisplay | None:
     """The taps for a compared pixel and its class; None where a network's places cannot be followed."""
-    gradient = look.gradients[0]
+    gradient = record.gradients[0]
     try:
-        return TapDisplay.from_networks(networks[:2], gradient.image, look.pixel, class_id=gradient.class_id)
+        return TapDisplay.from_networks(
+            networks[:2], gradient.image, record.pixel, class_id=gradient.class_id
+        )
     except IcnnError:
         return None
-
-
-def to_source(module: str, layout: str, layer: str | None) -> OffsetSource:
-    """Where offsets are, as a user says it: "backbone.offset", "dcn:in1", "branch:1"."""
-    return OffsetSource.parse(module, layout, layer)
 
 
 def watch_all(networks: Sequence[Network], image: Any, offsets: OffsetSource | None = None) -> list[Watched]:

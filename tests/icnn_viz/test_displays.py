@@ -19,7 +19,7 @@ from icnn_core.errors import ArgumentError, NameNotFoundError
 from icnn_core.surgery import make_irregular
 from icnn_viz import KernelDisplay
 from icnn_viz.displays import LAYER_VIEWS, NETWORK_VIEWS, KernelPairDisplay
-from icnn_viz.displays.kernel_pair import most_different
+from icnn_viz.displays.text_tables import most_different
 from icnn_viz.figures.cloud_pages import draw_cloud_interactive
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.gaussian import fit_gaussians

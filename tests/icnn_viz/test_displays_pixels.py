@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from icnn_core.errors import NameNotFoundError
-from icnn_viz.cli._shown import to_measure_table
+from icnn_viz.cli._shown import say
 from icnn_viz.displays import HeatmapDisplay, measure_rows
 from icnn_viz.displays.page import to_measures_html
 from icnn_viz.displays.pixels import find_class, to_comparison
+from icnn_viz.displays.text_tables import tell_pixel
 from icnn_viz.explorer.export import freeze
 from icnn_viz.figures.comparison import describe_question, draw_comparison
 from icnn_viz.figures.measure_table import answer_rows
@@ -37,7 +36,9 @@ def record(make_gradient: MakeGradient) -> PixelComparison:
     return replace(found, measures=measures)
 
 
-def test_a_measure_that_any_network_has_is_shown_in_all_fronts(record: PixelComparison) -> None:
+def test_a_measure_that_any_network_has_is_shown_in_all_fronts(
+    record: PixelComparison, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = {row.name: row for row in measure_rows(record)}
     assert rows["beyond_field"].title == "energy beyond the receptive field (share)"
     assert rows["beyond_field"].texts == ["0.125", "–"]
@@ -52,9 +53,9 @@ def test_a_measure_that_any_network_has_is_shown_in_all_fronts(record: PixelComp
     drawn = [rows[name] for name in ("energy_in_object", "object_used", "area_90", "radius_of_gyration")]
     assert all({row.title, *row.texts} <= set(figure) for row in drawn)
     page = html.unescape(to_measures_html(record))
-    console = Console(file=io.StringIO(), width=200)
-    console.print(to_measure_table(record))
-    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    monkeypatch.setenv("COLUMNS", "200")
+    say(tell_pixel(record), json=False)
+    printed = capsys.readouterr().out
     for title, texts in zip(titles, values, strict=True):
         assert title in page
         assert title in printed

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 
 from icnn_core.errors import ArgumentError
 from icnn_viz.displays.drawings import KernelOptions, draw_views
-from icnn_viz.displays.kernel_pair import KernelPairDisplay, most_different
+from icnn_viz.displays.kernel_pair import KernelPairDisplay
 from icnn_viz.displays.kernels import KernelDisplay
 from icnn_viz.displays.suited import default_views, left_out, suiting
+from icnn_viz.displays.text_tables import most_different
 from icnn_viz.figures.histogram import draw_histogram
 from icnn_viz.figures.sheet import group_names
 from icnn_viz.figures.strip import MOST_COLUMNS, draw_strip

@@ -34,17 +34,21 @@ from time_operator_figure import draw
 from icnn_core.errors import DataError
 from icnn_core.files import write_atomically, write_text
 from icnn_core.ops.benchmark import (
-    FULL_LAYERS,
     LAYERS,
     SPREADS,
     Case,
     Layer,
     Timing,
     describe_machine,
-    scaled_cases,
     time_case,
 )
 
+FULL_LAYERS = {
+    "full 64": Layer(1, 64, 64, 41, 1, full=True),
+    "full 64 ×4": Layer(4, 64, 64, 41, 1, full=True),
+    "full 128": Layer(1, 128, 128, 41, 1, full=True),
+}
+"""Layers of the full version, of such a size that DCLS's temporaries fit into memory."""
 OUT = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 
@@ -169,6 +173,19 @@ def _peaks(cases: list[Case], methods: tuple[str, ...]) -> list[dict[str, Any]]:
 def _told(row: dict[str, Any]) -> dict[str, Any]:
     print(row, flush=True)
     return row
+
+
+def scaled_cases() -> dict[str, list[Case]]:
+    """What is scaled -> cases: `res4` with near positions, but for one of its numbers."""
+    base, near = LAYERS["res4"], SPREADS["near"]
+    return {
+        "batch": [Case(replace(base, batch=n), near, str(n)) for n in (1, 2, 4, 8)],
+        "size": [Case(replace(base, size=n), near, str(n)) for n in (21, 41, 81)],
+        "channels": [
+            Case(replace(base, in_channels=n, out_channels=n), near, str(n)) for n in (64, 128, 256, 512)
+        ],
+        "reach": [Case(base, float(n), str(n)) for n in (1, 2, 4, 8, 16)],
+    }
 
 
 if __name__ == "__main__":

@@ -70,10 +70,10 @@ class UnsupportedError(IcnnError, NotImplementedError):
         return f"not supported: {self.who}: {self.got} (needs {self.needed}). {self.fix}"
 
 
-def nearest_names(name: str, known: Iterable[str], count: int = 3) -> str:
+def nearest_names(name: str, known: Iterable[str]) -> str:
     """The known names closest to `name`, for the last part of an error: "did you mean …?"."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=count, cutoff=0.4)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     if close:
         return "Did you mean " + " or ".join(close) + "?"
     shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")

@@ -31,13 +31,16 @@ _HEAVY = _PLOTS | {
     "flask",
 }
 _MODULES = sorted(path for package in _PACKAGES for path in (_ROOT / package).rglob("*.py"))
-_FRONTS = {"report", "explorer", "recording", "cli"}  # they show what displays computes and names
-_FLOORS = {"positions", "gradients", "statistics", "heatmaps", "taps"}
-_DOORS = {"records", "statistics", "heatmaps", "figures"}  # behind the two doors, positions and gradients
 
 
 def _name(path: Path) -> str:
     return ".".join(path.relative_to(_ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+_NAMES = {_name(path) for path in _MODULES}
+_FRONTS = {"report", "explorer", "recording", "cli"}  # they show what displays computes and names
+_FLOORS = {"positions", "gradients", "statistics", "heatmaps", "taps"}
+_DOORS = {"records", "statistics", "heatmaps", "figures"}  # behind the two doors, positions and gradients
 
 
 @functools.cache
@@ -72,14 +75,13 @@ def _room(module: str) -> str | None:
 def _imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
     """Every module that `path` imports, inside functions too unless `top_level_only`."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = {_name(module) for module in _MODULES}
     for node in tree.body if top_level_only else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{_name(path)}: a relative import hides where it goes"
             whole = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (name if name in names else str(node.module) for name in whole)
+            yield from (name if name in _NAMES else str(node.module) for name in whole)
 
 
 def _violation(importer: str, imported: str) -> str | None:

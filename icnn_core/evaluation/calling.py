@@ -28,7 +28,7 @@ _CHANNELS = re.compile(r"to have \d+ channels", re.IGNORECASE)
 def segment(
     model: nn.Module,
     images: Tensor,
-    how: Preparation | None = None,
+    preparation: Preparation | None = None,
     *,
     classes: int | None = None,
     binary: bool = False,
@@ -40,16 +40,16 @@ def segment(
     bilinearly.
 
     Args:
-        how: None = `preparation_of` the network.
+        preparation: None = `preparation_of` the network.
         classes, binary, who: see `to_logits`.
 
     Raises:
         ShapeError: no logits are there, or the network does not take images of this size.
     """
-    how = how or preparation_of(model)
+    preparation = preparation or preparation_of(model)
     height, width = images.shape[2], images.shape[3]
-    wanted = how.fitted_size(height, width)
-    padded = how.fit == "pad" and wanted != (height, width)
+    wanted = preparation.fitted_size(height, width)
+    padded = preparation.fit == "pad" and wanted != (height, width)
     seen = pad(images, (0, wanted[1] - width, 0, wanted[0] - height)) if padded else resized(images, wanted)
     try:
         output = model(seen)
@@ -58,15 +58,15 @@ def segment(
         if refused is None:
             raise
         raise refused from error
-    logits = to_logits(output, classes, binary=binary, key=how.output, batch=len(images), who=who)
+    logits = to_logits(output, classes, binary=binary, key=preparation.output, batch=len(images), who=who)
     notes = []
-    heads = 0 if how.output else _heads(output)
+    heads = 0 if preparation.output else _heads(output)
     if heads > 1:
         notes.append(f"the first of {heads} outputs of the network (--output 1 is the second)")
     if wanted != (height, width):
         way = "padded" if padded else "resized"
         notes.append(
-            f"images of {height} × {width} {way} to {wanted[0]} × {wanted[1]}, multiples of {how.divisor}"
+            f"images of {height} × {width} {way} to {wanted[0]} × {wanted[1]}, multiples of {preparation.divisor}"
         )
     if tuple(logits.shape[-2:]) != wanted:
         grown = logits.shape[-2] <= wanted[0] and logits.shape[-1] <= wanted[1]

@@ -12,6 +12,8 @@ from icnn_core.errors import ArgumentError, DataError
 from icnn_core.evaluation.boundaries import BoundaryCounts
 from icnn_core.files import explain, write_atomically
 
+_RESAMPLES = 2000
+
 
 @dataclass(frozen=True)
 class ImageCounts:
@@ -84,11 +86,9 @@ def resample_images(
     classes: Sequence[int],
     *,
     boundary: bool = False,
-    resamples: int = 2000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float, float]:
-    """Difference of mean IoU, first minus second, over pairs, with an interval over images: (difference, low, high).
+    """Difference of mean IoU, first minus second, over pairs; its 95 % interval over images: (difference, low, high).
 
     The same images are drawn with replacement for all networks; of each draw mean IoU is that of its summed counts,
     over the classes that occur in it. The percentile interval of the mean over pairs covers another choice of images,
@@ -111,14 +111,14 @@ def resample_images(
             fix="Measure all networks on the same split.",
         )
     count = numbers.pop()
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
     draws = np.vstack([np.ones(count, np.int64), draws])
     chosen = list(classes)
     total = np.zeros(len(draws))
     for first, second in pairs:
         total += _means(first, draws, chosen, boundary) - _means(second, draws, chosen, boundary)
     found = total / len(pairs)
-    low, high = np.quantile(found[1:], [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(found[1:], [0.025, 0.975])
     return float(found[0]), float(low), float(high)
 
 

@@ -123,13 +123,13 @@ def with_images(
     return found
 
 
-def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float | None, float | None]:
-    """Student's interval of a mean; (None, None) with fewer than FEWEST values."""
+def t_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Student's 95 % interval of a mean; (None, None) with fewer than FEWEST values."""
     if len(values) < FEWEST:
         return None, None
     from scipy.special import stdtrit
 
-    half = stdtrit(len(values) - 1, (1 + level) / 2) * statistics.stdev(values) / math.sqrt(len(values))
+    half = stdtrit(len(values) - 1, 0.975) * statistics.stdev(values) / math.sqrt(len(values))
     mean = statistics.fmean(values)
     return mean - float(half), mean + float(half)
 

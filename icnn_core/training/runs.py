@@ -109,16 +109,6 @@ def finish_run(
     return [_to_result(run, known, split) for split in splits]
 
 
-def read_results(run: Run, split: str) -> RunResult | None:
-    """What `run` measured on `split`, if it is finished.
-
-    Raises:
-        CheckpointError: the folder holds a run of other settings, data or weights to start from.
-    """
-    known = _read_known(run, [split])
-    return _to_result(run, known, split) if split in known.get("splits", {}) else None
-
-
 def _train(
     run: Run,
     device: torch.device | str,

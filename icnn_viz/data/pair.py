@@ -79,15 +79,15 @@ def write_snapshots(run: Path, out: Path) -> list[Path]:
     return written
 
 
-def write_sample(path: Path, index: int = 0) -> Path:
-    """An image of the synthetic test split as PNG, and beside it, as `<name>-labels.png`, its true class ids."""
+def write_sample(path: Path) -> Path:
+    """The first image of the synthetic test split as PNG, and beside it, as `<name>-labels.png`, its true class ids."""
     from PIL import Image
 
     from icnn_core.datasets.shapes import ShapesDataset
     from icnn_core.errors import DataError
     from icnn_core.files import write_atomically
 
-    tensor, mask = ShapesDataset("test")[index]
+    tensor, mask = ShapesDataset("test")[0]
     labels = Image.fromarray(mask.numpy().astype("uint8"))
     image = Image.fromarray(tensor.permute(1, 2, 0).numpy())
     for picture, place in ((labels, path.with_name(f"{path.stem}-labels.png")), (image, path)):
@@ -95,15 +95,15 @@ def write_sample(path: Path, index: int = 0) -> Path:
     return path
 
 
-def surest_pixel(checkpoint: Path, index: int = 0) -> tuple[int, int]:
-    """(y, x) of the pixel of a thing, in an image of the test split, where the network is surest and right."""
+def surest_pixel(checkpoint: Path) -> tuple[int, int]:
+    """(y, x) of the pixel of a thing, in the first image of the test split, where the network is surest and right."""
     import torch
 
     from icnn_core.checkpoint import build_model, read_checkpoint
     from icnn_core.datasets.shapes import ShapesDataset
     from icnn_core.datasets.transforms import normalise
 
-    image, mask = ShapesDataset("test")[index]
+    image, mask = ShapesDataset("test")[0]
     with torch.inference_mode():
         probability = build_model(read_checkpoint(checkpoint))(normalise(image)[None])[0].softmax(0)
     right = probability.gather(0, mask[None])[0] * (mask > 0)

@@ -17,7 +17,7 @@ from icnn_core.preparation import Preparation
 
 
 @dataclass(frozen=True)
-class View:
+class NetworkView:
     """What a network sees of an image, and how its logits come back to the image.
 
     Attributes:
@@ -50,7 +50,7 @@ class View:
         top, left, rows, columns = self.crop or (0, 0, height, width)
         if top < 0 or left < 0 or rows < 1 or columns < 1 or top + rows > height or left + columns > width:
             raise ArgumentError(
-                "View",
+                "NetworkView",
                 needed=f"a crop (top, left, height, width) inside the image of {height} × {width}",
                 got=f"{self.crop}",
                 fix="Give a crop that lies in the image, or None.",
@@ -100,7 +100,7 @@ def to_picture(image: np.ndarray) -> np.ndarray:
 
 
 def forward(
-    model: nn.Module, x: torch.Tensor, view: View, like: torch.Tensor
+    model: nn.Module, x: torch.Tensor, view: NetworkView, like: torch.Tensor
 ) -> tuple[torch.Tensor, tuple[str, ...]]:
     """Logits (B, C, h, w) on the pixels of the image's window, and what a reader is told of the way: a shape that the
     network sees stretched by more than a tenth, sizes that it wants, logits of another size.

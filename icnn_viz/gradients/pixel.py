@@ -14,7 +14,7 @@ from icnn_core.errors import ArgumentError, check_name
 from icnn_core.preparation import Preparation, preparation_of
 from icnn_viz.gradients.methods import METHODS, Maps, attribute, backward
 from icnn_viz.gradients.model import (
-    View,
+    NetworkView,
     forward,
     left_as_found,
     reference_tensor,
@@ -121,7 +121,7 @@ def batch_gradients(
     check_name("pixel_gradient", "a known method", method, METHODS)
     changes = {"mean": mean, "std": std, "divisor": divisor, "output": output}
     preparation = (preparation or preparation_of(model)).changed(**changes)
-    view = View(preparation, size, crop, binary=len(classes) == 2)
+    view = NetworkView(preparation, size, crop, binary=len(classes) == 2)
     like = reference_tensor(model, device)
     rule = relu_rule(model, method) if method in RULES else nullcontext()
     if len(images) > 1:  # one at a time: whatever a network does over a batch, it cannot mix them

@@ -22,7 +22,7 @@ from icnn_core.errors import ArgumentError, UnsupportedError
 from icnn_core.ops.irregular_conv import irregular_conv2d
 from icnn_core.preparation import Preparation, preparation_of
 from icnn_viz.gradients.controls import PLACES
-from icnn_viz.gradients.model import View, forward, left_as_found, reference_tensor
+from icnn_viz.gradients.model import NetworkView, forward, left_as_found, reference_tensor
 from icnn_viz.gradients.structure import Structure
 from icnn_viz.gradients.targets import Rectangle, Target, resolve
 
@@ -104,7 +104,7 @@ def _trace(
     scale: float = 1.0,
 ) -> np.ndarray:
     preparation = preparation or preparation_of(model)
-    view = View(preparation, size, crop, binary=True)
+    view = NetworkView(preparation, size, crop, binary=True)
     window = view.window(*shape)
     like = reference_tensor(model, None)
     weighted = who == "sampling_density"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from icnn_core.identity import digest_file
 from icnn_core.text import counted
 from icnn_viz.records import shape_per
-from icnn_viz.report.tables import Cell, Column, Table
+from icnn_viz.report.tables import Column, Table, to_table
 
 if TYPE_CHECKING:
     from icnn_core.checkpoint import Checkpoint
@@ -173,20 +173,11 @@ def _to_surgery_table(one: Checkpoint) -> Table:
             continue
         places = one.state.get(f"{name}.positions", one.state.get(f"{name}.P"))
         positions = places.numel() // 2 if layer and places is not None else 0
-        texts = [name, "irregular" if layer else "regular", f"{height}×{width}"]
-        texts += (
-            [
-                "×".join(map(str, layer.dilation)),
-                shape_per(layer.sharing),
-            ]
-            if layer
-            else ["–", "–"]
-        )
-        cells = [Cell(text, "" if text == "–" else text) for text in texts]
-        cells += [Cell(f"{number:,}", str(number)) for number in (kernels, channels, positions)]
-        rows.append(tuple(cells))
+        shape = ("×".join(map(str, layer.dilation)), shape_per(layer.sharing)) if layer else (None, None)
+        now = "irregular" if layer else "regular"
+        rows.append((name, now, f"{height}×{width}", *shape, kernels, channels, positions))
     caption = "Convolutions larger than 1×1, and what the surgery did with them"
-    return Table("convolutions", caption, columns, tuple(rows))
+    return to_table(rows, "convolutions", caption, columns)
 
 
 def _to_iou_table(checkpoints: Mapping[str, Checkpoint]) -> Table | None:
@@ -203,19 +194,11 @@ def _to_iou_table(checkpoints: Mapping[str, Checkpoint]) -> Table | None:
     columns += [Column("difference", "difference (points)", "+.1f")] * pair
     rows = []
     for name in names:
-        values = [_number(table.get(name)) for table in tables]
-        cells = [Cell(name, name), *(_percent(value, ".1f") for value in values)]
-        if pair:
-            both = [value for value in values if value is not None]
-            cells.append(_percent(both[0] - both[1] if len(both) == 2 else None, "+.1f"))
-        rows.append(tuple(cells))
-    return Table("iou", "IoU of each class, as the files tell it", tuple(columns), tuple(rows))
-
-
-def _percent(value: float | None, form: str) -> Cell:
-    if value is None:
-        return Cell("–", "")
-    return Cell(format(100 * value, form).replace("-", "−"), repr(100 * value))
+        shares = [_number(table.get(name)) for table in tables]
+        values = [None if share is None else 100 * share for share in shares]
+        both = [100 * share for share in shares if share is not None]
+        rows.append((name, *values, *[both[0] - both[1] if len(both) == 2 else None] * pair))
+    return to_table(rows, "iou", "IoU of each class, as the files tell it", columns)
 
 
 def _list_classes(files: Sequence[Checkpoint]) -> tuple[tuple[str, str], ...]:

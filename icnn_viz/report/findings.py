@@ -25,7 +25,7 @@ class Findings:
     """Everything on the page.
 
     Attributes:
-        checkpoints: by label; the first is the irregular network whose kernels are shown.
+        checkpoints: by the networks' names; the first is the irregular network whose kernels are shown.
         display: its clouds and their Gaussians.
         tables: layers, gaussians, tests, claims and effects, as `icnn-viz kernels` writes them.
         looks: pixels for the gallery; if there are none, `no_looks` says why.

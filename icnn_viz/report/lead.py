@@ -40,9 +40,9 @@ class Verdict:
 def summarise(findings: Findings) -> list[str]:
     """The findings: how far the shapes went, what the networks look at, what they are worth and what holds of the
     paper's claims."""
-    told = [_tell_shapes(findings.display.clouds), *(_tell_pixel(look) for look in findings.looks[:1])]
-    scores = {label: mean_iou(one) for label, one in findings.checkpoints.items()}
-    known = [f"{label} {score:.1%}" for label, score in scores.items() if score is not None]
+    told = [_tell_shapes(findings.display.clouds), *map(_tell_pixel, findings.looks[:1])]
+    scores = {name: mean_iou(one) for name, one in findings.checkpoints.items()}
+    known = [f"{name} {score:.1%}" for name, score in scores.items() if score is not None]
     verdicts = findings.tables["claims"]["verdict"].tolist()
     counts = {end: verdicts.count(end) for end in _ENDS}
     rest = len(verdicts) - sum(counts.values())
@@ -86,7 +86,7 @@ def _tell_shapes(clouds: Sequence[PositionCloud]) -> str:
     return f"{text}, farthest in {measured[int(far.argmax())].layer} ({far.max():.2f} pixels)."
 
 
-def _tell_pixel(look: PixelComparison) -> str:
-    y, x = look.pixel
-    place = f"At x = {x}, y = {y}" + f" in {look.source}" * bool(look.source)
-    return f"{place}, {describe_finding(look.heatmaps, look.measures, look.true_class)}"
+def _tell_pixel(record: PixelComparison) -> str:
+    y, x = record.pixel
+    place = f"At x = {x}, y = {y}" + f" in {record.source}" * bool(record.source)
+    return f"{place}, {describe_finding(record.heatmaps, record.measures, record.true_class)}"

@@ -94,9 +94,9 @@ def write_report(text: str, path: str | Path) -> Path:
 
 def name_files(findings: Findings) -> list[str]:
     """The networks' files; with the networks' names where the files have the same name."""
-    names = {label: one.path.name for label, one in findings.checkpoints.items()}
-    same = len(set(names.values())) < len(names)
-    return [f"{name} ({label})" if same else name for label, name in names.items()]
+    files = {name: one.path.name for name, one in findings.checkpoints.items()}
+    same = len(set(files.values())) < len(files)
+    return [f"{file} ({name})" if same else file for name, file in files.items()]
 
 
 def _open_templates() -> Any:

@@ -95,8 +95,12 @@ _CLAIMS = (
 )
 
 
-def to_table(frame: pd.DataFrame, name: str, caption: str, columns: Sequence[Column]) -> Table:
-    """The columns of a frame; what is missing is an empty cell, shown as a dash."""
+def to_table(rows: pd.DataFrame | Sequence[Any], name: str, caption: str, columns: Sequence[Column]) -> Table:
+    """The columns of a frame, or of rows by order or name; what is missing is an empty cell, shown as a dash."""
+    import pandas as pd
+
+    names = [column.name for column in columns]
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows, columns=pd.Index(names))
     cells = [_to_cells(frame[column.name].tolist(), column) for column in columns]
     return Table(name, caption, tuple(columns), tuple(zip(*cells, strict=True)))
 
@@ -132,14 +136,12 @@ def to_claim_table(*claims: pd.DataFrame) -> Table:
     )
 
 
-def to_measure_table(looks: Sequence[PixelComparison]) -> Table:
+def to_measure_table(records: Sequence[PixelComparison]) -> Table:
     """One row for each pixel and network: what was predicted, and the measures of its heatmap."""
-    import pandas as pd
-
     from icnn_viz.displays.pixels import describe_networks
     from icnn_viz.figures.measure_table import measure_rows
 
-    measured = {row.name: row.title for look in looks for row in measure_rows(look)}
+    measured = {row.name: row.title for record in records for row in measure_rows(record)}
     columns = [
         Column("image", "image"),
         Column("x", "x", ".0f"),
@@ -150,12 +152,11 @@ def to_measure_table(looks: Sequence[PixelComparison]) -> Table:
     columns += [Column("logit", "logit", _ALIKE)]
     columns += [Column(name, title, _ALIKE) for name, title in measured.items()]
     rows = [
-        {"image": look.source, **described, **measures}
-        for look in looks
-        for described, measures in zip(describe_networks(look), look.measures, strict=True)
+        {"image": record.source, **described, **measures}
+        for record in records
+        for described, measures in zip(describe_networks(record), record.measures, strict=True)
     ]
-    frame = pd.DataFrame(rows, columns=pd.Index([column.name for column in columns]))
-    return to_table(frame, "measures", "Measures: one row for each pixel and network", columns)
+    return to_table(rows, "measures", "Measures: one row for each pixel and network", columns)
 
 
 def _to_cells(values: Sequence[Any], column: Column) -> list[Cell]:

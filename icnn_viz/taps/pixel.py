@@ -16,7 +16,7 @@ from icnn_core.checkpoint import unwrap
 from icnn_core.errors import ArgumentError, NameNotFoundError, UnsupportedError, nearest_names
 from icnn_core.preparation import Preparation, preparation_of
 from icnn_viz.gradients.model import (
-    View,
+    NetworkView,
     forward,
     left_as_found,
     reference_tensor,
@@ -210,7 +210,7 @@ def watch(
         ArgumentError: offsets that do not fit. IcnnError: as of `pixel_gradients`.
     """
     preparation = preparation or preparation_of(model)
-    view = View(preparation, size, crop, binary=len(classes) == 2)
+    view = NetworkView(preparation, size, crop, binary=len(classes) == 2)
     like, inner = reference_tensor(model, None), unwrap(model)
     with torch.inference_mode(False), torch.no_grad(), left_as_found(model), _eagerly():
         x = to_input(np.asarray(image)[None], preparation, like)

@@ -8,8 +8,9 @@ import first_call
 import pytest
 import roofline
 from memory import measure_peak
+from time_operator import scaled_cases
 
-from icnn_core.ops.benchmark import Case, Layer
+from icnn_core.ops.benchmark import LAYERS, Case, Layer
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak")
@@ -48,3 +49,18 @@ def test_first_call_in_a_process_of_its_own(monkeypatch):
     assert found == first_call.FirstCall("small", 5.0, 0.5, 4.0, 0.25)
     assert [method for method, _ in started] == ["conv2d", "conv2d", "automatic", "automatic"]
     assert len({folder for _, folder in started}) == 1
+
+
+def test_scaled_cases_differ_in_one_number():
+    base = LAYERS["res4"]
+    for name, cases in scaled_cases().items():
+        changed = {
+            field
+            for case in cases
+            for field in ("batch", "in_channels", "size", "dilation", "groups", "kernel")
+            if getattr(case.layer, field) != getattr(base, field)
+        }
+        assert (
+            changed
+            == {"batch": {"batch"}, "size": {"size"}, "channels": {"in_channels"}, "reach": set()}[name]
+        )

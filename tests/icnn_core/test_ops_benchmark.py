@@ -57,21 +57,6 @@ def test_far_dense_kernels_are_not_timed():
     assert "dense" not in names[1]
 
 
-def test_scaled_cases_differ_in_one_number():
-    base = benchmark.LAYERS["res4"]
-    for name, cases in benchmark.scaled_cases().items():
-        changed = {
-            field
-            for case in cases
-            for field in ("batch", "in_channels", "size", "dilation", "groups", "kernel")
-            if getattr(case.layer, field) != getattr(base, field)
-        }
-        assert (
-            changed
-            == {"batch": {"batch"}, "size": {"size"}, "channels": {"in_channels"}, "reach": set()}[name]
-        )
-
-
 def test_unknown_layers_suggest_the_nearest():
     with pytest.raises(NameNotFoundError, match="Did you mean res4"):
         benchmark.find_layer("rs4")

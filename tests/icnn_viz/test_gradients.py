@@ -21,7 +21,7 @@ from icnn_core.errors import (
 from icnn_core.preparation import Preparation
 from icnn_viz.gradients import IMAGENET_MEAN, IMAGENET_STD, METHODS, Target, batch_gradients, pixel_gradient
 from icnn_viz.gradients import pixel_gradients as gradients_of
-from icnn_viz.gradients.model import View
+from icnn_viz.gradients.model import NetworkView
 
 HEIGHT, WIDTH, CLASSES = 13, 17, 4
 PIXEL = (5, 11)
@@ -231,7 +231,7 @@ def test_resize_and_crop_are_differentiated_exactly(image: np.ndarray) -> None:
     crop, size, pixel = (1, 2, 11, 13), (7, 9), (6, 10)
     record = pixel_gradient(net, image, pixel, class_id=2, crop=crop, size=size)
     assert record.scale == pytest.approx((11 / 7, 13 / 9))
-    fitted = {way: View(Preparation(divisor=32, fit=way)).scale(100, 170) for way in ("pad", "resize")}
+    fitted = {way: NetworkView(Preparation(divisor=32, fit=way)).scale(100, 170) for way in ("pad", "resize")}
     assert fitted == {"pad": (1, 1), "resize": (100 / 96, 170 / 160)}
     x = normalised(image).double().requires_grad_()
     seen = F.interpolate(x[..., 1:12, 2:15], size, mode="bilinear", align_corners=False, antialias=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from icnn_core.errors import check_name
 
@@ -58,12 +58,6 @@ LAYERS = {
     "depthwise": Layer(1, 384, 384, 41, 1, groups=384, kernel=7),
 }
 """Layers of DeepLab-LargeFOV ResNet-101 at crop 321, a shallow one, and a depthwise one."""
-FULL_LAYERS = {
-    "full 64": Layer(1, 64, 64, 41, 1, full=True),
-    "full 64 ×4": Layer(4, 64, 64, 41, 1, full=True),
-    "full 128": Layer(1, 128, 128, 41, 1, full=True),
-}
-"""Layers of the full version, of such a size that DCLS's temporaries fit into memory."""
 SPREADS = {"near": 0.5, "far": 4.0}
 """Standard deviation of the positions around their slots, in pixels."""
 
@@ -76,16 +70,3 @@ def find_layer(name: str) -> Layer:
     """
     check_name("bench", "a layer", name, LAYERS)
     return LAYERS[name]
-
-
-def scaled_cases() -> dict[str, list[Case]]:
-    """What is scaled -> cases: `res4` with near positions, but for one of its numbers."""
-    base, near = LAYERS["res4"], SPREADS["near"]
-    return {
-        "batch": [Case(replace(base, batch=n), near, str(n)) for n in (1, 2, 4, 8)],
-        "size": [Case(replace(base, size=n), near, str(n)) for n in (21, 41, 81)],
-        "channels": [
-            Case(replace(base, in_channels=n, out_channels=n), near, str(n)) for n in (64, 128, 256, 512)
-        ],
-        "reach": [Case(base, float(n), str(n)) for n in (1, 2, 4, 8, 16)],
-    }

@@ -12,14 +12,13 @@ from icnn_core.errors import ArgumentError, IcnnError
 from icnn_viz.displays.pixels import Question
 from icnn_viz.displays.tables import to_csv
 from icnn_viz.explorer.memory import StaleError
-from icnn_viz.explorer.pages.parts import table, tell
+from icnn_viz.explorer.pages.parts import table, tell, theme_of
 from icnn_viz.explorer.session import Session
 from icnn_viz.explorer.states import MOST_SMOOTHING
 from icnn_viz.figures.comparison import describe_question
 from icnn_viz.figures.comparison_pages import draw_comparison_interactive
 from icnn_viz.figures.comparison_parts import say
 from icnn_viz.figures.measure_table import answer_rows, measure_rows
-from icnn_viz.figures.style import THEMES
 from icnn_viz.records import PixelComparison
 
 
@@ -40,14 +39,10 @@ def reply(session: Session, ask: dict[str, Any] | None) -> dict[str, Any]:
         raise PreventUpdate from error
     except IcnnError as error:
         return {"number": ask["number"], "error": tell(error)}
-    theme = ask.get("theme") if ask.get("theme") in THEMES else "light"
     pair = found.gradients[:2], found.heatmaps[:2]
     known = {"measures": found.measures[:2], "true_class": found.true_class, "labels": found.labels}
-    shown: dict[str, Any] = {
-        "difference": question.difference,
-        "theme": str(theme),
-        "revision": question.image,
-    }
+    shown: dict[str, Any] = {"difference": question.difference, "revision": question.image}
+    shown["theme"] = theme_of(ask.get("theme"))
     figure = draw_comparison_interactive(*pair, **known, **shown, fluid=True)
     rest = time.perf_counter() - started - found.seconds
     return {

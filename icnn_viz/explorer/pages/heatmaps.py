@@ -12,7 +12,18 @@ from dash.exceptions import PreventUpdate
 from icnn_core.errors import IcnnError
 from icnn_viz.displays.pixels import METHODS
 from icnn_viz.explorer.pages.answers import maps_csv, measures_csv, reply, to_question
-from icnn_viz.explorer.pages.parts import GRAPH, button, choice, client, field, graph, number, tell
+from icnn_viz.explorer.pages.parts import (
+    GRAPH,
+    button,
+    choice,
+    client,
+    field,
+    graph,
+    number,
+    save_png,
+    tell,
+    to_download,
+)
 from icnn_viz.explorer.session import Session
 from icnn_viz.explorer.shelf import KINDS, MOST_BYTES
 from icnn_viz.explorer.states import MOST_SMOOTHING, HeatmapState
@@ -132,9 +143,7 @@ def register(app: Dash, session: Session) -> None:
         State("limit", "data"),
         prevent_initial_call=True,
     )
-    app.clientside_callback(
-        client("png"), Output("heat-png", "title"), Input("heat-png", "n_clicks"), prevent_initial_call=True
-    )
+    save_png(app, "heat-png")
     _register_server(app, session)
 
 
@@ -195,7 +204,7 @@ def _register_server(app: Dash, session: Session) -> None:
         y, x = found.pixel
         kind = "maps" if ctx.triggered_id == "maps-csv" else "measures"
         text = maps_csv(found) if kind == "maps" else measures_csv(found)
-        return {"content": text, "filename": f"icnn-{kind}-x{x}-y{y}.csv", "type": "text/csv"}
+        return to_download(text, f"{kind}-x{x}-y{y}")
 
 
 def _restore(session: Session, search: str | None) -> tuple[HeatmapState, Any, str]:

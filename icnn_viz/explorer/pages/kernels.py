@@ -10,13 +10,21 @@ from dash.exceptions import PreventUpdate
 
 from icnn_viz.displays.tables import to_csv
 from icnn_viz.explorer.kernel_figures import draw_one, draw_plane, draw_space, select
-from icnn_viz.explorer.pages.parts import button, choice, client, graph, number
+from icnn_viz.explorer.pages.parts import (
+    button,
+    choice,
+    client,
+    graph,
+    number,
+    save_png,
+    theme_of,
+    to_download,
+)
 from icnn_viz.explorer.pages.points import clicked_shape, to_table
 from icnn_viz.explorer.session import Session
 from icnn_viz.explorer.states import KernelState, brush_of, parse_brush
 from icnn_viz.explorer.zoo import draw_choice
 from icnn_viz.figures.clouds import describe
-from icnn_viz.figures.style import THEMES
 from icnn_viz.figures.third_axis import THIRD_AXES
 from icnn_viz.records import PositionCloud
 
@@ -90,12 +98,7 @@ def restore(session: Session, search: str | None) -> tuple[KernelState, Position
 
 def register(app: Dash, session: Session) -> None:
     """The page's callbacks."""
-    app.clientside_callback(
-        client("png"),
-        Output("kernels-png", "title"),
-        Input("kernels-png", "n_clicks"),
-        prevent_initial_call=True,
-    )
+    save_png(app, "kernels-png")
     _register_figures(app, session)
     _register_controls(app, session)
 
@@ -107,7 +110,7 @@ def _register_figures(app: Dash, session: Session) -> None:
     def plane(layer: str, slot: str, theme: str, brush: str) -> Any:
         if ctx.triggered_id == "brush" and brush:
             raise PreventUpdate  # drawn by the reader's own hand
-        return draw_plane(_cloud(session, layer), _slot(slot), _checked(brush), theme=_theme(theme))
+        return draw_plane(_cloud(session, layer), _slot(slot), _checked(brush), theme=theme_of(theme))
 
     app.clientside_callback(client("turned"), Output("space", "figure"), Input("space-figure", "data"))
 
@@ -120,7 +123,7 @@ def _register_figures(app: Dash, session: Session) -> None:
     )
     def space(layer: str, slot: str, third_axis: str, theme: str, brush: str) -> Any:
         cloud = _cloud(session, layer)
-        return draw_space(cloud, _slot(slot), _checked(brush), third_axis=third_axis, theme=_theme(theme))
+        return draw_space(cloud, _slot(slot), _checked(brush), third_axis=third_axis, theme=theme_of(theme))
 
     @app.callback(
         Output("zoo", "figure"),
@@ -135,7 +138,7 @@ def _register_figures(app: Dash, session: Session) -> None:
         kernels, channels = cloud.positions.shape[:2]
         if channel is None or kernel is None or channel >= channels or kernel >= kernels:
             raise PreventUpdate
-        return [draw(cloud, channel, kernel, theme=_theme(theme)) for draw in (draw_choice, draw_one)]
+        return [draw(cloud, channel, kernel, theme=theme_of(theme)) for draw in (draw_choice, draw_one)]
 
     @app.callback(Output("by-slot", "children"), Output("brushed", "children"), where, Input("brush", "data"))
     def count(layer: str, slot: str, brush: str) -> Any:
@@ -211,7 +214,7 @@ def _register_controls(app: Dash, session: Session) -> None:
             raise PreventUpdate
         cloud = _cloud(session, layer)
         frame = cloud.to_frame().loc[select(cloud, _checked(brush), _slot(slot)).ravel()]
-        return {"content": to_csv(frame), "filename": "icnn-points.csv", "type": "text/csv"}
+        return to_download(to_csv(frame), "points")
 
 
 def _cloud(session: Session, layer: str) -> PositionCloud:
@@ -235,7 +238,3 @@ def _checked(brush: str | None) -> str:
         return brush if brush and parse_brush(brush) else ""
     except ValueError:
         return ""
-
-
-def _theme(theme: str | None) -> str:
-    return theme if theme in THEMES else "light"

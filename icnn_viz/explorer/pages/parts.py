@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dash import ClientsideFunction, dcc, html
+from dash import ClientsideFunction, Dash, Input, Output, dcc, html
 
 from icnn_core.errors import IcnnError
+from icnn_viz.figures.style import THEMES
 
 GRAPH = {
     "displaylogo": False,
@@ -26,6 +27,23 @@ def tell(error: IcnnError) -> str:
 def client(name: str) -> ClientsideFunction:
     """A function of assets/explorer.js."""
     return ClientsideFunction("explorer", name)
+
+
+def save_png(app: Dash, id: str) -> None:
+    """Let a button save the page's figures."""
+    app.clientside_callback(
+        client("png"), Output(id, "title"), Input(id, "n_clicks"), prevent_initial_call=True
+    )
+
+
+def theme_of(theme: Any) -> str:
+    """A theme that a browser names; another one is light."""
+    return theme if theme in THEMES else "light"
+
+
+def to_download(text: str, name: str) -> dict[str, str]:
+    """A CSV file as dcc.Download takes it."""
+    return {"content": text, "filename": f"icnn-{name}.csv", "type": "text/csv"}
 
 
 def field(label: str, id: str, control: Any) -> html.Div:

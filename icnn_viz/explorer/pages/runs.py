@@ -10,10 +10,9 @@ from dash.exceptions import PreventUpdate
 from icnn_core.errors import IcnnError
 from icnn_core.text import counted
 from icnn_viz.displays.tables import to_csv
-from icnn_viz.explorer.pages.parts import button, choice, client, graph, tell
+from icnn_viz.explorer.pages.parts import button, choice, graph, save_png, tell, theme_of, to_download
 from icnn_viz.explorer.session import History, Session
 from icnn_viz.explorer.states import RunState
-from icnn_viz.figures.style import THEMES
 from icnn_viz.figures.trajectory import draw_trajectory_interactive
 
 PATH, TITLE, NAV = "/trajectories", "Trajectories", "nav-runs"
@@ -54,16 +53,13 @@ def layout(session: Session, search: str | None) -> html.Div:
 
 def register(app: Dash, session: Session) -> None:
     """The page's callbacks."""
-    app.clientside_callback(
-        client("png"), Output("run-png", "title"), Input("run-png", "n_clicks"), prevent_initial_call=True
-    )
+    save_png(app, "run-png")
 
     @app.callback(Output("run", "figure"), Input("run-layer", "value"), Input("theme", "data"))
     def draw(layer: str, theme: str | None) -> Any:
         steps, clouds = _need(session)
         number = _layer(layer, clouds[-1])
-        shown = theme if theme in THEMES else "light"
-        return draw_trajectory_interactive([one[number] for one in clouds], steps, theme=shown)
+        return draw_trajectory_interactive([one[number] for one in clouds], steps, theme=theme_of(theme))
 
     @app.callback(Output(NAV, "href"), Input("run-layer", "value"))
     def write(layer: str) -> str:
@@ -85,8 +81,7 @@ def register(app: Dash, session: Session) -> None:
         parts = [
             one[number].to_frame().assign(iteration=step) for step, one in zip(steps, clouds, strict=True)
         ]
-        text = to_csv(pd.concat(parts))
-        return {"content": text, "filename": "icnn-trajectory.csv", "type": "text/csv"}
+        return to_download(to_csv(pd.concat(parts)), "trajectory")
 
 
 def _need(session: Session) -> History:

@@ -10,10 +10,9 @@ from dash.exceptions import PreventUpdate
 from icnn_core.errors import IcnnError
 from icnn_viz.displays.tables import to_csv
 from icnn_viz.displays.taps import TapDisplay
-from icnn_viz.explorer.pages.parts import button, choice, client, graph, number, tell
+from icnn_viz.explorer.pages.parts import button, choice, graph, number, save_png, tell, theme_of, to_download
 from icnn_viz.explorer.session import Session
 from icnn_viz.explorer.states import TapState
-from icnn_viz.figures.style import THEMES
 
 PATH, TITLE, NAV = "/taps", "Taps", "nav-taps"
 _PLACE = ("taps-image", "taps-x", "taps-y")
@@ -52,15 +51,13 @@ def layout(session: Session, search: str | None) -> html.Div:
 def register(app: Dash, session: Session) -> None:
     """The page's callbacks."""
     place = [Input(id, "value") for id in _PLACE]
-    app.clientside_callback(
-        client("png"), Output("taps-png", "title"), Input("taps-png", "n_clicks"), prevent_initial_call=True
-    )
+    save_png(app, "taps-png")
 
     @app.callback(Output("taps", "figure"), Output("taps-words", "children"), *place, Input("theme", "data"))
     def draw(image: str, x: Any, y: Any, theme: str | None) -> Any:
         try:
             display = _look(session, image, x, y)
-            return display.page(theme=theme if theme in THEMES else "light"), "; ".join(display.notes())
+            return display.page(theme=theme_of(theme)), "; ".join(display.notes())
         except IcnnError as error:
             return no_update, tell(error)
 
@@ -77,8 +74,7 @@ def register(app: Dash, session: Session) -> None:
     def save(clicks: int | None, image: str, x: Any, y: Any) -> Any:
         if not clicks:
             raise PreventUpdate
-        text = to_csv(_look(session, image, x, y).to_frame())
-        return {"content": text, "filename": "icnn-taps.csv", "type": "text/csv"}
+        return to_download(to_csv(_look(session, image, x, y).to_frame()), "taps")
 
 
 def _look(session: Session, image: str, x: Any, y: Any) -> TapDisplay:

@@ -202,7 +202,8 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
     def _convolve(self, call: ConvolutionCall) -> Tensor:
         """The convolution that a call asks for, with this layer's positions."""
         x, padding = call.input, call.padding
-        is_single = x.ndim == 3  # (C, H, W), which conv2d takes, too
+        # (C, H, W), which conv2d takes, too; a symbolic trace is one of batches.
+        is_single = not isinstance(x, torch.fx.Proxy) and x.ndim == 3
         x = x[None] if is_single else x
         if isinstance(padding, str):
             x, padding = _pad_for_word(x, padding, self.kernel_size, as_pair(call.dilation))

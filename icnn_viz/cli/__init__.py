@@ -31,5 +31,9 @@ def build_app() -> typer.Typer:
 
 def main() -> NoReturn:
     """Run `icnn-viz` on the command line."""
+    before = gc.get_threshold()
     gc.set_threshold(_ALLOCATIONS)
-    run(build_app())
+    try:
+        run(build_app())
+    finally:
+        gc.set_threshold(*before)

@@ -123,6 +123,9 @@ def test_a_subclass_keeps_its_own_forward(kind):
     torch.testing.assert_close(copy.deepcopy(layer)(X), out)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:Using padding='same' with even kernel lengths:UserWarning"
+)  # conv2d's own
 @pytest.mark.parametrize("kernel", [3, (4, 3)])
 def test_the_padding_counts_that_a_subclass_says_in_its_call(kernel):
     network = nn.Sequential(SaysSame(4, 6, kernel))

@@ -38,6 +38,7 @@ import sys
 import torch
 from icnn_core.training.config import make_config
 from icnn_core.training.loop import train
+from icnn_core.training.processes import leave_processes
 from icnn_core.training.setup import prepare
 
 for accumulate in (1, 2):
@@ -51,6 +52,7 @@ train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, 
 sums = [None, None]
 torch.distributed.all_gather_object(sums, [float(buffer.sum()) for buffer in ready.model.buffers()])
 assert sums[0] == sums[1], "each process measured another network"
+leave_processes()  # or a thread of the group may outlive its process, which then aborts
 """
 
 

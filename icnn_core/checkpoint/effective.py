@@ -76,8 +76,8 @@ def _computed(state: Mapping[str, Tensor], name: str, source: re.Match[str]) -> 
         if original is None:
             return _weight_norm(get(f"{under}original0"), get(f"{under}original1"))
         left, right = get(f"{under}0._u"), get(f"{under}0._v")
-        if any(key.startswith(f"{under}1.") for key in state):
-            return None
+        if right is not None and any(key.startswith(f"{under}1.") for key in state):
+            return None  # another one on top
     if mask is not None:
         return original * mask if mask.shape == original.shape else None
     return _spectral_norm(original, left, right)

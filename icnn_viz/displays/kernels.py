@@ -196,10 +196,19 @@ class KernelDisplay:
         return [clouds[layer] for clouds in self.snapshots]
 
     def most_moved(self) -> int:
-        """The number of the layer whose positions lie farthest from their slots, on average."""
+        """The number of the layer whose positions lie farthest from their slots, on average: of those with shapes
+        enough for claims on their clouds, if there are any."""
         import numpy as np
 
-        return int(np.nanargmax([np.nanmean(np.abs(cloud.displacements)) for cloud in self.clouds]))
+        from icnn_viz.statistics.rules import ClaimRules
+
+        shapes = [len(cloud.points) for cloud in self.clouds]
+        enough = ClaimRules().shapes if max(shapes) >= ClaimRules().shapes else 0
+        moved = [np.abs(cloud.displacements[np.isfinite(cloud.displacements)]) for cloud in self.clouds]
+        far = [
+            each.mean() if each.size and n >= enough else -1.0 for each, n in zip(moved, shapes, strict=True)
+        ]
+        return int(np.argmax(far))
 
     def tables(self, *, seed: int = 0) -> Tables:
         """All that is counted and tested: positions, gaussians, layers, tests, claims and effects, each when asked for.

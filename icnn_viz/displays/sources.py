@@ -35,9 +35,9 @@ class DclsLayers:
     version: str
     kernel_size: int | tuple[int, int]
 
-    def read(self, path: Path, prefix: str | None) -> list[PositionCloud]:
+    def read(self, source: Path | Checkpoint, prefix: str | None = None) -> list[PositionCloud]:
         """As `read_dcls`."""
-        return read_dcls(path, self.version, self.kernel_size, prefix)
+        return read_dcls(source, self.version, self.kernel_size, prefix)
 
 
 def read_display(
@@ -112,19 +112,19 @@ def read_positions(path: Path, patterns: Sequence[str] = ()) -> tuple[Checkpoint
 
 
 def read_network(
-    checkpoint: Checkpoint, patterns: Sequence[str], dcls: DclsLayers | None = None, prefix: str | None = None
+    checkpoint: Checkpoint, patterns: Sequence[str], dcls: DclsLayers | None = None
 ) -> tuple[Checkpoint, KernelDisplay]:
     """The kernels of a checkpoint that was read; and the checkpoint, which knows of its DCLS layers.
 
     Args:
-        patterns, prefix: as of `read_display`.
+        patterns, dcls: as of `read_display`.
 
     Raises:
         IcnnError: as of `read_clouds`, `read_dcls` and `select_layers`.
     """
     if dcls is None:
         return checkpoint, KernelDisplay.from_checkpoint(checkpoint, patterns)
-    clouds = dcls.read(checkpoint.path, prefix)
+    clouds = dcls.read(checkpoint)
     return replace(checkpoint, irregular=_describe(clouds)), KernelDisplay(select_layers(clouds, patterns))
 
 

@@ -17,6 +17,8 @@ from icnn_viz.records import PositionCloud
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from icnn_core.checkpoint import Checkpoint
+
 _log = logging.getLogger(__name__)
 VERSIONS = {"v0": "yx", "v1": "xy", "max": "xy", "gauss": "xy"}
 """The order of the axes in `P`, which the files do not say."""
@@ -27,7 +29,10 @@ _NOTHING = (
 
 
 def read_dcls(
-    path: str | Path, version: str, kernel_size: int | tuple[int, int], prefix: str | None = None
+    source: str | Path | Checkpoint,
+    version: str,
+    kernel_size: int | tuple[int, int],
+    prefix: str | None = None,
 ) -> list[PositionCloud]:
     """The clouds of a state dict with `Dcls2d` layers: those with a weight (C_out, C_in/groups, K) and a P (2, …); of
     `Dcls2dK1d` layers, with a P (1, …), where an axis of kernel_size is 1.
@@ -38,6 +43,7 @@ def read_dcls(
     logged warning.
 
     Args:
+        source: a file, or what was read of it.
         version: "v0", "v1", "max" or "gauss", as the layers were made with; it decides the order of the axes.
         kernel_size: `dilated_kernel_size` of the layers, (y, x) or one number.
         prefix: of names in the file, see `read_checkpoint`.
@@ -46,7 +52,7 @@ def read_dcls(
         NameNotFoundError: another version. ArgumentError: a size that cannot be. CheckpointError: the file cannot be
             read or holds no such layer.
     """
-    from icnn_core.checkpoint import read_checkpoint
+    from icnn_core.checkpoint import Checkpoint, read_checkpoint
 
     size = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
     if len(size) != 2 or min(size) < 1:
@@ -54,7 +60,8 @@ def read_dcls(
             "read_dcls", needed="a size (y, x) of at least 1", got=repr(kernel_size), fix="Give both."
         )
     _check_version(version)
-    state = read_checkpoint(path, prefix, arrays=True).state
+    read = source if isinstance(source, Checkpoint) else read_checkpoint(source, prefix, arrays=True)
+    state = read.state
     axes = 1 if 1 in size else 2
     starts = {name: f"{name}." if name else "" for name in dcls_names(state)}
     chosen = [(name, start) for name, start in starts.items() if len(state[f"{start}P"]) == axes]
@@ -67,7 +74,7 @@ def read_dcls(
     ]
     if not clouds:
         raise CheckpointError(
-            str(path),
+            str(read.path),
             needed="a layer with a weight (C_out, C_in/groups, K) and a P (2, C_out, C_in/groups, K)",
             got="none",
             fix="Give a state dict that holds Dcls2d layers, or leave out --dcls.",

@@ -102,9 +102,8 @@ def find_out(
     if alone:
         irregular, display = read_positions(checkpoint, layers)
     else:
-        irregular, display = read_network(checkpoints["irregular"], layers, dcls, prefix)
-    others = {name: one for name, one in checkpoints.items() if name != "irregular"}
-    checkpoints = {"irregular": irregular} | others
+        irregular, display = read_network(checkpoints.pop("irregular"), layers, dcls)
+    checkpoints = {"irregular": irregular} | checkpoints
     load = partial(
         load_networks,
         checkpoint,

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from icnn_viz.records import PixelComparison, PositionCloud
-
-_ENOUGH = 100
-"""Shapes of a layer whose claims are judged."""
 _ENDS = {
     "holds": ("holds", "hold"),
     "does not hold": ("does not hold", "do not hold"),
@@ -60,14 +57,6 @@ def group_verdicts(claims: pd.DataFrame) -> list[Verdict]:
         Verdict(tuple(str(claim) for claim, _ in same), str(verdict), str(evidence))
         for (verdict, evidence), same in groupby(rows, key=lambda row: row[1])
     ]
-
-
-def choose_first(layers: pd.DataFrame) -> int:
-    """The number of the layer that is shown first: of those with shapes enough for a cloud, the one whose positions
-    lie farthest from their slots."""
-    shapes = layers["shapes"].to_numpy(dtype=float, na_value=0.0)
-    distances = layers["mean_displacement"].to_numpy(dtype=float, na_value=-1.0)
-    return int(np.where(shapes >= min(_ENOUGH, shapes.max()), distances, -np.inf).argmax())
 
 
 def _tell_shapes(clouds: Sequence[PositionCloud]) -> str:

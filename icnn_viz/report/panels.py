@@ -11,7 +11,6 @@ from icnn_viz.displays.heatmaps import HeatmapDisplay
 from icnn_viz.displays.suited import suiting, why_not
 from icnn_viz.records import PixelComparison, PositionCloud
 from icnn_viz.report.findings import Findings
-from icnn_viz.report.lead import choose_first
 from icnn_viz.report.pictures import VECTOR, Budget, Picture, make_picture
 from icnn_viz.report.words import FIGURES, Words, words_of
 
@@ -99,7 +98,7 @@ def draw_panels(findings: Findings, budget: Budget, on_drawn: Callable[[int, int
             on_drawn(done, total)
         drawn.append(tuple(panels))
     *layers, network, run, pixels, grids = drawn
-    first = layers[choose_first(findings.tables["layers"])][:1] + (pixels or network)[:1]
+    first = layers[display.most_moved()][:1] + (pixels or network)[:1]
     return Panels(tuple(layers), network, run, pixels, grids, first)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -152,6 +153,19 @@ def test_tables_are_computed_only_where_they_are_asked_for(
     assert tables["layers"]["layer"].tolist() == ["net.stem", "net.head"]
     with pytest.raises(AssertionError, match="computed"):
         _ = tables["tests"]
+
+
+def test_what_moved_most_is_a_layer_with_shapes_enough_for_a_cloud(make_cloud: MakeCloud) -> None:
+    clouds = [
+        make_cloud(name, channels=n, spread=s)
+        for name, n, s in (("a", 3, 0.9), ("b", 128, 0.2), ("c", 256, 0.1))
+    ]
+    assert KernelDisplay(clouds).most_moved() == 1
+    assert KernelDisplay([clouds[0], make_cloud("d", channels=5, spread=0.1)]).most_moved() == 0, (
+        "neither has"
+    )
+    lost = replace(clouds[1], positions=np.full_like(clouds[1].positions, np.nan))
+    assert KernelDisplay([clouds[0], lost, clouds[2]]).most_moved() == 2
 
 
 def test_a_run_draws_trajectories_and_knows_what_moved_most(make_cloud: MakeCloud) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -29,7 +28,7 @@ from icnn_viz.heatmaps import measure_heatmap, to_heatmap
 from icnn_viz.records import PixelComparison, PixelGradient, PositionCloud
 from icnn_viz.report import Findings, build_report, write_report
 from icnn_viz.report import pictures as pictures_module
-from icnn_viz.report.lead import choose_first, summarise
+from icnn_viz.report.lead import summarise
 from icnn_viz.report.page import name_files
 from icnn_viz.report.pictures import LAYER_VIEWS, Picture, make_budget
 from icnn_viz.report.space import to_space
@@ -311,13 +310,6 @@ def test_the_findings_are_three_sentences(
     untold = {name: replace(one, metrics={}) for name, one in findings.checkpoints.items()}
     last = summarise(replace(findings, checkpoints=untold, looks=[]))[1:]
     assert last == [f"O{judged[1:]}"]
-
-
-def test_the_layer_that_is_shown_first_has_shapes_enough_for_a_cloud() -> None:
-    layers = pd.DataFrame({"shapes": [3, 512, 2048], "mean_displacement": [0.9, 0.2, 0.1]})
-    assert choose_first(layers) == 1
-    assert choose_first(layers.iloc[:1]) == 0
-    assert choose_first(layers.assign(mean_displacement=[None] * 3)) == 1
 
 
 @pytest.mark.usefixtures("drawn")

@@ -14,9 +14,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from icnn_viz.data import builtin_path
+from icnn_viz.figures import style
 from icnn_viz.figures.style import THEMES
 
 DOCS = Path(__file__).parent
+FIGURES = Path(style.__file__).parent
 _KEY = "drawn from"
 _BLOCK = re.compile(r"```python\n(.*?)```", re.S)
 
@@ -55,12 +57,15 @@ def list_gallery() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def mark(shared: str, shown: Shown) -> str:
-    """What a picture is drawn from, as a digest: the code, and the files that the package ships."""
+    """What a picture is drawn from, as a digest: the code of the page and of figures, and the files that the package
+    ships."""
     folder = builtin_path("sample.png").parent
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".png", ".safetensors"))
     digest = hashlib.sha256((shared + shown.code).encode())
     for path in files:
         digest.update(path.read_bytes())
+    for path in sorted(FIGURES.glob("*.py")):
+        digest.update(path.read_text(encoding="utf-8").encode())
     return digest.hexdigest()[:16]
 
 

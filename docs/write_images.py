@@ -1,10 +1,10 @@
 """Draws the pictures of the documentation, in both themes: `python docs/write_images.py`.
 
 Those of the gallery are of the built-in pair, by the code that the page shows; surveys of the tables in docs/results.
-Pictures of CamVid and VOC need what the repository does not hold: `--trained FOLDER` with the pairs of docs/results.md,
-as `camvid/features.9/seed-0/last.pt`, `camvid/none/seed-0/last.pt` and the same under `voc`, and `--data FOLDER` with
-`camvid` and `voc12_animals/VOCdevkit`. `--survey FOLDER` keeps the survey of the average map, which takes minutes, so
-that it goes on where it stopped.
+Pictures of CamVid and VOC need what the repository does not hold: `--trained FOLDER` with the runs of
+docs/results/photos.md, as `camvid/irregular/seed-0/last.pt`, `camvid/regular/seed-0/last.pt` and the same under `voc`,
+and `--data FOLDER` with `camvid` and `voc12_animals/VOCdevkit`. `--survey FOLDER` keeps the survey of the average map
+(that of docs/heatmaps.md), which takes minutes, so that it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ DPI = 200  # speckled grids take half
 VOC = "voc12_animals/VOCdevkit/VOC2012"
 CAR, STREET = (230, 120), [(230, 120), (200, 240), (320, 300), (120, 60)]
 CAT = [(196, 131), (230, 230), (330, 180), (351, 339)]
+PAIR = ("irregular", "regular")
 CLOUDS = {"camvid-fire-cloud": "features.12.expand3x3", "camvid-fc1-cloud": "classifier.fc1"}
 Pictures = Iterator[tuple[str, Callable[..., Any]]]
 
@@ -72,7 +73,7 @@ def list_trained(trained: Path, data: Path, survey: Path | None) -> Pictures:
     """Of pairs that are not in the repository. Photos may not be copied: the maps stand without them."""
 
     def look(name: str, image: str, labels: str, pixels: Any, **options: Any) -> HeatmapDisplay:
-        pair = [trained / name / row / "seed-0" / "last.pt" for row in ("features.9", "none")]
+        pair = [trained / name / row / "seed-0" / "last.pt" for row in PAIR]
         array = read_image(data / image, 2048)
         known = read_labels(data / labels, array.shape[:2], 2048)
         return HeatmapDisplay.from_checkpoints(*pair, array, pixels, labels=known, device="cpu", **options)
@@ -83,13 +84,14 @@ def list_trained(trained: Path, data: Path, survey: Path | None) -> Pictures:
     yield "camvid-heatmap", partial(look(*street, CAR).draw, "comparison", photo=False)
     yield "heatmaps-camvid-grid", partial(look(*street, STREET).draw, "grid", photo=False)
     yield "heatmaps-voc-grid", partial(look(*cat, CAT, class_id="cat").draw, "grid", photo=False)
-    display = KernelDisplay.from_checkpoint(trained / "camvid" / "features.9" / "seed-0" / "last.pt")
+    display = KernelDisplay.from_checkpoint(trained / "camvid" / PAIR[0] / "seed-0" / "last.pt")
     for name, layer in CLOUDS.items():
         whole = next((cloud.layer for cloud in display.clouds if cloud.layer.endswith(layer)), None)
         if whole:
             yield name, partial(display.draw, "cloud", whole)
-    networks = load_pair(*(trained / "camvid" / row / "seed-0" / "last.pt" for row in ("features.9", "none")))
-    options: dict[str, Any] = {"pixels": 200, "stratify": ("class", "boundary"), "split": "test"}
+    files = (trained / "camvid" / row / "seed-0" / "last.pt" for row in PAIR)
+    networks = load_pair(*files, controls=True)
+    options: dict[str, Any] = {"pixels": 500, "stratify": ("class", "boundary"), "split": "test"}
     many = SurveyDisplay(networks, open_dataset("camvid", data / "camvid", "test"), folder=survey, **options)
     yield "heatmaps-camvid-average", partial(many.draw, view="average")
 

@@ -47,6 +47,10 @@ def test_a_picture_of_other_code_or_files_is_stale(
     before = script.mark(shared, page[0])
     assert script.mark(shared + "#", page[0]) != before
     assert script.mark(shared, page[1]) != before
+    (tmp_path / "style.py").write_text("LOOK = 1")
+    with monkeypatch.context() as other:
+        other.setattr(script, "FIGURES", tmp_path)  # figures are drawn otherwise
+        assert script.mark(shared, page[0]) != before
     (tmp_path / "sample.png").write_bytes(b"other")
     monkeypatch.setattr(script, "builtin_path", lambda name: tmp_path / name)
     assert script.mark(shared, page[0]) != before

@@ -53,7 +53,8 @@ def computed_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if source is None:
             continue
         name = source["owner"] + (source["new"] or source["old"])
-        value = None if name in state or name in found else _computed(state, name, source)
+        with np.errstate(all="ignore"):  # of a file's numbers; those that are lost are told as others are
+            value = None if name in state or name in found else _computed(state, name, source)
         if value is None:
             continue
         found[name] = _like(value, tensor)

@@ -88,7 +88,7 @@ def check_no_parts(folder: Path, who: str = "") -> None:
             "Join its parts: python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER net.pt."
         )
         raise _refuse(who or str(folder), "a file", "a checkpoint of several processes", fix)
-    if os.path.isfile(folder / "zero_to_fp32.py") or os.path.isfile(folder / "latest"):
+    if os.path.isfile(folder / "zero_to_fp32.py"):
         fix = "Join its parts by the zero_to_fp32.py that lies beside them, and give the file that it writes."
         raise _refuse(who or str(folder), "a file", "a checkpoint of DeepSpeed", fix)
 

@@ -209,7 +209,7 @@ def test_a_checkpoint_of_several_processes_says_how_to_join_it(tmp_path: Path) -
         with pytest.raises(CheckpointError, match="dcp_to_torch"):
             read(tmp_path)
     (tmp_path / ".metadata").unlink()
-    (tmp_path / "latest").write_text("global_step10")
+    (tmp_path / "zero_to_fp32.py").write_text("")  # DeepSpeed puts it there
     with pytest.raises(CheckpointError, match=r"DeepSpeed.*zero_to_fp32"):
         read_checkpoint(tmp_path)
 

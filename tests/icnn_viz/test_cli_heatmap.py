@@ -36,6 +36,12 @@ def broken():
 """
 
 
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a file, which is closed again: one that is left open warns whenever it is collected."""
+    with np.load(path) as saved:
+        return dict(saved)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints irregular, regular, plain (a state dict), foreign (other classes); image.png, labels.png."""
@@ -88,7 +94,7 @@ def test_a_pair_gives_figures_gradients_and_a_table(run: Run, folder: Path, tmp_
     assert {path.name for path in tmp_path.glob("[!.]*")} == files
     assert "6 files" in ended.out
     assert str(tmp_path / "heatmap-x33-y12.png") in ended.out
-    saved = np.load(tmp_path / "heatmap-x33-y12.npz")
+    saved = _load(tmp_path / "heatmap-x33-y12.npz")
     image = np.array(Image.open(folder / "image.png"))
     assert saved["pixel"].tolist() == [12, 33]
     for name in ("irregular", "regular"):
@@ -117,7 +123,7 @@ def test_without_a_second_network_it_is_compared_with_itself_snapped(
     assert (pixel["class"], pixel["class_id"], pixel["x"], pixel["y"]) == ("bicycle", 1, 20, 20)
     assert sorted(Path(p).name for p in found["written"]) == sorted(p.name for p in tmp_path.glob("[!.]*"))
     assert (tmp_path / "heatmap-x20-y20.svg").exists()
-    saved = np.load(tmp_path / "heatmap-x20-y20.npz")
+    saved = _load(tmp_path / "heatmap-x20-y20.npz")
     assert saved["models"].tolist() == ["irregular", "irregular, snapped to slots"]
     snapped = snap_to_slots(model_of(folder / "irregular.safetensors"))
     image = np.array(Image.open(folder / "image.png"))
@@ -131,7 +137,7 @@ def test_labels_give_measures_of_masks(run: Run, tmp_path: Path) -> None:
     ended = run("irregular.safetensors", "-p", "33,12", "--labels", "labels.png", "--json")
     found = json.loads(ended.out)["pixels"][0]
     assert found["label"] == "bicycle"
-    saved = np.load(tmp_path / "heatmap-x33-y12.npz")
+    saved = _load(tmp_path / "heatmap-x33-y12.npz")
     heat = np.abs(saved["irregular"].astype(float)).max(0)
     measures = found["models"][0]["measures"]
     inside = heat[10:20, 30:45].sum()
@@ -167,12 +173,12 @@ def test_options_reach_the_gradient(run: Run, folder: Path, tmp_path: Path, meth
     image = np.array(Image.open(folder / "image.png"))
     model = model_of(folder / "irregular.safetensors")
     expected = pixel_gradient(model, image, (20, 20), class_id=2, method=method, size=(20, 28))
-    np.testing.assert_array_equal(np.load(tmp_path / "heatmap-x20-y20.npz")["irregular"], expected.gradient)
+    np.testing.assert_array_equal(_load(tmp_path / "heatmap-x20-y20.npz")["irregular"], expected.gradient)
 
 
 def test_the_network_sees_the_size_it_was_trained_with(run: Run, folder: Path, tmp_path: Path) -> None:
     assert run("irregular.safetensors", "--regular", "half.safetensors", "-p", "20,20").code == 0
-    saved = np.load(tmp_path / "heatmap-x20-y20.npz")
+    saved = _load(tmp_path / "heatmap-x20-y20.npz")
     image = np.array(Image.open(folder / "image.png"))
     model = model_of(folder / "half.safetensors")
     expected = pixel_gradient(model, image, (20, 20), class_id=int(saved["class_id"]), size=(20, 28))
@@ -187,7 +193,7 @@ def test_component_and_difference_of_classes_are_the_same_for_both(
         *("-c", "tree", "--against", "ground", "--component", "--json"),
     )
     assert ended.code == 0
-    saved = np.load(tmp_path / "heatmap-x20-y20.npz")
+    saved = _load(tmp_path / "heatmap-x20-y20.npz")
     image = np.array(Image.open(folder / "image.png"))
     own = pixel_gradient(model_of(folder / "irregular.safetensors"), image, (20, 20), region="component")
     same = own.prediction == own.prediction[20, 20]
@@ -218,7 +224,7 @@ def test_controls_sampling_overlay_and_grid(run: Run, folder: Path, tmp_path: Pa
         *("irregular", "regular", "irregular, snapped to slots", "irregular, random weights")
     ]
     assert [m["measures"]["beyond_field"] for m in models] == [0, 0, 0, 0]
-    saved = np.load(tmp_path / "heatmap-x33-y12.npz")
+    saved = _load(tmp_path / "heatmap-x33-y12.npz")
     assert {"irregular", "regular", "other_2", "other_3"} < set(saved)
     snapped = snap_to_slots(model_of(folder / "irregular.safetensors"))
     image = np.array(Image.open(folder / "image.png"))
@@ -235,7 +241,7 @@ def test_overlay_without_photo_is_a_usage_error(run: Run) -> None:
 def test_a_network_of_ones_own(run: Run, tmp_path: Path) -> None:
     arguments = ("plain.pt", "--regular", "plain.pt", "-p", "3,4")
     assert run(*arguments, "--model", "mynets:make_net").code == 0
-    saved = np.load(tmp_path / "heatmap-x3-y4.npz")
+    saved = _load(tmp_path / "heatmap-x3-y4.npz")
     np.testing.assert_array_equal(saved["irregular"], saved["regular"])
     for text, fragment in [
         ("mynets:make_nets", "Did you mean make_net"),

@@ -26,6 +26,25 @@ def test_they_start_as_the_same_function(kind, make):
     torch.testing.assert_close(make(conv)(x), conv(x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_taps_that_move_are_torchvisions_in_training_too(kind):
+    """At offsets of up to some pixels, beyond the border as well: values, and gradients of all that learns."""
+    torch.manual_seed(0)
+    layer = DeformableConv2d(
+        nn.Conv2d(4, 6, (3, 2 if kind != "same" else 3), **CONVOLUTIONS[kind]), rate=0.5
+    ).double()
+    nn.init.normal_(layer.offset.weight, std=0.5)
+    x = torch.randn(2, 4, 11, 14, dtype=torch.double, requires_grad=True)
+    inputs = [x, *layer.parameters()]
+    out = layer(x)
+    out_gradient = torch.randn_like(out)
+    found = torch.autograd.grad(out, inputs, out_gradient)
+    layer.eval()
+    expected = layer(x)
+    torch.testing.assert_close(out, expected)
+    torch.testing.assert_close(found, torch.autograd.grad(expected, inputs, out_gradient))
+
+
 def test_the_second_kernel_reaches_twice_as_far():
     two = TwoConv2d(nn.Conv2d(1, 1, 3, padding=(2, 1), dilation=(2, 1), bias=False))
     with torch.no_grad():

@@ -1,6 +1,6 @@
 """Networks whose positions are fixed, exported to ONNX: onnxruntime's time beside the regular network's.
 
-    python benchmarks/export.py [--rounds 15] [--threads 2] [--shift 0.9] [NETWORK …]
+    python benchmarks/export.py [--rounds 40] [--threads 1] [--shift 0.9] [NETWORK …]
 
 NETWORK is backbone:start, as "squeezenet1_0:features.12": DeepLab-LargeFOV, irregular from there on. Positions lie up
 to `--shift` pixels from their slots. Each network is exported regular and irregular (`fix_positions`); both run
@@ -81,8 +81,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("networks", nargs="*", default=NETWORKS)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--shift", type=float, default=0.9)
     options = parser.parse_args()
     print(f"onnxruntime {onnxruntime.__version__}, torch {torch.__version__}, {options.threads} threads")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,6 +23,9 @@ from icnn_core.surgery import irregular_layers
 
 _WHO = "fix_positions"
 _SAMPLING = 10  # a multiply-add of a kernel a channel costs as much as so many of a product, as measured in onnxruntime
+_CROPPED = (
+    4  # pixels at most that zeros in a kernel skip: a runtime needs less for them than for a cropped copy
+)
 
 
 class TapsConv2d(nn.Module):
@@ -32,6 +37,8 @@ class TapsConv2d(nn.Module):
         kernels: one a tap, (C_in, 1, h, w): its bilinear weights at each channel's position.
         products: one a tap, (C_out, C_in, 1, 1).
         bias: (C_out,) or None.
+        late: there are fewer kernels than channels, so that zeros around an image are added behind the product.
+        sampling: multiply-adds of the kernels at a pixel.
     """
 
     def __init__(self, layer: IrregularConv2d, largest: int = 31, name: str = "TapsConv2d") -> None:
@@ -43,6 +50,10 @@ class TapsConv2d(nn.Module):
         zeros = margins_of(layer) if self.mode == "zeros" else ((0, 0), (0, 0))
         places = positions.expand(layer.in_channels, -1, -1)
         parts = [tap_kernel(places[:, tap], geometry, zeros, largest, name) for tap in range(geometry.taps)]
+        self.sampling = sum(kernel.numel() for kernel, _ in parts)
+        self.late = weight.shape[0] < weight.shape[1] and layer.stride == (1, 1)
+        if not self.late:
+            parts = [_widened(*part) for part in parts]
         self.margins = [margins for _, margins in parts]
         self.kernels = nn.ParameterList(
             nn.Parameter(kernel.to(weight), requires_grad=False) for kernel, _ in parts
@@ -57,20 +68,26 @@ class TapsConv2d(nn.Module):
         """(N, C_in, H, W) -> (N, C_out, H_out, W_out), as the irregular layer."""
         if any(map(any, self.border)):
             x = F.pad(x, (*self.border[1], *self.border[0]), mode=self.mode)
-        kernels, channels = self.products[0].shape[:2]
-        late = kernels < channels and self.stride == (1, 1)  # fewer channels to shift behind the product
-        out, bias = None, None if late else self.bias
+        out = None
         for kernel, margins, product in zip(self.kernels, self.margins, self.products, strict=True):
-            if late:
-                height, width = kernel.shape[2] - 1, kernel.shape[3] - 1
-                sample = F.conv2d(x, kernel, padding=(height, width), groups=channels)
-                part = _shifted(F.conv2d(sample, product), margins, (height, width))
-            else:
-                sample = F.conv2d(_shifted(x, margins), kernel, stride=self.stride, groups=channels)
-                part, bias = F.conv2d(sample, product, bias), None
+            margins = [*margins[1], *margins[0]]
+            before = self._before(x, margins, kernel)
+            sample = F.conv2d(_padded(x, before), kernel, stride=self.stride, groups=x.shape[1])
+            part = F.conv2d(sample, product, self.bias if out is None and not self.late else None)
+            if before != margins:
+                part = F.pad(part, [margin - done for margin, done in zip(margins, before, strict=True)])
             out = part if out is None else out + part
         assert out is not None
-        return out + self.bias[:, None, None] if late and self.bias is not None else out
+        return out + self.bias[:, None, None] if self.late and self.bias is not None else out
+
+    def _before(self, x: Tensor, margins: list[int], kernel: Tensor) -> list[int]:
+        """What is padded before the product: if that is late, the zeros that the kernel reads beside the image."""
+        if not self.late or _has_any_size(x) or min(_inner_size(x, margins)) <= 0:
+            return margins
+        height, width = (side - 1 for side in kernel.shape[2:])
+        return [
+            min(margin, side) for margin, side in zip(margins, (width, width, height, height), strict=True)
+        ]
 
     def extra_repr(self) -> str:
         kernels, channels = self.products[0].shape[:2]
@@ -95,22 +112,38 @@ class PaddedConv2d(nn.Module):
         return self.conv(F.pad(x, (*self.border[1], *self.border[0]), mode=self.mode))
 
 
-def _shifted(x: Tensor, margins: Margins, less: tuple[int, int] = (0, 0)) -> Tensor:
-    """An image with zeros around it, or without its edge where a margin is below 0; `less` of each margin is there.
+def _widened(kernel: Tensor, margins: Margins) -> tuple[Tensor, Margins]:
+    """A kernel with zeros where an image would have to be cropped by little, and what is left of the margins."""
+    crops = [max(-margin, 0) if margin >= -_CROPPED else 0 for margin in (*margins[1], *margins[0])]
+    left, right, top, bottom = crops
+    (above, below), (before, behind) = margins
+    return F.pad(kernel, crops), ((above + top, below + bottom), (before + left, behind + right))
+
+
+def _has_any_size(x: Tensor) -> bool:
+    """Whether a program for images of any size is being made, which cannot hold conditions on it."""
+    return any(isinstance(length, torch.SymInt) for length in x.shape[2:])
+
+
+def _inner_size(x: Tensor, margins: Sequence[int]) -> tuple[int, int]:
+    """(height, width) of what is left of an image where it is cropped; not above 0 if a tap lies beside it."""
+    left, right, top, bottom = (min(margin, 0) for margin in margins)
+    return x.shape[2] + top + bottom, x.shape[3] + left + right
+
+
+def _padded(x: Tensor, margins: Sequence[int]) -> Tensor:
+    """An image with zeros around it, (left, right, top, bottom), cropped where a margin is below 0.
 
     It is cropped first: exporters make what is added, if it is not negative, a part of the convolution.
     """
-    top, bottom = (margin - less[0] for margin in margins[0])
-    left, right = (margin - less[1] for margin in margins[1])
-    if any(
-        isinstance(length, torch.SymInt) for length in x.shape[2:]
-    ):  # a program for any size: no conditions
-        return F.pad(x, (left, right, top, bottom))
-    height, width = x.shape[2] + min(top, 0) + min(bottom, 0), x.shape[3] + min(left, 0) + min(right, 0)
+    if _has_any_size(x):
+        return F.pad(x, list(margins))
+    left, right, top, bottom = margins
+    height, width = _inner_size(x, margins)
     if height <= 0 or width <= 0:  # the tap lies beside the whole image
         return x.new_zeros(*x.shape[:2], x.shape[2] + top + bottom, x.shape[3] + left + right)
     inner = x[:, :, max(-top, 0) :, max(-left, 0) :][:, :, :height, :width]
-    return F.pad(inner, [max(each, 0) for each in (left, right, top, bottom)])
+    return F.pad(inner, [max(each, 0) for each in margins])
 
 
 @torch.no_grad()
@@ -162,7 +195,7 @@ def _cheaper(layer: IrregularConv2d, largest: int, name: str) -> nn.Module:
             return PaddedConv2d(layer, largest, name).train(layer.training)
         return enclosing_conv2d(layer, layer.positions, layer.sigma, largest, name)
     taps = TapsConv2d(layer, largest, name).train(layer.training)
-    by_taps = layer.weight.numel() + _SAMPLING * sum(kernel.numel() for kernel in taps.kernels)
+    by_taps = layer.weight.numel() + _SAMPLING * taps.sampling
     (top, bottom), (left, right) = enclosing_span(layer.positions, fixed_geometry(layer), margins_of(layer))
     sides = bottom - top + 1, right - left + 1
     by_one = sides[0] * sides[1] * layer.in_channels * layer.out_channels

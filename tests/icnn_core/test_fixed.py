@@ -139,7 +139,7 @@ def test_a_networks_layers_are_replaced_by_what_is_cheaper() -> None:
     said = fix_positions(fixed)
     assert said == {
         "first": "a kernel of 5 × 4",
-        "wide.1": "9 taps of up to 3 × 3, then products",
+        "wide.1": "9 taps of up to 4 × 4, then products",
     }
     assert fixed.first is fixed.again
     assert not [part for part in fixed.modules() if isinstance(part, IrregularConv2d)]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 Pair = tuple[int, int]
@@ -82,7 +83,9 @@ def reason_against(conv: nn.Conv2d) -> str:
 def copy_module(module: Module) -> Module:
     """A deep copy, also where tensors were computed by a forward pass (pruning, weight norm by hooks).
 
-    PyTorch's own deep copy refuses tensors with a history; their values are copied without it.
+    PyTorch's own deep copy refuses tensors with a history; their values are copied without it. It also leaves
+    parametrised modules with the class of their original, so that taking a parametrisation off the one would take the
+    attribute from the other: copies have classes of their own.
     """
     computed = {
         id(value): value.detach().clone()
@@ -90,7 +93,19 @@ def copy_module(module: Module) -> Module:
         for value in vars(part).values()
         if isinstance(value, Tensor) and not value.is_leaf
     }
-    return copy.deepcopy(module, computed)
+    copied = copy.deepcopy(module, computed)
+    for part in nn.Module.modules(copied):
+        if parametrize.is_parametrized(part):
+            part.__class__ = rebased(type(part), type(part).__bases__[0])
+    return copied
+
+
+def rebased(parametrised: type[Any], base: type[Any]) -> type[Any]:
+    """The class that `torch.nn.utils.parametrize` made for a module, over another base (or the same: a new one)."""
+    own = {
+        name: value for name, value in vars(parametrised).items() if name not in ("__dict__", "__weakref__")
+    }
+    return type(f"Parametrized{base.__name__}", (base,), own)
 
 
 def as_pair(value: int | Sequence[int]) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from icnn_core.interception import (
     as_pair,
     copy_module,
     reason_against,
+    rebased,
     weight_shape,
 )
 from icnn_core.kinds import INTERPOLATIONS, SHARINGS, Sharing
@@ -175,8 +176,18 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
 
     @torch.no_grad()
     def reset_positions(self, shift: float | None = None) -> None:
-        """Put every position on its slot, plus uniform noise of half-width `shift` (default: the layer's own)."""
+        """Put every position on its slot, plus uniform noise of half-width `shift` (default: the layer's own).
+
+        Raises:
+            ArgumentError: positions are computed (parametrised, pruned), so that what is put there would not last.
+        """
         shift = self.shift if shift is None else shift
+        if "positions" not in self._parameters:
+            raise _refusal(
+                "positions that are a parameter, to put them on their slots",
+                "positions that are computed (parametrised or pruned)",
+                "Take that off first: torch.nn.utils.parametrize.remove_parametrizations, or prune.remove.",
+            )
         self.positions.copy_(self.slots.expand_as(self.positions))
         if shift:
             self.positions.add_(torch.empty_like(self.positions).uniform_(-shift, shift))
@@ -344,22 +355,14 @@ def make_layer_regular(layer: IrregularConv2d) -> nn.Conv2d:
 
 def _irregular_class(regular: type[Any], *, parametrised: bool) -> type[Any]:
     if parametrised:
-        return _rebased(regular, _irregular_class(regular.__bases__[0], parametrised=False))
+        return rebased(regular, _irregular_class(regular.__bases__[0], parametrised=False))
     return IrregularConv2d if regular is nn.Conv2d else _irregular_subclass(regular)
 
 
 def _regular_class(irregular: type[Any], *, parametrised: bool) -> type[Any]:
     if parametrised:
-        return _rebased(irregular, _regular_class(irregular.__bases__[0], parametrised=False))
+        return rebased(irregular, _regular_class(irregular.__bases__[0], parametrised=False))
     return irregular.regular_class
-
-
-def _rebased(parametrised: type[Any], base: type[Any]) -> type[Any]:
-    """The class that `torch.nn.utils.parametrize` made for a module, over another base."""
-    own = {
-        name: value for name, value in vars(parametrised).items() if name not in ("__dict__", "__weakref__")
-    }
-    return type(f"Parametrized{base.__name__}", (base,), own)
 
 
 @functools.lru_cache(maxsize=256)
@@ -370,9 +373,19 @@ def _irregular_subclass(regular: type[nn.Conv2d]) -> type[IrregularConv2d]:
         with Interception(weight_shape(self), self._convolve):
             return regular.forward(cast(Any, self), *args, **kwargs)
 
+    def __reduce_ex__(self: IrregularConv2d, protocol: Any) -> Any:  # no module has this class by its name
+        return _new_layer, (regular,), vars(self)
+
     own = {"forward": forward, "_conv_forward": regular._conv_forward, "regular_class": regular}
+    own["__reduce_ex__"] = __reduce_ex__
     own |= {"__doc__": regular.__doc__, "__module__": regular.__module__}
     return type(f"Irregular{regular.__name__}", (IrregularConv2d, regular), own)
+
+
+def _new_layer(regular: type[nn.Conv2d]) -> IrregularConv2d:
+    """Of a subclass of `Conv2d` an irregular layer without contents, which whoever unpickles or copies it fills."""
+    made = _irregular_subclass(regular)
+    return made.__new__(made)
 
 
 def _pad_for_word(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -40,7 +41,8 @@ def split_positions(
 
     For timm's `param_groups_layer_decay`, and what a transformers Trainer's optimiser is made of. What a group says
     besides its parameters stays; positions, taken out of whichever group they were in, have `position_lr`, no decay,
-    and nothing else. Frozen positions are left out, and groups that would be empty.
+    and `use_fallback`, by which timm's Muon moves them as AdamW does: they are no matrix to be orthogonalised. Frozen
+    positions are left out, and groups that would be empty.
 
     Args:
         groups: of parameters, or of (name, parameter). They are not changed.
@@ -66,17 +68,29 @@ def split_positions(
             kept.append({**group, "params": rest})
     positions = position_parameters(model)
     own = {"name": "positions", "params": positions, "lr": position_lr, "weight_decay": 0.0}
+    own["use_fallback"] = True
     return [*kept, own] if positions else kept
 
 
 def position_parameters(model: nn.Module, *, frozen: bool = False) -> list[nn.Parameter]:
     """The positions, and learnt Gaussian widths, of all irregular layers, in network order.
 
-    Those that are frozen are left out, unless `frozen`.
+    Of those that are computed (pruned, normed, parametrised) it is what they are computed from. Those that are frozen
+    are left out, unless `frozen`.
     """
-    layers = (module for module in nn.Module.modules(model) if isinstance(module, IrregularConv2d))
-    shapes = (p for layer in layers for p in (layer.positions, layer.sigma))
-    return [p for p in shapes if isinstance(p, nn.Parameter) and (frozen or p.requires_grad)]
+    layers = [module for module in nn.Module.modules(model) if isinstance(module, IrregularConv2d)]
+    found = [p for layer in layers for name in ("positions", "sigma") for p in _learnt(layer, name)]
+    once = {id(p): p for p in found if frozen or p.requires_grad}
+    return list(once.values())
+
+
+def _learnt(layer: nn.Module, name: str) -> list[nn.Parameter]:
+    """The parameters that a tensor of a layer is, or is computed from."""
+    if parametrize.is_parametrized(layer, name):
+        computed = cast(nn.ModuleDict, layer.parametrizations)[name]
+        return list(nn.Module.parameters(computed))
+    own = (layer._parameters.get(name + ending) for ending in ("", *_SOURCES))
+    return [parameter for parameter in own if parameter is not None]
 
 
 class StepBound:
@@ -110,6 +124,13 @@ class StepBound:
                 "perhaps made before make_irregular: they will not learn. Make it of parameter_groups(model, …).",
                 stacklevel=2,
             )
+        unbound = sum(isinstance(m, IrregularConv2d) and _moved(m) is None for m in nn.Module.modules(model))
+        if unbound:
+            warnings.warn(
+                f"StepBound: the positions of {unbound} layers are computed from other parameters (parametrised): "
+                "their steps are not bounded.",
+                stacklevel=2,
+            )
         self.margin, self.model, self._optimizer = margin, model, optimizer
         vars(optimizer).setdefault(_BOUNDS, []).append(self)
         _mark(optimizer)
@@ -120,16 +141,21 @@ class StepBound:
         _mark(self._optimizer)
 
 
+_SOURCES = (
+    "_orig",
+    "_g",
+    "_v",
+)  # as torch.nn.utils.prune, spectral_norm and weight_norm name what they compute from
 _BOUNDS, _EDGES, _KEY = "_step_bounds", "_step_edges", "step_bound"
 
 
 def _mark(optimizer: torch.optim.Optimizer) -> None:
     """Write into each parameter group, as it is now, the bounds of its parameters: (margin, centre's y, x) or None."""
     bounds = {
-        id(layer.positions): (bound.margin, *_centre(layer))
+        id(moved): (bound.margin, *_centre(layer))
         for bound in vars(optimizer)[_BOUNDS]
         for layer in nn.Module.modules(bound.model)
-        if isinstance(layer, IrregularConv2d)
+        if isinstance(layer, IrregularConv2d) and (moved := _moved(layer)) is not None
     }
     for group in optimizer.param_groups:
         found = [bounds.get(id(parameter)) for parameter in group["params"]]
@@ -158,6 +184,13 @@ def _clip(optimizer: torch.optim.Optimizer, *_: Any) -> None:
 
 register_optimizer_step_pre_hook(_remember)  # of all optimisers: a copy loses its own hooks
 register_optimizer_step_post_hook(_clip)
+
+
+def _moved(layer: IrregularConv2d) -> nn.Parameter | None:
+    """What an optimiser moves in pixels: positions, or those behind a pruning mask; None if they are computed else."""
+    own = layer._parameters
+    masked = own.get("positions_orig") if "positions_mask" in layer._buffers else None
+    return masked if own.get("positions") is None else own.get("positions")
 
 
 def _edges(positions: Tensor, margin: float, *centre: float) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from torch import nn
 
 from icnn_core.errors import ArgumentError
 from icnn_core.facts import Facts
+from icnn_core.folding import allow_folding, refuse_folding
 from icnn_core.layer_names import match_names
 from icnn_core.nn import (
     IrregularConv2d,
@@ -61,7 +62,9 @@ def make_irregular(
 
     A convolution stays the same module with the same parameters: what is shared, hooked, pruned, parametrised or held
     by an optimiser stays so. A subclass of `Conv2d` keeps its own forward, within which the convolution is irregular.
-    An optimiser made before knows nothing of the new positions: make it afterwards, of `parameter_groups`.
+    An optimiser made before knows nothing of the new positions: make it afterwards, of `parameter_groups`. Blocks that
+    can fold their convolutions into one kernel (`reparameterize`, `fuse`, …) refuse that from now on, for the kernel
+    would lie on the slots: fold first.
 
     Args:
         model: changed in place.
@@ -116,6 +119,7 @@ def make_irregular(
             replaced.append(name)
         elif reason is not None:
             skipped[name] = reason
+    refuse_folding(model)
     return Surgery(tuple(replaced), skipped)
 
 
@@ -133,6 +137,7 @@ def make_regular(model: nn.Module) -> tuple[str, ...]:
     layers = irregular_layers(model)
     for layer in layers.values():
         make_layer_regular(layer)
+    allow_folding(model)
     return tuple(layers)
 
 

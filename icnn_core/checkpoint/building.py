@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from icnn_core.checkpoint.contents import Checkpoint, IrregularLayer, refuse
 from icnn_core.checkpoint.effective import is_source
 from icnn_core.errors import IcnnError
+from icnn_core.folding import refuse_folding
 from icnn_core.models.registry import build_architecture
 from icnn_core.nn import IrregularConv2d, Sharing, make_layer_irregular, reason_to_stay_regular
-from icnn_core.weights import first_parts, shared_prefix
+from icnn_core.weights import describe_mismatch, first_parts, shared_prefix
 
 
 def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None = None) -> nn.Module:
@@ -43,6 +44,7 @@ def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None 
     state, layers, effective = _fit_names(checkpoint, model)
     for layer in layers:
         _make_layer_irregular(path, model, layer, state)
+    refuse_folding(model)
     own = model.state_dict(keep_vars=True)
     first = {id(tensor): name for name, tensor in reversed(own.items()) if name in state}
     for name, tensor in own.items():  # some programs store a tensor once that has two names
@@ -54,8 +56,13 @@ def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None 
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise refuse(path, f"weights of {type(model).__name__}", reason, _other_network(state)) from error
+        wrong = [
+            f"{name} of shape {tuple(tensor.shape)} for {tuple(own[name].shape)}"
+            for name, tensor in state.items()
+            if name in own and tensor.shape != own[name].shape
+        ]
+        said = describe_mismatch(state, own, wrong) or " ".join(str(error).split())[:300]
+        raise refuse(path, f"weights of {type(model).__name__}", said, _other_network(state)) from error
     if checkpoint.preparation is not None:
         setattr(model, "icnn_preparation", checkpoint.preparation)  # noqa: B010
     return model.eval()
@@ -73,11 +80,10 @@ def how_to_build(checkpoint: Checkpoint) -> str:
 def _other_network(state: Mapping[str, Tensor]) -> str:
     """What to do where a network has other names."""
     prefix = shared_prefix(state)
-    told = (
-        f"All names in the file begin with {prefix[:80]}"
-        if prefix
-        else f"They begin with {first_parts(state)}"
-    )
+    parts = f"All names in the file begin with {prefix[:80]}" if prefix else first_parts(state)
+    if not parts:
+        return "Name the network it was written for."
+    told = parts if prefix else f"They begin with {parts}"
     give = "--prefix, or read_checkpoint(prefix=), strips one"
     return f"Name the network it was written for. {told}; {give}."
 

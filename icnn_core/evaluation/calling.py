@@ -22,6 +22,8 @@ _SIZES = re.compile(
     r"cannot be multiplied|broadcast|rearrange",
     re.IGNORECASE,
 )
+_ALIKE = 0.05  # by how much the sides of logits may differ from an image's: they are rounded
+_UNLIKE = 1.5  # by which factor two sides are surely not an image's
 _CHANNELS = re.compile(r"to have \d+ channels", re.IGNORECASE)
 
 
@@ -32,6 +34,7 @@ def segment(
     *,
     classes: int | None = None,
     binary: bool = False,
+    halved: bool = False,
     who: str = "a network",
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Logits (N, C, h, w) of normalised images (N, c, h, w), in their size, and what that took, in words.
@@ -41,7 +44,7 @@ def segment(
 
     Args:
         preparation: None = `preparation_of` the network.
-        classes, binary, who: see `to_logits`.
+        classes, binary, halved, who: see `to_logits`.
 
     Raises:
         ShapeError: no logits are there, or the network does not take images of this size.
@@ -58,7 +61,16 @@ def segment(
         if refused is None:
             raise
         raise refused from error
-    logits = to_logits(output, classes, binary=binary, key=preparation.output, batch=len(images), who=who)
+    logits = to_logits(
+        output,
+        classes,
+        binary=binary,
+        halved=halved,
+        key=preparation.output,
+        batch=len(images),
+        size=(seen.shape[2], seen.shape[3]),
+        who=who,
+    )
     notes = []
     heads = 0 if preparation.output else _heads(output)
     if heads > 1:
@@ -104,30 +116,36 @@ def to_logits(
     classes: int | None = None,
     *,
     binary: bool = False,
+    halved: bool = False,
     key: str | None = None,
     batch: int | None = None,
+    size: tuple[int, int] | None = None,
     who: str = "a network's output",
 ) -> Tensor:
     """The logits (N, C, H, W) in an output: a tensor, the first of a tuple or list, or one under a name.
 
     Names are `KEYS`, in a mapping (torchvision's "out") or as an attribute (transformers' `.logits`). A single logit
-    where two classes are wanted is the foreground's: the background's is its negation, put before it.
+    where two classes are wanted is the foreground's: the background's is its negation, put before it. Logits whose
+    last axis is the classes' are refused, by what is known of classes and size.
 
     Args:
         classes: C, if it must be that.
         binary: two classes are wanted where there is one logit, and any number where there are more.
+        halved: of one logit, both are halved, so that their softmax is its sigmoid.
         key: the name, if it is none of these; of a tuple or list its number, from 0, or from -1 at its end; a way of
             several ("decode.1") is joined by dots.
         batch: N, if it must be that.
+        size: (height, width) of the images that the network saw.
         who: asks, for errors.
 
     Raises:
         ShapeError: they are not there.
     """
     found = _find(output, key)
-    if isinstance(found, Tensor) and found.ndim == 4 and batch in (None, len(found)):
+    maps = isinstance(found, Tensor) and found.ndim == 4 and batch in (None, len(found))
+    if isinstance(found, Tensor) and maps and not _has_classes_last(found, classes, size):
         if found.shape[1] == 1 and (binary or classes == 2):
-            found = torch.cat([-found, found], 1)
+            found = torch.cat([-found, found], 1) / (2 if halved else 1)
         if classes in (None, found.shape[1]):
             return found
     named = f'under "{key}"' if key else f"in a tuple, or under one of {', '.join(KEYS)}"
@@ -135,10 +153,35 @@ def to_logits(
         who,
         needed=f"logits per pixel ({batch or 'N'}, {classes or 'C'}, H, W), one for each class, by themselves, {named}",
         got=_describe(output if found is None else found),
-        fix="Name the data set that the network was trained on."
-        if isinstance(found, Tensor) and found.ndim == 4
-        else "Say under which name or number they are (--output KEY, in Python output=), or wrap the network so that "
-        "its forward returns them.",
+        fix=_what_to_do(found, classes, size),
+    )
+
+
+def _has_classes_last(found: Tensor, classes: int | None, size: tuple[int, int] | None) -> bool:
+    """Whether it can only be (N, H, W, C), by its number of classes or because an image's sides lie before its last."""
+    _, rows, columns, last = found.shape
+    if classes is not None and rows not in (classes, 1) and last == classes:
+        return True
+    if size is None or 0 in found.shape or 0 in size or (classes is not None and rows == classes):
+        return False
+    first, other = (
+        a * size[1] / (b * size[0]) for a, b in ((rows, columns), (columns, last))
+    )  # 1: the images' sides
+    return abs(first - 1) < _ALIKE and not 1 / _UNLIKE < other < _UNLIKE
+
+
+def _what_to_do(found: object, classes: int | None, size: tuple[int, int] | None) -> str:
+    if isinstance(found, Tensor) and found.ndim == 4:
+        if _has_classes_last(found, classes, size):
+            return (
+                "They look like (N, H, W, C): wrap the network so that it returns logits.permute(0, 3, 1, 2)."
+            )
+        return "Name the data set that the network was trained on."
+    if isinstance(found, Tensor) and found.ndim == 3:
+        return "If these are one logit a pixel, wrap the network so that it returns logits[:, None]."
+    return (
+        "Say under which name or number they are (--output KEY, in Python output=), or wrap the network so that its "
+        "forward returns them."
     )
 
 

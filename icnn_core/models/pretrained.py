@@ -12,6 +12,7 @@ from torch import nn
 from icnn_core.errors import CheckpointError
 from icnn_core.files import explain
 from icnn_core.weights import (
+    describe_mismatch,
     describe_names,
     find_state_dict,
     find_weights,
@@ -46,13 +47,12 @@ def load_backbone_weights(backbone: nn.Module, name: str, source: str | Path) ->
     if any(key.startswith("backbone.") for key in state):  # of a whole network of this package
         state = {key.removeprefix("backbone."): value for key, value in state.items()}
     given = {k: v for k, v in state.items() if not k.startswith(_CLASSIFIER)}
-    missing = [k for k in own if k not in given and not k.endswith("num_batches_tracked")]
-    unexpected = [k for k in given if k not in own]
-    if missing or unexpected:
+    said = describe_mismatch(given, own)
+    if said:
         raise CheckpointError(
             f"{_WHO} {source}",
             needed=f"torchvision's keys of {name}",
-            got=" and ".join(t for t in (_some("missing", missing), _some("unexpected", unexpected)) if t),
+            got=said,
             fix="Give a file saved from torchvision's network of this name.",
         )
     for key, value in given.items():
@@ -93,8 +93,6 @@ def load_network_weights(model: nn.Module, source: str | Path, prefix: str | Non
     given = next((each for each in candidates if any(key in own for key in each)), found)
     if not given:
         raise _no_tensors(who, content)
-    missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in given if key not in own]
     other = {key: value.shape for key, value in given.items() if key in own and value.shape != own[key].shape}
     anew = [
         key for key, shape in other.items() if shape[1:] == own[key].shape[1:] and len(shape) == own[key].ndim
@@ -102,12 +100,12 @@ def load_network_weights(model: nn.Module, source: str | Path, prefix: str | Non
     wrong = [
         f"{key} of shape {tuple(other[key])} for {tuple(own[key].shape)}" for key in other if key not in anew
     ]
-    if missing or unexpected or wrong or len(anew) == len(own):
-        parts = (_some("missing", missing), _some("unexpected", unexpected), _some("", wrong).strip())
+    said = describe_mismatch(given, own, wrong)
+    if said or len(anew) == len(own):
         raise CheckpointError(
             who,
             needed=f"the weights of {type(model).__name__}",
-            got=" and ".join(part for part in parts if part) or "a network for other classes throughout",
+            got=said or "a network for other classes throughout",
             fix="Give a file saved from this network; a checkpoint with irregular layers goes to --init.",
         )
     if anew:
@@ -162,10 +160,3 @@ def _download(name: str) -> Mapping[str, torch.Tensor]:
             got=explain(getattr(error, "reason", error))[0],
             fix="Give the path of a file instead, or go on from random weights: --weights none.",
         ) from error
-
-
-def _some(word: str, keys: list[str], shown: int = 3) -> str:
-    if not keys:
-        return ""
-    more = f" and {len(keys) - shown} more" if len(keys) > shown else ""
-    return f"{word} {', '.join(keys[:shown])}{more}"

@@ -118,7 +118,9 @@ def check_tensors(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | N
                 WHO,
                 needed=f"a real floating-point {name}",
                 got=_describe(tensor),
-                fix=f"Convert it: {name}.float().",
+                fix="Leave the layer out of quantisation (qconfig = None), or fix_positions first."
+                if tensor.is_quantized
+                else f"Convert it: {name}.float().",
             )
         if tensor.device != x.device:
             raise DeviceError(

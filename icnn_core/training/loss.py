@@ -27,9 +27,13 @@ class Objective(nn.Module):
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, images: Tensor, masks: Tensor, total: Tensor) -> Tensor:
-        """This part's share of the loss of a batch whose labelled pixels weigh `total`; see `segmentation_loss`."""
+        """This part's share of the loss of a batch whose labelled pixels weigh `total`; see `segmentation_loss`.
+
+        Of a network of one logit it is the binary cross-entropy of that.
+        """
         weights = self.get_buffer("weights")
-        logits, _ = segment(self.model, images, self.preparation, classes=len(weights), who="train")
+        count = len(weights)
+        logits, _ = segment(self.model, images, self.preparation, classes=count, halved=True, who="train")
         return segmentation_loss(logits, masks, weights, self.ignore_index, total)
 
 

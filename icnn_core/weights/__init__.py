@@ -5,6 +5,7 @@ from icnn_core.weights.loading import LARGEST_TEXT, check_no_parts, load_file
 from icnn_core.weights.names import (
     StateDict,
     by_numbers,
+    describe_mismatch,
     describe_names,
     find_state_dict,
     first_parts,
@@ -17,6 +18,7 @@ __all__ = [
     "StateDict",
     "by_numbers",
     "check_no_parts",
+    "describe_mismatch",
     "describe_names",
     "find_state_dict",
     "find_weights",

@@ -113,6 +113,26 @@ def first_parts(names: Iterable[str], shown: int = 6) -> str:
     return ", ".join(part[:80] for part in parts[:shown]) + (", …" if len(parts) > shown else "")
 
 
+def describe_mismatch(given: Iterable[str], own: Iterable[str], shapes: Iterable[str] = ()) -> str:
+    """What keeps tensors from being a network's, for an error: names that it lacks, names that it has not, shapes."""
+    has, wants = set(given), set(own)
+    missing = [name for name in own if name not in has and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in given if name not in wants]
+    parts = (
+        _some("missing", missing),
+        _some("unexpected", unexpected),
+        _some("size mismatch:", list(shapes)),
+    )
+    return " and ".join(part for part in parts if part)
+
+
+def _some(word: str, names: list[str], shown: int = 3) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{word} {', '.join(name[:120] for name in names[:shown])}{more}"
+
+
 def describe_names(content: Mapping[Any, Any], shown: int = 4) -> str:
     """What a file holds, for an error: its first keys with their shapes or kinds."""
     items = list(content.items())

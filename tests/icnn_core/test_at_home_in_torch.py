@@ -13,10 +13,12 @@ from torch import nn
 from torch.ao.quantization import get_default_qat_qconfig_mapping, quantize_fx
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jvp, vmap
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from icnn_core import IrregularConv2d, irregular_conv2d
+from icnn_core.errors import DtypeError
 from icnn_core.ops import explain
 from icnn_core.ops.arguments import to_geometry
 from icnn_core.ops.backends import BACKENDS, read_reach
@@ -383,6 +385,28 @@ def test_quantisation_aware_training_leaves_the_layer_in_float():
     torch.testing.assert_close(out, net(x), rtol=0.1, atol=0.1)
     out.sum().backward()
     assert prepared.get_parameter("0.positions").grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_a_norm_folded_into_the_layer_keeps_its_positions(sharing):
+    torch.manual_seed(0)
+    layer, norm = (
+        IrregularConv2d(3, 4, 3, sharing=sharing, padding_mode="reflect", padding=1, shift=0.7),
+        nn.BatchNorm2d(4),
+    )
+    x = torch.randn(5, 3, 8, 9)
+    norm(layer(x))
+    both = nn.Sequential(layer, norm).eval()
+    folded = fuse_conv_bn_eval(layer.eval(), norm)
+    assert torch.equal(folded.positions, layer.positions)
+    torch.testing.assert_close(folded(x), both(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_quantised_images_are_refused_and_what_to_do_is_said():
+    layer, x = IrregularConv2d(3, 4, 3), torch.randn(1, 3, 6, 5)
+    with pytest.raises(DtypeError, match=r"quint8.*Leave the layer out of quantisation"):
+        layer(torch.quantize_per_tensor(x, 0.1, 128, torch.quint8))
 
 
 def test_script_refuses():

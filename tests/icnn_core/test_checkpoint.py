@@ -198,8 +198,16 @@ def test_a_network_that_does_not_fit_is_refused(tmp_path, network):
     with pytest.raises(CheckpointError, match=r"layer backbone\.layer1\.conv"):
         build_model(checkpoint, lambda: nn.Sequential(nn.Conv2d(3, 3, 3)))
     plain = write_checkpoint(tmp_path / "plain.pt", deeplab_largefov("tiny", 3))
-    with pytest.raises(CheckpointError, match="size mismatch"):
+    words = (
+        r"size mismatch: \S+ of shape \(3, .* for \(4, .*\. Name the network it was written for\. They begin"
+    )
+    with pytest.raises(CheckpointError, match=words):
         build_model(read_checkpoint(plain), lambda: deeplab_largefov("tiny", 4))
+    torch.save(nn.Conv2d(3, 4, 3).state_dict(), tmp_path / "other.pt")
+    with pytest.raises(
+        CheckpointError, match=r"unexpected weight, bias\. Name the network it was written for\.$"
+    ):
+        build_model(read_checkpoint(tmp_path / "other.pt"), lambda: deeplab_largefov("tiny", 4))
 
 
 def test_an_architecture_of_elsewhere_is_not_built(tmp_path, network):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 
@@ -96,9 +97,53 @@ def test_one_logit_is_the_foregrounds_and_its_negation_the_backgrounds(wanted):
     assert to_logits(LOGITS, binary=True).shape[1] == 3
 
 
+def test_the_softmax_of_halved_logits_is_the_sigmoid_of_one():
+    one = 3 * LOGITS[:, :1]
+    probability = to_logits(one, 2, halved=True).softmax(1)[:, 1:]
+    torch.testing.assert_close(probability, one.sigmoid())
+    assert torch.equal(to_logits(LOGITS, 3, halved=True), LOGITS)
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "is_told"),
+    [
+        ((2, 40, 56, 5), 5, True),  # by the number of classes
+        ((2, 40, 56, 5), None, True),  # by the images' sides
+        ((2, 10, 14, 1), None, True),
+        ((2, 10, 14, 1), 2, True),
+        ((2, 10, 14, 9), 9, True),
+        ((2, 5, 40, 56), None, False),
+        ((2, 20, 28, 44), None, False),  # the sides of a kernel's borders are missing
+        ((2, 40, 20, 28), None, False),
+        ((2, 5, 10, 14), 5, False),
+        ((2, 5, 5, 5), 5, False),
+        ((2, 1, 5, 7), 2, False),
+    ],
+)
+def test_logits_with_classes_last_are_told_and_not_taken_for_rows(shape, classes, is_told):
+    """Rows of an image taken for classes would give heatmaps that look right."""
+    call = functools.partial(to_logits, torch.zeros(shape), classes, batch=2, size=(40, 56), binary=True)
+    if not is_told:
+        assert call().shape[-2:] == shape[-2:]
+        return
+    words = rf"got a tensor of shape \({', '.join(map(str, shape))}\)\. They look like \(N, H, W, C\)"
+    with pytest.raises(ShapeError, match=words + r".*permute\(0, 3, 1, 2\)"):
+        call()
+
+
+def test_segment_tells_classes_last_by_what_the_network_saw():
+    class Last(nn.Module):
+        def forward(self, x):
+            return x[:, :, ::2, ::2].repeat(1, 2, 1, 1).permute(0, 2, 3, 1)
+
+    with pytest.raises(ShapeError, match="permute"):
+        segment(Last(), torch.zeros(1, 3, 30, 44), Preparation(divisor=16))
+
+
 @pytest.mark.parametrize(
     ("output", "said"),
     [
+        (torch.zeros(2, 5, 4), r"logits\[:, None\]"),
         (torch.zeros(2, 3), r"shape \(2, 3\)"),
         ({"features": LOGITS}, "dict with features"),
         ("text", "str"),

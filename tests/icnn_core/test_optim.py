@@ -9,6 +9,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize, prune
 
 from icnn_core import (
     IrregularConv2d,
@@ -32,6 +33,44 @@ def test_positions_get_their_own_rate_and_no_decay():
     assert (weights["lr"], weights["weight_decay"]) == (0.1, 0.5)
     assert len(weights["params"]) == 5  # two of each convolution, less the frozen weight
     assert [g["name"] for g in parameter_groups(nn.Conv2d(1, 1, 1), lr=1.0, position_lr=1.0)] == ["weights"]
+
+
+class Near(nn.Module):
+    def forward(self, positions):
+        return positions.clamp(-2, 2)
+
+
+def _made_computed(how):
+    layer = IrregularConv2d(4, 2, (3, 2), shift=0.3)
+    if how == "pruned":
+        prune.random_unstructured(layer, "positions", 0.3)
+        return layer, layer.positions_orig
+    if how == "normed":
+        torch.nn.utils.parametrizations.weight_norm(layer, "positions")
+        return layer, layer.parametrizations.positions.original1
+    parametrize.register_parametrization(layer, "positions", Near())
+    return layer, layer.parametrizations.positions.original
+
+
+@pytest.mark.parametrize("how", ["pruned", "normed", "parametrised"])
+def test_what_positions_are_computed_from_learns_as_positions_do(how):
+    torch.manual_seed(0)
+    layer, source = _made_computed(how)
+    weights, positions = parameter_groups(layer, lr=0.1, position_lr=2.0, weight_decay=0.5)
+    assert any(p is source for p in positions["params"])
+    assert {id(p) for p in weights["params"]} == {id(layer.weight), id(layer.bias)}
+    with pytest.raises(ArgumentError, match="computed"):
+        layer.reset_positions()
+    optimizer = torch.optim.SGD([weights, positions | {"lr": 1e4}])
+    if how != "pruned":
+        with pytest.warns(UserWarning, match="positions of 1 layers are computed"):
+            StepBound(optimizer, layer)
+        return
+    StepBound(optimizer, layer, margin=0.1)
+    before = source.detach().clone()
+    layer(torch.randn(2, 4, 7, 5)).square().sum().backward()
+    optimizer.step()
+    assert 0.5 < float((source.detach() - before).abs().max()) <= 1.1 + 1e-6
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop])

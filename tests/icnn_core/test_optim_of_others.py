@@ -10,7 +10,7 @@ from torch import nn
 
 from icnn_core import IrregularConv2d, StepBound, make_irregular
 from icnn_core.errors import ArgumentError
-from icnn_core.optim import split_positions
+from icnn_core.optim import position_parameters, split_positions
 
 
 def place(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[str, Any]:
@@ -68,6 +68,19 @@ def test_timms_optimisers_with_and_without_layer_wise_decay(layer_decay: float |
     advance(model, optimizer)
     moved = (layer.positions - layer.slots).abs()
     assert moved.max().item() == pytest.approx(0.02, rel=1e-3), "Adam's first step is its rate"
+
+
+def test_timms_muon_moves_positions_as_adam_does() -> None:
+    optim = pytest.importorskip("timm.optim", reason="timm is not installed")
+    if not hasattr(optim, "Muon"):
+        pytest.skip("this timm has no Muon")
+    model = make_timm()
+    (positions, *_) = position_parameters(model)
+    before = positions.detach().clone()
+    groups = split_positions([{"params": list(model.parameters())}], model, position_lr=0.02)
+    advance(model, optim.create_optimizer_v2(groups, opt="muon", lr=1e-3))
+    moved = (positions.detach() - before).abs()
+    assert 0.005 < float(moved.median()) <= 0.03  # the rate, not what an orthogonal matrix leaves of it
 
 
 def test_timms_schedulers_leave_positions_their_own_rate() -> None:
@@ -131,7 +144,8 @@ def test_groups_of_any_kind_are_split_and_left_alone() -> None:
         [(3, 2, 3, 2)], [(3,)], [(2, 6, 2), (2, 6, 2)],
     ]  # fmt: skip
     assert groups[0] | {"params": 0} == {"params": 0, "lr": 0.1, "lr_scale": 0.3, "name": "deep"}
-    assert groups[2] | {"params": 0} == {"params": 0, "name": "positions", "lr": 5.0, "weight_decay": 0.0}
+    own = {"params": 0, "name": "positions", "lr": 5.0, "weight_decay": 0.0, "use_fallback": True}
+    assert groups[2] | {"params": 0} == own
     assert len(given[0]["params"]) == 2
     for frozen in (layer.positions, layer.sigma):
         frozen.requires_grad_(False)

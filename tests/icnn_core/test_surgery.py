@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -9,10 +12,11 @@ from torch.nn.utils.parametrizations import weight_norm
 from torchvision.models import resnet18, resnet101
 from torchvision.models.segmentation import deeplabv3_resnet50, fcn_resnet50, lraspp_mobilenet_v3_large
 
-from icnn_core import IrregularConv2d, make_irregular
+from icnn_core import IrregularConv2d, make_irregular, read_checkpoint, write_checkpoint
+from icnn_core.checkpoint import build_model
 from icnn_core.errors import ArgumentError, NameNotFoundError
 from icnn_core.layer_names import caffe_name_pattern, match_names
-from icnn_core.surgery import irregular_layers, snap_to_slots
+from icnn_core.surgery import irregular_layers, make_regular, snap_to_slots
 
 
 class Special(nn.Conv2d):
@@ -131,3 +135,52 @@ def test_snapping_restores_the_regular_shapes():
 def test_a_bare_convolution_cannot_be_changed_in_place():
     with pytest.raises(ArgumentError, match="from_conv2d"):
         make_irregular(nn.Conv2d(2, 3, 3))
+
+
+class Foldable(nn.Module):
+    """As RepVGG's blocks: a kernel instead of two branches, on request."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide, self.narrow = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        return self.folded(x) if hasattr(self, "folded") else self.wide(x) + self.fuse(self.narrow(x))
+
+    def fuse(self, x):
+        return x.relu()
+
+    @torch.no_grad()
+    def reparameterize(self):
+        self.folded = nn.Conv2d(4, 4, 3, padding=1)
+        self.folded.weight.copy_(self.wide.weight)
+        self.folded.weight[:, :, 1:2, 1:2] += self.narrow.weight
+        del self.wide, self.narrow
+
+
+def test_folding_that_would_forget_positions_is_refused(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(Foldable(), Foldable())
+    make_irregular(model, names="0", shift=0.3)
+    write_checkpoint(tmp_path / "net.pt", model)
+    built = build_model(read_checkpoint(tmp_path / "net.pt"), lambda: nn.Sequential(Foldable(), Foldable()))
+    for network in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model)), built):
+        with pytest.raises(ArgumentError, match=r"Foldable\.reparameterize: needs regular convolutions"):
+            network[0].reparameterize()
+        assert torch.equal(network(torch.ones(1, 4, 5, 6)), model(torch.ones(1, 4, 5, 6)))
+    model[1].reparameterize()  # has no irregular layer
+    make_regular(model)
+    model[0].reparameterize()
+    assert set(dict(model.named_children())) == {"0", "1"}
+    assert "reparameterize" not in vars(model[0])
+
+
+def test_timm_folds_no_network_of_irregular_layers():
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    reparameterize = pytest.importorskip("timm.utils").reparameterize_model
+    model = timm.create_model("repvgg_a0", num_classes=3).eval()
+    folded = reparameterize(model)
+    assert make_irregular(folded, "stages.3").replaced
+    make_irregular(model, "stages.3")
+    with pytest.raises(ArgumentError, match="whose positions it would forget"):
+        reparameterize(model)

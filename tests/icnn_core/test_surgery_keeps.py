@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -239,6 +240,40 @@ def test_a_parametrisation_can_be_taken_off_an_irregular_layer():
     parametrize.remove_parametrizations(model[0], "weight")
     assert type(model[0]) is IrregularConv2d
     torch.testing.assert_close(model(X), before)
+
+
+def test_a_layer_with_parametrised_positions_outlives_its_regular_copy():
+    class Near(nn.Module):
+        def forward(self, positions):
+            return positions.clamp(-0.9, 0.9)
+
+    torch.manual_seed(0)
+    layer = IrregularConv2d(4, 6, 3, shift=0.3)
+    parametrize.register_parametrization(layer, "positions", Near())
+    before = layer(X)
+    assert type(layer.to_conv2d()) is nn.Conv2d
+    torch.testing.assert_close(layer(X), before, rtol=0, atol=0)
+    weighed = IrregularConv2d.from_conv2d(weight_norm(nn.Conv2d(4, 6, 3)))
+    parametrize.remove_parametrizations(copy_module(weighed), "weight")
+    assert torch.isfinite(weighed(X)).all()
+
+
+@pytest.mark.parametrize("kind", [Padded, Standardised])
+def test_an_irregular_subclass_can_be_pickled(kind):
+    torch.manual_seed(0)
+    model = nn.Sequential(kind(4, 6, 3))
+    make_irregular(model, shift=0.3)
+    model[0].register_forward_pre_hook(_doubled)
+    again = pickle.loads(pickle.dumps(model))
+    assert isinstance(again[0], kind)
+    torch.testing.assert_close(again(X), model(X), rtol=0, atol=0)
+    with torch.no_grad():
+        again[0].positions.add_(1)
+    assert not torch.equal(again[0].positions, model[0].positions)
+
+
+def _doubled(module, arguments):
+    return tuple(2 * each for each in arguments)
 
 
 def test_two_convolutions_with_one_weight_keep_it():

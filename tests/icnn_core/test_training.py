@@ -15,7 +15,7 @@ from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError, 
 from icnn_core.surgery import irregular_layers
 from icnn_core.training.config import PRESETS, TrainConfig, config_from, make_config, to_toml
 from icnn_core.training.loop import train
-from icnn_core.training.loss import class_weights, segmentation_loss
+from icnn_core.training.loss import Objective, class_weights, segmentation_loss
 from icnn_core.training.optimizers import Optimizers
 from icnn_core.training.progress import mean_displacement
 from icnn_core.training.setup import prepare
@@ -221,6 +221,22 @@ def test_loss_and_class_weights_worked_by_hand():
     torch.testing.assert_close(ours, nn.functional.cross_entropy(logits, masks, weights, ignore_index=9))
     assert segmentation_loss(logits, torch.full_like(masks, 9), weights, 9) == 0
     assert segmentation_loss(logits, masks.to(torch.uint8), weights, 9) == ours
+
+
+def test_a_network_of_one_logit_learns_by_its_binary_cross_entropy():
+    """Its sigmoid is then the probability, as in every library whose networks have one logit."""
+    torch.manual_seed(0)
+    network = nn.Conv2d(3, 1, 3, padding=1)
+    images, masks = torch.randn(2, 3, 6, 5), torch.randint(0, 2, (2, 6, 5))
+    masks[0, :2] = 9
+    weights, labelled = torch.tensor([0.5, 3.0]), masks != 9
+    each = nn.functional.binary_cross_entropy_with_logits(
+        network(images)[:, 0][labelled], masks[labelled].float(), reduction="none"
+    )
+    counted = weights[masks[labelled]]
+    objective = Objective(network, weights, 9)
+    ours = objective(images, masks, counted.sum())
+    torch.testing.assert_close(ours, (each * counted).sum() / counted.sum())
 
 
 def test_config_survives_toml_and_refuses_what_it_does_not_know(tmp_path):

@@ -146,7 +146,31 @@ def open_picture(
     if max_size is not None and max(picture.size) > max_size:
         picture.close()
         raise _too_large(who, max_size, f"{picture.width} × {picture.height}", f" {max(picture.size)}")
+    if _is_stack(picture, who):
+        picture.close()
+        raise DataError(
+            who,
+            needed="one picture",
+            got="a stack of pages of one size (channels, slices or times)",
+            fix="Read all of it with --reader tifffile:imread, or save the page that is meant.",
+        )
     return picture
+
+
+def _is_stack(picture: Image.Image, who: str) -> bool:
+    """Whether a TIFF has a second page as large as the first; smaller ones are previews of it."""
+    if picture.format != "TIFF":
+        return False
+    size = picture.size
+    try:
+        picture.seek(1)
+        found = picture.size == size
+        picture.seek(0)
+    except EOFError:
+        return False
+    except Exception as error:
+        raise _unreadable(who, explain(error)[0]) from error
+    return found
 
 
 def to_rgb(picture: Image.Image, who: str, say: Say = say_of_one) -> np.ndarray:

@@ -175,6 +175,20 @@ def test_values_without_a_white_are_refused_with_a_fix_that_works(tmp_path, valu
         assert (eight.min(), eight.max()) == (0, 255)
 
 
+def test_a_tiff_of_many_pages_is_no_picture_of_its_first(tmp_path):
+    """Stacks of channels are stored so; the first alone would be trained on without a word."""
+    pages = [Image.new("L", size, shade) for size, shade in (((9, 7), 10), ((9, 7), 20), ((4, 3), 30))]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    for read in (read_image, read_mask):
+        with pytest.raises(
+            DataError, match=r"needs one picture; got a stack of pages.*--reader tifffile:imread"
+        ):
+            read(tmp_path / "stack.tif")
+    pages[0].save(tmp_path / "previews.tif", save_all=True, append_images=pages[2:])
+    assert torch.equal(read_image(tmp_path / "previews.tif"), torch.full((3, 7, 9), 10, dtype=torch.uint8))
+    assert read_mask(tmp_path / "previews.tif").shape == (7, 9)
+
+
 def test_transparent_pixels_are_refused(tmp_path):
     picture = Image.fromarray(ramp()).convert("RGBA")
     picture.putpixel((3, 4), (1, 2, 3, 200))

@@ -3,7 +3,8 @@
     python benchmarks/compile_kernels.py --arch 90 [--part 3/10]
 
 compiles every kernel that some call of every kind would launch, all block sizes and dtypes, by Triton's own compiler
-and assembler, and prints a line of JSON for each. In a process of its own: Triton gets a driver without a device.
+and assembler, and prints a line of JSON for each. Both options take several: `--arch 80 90 --part 3/10 5/10`.
+In a process of its own: Triton gets a driver without a device.
 """
 
 from __future__ import annotations
@@ -192,12 +193,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--arch", type=int, choices=ARCHITECTURES, required=True)
-    parser.add_argument("--part", default="0/1", help="which part of how many, counted from 0")
+    parser.add_argument("--arch", type=int, choices=ARCHITECTURES, required=True, nargs="+")
+    parser.add_argument("--part", nargs="+", help="for each of them, which part of how many, counted from 0")
     chosen = parser.parse_args()
-    part, parts = map(int, chosen.part.split("/"))
-    for compiled, _ in compile_for(chosen.arch, list(distinct().values())[part::parts]):
-        print(json.dumps(asdict(compiled)), flush=True)
+    ways, wanted = list(distinct().values()), chosen.part or ["0/1"] * len(chosen.arch)
+    for arch, of in zip(chosen.arch, wanted, strict=True):
+        part, parts = map(int, of.split("/"))
+        for compiled, _ in compile_for(arch, ways[part::parts]):
+            print(json.dumps(asdict(compiled)), flush=True)
 
 
 if __name__ == "__main__":

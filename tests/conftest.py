@@ -17,16 +17,34 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+_LONGEST = (
+    "test_explorer_browser.py", "test_at_home_in_torch.py", "test_ops_fused.py", "test_cli_report.py",
+    "test_cli_kernels.py", "test_report_browser.py", "test_cli_heatmap.py", "test_figures_browser.py",
+    "test_ops_backends.py", "test_own_networks.py", "test_ops_sparse.py", "test_training_surroundings.py",
+    "test_training_killed.py", "test_notebooks.py", "test_training_processes.py", "test_cli_survey.py", "test_start.py",
+    "test_ops_fused_compile.py", "test_operator_measures.py", "test_builtin_pair.py", "test_cli_ablate.py",
+    "test_at_home_in_processes.py", "test_damaged_files.py", "test_agreement.py", "test_cli_explore.py",
+)  # fmt: skip
+"""Files of tests that take 5 seconds and more, the longest first."""
+
 os.environ["MPLBACKEND"] = "Agg"  # before anything imports matplotlib, in child processes too
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """With workers (-n) a file's tests stay on one of them, for they share what takes long to make, and every worker
-    computes in one thread: two of two threads each would wait for each other."""
+    computes in one thread: two of two threads each would wait for each other. The longest files come first, else one
+    worker would be at them when the others are done."""
     if getattr(config.option, "numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         if config.option.dist == "load":
             config.option.dist = "loadfile"
+            config.option.loadscopereorder = False  # by the number of tests
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        rank = {name: number for number, name in enumerate(_LONGEST)}
+        items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
 @pytest.fixture(scope="session")

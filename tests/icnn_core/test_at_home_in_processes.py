@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,6 @@ import torch
 
 from icnn_core import read_checkpoint
 
-_ROOT = Path(__file__).resolve().parents[2]
 # The bound is met on the way: without it positions would be elsewhere.
 _PARTS = """
 import sys, torch
@@ -54,6 +50,7 @@ from icnn_core import make_irregular, write_checkpoint
 from icnn_core.errors import ArgumentError
 from icnn_viz import PositionRecorder
 
+become_two()
 out = sys.argv[1]
 dist.init_process_group("gloo")
 rank = dist.get_rank()
@@ -101,26 +98,16 @@ dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def trained(alone: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(
+    alone: dict[str, torch.Tensor],
+    run_two_processes: Callable[[Path, str], None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """A folder with what two processes left. What they compile was compiled for `alone`, and is found by both."""
     if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
         pytest.skip("this build of torch has no gloo")
     out = tmp_path_factory.mktemp("processes")
-    (out / "both.py").write_text(_SCRIPT, encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = os.environ | {"PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
-    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(out / "both.py"), str(out)], env=shared | {"RANK": str(rank)},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank in (0, 1)
-    ]  # fmt: skip
-    printed = [process.communicate(timeout=900)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(printed)
+    run_two_processes(out, _SCRIPT)
     return out
 
 

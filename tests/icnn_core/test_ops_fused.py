@@ -6,6 +6,7 @@ reads calls and writes outputs and gradients.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -145,6 +146,7 @@ def serve(path: Path) -> None:
 
     _multiply_bfloat16()
     _patch_once_a_launch()
+    _leave_overflows_alone()
     tuning._first_that_runs = lambda ways: ways[0]()  # whose failure is to be seen
     calls, most_kernels = torch.load(path, weights_only=False), tuning.MOST_KERNELS
     answers: dict[object, Any] = {"opcheck": _check_operator(make_call(c_out=2, size=(4, 3), kernel=(1, 2)))}
@@ -280,6 +282,16 @@ def _patch_once_a_launch() -> None:
         launch(self, *arguments, **options)
 
     interpreter._patch_lang, interpreter.GridExecutor.__call__ = patch, run
+
+
+def _leave_overflows_alone() -> None:
+    """The interpreter computes every sum and product of integers twice more, to see whether it overflows, and says so
+    only where it is told to debug, which it is not."""
+    from triton.runtime import interpreter
+
+    options = interpreter.interpreter_builder.options
+    if not options.debug:
+        interpreter.interpreter_builder.options = dataclasses.replace(options, sanitize_overflow=False)
 
 
 def oracle(call: Call) -> tuple[Tensor | None, ...]:

@@ -14,10 +14,11 @@ from icnn_core import read_checkpoint
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SCRIPT = '''
-"""Trains in forked processes, so that torch is imported once; some of them kill themselves."""
+"""Trains in forked processes, so that what a run loads is loaded once; some of them kill themselves."""
 import os, signal, sys
 from pathlib import Path
 
+import accelerate, numba, scipy.linalg  # on the way, otherwise
 import torch
 
 import icnn_core.checkpoint as checkpoint

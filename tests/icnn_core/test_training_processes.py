@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -26,7 +22,6 @@ from icnn_core.training.setup import prepare
 from icnn_core.training.stream import share, training_batches
 from icnn_core.training.update import Updater
 
-_ROOT = Path(__file__).resolve().parents[2]
 # Crops larger than the images: parts differ much in how many of their pixels are labelled.
 SETTINGS = {
     "size": (40, 56), "crop": (48, 64), "scale": (0.5, 1.2), "train_images": 7, "val_images": 3, "batch_size": 4,
@@ -34,21 +29,24 @@ SETTINGS = {
     "optimizer": "sgd", "lr": 0.05, "position_rule": "sgd", "position_lr": 100.0, "position_warmup": 0.0,
 }  # fmt: skip
 _SCRIPT = """
-import sys
+import os, sys
+import accelerate, numba, scipy.linalg  # which training loads on its way
 import torch
 from icnn_core.training.config import make_config
 from icnn_core.training.loop import train
 from icnn_core.training.processes import leave_processes
 from icnn_core.training.setup import prepare
 
+become_two()
+out = f"{{sys.argv[1]}}/{{os.environ['RANK']}}"
 for accumulate in (1, 2):
     config = make_config("shapes", **{settings!r}, accumulate=accumulate)
     ready = prepare(config)
-    train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, f"{{sys.argv[1]}}/{{accumulate}}")
+    train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, f"{{out}}/{{accumulate}}")
 
 config = make_config("shapes", **({settings!r} | {{"batch_norm": "train"}}))
 ready = prepare(config)
-train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, f"{{sys.argv[1]}}/statistics")
+train(ready.model, ready.train_set, ready.val_samples, ready.transform, config, f"{{out}}/statistics")
 sums = [None, None]
 torch.distributed.all_gather_object(sums, [float(buffer.sum()) for buffer in ready.model.buffers()])
 assert sums[0] == sums[1], "each process measured another network"
@@ -85,27 +83,11 @@ def test_accumulated_parts_give_the_weights_of_the_whole_batch(whole, tmp_path, 
     assert_close(whole.state, run(tmp_path, accumulate=accumulate))
 
 
-def test_two_processes_give_the_weights_of_one(whole, tmp_path):
-    script = tmp_path / "both.py"
-    script.write_text(_SCRIPT.format(settings=SETTINGS), encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = os.environ | {"PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
-    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": "2"}
-    outs = [tmp_path / "main", tmp_path / "other"]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(out)], env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank, out in enumerate(outs)
-    ]  # fmt: skip
-    printed = [process.communicate(timeout=900)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(printed)
-    assert not outs[1].exists(), "the first process alone writes"
+def test_two_processes_give_the_weights_of_one(whole, run_two_processes, tmp_path):
+    run_two_processes(tmp_path, _SCRIPT.format(settings=SETTINGS))
+    assert not (tmp_path / "1").exists(), "the first process alone writes"
     for accumulate in ("1", "2"):
-        checkpoint = read_checkpoint(outs[0] / accumulate / "last.pt")
+        checkpoint = read_checkpoint(tmp_path / "0" / accumulate / "last.pt")
         assert_close(whole.state, checkpoint.state)
         assert len(checkpoint.training["random"]) == 2
         for measure in ("mean_iou", "pixel_accuracy"):  # each process measures other images

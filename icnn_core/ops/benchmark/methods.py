@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import deform_conv2d
 
 from icnn_core.errors import UnsupportedError
 from icnn_core.ops.benchmark.layers import Layer
@@ -73,7 +72,8 @@ def make_methods(
     names = [name for name in (None, *_BACKENDS) if name != "dense" or _is_near(layer, spread)]
     methods += [m for m in (_irregular(name, tensors, call) for name in names) if m is not None]
     if peers:
-        methods += [_deformable(layer, tensors, slots.to(device))] * (layer.groups == 1 and not layer.full)
+        if layer.groups == 1 and not layer.full and (only is None or "deform_conv2d" in only):
+            methods.append(_deformable(layer, tensors, slots.to(device)))
         methods += _dcls(layer, tensors) if only is None or "DCLS" in only else []
     return [method for method in methods if only is None or method.name in only]
 
@@ -95,6 +95,8 @@ def _irregular(backend: str | None, tensors: tuple[Tensor, ...], call: dict[str,
 
 
 def _deformable(layer: Layer, tensors: tuple[Tensor, ...], slots: Tensor) -> Method:
+    from torchvision.ops import deform_conv2d  # which brings a compiler along
+
     x, weight, positions = tensors
 
     def run() -> Tensor:

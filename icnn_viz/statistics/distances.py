@@ -1,9 +1,9 @@
-"""Two layers, two runs, two epochs: how far apart their clouds are, slot by slot."""
+"""Two runs, two epochs: how far apart their clouds are, slot by slot."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,26 +23,27 @@ _SPLITS = 5  # random halvings behind wasserstein_floor
 _ASSIGNED = 256  # points of each cloud that are assigned to each other, at most: the cost grows with the cube
 
 
-def compare_clouds(
-    first: PositionCloud,
-    second: PositionCloud,
+def compare_runs(
+    first: Sequence[PositionCloud],
+    second: Sequence[PositionCloud],
     *,
     paired: bool = False,
     permutations: int = 500,
     subsample: int = 300,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Displacements of two clouds, one row a slot. Columns: COLUMNS; lengths in px, definitions in
+    """How far the layers of one name are apart, one row a slot. Columns: COLUMNS; lengths in px, definitions in
     docs/statistics.md.
 
     Slots are paired by their places: `slot_b` is the second's, `pairing` how it was found (see `pair_slots`);
     where there are no regular positions, by number, and positions are compared, not displacements. `shift_y`,
     `shift_x`: the second centre less the first, on all finite points. `mean_move`: mean distance
-    between the two positions of a shape (paired only). `q`: p adjusted over the slots. `state`: "ok", "equal"
-    (the same points: distances are 0, p is 1) or "too few points" (under 3 finite ones on a side).
+    between the two positions of a shape (paired only). `q`: p adjusted over the slots of all layers. `state`: "ok",
+    "equal" (the same points: distances are 0, p is 1) or "too few points" (under 3 finite ones on a side). A layer
+    that only one of the two has is a row without numbers: "only in the first", "only in the second".
 
     Args:
-        first, second: two layers, or two times of one.
+        first, second: the layers of two networks, or of one at two times.
         paired: shape i of one cloud is shape i of the other (two epochs of one run).
         permutations: behind p, the identity among them.
         subsample: shapes of each cloud, at most.
@@ -51,29 +52,8 @@ def compare_clouds(
     Raises:
         ShapeError: other slots, or another number of shapes where `paired`.
     """
-    rows = _rows(first, second, paired, permutations, subsample, seed)
-    return to_table(with_adjusted(rows, ["p"]), COLUMNS)
-
-
-def compare_runs(
-    first: Sequence[PositionCloud],
-    second: Sequence[PositionCloud],
-    **options: Any,
-) -> pd.DataFrame:
-    """`compare_clouds` of all layers of one name, with `q` adjusted over all their slots.
-
-    A layer that only one of the two has is a row without numbers; its `state` is "only in the first" or "only in
-    the second".
-
-    Args:
-        first, second: the layers of two networks.
-        options: as of `compare_clouds`.
-
-    Raises:
-        ShapeError: as of `compare_clouds`.
-    """
     pairs, *alone = pair_layers(first, second)
-    rows = [row for a, b in pairs for row in _rows(a, b, **options)]
+    rows = [row for a, b in pairs for row in _rows(a, b, paired, permutations, subsample, seed)]
     rows = list(with_adjusted(rows, ["p"]))
     for side, word, names in zip("ab", ("first", "second"), alone, strict=True):
         rows += [{f"layer_{side}": name, "state": f"only in the {word}"} for name in names]
@@ -81,12 +61,7 @@ def compare_runs(
 
 
 def _rows(
-    first: PositionCloud,
-    second: PositionCloud,
-    paired: bool = False,
-    permutations: int = 500,
-    subsample: int = 300,
-    seed: int = 0,
+    first: PositionCloud, second: PositionCloud, paired: bool, permutations: int, subsample: int, seed: int
 ) -> list[dict[str, object]]:
     if paired and len(first.points) != len(second.points):
         raise ShapeError(

@@ -9,7 +9,7 @@ from scipy import stats
 
 from icnn_core.errors import ShapeError
 from icnn_viz.records import PositionCloud
-from icnn_viz.statistics.distances import compare_clouds, energy_distance, wasserstein_distance
+from icnn_viz.statistics.distances import compare_runs, energy_distance, wasserstein_distance
 
 SLOTS = np.array([[0.0, -1.0], [0.0, 0.0], [0.0, 1.0]])
 
@@ -72,7 +72,7 @@ def test_p_is_even_without_a_difference():
         options = {"paired": paired, "permutations": 100}
         p = np.concatenate(
             [
-                compare_clouds(cloud_of(draw(30, s)), cloud_of(draw(30, 500 + s)), **options).p
+                compare_runs([cloud_of(draw(30, s))], [cloud_of(draw(30, 500 + s))], **options).p
                 for s in range(60)
             ]
         )
@@ -82,8 +82,8 @@ def test_p_is_even_without_a_difference():
 
 def test_a_shift_is_measured_slot_by_slot_and_whatever_the_spacing():
     shift = np.array([[0.0, 0.0], [1.5, 0.0], [0.0, -3.0]])
-    table = compare_clouds(
-        cloud_of(draw(400), spacing=2), cloud_of(draw(900, 1) + shift, spacing=5), permutations=200
+    table = compare_runs(
+        [cloud_of(draw(400), spacing=2)], [cloud_of(draw(900, 1) + shift, spacing=5)], permutations=200
     )
     assert list(table.state) == ["ok"] * 3
     np.testing.assert_allclose(table[["shift_y", "shift_x"]].to_numpy(float), shift, atol=0.2)
@@ -99,8 +99,8 @@ def test_a_shift_is_measured_slot_by_slot_and_whatever_the_spacing():
 def test_pairing_sees_what_labels_cannot():
     start = draw(200) * 5
     moved = start + np.array([0.3, 0.0]) + 0.1 * draw(200, 3)
-    blind = compare_clouds(cloud_of(start), cloud_of(moved), permutations=200)
-    paired = compare_clouds(cloud_of(start), cloud_of(moved), permutations=200, paired=True)
+    blind = compare_runs([cloud_of(start)], [cloud_of(moved)], permutations=200)
+    paired = compare_runs([cloud_of(start)], [cloud_of(moved)], permutations=200, paired=True)
     assert (blind.p > 0.05).all()
     assert (paired.p < 0.05).all()
     np.testing.assert_allclose(paired.mean_move, 0.32, atol=0.03)
@@ -111,7 +111,7 @@ def test_degenerate_pairs():
     points = draw(9)
     points[:, 0] = 0
     points[2:, 1] = np.nan
-    table = compare_clouds(cloud_of(points), cloud_of(points))
+    table = compare_runs([cloud_of(points)], [cloud_of(points)])
     assert list(table.state) == ["equal", "too few points", "equal"]
     assert table.p.isna().tolist() == [False, True, False]
     assert list(table.p.dropna()) == [1.0, 1.0]
@@ -120,6 +120,6 @@ def test_degenerate_pairs():
         "m", 0, (1, 2), (1, 1), "channel", SLOTS[:2], SLOTS[None, None, :2], np.ones((1, 1, 2))
     )
     with pytest.raises(ShapeError, match="slots on both sides; got 3 and 2"):
-        compare_clouds(cloud_of(points), other)
+        compare_runs([cloud_of(points)], [other])
     with pytest.raises(ShapeError, match="leave out paired"):
-        compare_clouds(cloud_of(points), cloud_of(points[:4]), paired=True)
+        compare_runs([cloud_of(points)], [cloud_of(points[:4])], paired=True)

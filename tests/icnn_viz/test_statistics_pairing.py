@@ -10,7 +10,7 @@ import pytest
 
 from icnn_core.errors import ShapeError
 from icnn_viz.records import PositionCloud
-from icnn_viz.statistics.distances import compare_clouds, compare_runs
+from icnn_viz.statistics.distances import compare_runs
 from icnn_viz.statistics.pairing import NUMBERED, REORDERED, RESCALED, SAME, pair_slots, to_slots_of
 
 MakeCloud = Callable[..., PositionCloud]
@@ -34,7 +34,7 @@ def test_another_order_of_the_slots_is_the_same_network(make_cloud: MakeCloud, s
     order, pairing = pair_slots(cloud, other)
     assert pairing == REORDERED
     np.testing.assert_array_equal(other.slots[order], cloud.slots)
-    table = compare_clouds(cloud, other)
+    table = compare_runs([cloud], [other])
     assert list(table.state) == ["equal"] * len(cloud.slots)
     assert list(table.slot_b) == list(order)
     back = to_slots_of(cloud, other)
@@ -71,7 +71,7 @@ def test_without_regular_positions_slots_are_paired_by_number(make_cloud: MakeCl
     means = cloud.points.mean(0)
     first = replace(cloud, slots=means, regular=False)
     second = replace(cloud, slots=means + 5, positions=cloud.positions + 5, regular=False)
-    table = compare_clouds(first, second)
+    table = compare_runs([first], [second])
     assert set(table.pairing) == {NUMBERED}
     np.testing.assert_allclose(table[["shift_y", "shift_x"]].to_numpy(float), 5.0)
 
@@ -79,9 +79,9 @@ def test_without_regular_positions_slots_are_paired_by_number(make_cloud: MakeCl
 def test_large_clouds_that_are_equal_are_equal(make_cloud: MakeCloud) -> None:
     cloud = make_cloud(channels=900)
     mixed = replace(cloud, positions=cloud.positions[:, ::-1])
-    assert set(compare_clouds(cloud, mixed).state) == {"equal"}
+    assert set(compare_runs([cloud], [mixed]).state) == {"equal"}
     near = replace(cloud, positions=cloud.positions + 1e-9)
-    assert compare_clouds(cloud, near).energy_coefficient.abs().max() < 0.01
+    assert compare_runs([cloud], [near]).energy_coefficient.abs().max() < 0.01
 
 
 def test_all_layers_are_one_family_and_lone_ones_are_named(make_cloud: MakeCloud) -> None:

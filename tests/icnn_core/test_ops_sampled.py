@@ -89,6 +89,38 @@ def test_equals_torchvision(name, spread, shapes):
     assert_close(run(CASES[name], *tensors), differentiate(deformable(CASES[name]), *tensors))
 
 
+NEAR = {  # as CASES; vectors of 8 numbers: blocks of two, of three, of both, that fill a row or not
+    "3×3": Geometry(2, 3, 3, (13, 9), (3, 3), (1, 1), (1, 1), (1, 1), 3),
+    "fewer rows than a block": Geometry(2, 2, 2, (3, 24), (3, 3), (1, 1), (1, 0), (1, 1), 2),
+    "7×7": Geometry(1, 4, 4, (20, 43), (7, 7), (1, 1), (3, 3), (1, 1), 4),
+    "two kernels a channel": Geometry(2, 2, 4, (17, 32), (5, 5), (1, 1), (2, 2), (1, 1), 2),
+    "dilation": Geometry(1, 2, 2, (9, 50), (5, 3), (1, 1), (4, 2), (2, 1), 2),
+}
+
+
+@pytest.mark.parametrize("moved", [(0.0, 0.0), (-5.0, 4.0), (7.0, -30.0)])
+@pytest.mark.parametrize("name", NEAR)
+def test_depthwise_taps_that_lie_together_are_one_kernel(name, moved):
+    """Also where the whole shape lies partly beside the image."""
+    x, weight, positions, bias, grad_out = make_tensors(NEAR[name], spread=0.3)
+    tensors = x, weight, positions + torch.tensor(moved, dtype=x.dtype), bias, grad_out
+    assert_close(run(NEAR[name], *tensors), differentiate(deformable(NEAR[name]), *tensors))
+
+
+def test_depthwise_taps_that_lie_together_read_no_pixel_beyond_their_reach():
+    geometry = NEAR["7×7"]
+    x, weight, positions, bias, grad_out = make_tensors(geometry, spread=0.3)
+    x[:, :, 8, 20] = torch.nan
+    out = run(geometry, x, weight, positions, bias, grad_out)[0]
+    anchors = positions + torch.tensor(geometry.centre) - torch.tensor(geometry.padding)
+    first, last = anchors.floor().amin(1), anchors.floor().amax(1) + 1
+    for channel in range(4):
+        rows, columns = out[0, channel].isnan().nonzero().amin(0), out[0, channel].isnan().nonzero().amax(0)
+        place = torch.tensor((8, 20))
+        assert (rows == place - last[channel]).all()
+        assert (columns == place - first[channel]).all()
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_single_precision_differs_by_rounding(name):
     tensors = make_tensors(CASES[name])

@@ -30,6 +30,7 @@ from icnn_core.ops.compiled.simd import (
     store_first,
     total,
 )
+from icnn_core.ops.sampled import near
 from icnn_core.ops.sampled.job import JOB
 from icnn_core.ops.sampled.taps import rows_inside
 
@@ -149,21 +150,29 @@ def _write_plane(sums, rows, width, pitch, plane, lanes):
 
 
 @compiled
-def _forward_channel(job, real, channel, sheet, sums, table, lanes):
+def _forward_channel(job, real, channel, sheet, sums, room, table, lanes):
     shape = 2 * job.taps * (channel if job.shapes > 1 else 0)
     floors, fractions = pointer(job.floors, np.int64), advance(pointer(job.fractions, real), shape)
     broken = _look_up(job, advance(floors, shape), fractions, False, table)
     kernels, plane = job.kernels // job.channels, job.out_height * job.out_width
     bias, out = pointer(job.bias, real), pointer(job.out, real)
+    reach = near.find_reach(job, advance(floors, shape), False, lanes)
     for image in range(job.batch):
         source = advance(pointer(job.x, real), (image * job.channels + channel) * job.height * job.width)
         copy_rows(job, source, sheet, 0, job.height, lanes)
         for kernel in range(channel * kernels, (channel + 1) * kernels):
             value = get(bias, kernel) if job.bias else real(0)
-            fill(sums, job.out_height * job.margin, real(np.nan) if broken else value)
             weight = advance(pointer(job.weight, real), kernel * job.taps)
-            _add_taps(job, real, table, fractions, False, weight, sheet, sums, lanes)
             to = advance(out, (image * job.kernels + kernel) * plane)
+            if reach[2] and not broken:
+                if kernels > 1 or image == 0:
+                    near.add_up(
+                        job, real, advance(floors, shape), fractions, weight, False, reach, room, lanes
+                    )
+                near.convolve(job, room, reach, sheet, value, to, lanes)
+                continue
+            fill(sums, job.out_height * job.margin, real(np.nan) if broken else value)
+            _add_taps(job, real, table, fractions, False, weight, sheet, sums, lanes)
             _write_plane(sums, job.out_height, job.out_width, job.margin, to, lanes)
 
 
@@ -191,28 +200,37 @@ def _reduce_taps(job, real, table, fractions, kernel, channel, sheet, grads, lan
 
 
 @compiled
-def _backward_channel(job, back, real, channel, sheet, grad_sheet, grads, sums, table, lanes):
+def _backward_channel(job, back, real, channel, sheet, grad_sheet, grads, sums, room, table, lanes):
     shape = 2 * job.taps * (channel if job.shapes > 1 else 0)
     floors, fractions = pointer(job.floors, np.int64), advance(pointer(job.fractions, real), shape)
     back_table = advance(table, _ENTRIES * job.taps)
     broken = _look_up(job, advance(floors, shape), fractions, False, table)
     _look_up(back, advance(floors, shape), fractions, True, back_table)
     kernels, plane, size = job.kernels // job.channels, job.out_height * job.out_width, job.height * job.width
+    reach = near.find_reach(back, advance(floors, shape), True, lanes)
+    is_near = kernels == 1 and reach[2] > 0 and not broken
+    weight = advance(pointer(job.weight, real), channel * job.taps)
+    if is_near and job.needs_x:
+        near.add_up(back, real, advance(floors, shape), fractions, weight, True, reach, room, lanes)
     for image in range(job.batch):
         at = (image * job.channels + channel) * size
         if job.needs_weight or job.needs_positions:
             copy_rows(job, advance(pointer(job.x, real), at), sheet, 0, job.height, lanes)
-        fill(sums, job.height * back.margin, real(np.nan) if broken else real(0))
+        if not is_near:
+            fill(sums, job.height * back.margin, real(np.nan) if broken else real(0))
         for kernel in range(channel * kernels, (channel + 1) * kernels):
             source = advance(pointer(job.grad_out, real), (image * job.kernels + kernel) * plane)
             _copy_gradients(job, back, source, grad_sheet, grads, lanes)
-            if job.needs_x:
+            if job.needs_x and not is_near:
                 weight = advance(pointer(job.weight, real), kernel * job.taps)
                 _add_taps(back, real, back_table, fractions, True, weight, grad_sheet, sums, lanes)
             if job.needs_weight or job.needs_positions:
                 _reduce_taps(job, real, table, fractions, kernel, channel, sheet, grads, lanes)
         if job.needs_x:
             to = advance(pointer(job.grad_x, real), at)
+            if is_near:
+                near.convolve(back, room, reach, grad_sheet, real(0), to, lanes)
+                continue
             _write_plane(sums, job.height, job.width, back.margin, to, lanes)
 
 
@@ -232,10 +250,11 @@ def compile_forward(real: Any, lanes: int, stamp: int, *, cache: bool = False) -
         table = pointer(scratch, np.int64)
         sheet = pointer(scratch + 16 * _ENTRIES * job.taps, real)
         sums = advance(sheet, job.sheet_size)
+        room = advance(sums, job.out_height * job.margin)
         fill(sheet, job.sheet_size, real(0))
         channel = fetch_and_add(counters, 0, 1)
         while channel < job.channels:
-            _forward_channel(job, real, channel, sheet, sums, table, lanes)
+            _forward_channel(job, real, channel, sheet, sums, room, table, lanes)
             channel = fetch_and_add(counters, 0, 1)
 
     return depthwise_forward
@@ -255,11 +274,12 @@ def compile_backward(real: Any, lanes: int, stamp: int, *, cache: bool = False) 
         sums = advance(sheet, job.sheet_size)
         grad_sheet = advance(sums, max(job.out_height * job.margin, job.height * back.margin))
         grads = advance(grad_sheet, back.sheet_size)
+        room = advance(grads, job.out_height * job.margin)
         fill(sheet, job.sheet_size, real(0))
         fill(grad_sheet, back.sheet_size, real(0))
         channel = fetch_and_add(counters, 0, 1)
         while channel < job.channels:
-            _backward_channel(job, back, real, channel, sheet, grad_sheet, grads, sums, table, lanes)
+            _backward_channel(job, back, real, channel, sheet, grad_sheet, grads, sums, room, table, lanes)
             channel = fetch_and_add(counters, 0, 1)
 
     return depthwise_backward

@@ -26,6 +26,8 @@ _MOST_PARTS = 8  # that kernels are cut into where there are more threads than b
 _MULTIPLY_ADDS_PER_SAMPLE = 32  # that take as long; parts of the kernels sample the same
 _UNITS_PER_THREAD = 2  # so that a thread that was held up is helped by the others
 _MANY_UNITS = 4  # per thread: then it hardly matters that the last round leaves some idle
+NEAR_SIZE_PER_TAP = 32  # numbers that a kernel of near taps may have at most, see `near`
+NEAR_ROWS, NEAR_VECTORS = 4, 3  # of the largest block of sums
 _MOST_DEPTHWISE_KERNELS = 4  # per channel; with more of them, BLAS pays
 
 
@@ -63,6 +65,7 @@ def make_plan(name: str, geometry: Geometry, shapes: int, itemsize: int, threads
         back |= _lay_out_sheet(back, itemsize)
         sums = max(job["out_height"] * job["margin"], job["height"] * back["margin"])
         size = job["sheet_size"] + back["sheet_size"] + job["out_height"] * job["margin"] + sums
+        size += NEAR_ROWS * NEAR_VECTORS * VECTOR_BYTES // itemsize + NEAR_SIZE_PER_TAP * job["taps"]
         table_bytes = 64 * job["taps"]
         job["scratch_bytes"] = table_bytes + _round_up(size * itemsize, VECTOR_BYTES)
         return Plan(f"sampled.depthwise.{name}", job, back, geometry.in_channels)

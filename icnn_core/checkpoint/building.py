@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,18 @@ from icnn_core.models.registry import build_architecture
 from icnn_core.nn import IrregularConv2d, Sharing, make_layer_irregular, reason_to_stay_regular
 from icnn_core.weights import describe_mismatch, first_parts, shared_prefix
 
+_log = logging.getLogger(__name__)
 
-def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None = None) -> nn.Module:
+
+def build_model(
+    checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None = None, *, classes: int | None = None
+) -> nn.Module:
     """Build the checkpoint's network, in evaluation mode, with its weights and irregular layers.
 
     Args:
         factory: builds the regular network, for files that name no architecture of this package.
+        classes: to go on with so many, whatever the file's network has: what differs in its first axis alone, as a
+            head for other classes, starts anew, which is logged. The factory's network must have so many.
 
     Raises:
         CheckpointError: the file names no network and no factory is given, its weights do not fit, or positions of a
@@ -40,7 +47,7 @@ def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None 
             "weights alone",
             how_to_build(checkpoint),
         )
-    model = _build_architecture(checkpoint) if factory is None else factory()
+    model = _build_architecture(checkpoint, classes) if factory is None else factory()
     state, layers, effective = _fit_names(checkpoint, model)
     for layer in layers:
         _make_layer_irregular(path, model, layer, state)
@@ -53,6 +60,8 @@ def build_model(checkpoint: Checkpoint, factory: Callable[[], nn.Module] | None 
     for name in [name for name in effective if name in own]:  # the network computes it no more
         state = {key: value for key, value in state.items() if not is_source(key, name)}
         state[name] = effective[name]
+    if classes is not None:
+        state |= _heads(path, state, own)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -88,7 +97,22 @@ def _other_network(state: Mapping[str, Tensor]) -> str:
     return f"Name the network it was written for. {told}; {give}."
 
 
-def _build_architecture(checkpoint: Checkpoint) -> nn.Module:
+def _heads(path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's own tensors where the file's are for other classes."""
+    heads = {
+        name: own[name].detach()
+        for name, tensor in state.items()
+        if name in own
+        and tensor.ndim == own[name].ndim
+        and tensor.shape != own[name].shape
+        and tensor.shape[1:] == own[name].shape[1:]
+    }
+    if heads:
+        _log.warning("%s: %s are for other classes, and start anew", path, ", ".join(heads))
+    return heads
+
+
+def _build_architecture(checkpoint: Checkpoint, classes: int | None) -> nn.Module:
     """The network that the file describes, if its weights are the file's: so nothing is allocated that is not there."""
     path, told = checkpoint.path, checkpoint.architecture
     assert told is not None
@@ -114,7 +138,7 @@ def _build_architecture(checkpoint: Checkpoint) -> nn.Module:
                 f"{got}: size mismatch",
                 "Name the network it was written for.",
             )
-    return build_architecture(told.name, told.arguments)
+    return build_architecture(told.name, {**told.arguments, **({"num_classes": classes} if classes else {})})
 
 
 def _fit_names(

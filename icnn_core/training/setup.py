@@ -202,10 +202,12 @@ def _build(config: TrainConfig, classes: tuple[str, ...], factory: Factory | Non
 def _build_from(
     config: TrainConfig, init: str, classes: tuple[str, ...], factory: Factory | None
 ) -> nn.Module:
-    """The network of a checkpoint, with its weights."""
+    """The network of a checkpoint, with its weights; for another number of classes with a head of its own."""
     checkpoint = read_checkpoint(init, config.prefix)
-    check_classes(checkpoint, classes, str(config.dataset))
-    model = build_model(checkpoint, None if factory is None else lambda: build_with(factory, len(classes)))
+    if len(checkpoint.classes) in (0, len(classes)):
+        check_classes(checkpoint, classes, str(config.dataset))
+    build = None if factory is None else lambda: build_with(factory, len(classes))
+    model = build_model(checkpoint, build, classes=len(classes))
     if config.irregular is not None and irregular_layers(model):
         raise CheckpointError(
             init,

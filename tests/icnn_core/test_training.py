@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from icnn_core import read_checkpoint
+from icnn_core import build_model, deeplab_largefov, make_irregular, read_checkpoint, write_checkpoint
 from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError, TrainingError
 from icnn_core.surgery import irregular_layers
 from icnn_core.training.config import PRESETS, TrainConfig, config_from, make_config, to_toml
@@ -167,6 +167,32 @@ def test_starts_from_a_checkpoint(tmp_path):
     torch.testing.assert_close(started.state_dict()[name], model.state_dict()[name], rtol=0, atol=1e-6)
     with pytest.raises(CheckpointError, match="irregular layers"):
         run(tmp_path / "again", init=str(tmp_path / "irregular" / "last.pt"))
+
+
+@pytest.mark.parametrize("sharing", ["channel", "none"])
+def test_starts_from_a_network_for_other_classes_with_a_head_of_its_own(tmp_path, caplog, sharing):
+    """Weights and positions stay but those whose first axis is the classes; what it was trained on is not asked for."""
+    _, model = run(tmp_path / "first", sharing=sharing)
+    fewer = deeplab_largefov(**(model.architecture.arguments | {"num_classes": 3}))
+    make_irregular(fewer, irregular="backbone.layer4", sharing=sharing, shift=0.4)
+    write_checkpoint(tmp_path / "fewer.pt", fewer, classes=["sky", "land", "sea"])
+    config = make_config("shapes", **SMALL, init=str(tmp_path / "fewer.pt"), irregular=None)
+    started = prepare(config).model.state_dict()
+    others = {name for name, tensor in fewer.state_dict().items() if tensor.shape != started[name].shape}
+    head = {"classifier.fc1.weight", "classifier.fc1.bias"}
+    assert others == head | ({"classifier.fc1.positions"} if sharing == "none" else set())
+    assert all(name in caplog.text for name in others)
+    for name, tensor in fewer.state_dict().items():
+        assert name in others or torch.equal(tensor, started[name]), name
+    assert started["classifier.fc1.weight"].std() > 0
+
+
+def test_does_not_start_from_a_network_of_another_width(tmp_path):
+    wide = deeplab_largefov("small", 3)
+    write_checkpoint(tmp_path / "wide.pt", wide)
+    narrow = read_checkpoint(tmp_path / "wide.pt")
+    with pytest.raises(CheckpointError, match="size mismatch"):
+        build_model(narrow, lambda: deeplab_largefov("tiny", 5), classes=5)
 
 
 def test_batches_depend_on_seed_and_iteration_alone():

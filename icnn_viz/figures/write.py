@@ -144,11 +144,12 @@ def _show_controls(figure: Figure) -> None:
 
 def to_image(figure: Figure, dpi: int) -> Image.Image:
     """The figure as an RGB image."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
+    from icnn_viz.figures.letters import Canvas
+
     figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
+    canvas = Canvas(figure)
     with _in_plain_text(figure):
         canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -70,10 +70,11 @@ class Panels:
 
 
 def count_others(findings: Findings) -> int:
-    """How many panels there are beside those of single layers, by the bytes that they may take."""
+    """How many panels there are beside those of single layers, by the bytes that they may take: of those that
+    are shown twice, twice as many as of others."""
     looks, views = findings.looks, _list_network_views(findings.display)
     vector = ("strip" in views) * (VECTOR - 1)
-    again = 1 + (1 if looks else 1 + vector)
+    again = 2 + (2 if looks else max(2, 1 + vector))
     grids = len(_in_grids(looks)) + len(_of_taps(findings))
     return len(views) + vector + (findings.run is not None) + len(looks) + grids + again
 

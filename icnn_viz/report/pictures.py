@@ -29,17 +29,18 @@ _QUALITIES = (85, 68, 52)
 _CSS_PER_MM = 5.0  # on the screen; 7 pt text becomes 12 px
 
 
-@dataclass(frozen=True)
+@dataclass
 class Budget:
     """How pictures are made.
 
     Attributes:
         views: of every layer.
         dark: whether layers are drawn for the dark theme too.
-        most: bytes a picture may take.
+        most: bytes a picture may take; and what earlier ones left of theirs, up to as much again.
         turns: whether what is in space can be turned by hand.
         dpi: dots per inch.
         notes: what was left out to keep the page small, in words.
+        left: bytes that the pictures made so far left.
     """
 
     views: tuple[str, ...]
@@ -48,6 +49,13 @@ class Budget:
     turns: bool = True
     dpi: int = 200
     notes: tuple[str, ...] = ()
+    left: int = 0
+
+    def encode(self, image: Image.Image) -> bytes:
+        """The picture as WebP, counted."""
+        picture = _to_webp(image, self.most + min(self.left, self.most))
+        self.left += self.most - len(picture)
+        return picture
 
 
 @dataclass(frozen=True)
@@ -111,8 +119,8 @@ def _to_vector_uri(figure: Figure, budget: Budget) -> str:
 
 
 def to_data_uri(figure: Figure, budget: Budget) -> str:
-    """The figure as a data URI with a WebP picture of at most `budget.most` bytes."""
-    picture = _to_webp(to_image(figure, budget.dpi), budget.most)
+    """The figure as a data URI with a WebP picture of as many bytes as the budget has for it."""
+    picture = budget.encode(to_image(figure, budget.dpi))
     return "data:image/webp;base64," + base64.b64encode(picture).decode()
 
 

@@ -30,7 +30,7 @@ from icnn_viz.report import Findings, build_report, write_report
 from icnn_viz.report import pictures as pictures_module
 from icnn_viz.report.lead import summarise
 from icnn_viz.report.page import name_files
-from icnn_viz.report.pictures import LAYER_VIEWS, Picture, make_budget
+from icnn_viz.report.pictures import LAYER_VIEWS, Budget, Picture, make_budget
 from icnn_viz.report.space import to_space
 from icnn_viz.report.words import FIGURES, words_of
 
@@ -341,6 +341,19 @@ def test_a_picture_keeps_its_bytes() -> None:
     whole = pictures_module._to_webp(noise, 10**9)
     small = pictures_module._to_webp(noise, 9_000)
     assert len(small) <= 9_000 < len(whole)
+
+
+def test_a_picture_takes_what_earlier_ones_left() -> None:
+    plain = Image.new("RGB", (300, 420), "white")
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 420, 3), np.uint8))
+    whole = len(pictures_module._to_webp(noise, 10**9))
+    budget = Budget(("cloud",), True, most=whole - 1000)
+    sizes = [len(budget.encode(image)) for image in (noise, plain, noise, plain, noise)]
+    assert sizes[0] < budget.most < whole == sizes[2] == sizes[4]
+    assert sum(sizes) + budget.left == 5 * budget.most
+
+    few = Budget(("cloud",), True, most=whole // 4, left=10 * whole)
+    assert len(few.encode(noise)) <= 2 * few.most  # however much is left
 
 
 def test_a_picture_is_drawn_in_both_themes() -> None:

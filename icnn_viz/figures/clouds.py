@@ -16,7 +16,6 @@ from icnn_viz.figures.marks import (
     draw_key,
     draw_slots,
     ellipse_reach,
-    emphasise,
     finite_points,
     magnified,
     set_view,
@@ -24,7 +23,7 @@ from icnn_viz.figures.marks import (
 )
 from icnn_viz.figures.scales import takes_facets
 from icnn_viz.figures.sheet import Sheet
-from icnn_viz.figures.style import Look, slot_colours, use_theme
+from icnn_viz.figures.style import Look, emphasise, slot_colours, use_theme
 from icnn_viz.records import SHARING, GaussianFit, PositionCloud
 
 if TYPE_CHECKING:

@@ -10,12 +10,14 @@ from icnn_viz.figures.clouds import MAX_POINTS, count_hidden, describe
 from icnn_viz.figures.marks import describe_factor, draw_key, tap_colours, view_half_width
 from icnn_viz.figures.scales import facet_factor, spread_out, takes_facets
 from icnn_viz.figures.sheet import Sheet
-from icnn_viz.figures.style import Look, use_theme
+from icnn_viz.figures.style import Look, mix, use_theme
 from icnn_viz.figures.third_axis import choose_third_axis, to_density, to_levels
 from icnn_viz.records import PositionCloud
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_SHADES = 16  # of each colour, from the far side to the near one
 
 
 def draw_cloud_3d(
@@ -74,7 +76,7 @@ def _draw_points(
 ) -> tuple[float, str]:
     """Points from the far side to the near one: these lie on top, larger and stronger in colour. Returns the top and
     the axis' name."""
-    from matplotlib.colors import to_rgb
+    from matplotlib.colors import to_rgba_array
 
     levels, word = to_levels(cloud, third_axis)
     points, flat = cloud.points.reshape(-1, 2), levels.ravel()
@@ -82,10 +84,13 @@ def _draw_points(
     seen = np.flatnonzero((np.abs(points) <= half_width).all(-1) & np.isfinite(flat))
     seen = np.random.default_rng(0).permutation(seen)[:MAX_POINTS]
     seen = seen[np.argsort(points[seen] @ (1.0, 1.0), kind="stable")]
+    tones = tap_colours(cloud, look)
     near = 0.5 + 0.25 * (points[seen] @ (1.0, 1.0)) / half_width  # 0 at the far corner, 1 at the near one
-    ground = np.array(to_rgb(look.background))
-    colours = np.array([to_rgb(colour) for colour in tap_colours(cloud, look)])[slot[seen]]
-    colours = ground + (0.45 + 0.55 * near)[:, None] * (colours - ground)
+    shades = [
+        to_rgba_array([mix(colour, "background", 0.55 * (1 - step / _SHADES), look) for colour in tones])
+        for step in range(_SHADES + 1)
+    ]
+    colours = np.array(shades)[np.rint(_SHADES * near).astype(int), slot[seen]]
     ax.scatter(
         points[seen, 1],
         points[seen, 0],

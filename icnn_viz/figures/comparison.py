@@ -27,7 +27,7 @@ from icnn_viz.figures.measure_table import measure_rows
 from icnn_viz.figures.outlines import Outline, lay_out_key, list_outlines, write_key
 from icnn_viz.figures.panels import AXIS_LEFT, LINE, NARROW, PanelSheet, format_value
 from icnn_viz.figures.sheet import CHARACTER, MARGIN, WIDTH, Sheet
-from icnn_viz.figures.style import shorten, use_theme
+from icnn_viz.figures.style import WHITE, shorten, use_theme
 from icnn_viz.heatmaps import measure_heatmap
 from icnn_viz.records import Heatmap, PixelComparison, PixelGradient
 
@@ -115,9 +115,7 @@ def draw_comparison(
         for number, name in zip(order_maps(count), names[1:], strict=False):
             ax = sheet.add_panel(name, colours[number])
             draw_map(ax, heatmaps[number].shown, scale.norm(), scale.colours(look))
-            draw_contours(
-                ax, heatmaps[number], *(("#000000", "#ffffff") if scale.signed else ("#ffffff", "#000000"))
-            )
+            draw_contours(ax, heatmaps[number], *(("#000000", WHITE) if scale.signed else (WHITE, "#000000")))
             draw_cross(ax, heatmaps[number].pixel, look)
         title = name_of(gradients[0].method, signed=scale.signed)
         sheet.add_colour_bar(

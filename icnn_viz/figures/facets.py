@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icnn_viz.figures.clouds import describe, describe_ellipses, thin
-from icnn_viz.figures.marks import choose_slots, draw_slots, emphasise, make_ellipse
+from icnn_viz.figures.marks import choose_slots, draw_slots, make_ellipse
 from icnn_viz.figures.scales import describe_reach, facet_reach
 from icnn_viz.figures.sheet import CHARACTER, Sheet
-from icnn_viz.figures.style import Look, slot_colours, use_theme
+from icnn_viz.figures.style import Look, emphasise, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
 
 if TYPE_CHECKING:

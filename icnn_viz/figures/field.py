@@ -10,7 +10,6 @@ from icnn_viz.figures.clouds import count_hidden, describe
 from icnn_viz.figures.marks import (
     draw_key,
     draw_slots,
-    emphasise,
     magnified,
     make_ellipse,
     set_view,
@@ -18,7 +17,7 @@ from icnn_viz.figures.marks import (
 )
 from icnn_viz.figures.scales import ROUND_FACTORS, facet_factor, takes_facets
 from icnn_viz.figures.sheet import Sheet
-from icnn_viz.figures.style import Look, slot_colours, use_theme
+from icnn_viz.figures.style import Look, emphasise, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
 from icnn_viz.statistics.centres import centre_region
 from icnn_viz.statistics.gaussian import NO_SPREAD

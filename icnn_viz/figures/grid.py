@@ -10,7 +10,7 @@ from icnn_viz.figures.comparison import check_comparable
 from icnn_viz.figures.maps import draw_contours, draw_cross, draw_map, draw_photo, scale_of, unit_of
 from icnn_viz.figures.panels import format_value
 from icnn_viz.figures.sheet import CHARACTER, MARGIN, WIDTH, Sheet
-from icnn_viz.figures.style import shorten, use_theme
+from icnn_viz.figures.style import WHITE, shorten, use_theme
 from icnn_viz.records import Heatmap, PixelGradient
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def draw_grid(
                 else:
                     heatmap = column[place - photo]
                     draw_map(ax, heatmap.shown, scale.norm(), scale.colours(look))
-                    rims = ("#000000", "#ffffff") if scale.signed else ("#ffffff", "#000000")
+                    rims = ("#000000", WHITE) if scale.signed else (WHITE, "#000000")
                     draw_contours(ax, heatmap, *rims, 0.6)
                 draw_cross(ax, column[0].pixel, look, size=4.5)
                 if place == 0:

@@ -22,11 +22,15 @@ class Canvas(FigureCanvasAgg):
     _made_for: tuple[float, ...] = ()
 
     def get_renderer(self) -> RendererAgg:
-        wanted = (*self.get_width_height(physical=True), self.figure.dpi)
+        width, height = self.get_width_height(physical=True)
+        wanted = (width, height, self.figure.dpi)
         if self._made_for != wanted:
-            self.renderer = (_Renderer if _is_trusted() else RendererAgg)(*wanted)
-            self._made_for = wanted
+            self.renderer, self._made_for = self.make_renderer(*wanted), wanted
         return self.renderer
+
+    def make_renderer(self, width: float, height: float, dpi: float) -> RendererAgg:
+        """What draws on so many pixels."""
+        return (_Renderer if _is_trusted() else RendererAgg)(width, height, dpi)
 
 
 class _Renderer(RendererAgg):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_core.errors import check_name
-from icnn_viz.figures.style import Look, register_maps
+from icnn_viz.figures.style import WHITE, Look, register_maps
 from icnn_viz.heatmaps import density_region
 from icnn_viz.records import Heatmap
 
@@ -149,7 +149,7 @@ def draw_photo(ax: Axes, image: np.ndarray) -> None:
 def draw_cross(ax: Axes, pixel: tuple[int, int], look: Look, size: float = 7) -> None:
     """A red cross on the pixel, with a white and a dark rim so that it is seen on anything, by anyone."""
     y, x = pixel
-    for colour, width in (("#000000", 3.4), ("#ffffff", 2.4), (look.cross, 1.3)):
+    for colour, width in (("#000000", 3.4), (WHITE, 2.4), (look.cross, 1.3)):
         ax.plot(
             [x],
             [y],

@@ -10,7 +10,7 @@ import numpy as np
 
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.sheet import Sheet
-from icnn_viz.figures.style import MM, Look, slot_colours, text_on
+from icnn_viz.figures.style import MM, Look, emphasise, slot_colours, text_on
 from icnn_viz.records import GaussianFit, PositionCloud
 
 if TYPE_CHECKING:
@@ -232,11 +232,3 @@ def choose_slots(fit: GaussianFit, slots: Sequence[int]) -> GaussianFit:
         )
     chosen = np.isin(np.arange(len(fit.state)), slots)
     return replace(fit, state=np.where(chosen, fit.state, "not chosen"))
-
-
-def emphasise(colour: str, look: Look) -> str:
-    """`colour` moved a third of the way to the text's colour, to stand out from points of the same colour."""
-    mixed = [
-        round(0.62 * int(colour[i : i + 2], 16) + 0.38 * int(look.text[i : i + 2], 16)) for i in (1, 3, 5)
-    ]
-    return "#{:02x}{:02x}{:02x}".format(*mixed)

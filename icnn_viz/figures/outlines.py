@@ -11,7 +11,7 @@ import numpy as np
 from icnn_viz.figures.maps import network_colours, pad
 from icnn_viz.figures.panels import LINE
 from icnn_viz.figures.sheet import CHARACTER, MARGIN, Sheet
-from icnn_viz.figures.style import Look, shorten
+from icnn_viz.figures.style import WHITE, Look, shorten
 from icnn_viz.masks import connected_part
 from icnn_viz.records import PixelGradient
 
@@ -44,9 +44,7 @@ def list_outlines(
     pixel, found = gradients[0].pixel, list[Outline]()
     if labels is not None and true_class:
         found.append(
-            Outline(
-                f"true: {true_class}", connected_part(labels == labels[pixel], pixel), "#ffffff", _DASHES[0]
-            )
+            Outline(f"true: {true_class}", connected_part(labels == labels[pixel], pixel), WHITE, _DASHES[0])
         )
     colours = network_colours(look, 2) if len(gradients) > 1 else [look.accent]
     for number, (gradient, colour) in enumerate(zip(gradients, colours, strict=False), 1):

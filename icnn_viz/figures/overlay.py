@@ -10,7 +10,7 @@ import numpy as np
 from icnn_viz.figures.comparison import check_comparable, write_heading
 from icnn_viz.figures.maps import draw_contours, draw_cross, draw_map, draw_photo, name_of, scale_of
 from icnn_viz.figures.panels import PanelSheet
-from icnn_viz.figures.style import use_theme
+from icnn_viz.figures.style import WHITE, use_theme
 from icnn_viz.records import Heatmap, PixelGradient
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def draw_overlay(
             draw_photo(ax, grey)
             shown = draw_map(ax, heatmap.shown, scale.norm(), colours)
             shown.set_alpha(_MOST_OPAQUE * np.clip(heatmap.values / scale.top, 0, 1) ** gamma)
-            draw_contours(ax, heatmap, "#ffffff", "#000000")
+            draw_contours(ax, heatmap, WHITE, "#000000")
             draw_cross(ax, heatmap.pixel, look)
         sheet.add_colour_bar(scale.norm(), colours, scale, name_of(gradients[0].method, signed=scale.signed))
     return sheet.figure

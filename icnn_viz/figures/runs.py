@@ -9,9 +9,9 @@ import numpy as np
 
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.layers import common_half_width, describe_cut, lay_out, rescale
-from icnn_viz.figures.marks import draw_slots, ellipse_reach, emphasise, make_ellipse
+from icnn_viz.figures.marks import draw_slots, ellipse_reach, make_ellipse
 from icnn_viz.figures.scales import ROUND_FACTORS, TIGHT, stretch
-from icnn_viz.figures.style import Look, shorten, slot_colours, use_theme
+from icnn_viz.figures.style import Look, emphasise, shorten, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
 
 if TYPE_CHECKING:

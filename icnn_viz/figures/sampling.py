@@ -13,7 +13,7 @@ from icnn_viz.figures.maps import draw_cross, draw_map, fit_scale, name_of, unit
 from icnn_viz.figures.marks import make_ellipse
 from icnn_viz.figures.measure_table import table_height, write_table
 from icnn_viz.figures.panels import AXIS_LEFT, LINE, PanelSheet, format_value
-from icnn_viz.figures.style import Look, get_look, use_theme
+from icnn_viz.figures.style import WHITE, Look, get_look, use_theme
 from icnn_viz.heatmaps import fit_gaussian, overlap
 from icnn_viz.records import Heatmap, PixelGradient
 
@@ -110,5 +110,5 @@ def _draw_gaussian(ax: Axes, density: np.ndarray, look: Look) -> None:
     values, vectors = np.linalg.eigh(covariance)
     half_axes = np.sqrt(np.clip(values[::-1], 0, None))
     for sigmas, line in ((1, "-"), (2, (0, (4, 2)))):
-        style = {"edgecolor": "#ffffff", "linewidth": 1.0, "linestyle": line}
+        style = {"edgecolor": WHITE, "linewidth": 1.0, "linestyle": line}
         ax.add_patch(make_ellipse(mean, sigmas * half_axes, vectors[:, 1], look, **style))

@@ -52,6 +52,15 @@ _LOOKS = {
     "dark": Look("dark", "#14161a", "#ececec", "#a8adb5", "#30343b", "viridis", DARK_DIVERGING),
 }
 THEMES = tuple(_LOOKS)
+WHITE = "#fefefe"
+"""White in both themes, on photographs and colours; not quite, as what is white in the light one is its ground."""
+_SHARED = ("background", "text", "muted", "grid")
+_dark_colours = {getattr(_LOOKS["light"], name): getattr(_LOOKS["dark"], name) for name in _SHARED}
+
+
+def dark_colours() -> dict[str, str]:
+    """By colours of figures drawn in the light theme so far (hex), what they are in the dark one; others are alike."""
+    return dict(_dark_colours)
 
 
 def get_look(theme: str) -> Look:
@@ -215,9 +224,27 @@ def _kept_apart(ideal: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     return ideal
 
 
+def emphasise(colour: str, look: Look) -> str:
+    """`colour` moved a third of the way to the text's colour, to stand out from points of the same colour."""
+    return mix(colour, "text", 0.38, look)
+
+
+@lru_cache(maxsize=4096)
+def mix(colour: str, other: str, share: float, look: Look) -> str:
+    """`colour` (hex) with a share of the theme's colour of that name; which is kept for `dark_colours`."""
+    light, dark = (_mix(colour, getattr(_LOOKS[theme], other), share) for theme in ("light", "dark"))
+    _dark_colours[light] = dark
+    return light if look.name == "light" else dark
+
+
+def _mix(one: str, other: str, share: float) -> str:
+    pairs = [(int(one[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#{:02x}{:02x}{:02x}".format(*(round((1 - share) * a + share * b) for a, b in pairs))
+
+
 def text_on(colour: str) -> str:
     """Black or white, whichever is read better on `colour` (hex)."""
-    return "#000000" if luminance(colour) > 0.18 else "#ffffff"
+    return "#000000" if luminance(colour) > 0.18 else WHITE
 
 
 def luminance(colour: str) -> float:

@@ -13,7 +13,7 @@ from icnn_viz.figures.marks import draw_key
 from icnn_viz.figures.overlay import to_grey
 from icnn_viz.figures.panels import AXIS_LEFT, LINE, PanelSheet
 from icnn_viz.figures.sheet import MARGIN
-from icnn_viz.figures.style import slot_colours, use_theme
+from icnn_viz.figures.style import WHITE, slot_colours, use_theme
 from icnn_viz.records import PixelTaps
 
 if TYPE_CHECKING:
@@ -92,14 +92,14 @@ def name_of(taps: PixelTaps, where: str) -> str:
 
 def _draw_points(ax: Axes, taps: PixelTaps) -> None:
     from matplotlib.collections import LineCollection
-    from matplotlib.colors import to_rgba_array
+    from matplotlib.colors import to_rgba, to_rgba_array
 
     y, x = taps.pixel
     spokes = np.unique(taps.regular.round(3), axis=0)
     if len(spokes) <= _FEW and len(taps.layers) == 1:
         lines = [[(x, y), (px, py)] for py, px in spokes]
         ax.add_collection(
-            LineCollection(lines, colors="#ffffff", linewidths=0.5, alpha=0.7, gid="spokes"), autolim=False
+            LineCollection(lines, colors=WHITE, linewidths=0.5, alpha=0.7, gid="spokes"), autolim=False
         )
     order = np.argsort(-np.abs(taps.weight), kind="stable")  # the largest lie lowest
     at, weight, many = taps.at[order], taps.weight[order], len(order) > _MANY
@@ -107,7 +107,7 @@ def _draw_points(ax: Axes, taps: PixelTaps) -> None:
     hollow = (weight < 0)[:, None]
     ax.scatter(
         at[:, 1], at[:, 0], s=_areas(ax, weight), c=np.where(hollow, 0.0, colours),
-        edgecolors=list(np.where(hollow, colours, (1, 1, 1, 0.0 if many else 0.9))),
+        edgecolors=list(np.where(hollow, colours, to_rgba(WHITE, 0.0 if many else 0.9))),
         linewidths=0 if many else np.where(hollow[:, 0], 0.8, 0.4).tolist(),
         zorder=4, gid="taps", rasterized=many,
     )  # fmt: skip

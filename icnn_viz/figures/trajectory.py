@@ -16,14 +16,13 @@ from icnn_viz.figures.marks import (
     describe_factor,
     draw_key,
     draw_slots,
-    emphasise,
     set_view,
     view_half_width,
 )
 from icnn_viz.figures.scales import facet_factor, facet_reach, spread_out, takes_facets
 from icnn_viz.figures.screen import choose_evenly
 from icnn_viz.figures.sheet import Sheet
-from icnn_viz.figures.style import Look, get_look, slot_colours, to_plotly_layout, use_theme
+from icnn_viz.figures.style import Look, emphasise, get_look, slot_colours, to_plotly_layout, use_theme
 from icnn_viz.records import SHARING, PositionCloud
 from icnn_viz.statistics.gaussian import fit_gaussians
 

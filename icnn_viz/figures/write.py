@@ -22,8 +22,11 @@ from icnn_viz.figures.style import DPI, PLAIN_TEXT
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+    from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.figure import Figure
     from PIL import Image
+
+    from icnn_viz.figures.letters import Canvas
 
 _log = logging.getLogger(__name__)
 _NO_DATE = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -144,15 +147,30 @@ def _show_controls(figure: Figure) -> None:
 
 def to_image(figure: Figure, dpi: int) -> Image.Image:
     """The figure as an RGB image."""
-    from PIL import Image
-
     from icnn_viz.figures.letters import Canvas
 
-    figure.set_dpi(dpi)
-    canvas = Canvas(figure)
-    with _in_plain_text(figure):
+    return _to_rgb(_draw(Canvas(figure), dpi))
+
+
+def to_twins(figure: Figure, dpi: int) -> tuple[Image.Image, Image.Image]:
+    """A light figure that `themes.is_exchangeable`, and the same in the dark theme, as RGB images."""
+    from icnn_viz.figures.themes import TwinCanvas
+
+    canvas = TwinCanvas(figure)
+    return _to_rgb(_draw(canvas, dpi)), _to_rgb(canvas.dark)
+
+
+def _draw(canvas: Canvas, dpi: int) -> RendererAgg:
+    canvas.figure.set_dpi(dpi)
+    with _in_plain_text(canvas.figure):
         canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    return canvas.get_renderer()
+
+
+def _to_rgb(renderer: RendererAgg) -> Image.Image:
+    from PIL import Image
+
+    return Image.fromarray(np.asarray(renderer.buffer_rgba())).convert("RGB")
 
 
 def _to_even(image: Image.Image) -> Image.Image:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from icnn_core.text import counted
 from icnn_viz.figures.style import MM
-from icnn_viz.figures.write import save_lines, to_image
+from icnn_viz.figures.themes import exchange_lines, is_exchangeable
+from icnn_viz.figures.write import save_lines, to_image, to_twins
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,24 +105,30 @@ def make_picture(
     """Draw a figure once a theme: `draw("light")`, `draw("dark")`; `vector` as lines where that takes no more bytes."""
     figure = draw("light")
     width, height = (round(float(size) / MM * _CSS_PER_MM) for size in figure.get_size_inches())
-    write = _to_vector_uri if vector else to_data_uri
-    return Picture(write(figure, budget), write(draw("dark"), budget) if dark else "", width, height, alt)
+    pictures = vector and _to_lines(figure, budget, dark=dark)
+    if not pictures and dark and is_exchangeable(figure):
+        pictures = [_to_uri("webp", budget.encode(image)) for image in to_twins(figure, budget.dpi)]
+    if not pictures:
+        figures = [figure, draw("dark")] if dark else [figure]
+        pictures = [_to_uri("webp", budget.encode(to_image(one, budget.dpi))) for one in figures]
+    return Picture(pictures[0], pictures[1] if dark else "", width, height, alt)
 
 
-def _to_vector_uri(figure: Figure, budget: Budget) -> str:
-    """The figure as a data URI with an SVG, sharp at any size; as `to_data_uri` if it takes more bytes than `VECTOR`
-    pictures may."""
+def _to_lines(figure: Figure, budget: Budget, *, dark: bool) -> list[str]:
+    """The figure as SVG, sharp at any size, by theme; none if it takes more bytes than `VECTOR` pictures may, or its
+    colours cannot be exchanged."""
+    if not is_exchangeable(figure):
+        return []
     buffer = BytesIO()
     save_lines(figure, buffer)
     if buffer.tell() > VECTOR * budget.most:
-        return to_data_uri(figure, budget)
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return []
+    light = buffer.getvalue().decode()
+    return [_to_uri("svg+xml", text.encode()) for text in (light, *([exchange_lines(light)] if dark else []))]
 
 
-def to_data_uri(figure: Figure, budget: Budget) -> str:
-    """The figure as a data URI with a WebP picture of as many bytes as the budget has for it."""
-    picture = budget.encode(to_image(figure, budget.dpi))
-    return "data:image/webp;base64," + base64.b64encode(picture).decode()
+def _to_uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _to_webp(image: Image.Image, most: int) -> bytes:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -361,12 +362,17 @@ def test_a_picture_is_drawn_in_both_themes() -> None:
 
     asked: list[str] = []
 
-    def draw(theme: str) -> Figure:
-        asked.append(theme)
-        return Figure(figsize=(2, 1), facecolor={"light": "white", "dark": "black"}[theme])
+    def draw(theme: str, maps: str = "") -> Figure:
+        asked.append(theme + maps)
+        figure = Figure(figsize=(2, 1), facecolor={"light": "white", "dark": "black"}[theme])
+        if maps:
+            figure.add_axes((0.9, 0.9, 0.1, 0.1)).imshow([[1.0]], cmap=maps)
+        return figure
 
     picture = pictures_module.make_picture(draw, make_budget(1, 1, 0), "words")
-    assert asked == ["light", "dark"]
+    assert asked == ["light"]  # its colours are exchanged
+    assert pictures_module.make_picture(partial(draw, maps="PuOr"), make_budget(1, 1, 0), "words").dark
+    assert asked == ["light", "lightPuOr", "darkPuOr"]
     assert (picture.width, picture.height) == (254, 127)
     for uri, bright in ((picture.light, True), (picture.dark, False)):
         head, data = uri.split(",")

@@ -84,8 +84,9 @@ class _Exchange:
         if colours is None or not len(colours):
             return colours
         if np.ndim(colours) == 1:
-            red, green, blue = (round(255 * float(part)) for part in colours[:3])
-            return (*self._pairs.get(red << 16 | green << 8 | blue, colours[:3]), *colours[3:])
+            one: tuple[float, ...] = tuple(colours)
+            red, green, blue = (round(255 * float(part)) for part in one[:3])
+            return (*self._pairs.get(red << 16 | green << 8 | blue, one[:3]), *one[3:])
         exchanged = np.array(colours, dtype=float)
         keys = np.rint(255 * exchanged[:, :3]).astype(int) @ (1 << 16, 1 << 8, 1)
         at = np.searchsorted(self._known, keys).clip(max=len(self._known) - 1)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from icnn_core.text import counted
 from icnn_viz.figures.style import MM
-from icnn_viz.figures.themes import exchange_lines, is_exchangeable
 from icnn_viz.figures.write import save_lines, to_image, to_twins
 
 if TYPE_CHECKING:
@@ -103,6 +102,8 @@ def make_picture(
     draw: Callable[[str], Figure], budget: Budget, alt: str, *, dark: bool = True, vector: bool = False
 ) -> Picture:
     """Draw a figure once a theme: `draw("light")`, `draw("dark")`; `vector` as lines where that takes no more bytes."""
+    from icnn_viz.figures.themes import is_exchangeable
+
     figure = draw("light")
     width, height = (round(float(size) / MM * _CSS_PER_MM) for size in figure.get_size_inches())
     pictures = vector and _to_lines(figure, budget, dark=dark)
@@ -117,6 +118,8 @@ def make_picture(
 def _to_lines(figure: Figure, budget: Budget, *, dark: bool) -> list[str]:
     """The figure as SVG, sharp at any size, by theme; none if it takes more bytes than `VECTOR` pictures may, or its
     colours cannot be exchanged."""
+    from icnn_viz.figures.themes import exchange_lines, is_exchangeable
+
     if not is_exchangeable(figure):
         return []
     buffer = BytesIO()

@@ -237,7 +237,7 @@ def test_a_prefix_is_taken_off_the_names_wherever_a_network_is_read(
         == [cloud.layer for cloud in session.clouds]
         == ["head"]
     )
-    assert [look.pixel for look in found.looks] == [(17, 4)]
+    assert [look.pixel for look in found.comparisons] == [(17, 4)]
     # Of a pair it is taken off those that are no checkpoints of this package.
     write_checkpoint("own.pt", network)
     call = ("heatmap", "own.pt", *own, *wanted, *prefix, *pixel, "--out", "pair")

@@ -110,12 +110,12 @@ def command(
             findings, on_drawn=lambda done, total: progress.update(task, completed=done, total=total)
         )
     write_report(text, out)
-    clouds, looks, size = findings.display.clouds, findings.looks, out.stat().st_size
-    parts = f"{counted(len(looks), 'pixel')}, {counted(len(clouds), 'layer')}"
+    clouds, comparisons, size = findings.display.clouds, findings.comparisons, out.stat().st_size
+    parts = f"{counted(len(comparisons), 'pixel')}, {counted(len(clouds), 'layer')}"
     say(*findings.notes, f"{out}: {size / 1e6:.1f} MB, {parts}.", json=json)
     if json:
         found = {"out": out, "bytes": size, "checkpoint": checkpoint, "regular": regular}
         found |= {"layers": [cloud.layer for cloud in clouds]}
         found |= {"claims": to_records(findings.tables["claims"])}
-        found |= {"pixels": [{"image": o.source, "x": o.pixel[1], "y": o.pixel[0]} for o in looks]}
+        found |= {"pixels": [{"image": o.source, "x": o.pixel[1], "y": o.pixel[0]} for o in comparisons]}
         print_json(found | {"notes": list(findings.notes), "seed": seed})

@@ -28,7 +28,7 @@ class Findings:
         checkpoints: by the networks' names; the first is the irregular network whose kernels are shown.
         display: its clouds and their Gaussians.
         tables: layers, gaussians, tests, claims and effects, as `icnn-viz kernels` writes them.
-        looks: pixels for the gallery; if there are none, `no_looks` says why.
+        comparisons: pixels for the gallery; if there are none, `no_comparisons` says why.
         taps: where taps land for the first of them, if that is known.
         run: of the training, if its snapshots were kept.
         commands: what a user can type to get this page and its parts, each with a word on what it does.
@@ -40,8 +40,8 @@ class Findings:
     checkpoints: Mapping[str, Checkpoint]
     display: KernelDisplay
     tables: Mapping[str, pd.DataFrame]
-    looks: Sequence[PixelComparison] = ()
-    no_looks: str = ""
+    comparisons: Sequence[PixelComparison] = ()
+    no_comparisons: str = ""
     taps: TapDisplay | None = None
     run: KernelDisplay | None = None
     commands: Sequence[tuple[str, str]] = ()
@@ -114,14 +114,14 @@ def find_out(
         seed=seed,
         **pixels.preparation,
     )
-    looks, no_looks, taps = _look(checkpoint, pixels, irregular, model, load, seed)
+    comparisons, no_comparisons, taps = _look(checkpoint, pixels, irregular, model, load, seed)
     run, note = (display if display.steps else None, "") if alone else find_run(checkpoint, display.clouds)
     return Findings(
         checkpoints=checkpoints,
         display=display,
         tables=display.tables(seed=seed),
-        looks=looks,
-        no_looks=no_looks,
+        comparisons=comparisons,
+        no_comparisons=no_comparisons,
         taps=taps,
         run=run,
         commands=commands,
@@ -129,7 +129,7 @@ def find_out(
         device=str(choose_device(device)),
         photo=photo,
         notes=(note,) * bool(note),
-        rule=TARGETS[pixels.target] if looks and pixels.image is None else "",
+        rule=TARGETS[pixels.target] if comparisons and pixels.image is None else "",
     )
 
 
@@ -177,8 +177,8 @@ def _look(
     networks = load()
     options = {"seed": seed, "reader": pixels.reader}
     if pixels.image is not None:
-        looks = look_at_image(networks, pixels.image, pixels.places, pixels.count, **options)
+        comparisons = look_at_image(networks, pixels.image, pixels.places, pixels.count, **options)
     else:
         name, where = pixels.data or "shapes", (pixels.root, pixels.split)
-        looks = look_at_data(networks, name, *where, pixels.count, target=pixels.target, **options)
-    return looks, "", taps_of(networks, looks[0]) if looks else None
+        comparisons = look_at_data(networks, name, *where, pixels.count, target=pixels.target, **options)
+    return comparisons, "", taps_of(networks, comparisons[0]) if comparisons else None

@@ -37,7 +37,7 @@ class Verdict:
 def summarise(findings: Findings) -> list[str]:
     """The findings: how far the shapes went, what the networks look at, what they are worth and what holds of the
     paper's claims."""
-    told = [_tell_shapes(findings.display.clouds), *map(_tell_pixel, findings.looks[:1])]
+    told = [_tell_shapes(findings.display.clouds), *map(_tell_pixel, findings.comparisons[:1])]
     scores = {name: mean_iou(one) for name, one in findings.checkpoints.items()}
     known = [f"{name} {score:.1%}" for name, score in scores.items() if score is not None]
     verdicts = findings.tables["claims"]["verdict"].tolist()

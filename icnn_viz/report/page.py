@@ -60,7 +60,7 @@ def build_report(
         "verdicts": [group_verdicts(findings.tables[name]) for name in ("claims", "effects")],
         "claims": to_claim_table(findings.tables["claims"], findings.tables["effects"]),
         "tables": tables,
-        "measures": to_measure_table(findings.looks) if findings.looks else None,
+        "measures": to_measure_table(findings.comparisons) if findings.comparisons else None,
         "words": FIGURES,
         "files": name_files(findings),
         "glossary": GLOSSARY,

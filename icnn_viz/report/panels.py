@@ -72,23 +72,23 @@ class Panels:
 def count_others(findings: Findings) -> int:
     """How many panels there are beside those of single layers, by the bytes that they may take: of those that
     are shown twice, twice as many as of others."""
-    looks, views = findings.looks, _list_network_views(findings.display)
+    comparisons, views = findings.comparisons, _list_network_views(findings.display)
     vector = ("strip" in views) * (VECTOR - 1)
-    again = 2 + (2 if looks else max(2, 1 + vector))
-    grids = len(_in_grids(looks)) + len(_of_taps(findings))
-    return len(views) + vector + (findings.run is not None) + len(looks) + grids + again
+    again = 2 + (2 if comparisons else max(2, 1 + vector))
+    grids = len(_in_grids(comparisons)) + len(_of_taps(findings))
+    return len(views) + vector + (findings.run is not None) + len(comparisons) + grids + again
 
 
 def draw_panels(findings: Findings, budget: Budget, on_drawn: Callable[[int, int], object]) -> Panels:
     """Draw everything; `on_drawn(done, all)` is called after each panel."""
-    display, looks = findings.display, findings.looks
+    display, comparisons = findings.display, findings.comparisons
     groups: list[list[_Sketch]] = [
         _of_layer(display, number, budget) for number in range(len(display.clouds))
     ]
     groups.append([_of_network(findings, view) for view in _list_network_views(findings.display)])
     groups.append([_of_run(findings.run)] if findings.run else [])
-    groups.append([_of_pixel(look, findings.photo) for look in looks])
-    groups.append([*_of_taps(findings), *_of_pixels(looks, findings.photo)])
+    groups.append([_of_pixel(look, findings.photo) for look in comparisons])
+    groups.append([*_of_taps(findings), *_of_pixels(comparisons, findings.photo)])
     total, done = sum(map(len, groups)), 0
     drawn: list[tuple[Panel, ...]] = []
     for group in groups:
@@ -168,12 +168,12 @@ def _of_taps(findings: Findings) -> list[_Sketch]:
     return [_Sketch("taps", lambda theme: taps.draw(theme=theme), FIGURES["taps"].title)]
 
 
-def _of_pixels(looks: Sequence[PixelComparison], photo: bool) -> Iterator[_Sketch]:
-    for part in _in_grids(looks):
+def _of_pixels(comparisons: Sequence[PixelComparison], photo: bool) -> Iterator[_Sketch]:
+    for part in _in_grids(comparisons):
         draw = partial(part.draw, "grid", photo=photo)
         alt = f"Heatmaps of {len(part.records)} pixels"
         yield _Sketch("grid", lambda theme, draw=draw: draw(theme=theme), alt)
 
 
-def _in_grids(looks: Sequence[PixelComparison]) -> list[HeatmapDisplay]:
-    return HeatmapDisplay(looks).in_grids() if looks else []
+def _in_grids(comparisons: Sequence[PixelComparison]) -> list[HeatmapDisplay]:
+    return HeatmapDisplay(comparisons).in_grids() if comparisons else []

@@ -42,15 +42,17 @@ def path(
     state = {f"{name}.{part}": torch.zeros(2, 12, 3, 3) for name in names for part in ("weight", "positions")}
     layers = tuple(IrregularLayer(name, (3, 3), (2, 3), "channel") for name in names)
     checkpoint = Checkpoint(folder / "net.pt", state, layers, metrics={"iou": {EVIL: 0.25, "sky": 0.5}})
-    looks = []
+    comparisons = []
     for pixel in ((9, 20), (3, 4)):
         gradients = [make_gradient(f"net {n}", n, pixel=pixel, classes=("ground", EVIL)) for n in (0, 1)]
         maps = [to_heatmap(gradient) for gradient in gradients]
-        looks.append(PixelComparison(gradients, maps, [measure_heatmap(one) for one in maps], EVIL, EVIL))
+        comparisons.append(
+            PixelComparison(gradients, maps, [measure_heatmap(one) for one in maps], EVIL, EVIL)
+        )
     display = KernelDisplay(clouds)
     tables = display.tables()
     findings = Findings(
-        {"irregular": checkpoint}, display, tables, looks, commands=[(EVIL, EVIL)], notes=(EVIL,)
+        {"irregular": checkpoint}, display, tables, comparisons, commands=[(EVIL, EVIL)], notes=(EVIL,)
     )
     with pytest.MonkeyPatch.context() as patch:  # plain pictures: drawing is tested elsewhere
         patch.setattr("icnn_viz.report.panels.make_picture", make_plain)

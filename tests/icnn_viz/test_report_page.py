@@ -51,7 +51,7 @@ def make_findings(
     """Findings in which every name that a file can bring is `name`."""
     folder = tmp_path_factory.mktemp("report")
 
-    def make(name: str, layers: int = 2, looks: int = 2) -> Findings:
+    def make(name: str, layers: int = 2, comparisons: int = 2) -> Findings:
         clouds = [make_cloud(f"{name}.{n}", depth=n, seed=n) for n in range(layers)]
         path = folder / "net.pt"
         path.write_bytes(b"abc")
@@ -68,7 +68,7 @@ def make_findings(
         maps = [to_heatmap(gradient) for gradient in gradients]
         look = PixelComparison(gradients, maps, [measure_heatmap(one) for one in maps], name, name)
         return Findings(
-            {f"{name}a": checkpoint, f"{name}b": checkpoint}, display, tables, [look] * looks,
+            {f"{name}a": checkpoint, f"{name}b": checkpoint}, display, tables, [look] * comparisons,
             run=KernelDisplay(clouds, steps=(0, 10), snapshots=(clouds, clouds)),
             commands=[(name, name)], device=name, notes=(name,),
         )  # fmt: skip
@@ -137,7 +137,7 @@ def test_names_with_html_in_them_change_nothing_of_the_page(make_findings: MakeF
 
 
 def test_files_of_the_same_name_are_told_apart(make_findings: MakeFindings) -> None:
-    findings = make_findings("x", looks=0)
+    findings = make_findings("x", comparisons=0)
     assert name_files(findings) == ["net.pt (xa)", "net.pt (xb)"]
     findings.checkpoints["xb"] = replace(findings.checkpoints["xb"], path=Path("runs/other.pt"))
     assert name_files(findings) == ["net.pt", "other.pt"]
@@ -210,7 +210,7 @@ def test_layers_without_clouds_get_what_says_something(
     free = replace(make_cloud("free"), regular=False)
     display = KernelDisplay([free, make_cloud("one", channels=1, sharing="layer", depth=1)])
     findings = replace(
-        make_findings(TAME, layers=1, looks=0), display=display, tables=display.tables(), run=None
+        make_findings(TAME, layers=1, comparisons=0), display=display, tables=display.tables(), run=None
     )
     build_report(findings)
     assert drawn == [
@@ -237,7 +237,7 @@ def test_many_layers_get_plainer_pictures_and_the_page_says_so(
     for budget, layers in ((few, 3), (many, 35), (most, 200)):
         pictures = 2 * 10 + layers * len(budget.views) * (1 + budget.dark)
         assert 6_000_000 + pictures * budget.most * 4 / 3 <= 15_000_000
-    text = build_report(make_findings(TAME, layers=3, looks=0), limit=8_400_000)
+    text = build_report(make_findings(TAME, layers=3, comparisons=0), limit=8_400_000)
     assert "so that a page of 3 layers stays below 8 MB" in text
     assert len(drawn) == 3 * 5 + 3
     assert text.count('<img class="only"') == 3 * 5 + 1  # and the cloud that stands first
@@ -246,7 +246,7 @@ def test_many_layers_get_plainer_pictures_and_the_page_says_so(
 @pytest.mark.usefixtures("drawn")
 def test_of_many_layers_nothing_is_brought_that_turns_them(make_findings: MakeFindings) -> None:
     names = [f"layer {number}" for number in range(13)]
-    findings = make_findings(TAME, layers=1, looks=0)
+    findings = make_findings(TAME, layers=1, comparisons=0)
     for count, turns in ((12, True), (13, False)):
         display = KernelDisplay([replace(findings.display.clouds[0], layer=name) for name in names[:count]])
         tables = {
@@ -291,13 +291,13 @@ def test_the_findings_are_three_sentences(
     claims = findings.tables["claims"].assign(
         verdict=["holds", "holds", "does not hold", *["cannot be said here"] * 2]
     )
-    [look] = findings.looks[:1]
+    [look] = findings.comparisons[:1]
     on = [{**one, "energy_in_object": share} for one, share in zip(look.measures, (0.419, 0.38), strict=True)]
     findings = replace(
         findings,
         display=display,
         tables={**display.tables(), "claims": claims},
-        looks=[replace(look, measures=on)],
+        comparisons=[replace(look, measures=on)],
     )
     y, x = look.pixel
     start = "The 144 weights of 2 layers lie 1.62 pixels on average from where they started"
@@ -309,13 +309,13 @@ def test_the_findings_are_three_sentences(
         f"Mean IoU, as the files tell it: neta 50.0%, netb 50.0%; {judged}",
     ]
     untold = {name: replace(one, metrics={}) for name, one in findings.checkpoints.items()}
-    last = summarise(replace(findings, checkpoints=untold, looks=[]))[1:]
+    last = summarise(replace(findings, checkpoints=untold, comparisons=[]))[1:]
     assert last == [f"O{judged[1:]}"]
 
 
 @pytest.mark.usefixtures("drawn")
 def test_claims_with_one_answer_get_it_once(make_findings: MakeFindings) -> None:
-    findings = make_findings(TAME, layers=1, looks=0)
+    findings = make_findings(TAME, layers=1, comparisons=0)
     claims = findings.tables["claims"].assign(
         claim=list("abcde"),
         verdict=["holds", *["cannot be said here"] * 4],
@@ -334,7 +334,7 @@ def test_claims_with_one_answer_get_it_once(make_findings: MakeFindings) -> None
 @pytest.mark.usefixtures("drawn")
 def test_a_page_that_is_too_large_is_refused(make_findings: MakeFindings) -> None:
     with pytest.raises(DataError, match=r"at most 2 MB; got \d+\.\d MB.*fewer layers"):
-        build_report(make_findings(TAME, layers=1, looks=0), limit=2_000_000)
+        build_report(make_findings(TAME, layers=1, comparisons=0), limit=2_000_000)
 
 
 def test_a_picture_keeps_its_bytes() -> None:
@@ -422,7 +422,7 @@ def test_the_same_findings_give_the_same_bytes(
 ) -> None:
     """Whenever on a day they are written."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1500000000")
-    text = build_report(make_findings(TAME, layers=1, looks=0))
+    text = build_report(make_findings(TAME, layers=1, comparisons=0))
     assert "<td>2017-07-14</td>" in text
     later = datetime(2017, 7, 14, 23, 59, tzinfo=UTC)
-    assert build_report(make_findings(TAME, layers=1, looks=0), now=later) == text
+    assert build_report(make_findings(TAME, layers=1, comparisons=0), now=later) == text

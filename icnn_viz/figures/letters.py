@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg, get_hinting_flag
 from matplotlib.font_manager import FontProperties, fontManager, get_font
-from matplotlib.ft2font import FT2Font, RenderMode
+from matplotlib.ft2font import FT2Font
 
 _PARTS = 4  # of a pixel, at which a letter may begin
 
@@ -92,6 +92,8 @@ def _render(
     font: FT2Font, glyph: int, size: float, dpi: float, flags: Any, part: int, upright: bool
 ) -> tuple[np.ndarray, int, int]:
     """A letter's ink, and where it lies: pixels to the right and upwards of where the letter stands."""
+    from matplotlib.ft2font import RenderMode  # since matplotlib 3.11
+
     turn: Any = [[0x10000, 0], [0, 0x10000]]
     begin = [64 * part // _PARTS, 0]
     if upright:

@@ -95,12 +95,8 @@ class Ended:
 
 
 @pytest.fixture
-def run_main(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Ended]]:
+def run_main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Run a console script's `main` in this process: run_main(main, "kernels", "--json") -> Ended."""
-    loggers = [logging.getLogger(name) for name in ("icnn_core", "icnn_viz")]
-    before = [(logger.level, logger.handlers[:]) for logger in loggers]
 
     def run(main: Callable[[], object], *arguments: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["icnn", *map(str, arguments)])
@@ -110,7 +106,18 @@ def run_main(
         printed = capsys.readouterr()
         return Ended(int(ended.value.code or 0), printed.out, printed.err)
 
-    yield run
-    for logger, (level, handlers) in zip(loggers, before, strict=True):
+    return run
+
+
+@pytest.fixture(autouse=True)
+def loggers_stay_as_they_were() -> Iterator[None]:
+    """Commands in this process set levels and handlers, or silence all; what comes after them must hear warnings."""
+    loggers = [logging.getLogger(name) for name in (None, "icnn_core", "icnn_viz")]
+    before = [(logger.level, logger.handlers[:]) for logger in loggers[1:]]
+    root, disabled = loggers[0].level, logging.root.manager.disable
+    yield
+    loggers[0].setLevel(root)
+    logging.disable(disabled)
+    for logger, (level, handlers) in zip(loggers[1:], before, strict=True):
         logger.setLevel(level)
         logger.handlers[:] = handlers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +16,7 @@ from icnn_core.errors import IcnnError
 from icnn_core.folding import refuse_folding
 from icnn_core.models.registry import build_architecture
 from icnn_core.nn import IrregularConv2d, Sharing, make_layer_irregular, reason_to_stay_regular
-from icnn_core.weights import describe_mismatch, first_parts, shared_prefix
-
-_log = logging.getLogger(__name__)
+from icnn_core.weights import describe_mismatch, find_heads, first_parts, shared_prefix
 
 
 def build_model(
@@ -61,16 +58,11 @@ def build_model(
         state = {key: value for key, value in state.items() if not is_source(key, name)}
         state[name] = effective[name]
     if classes is not None:
-        state |= _heads(path, state, own)
+        state |= find_heads(state, own, path)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        wrong = [
-            f"{name} of shape {tuple(tensor.shape)} for {tuple(own[name].shape)}"
-            for name, tensor in state.items()
-            if name in own and tensor.shape != own[name].shape
-        ]
-        said = describe_mismatch(state, own, wrong) or " ".join(str(error).split())[:300]
+        said = describe_mismatch(state, own) or " ".join(str(error).split())[:300]
         raise refuse(path, f"weights of {type(model).__name__}", said, _other_network(state)) from error
     if checkpoint.preparation is not None:
         setattr(model, "icnn_preparation", checkpoint.preparation)  # noqa: B010
@@ -95,21 +87,6 @@ def _other_network(state: Mapping[str, Tensor]) -> str:
     told = parts if prefix else f"They begin with {parts}"
     give = "--prefix, or read_checkpoint(prefix=), strips one"
     return f"Name the network it was written for. {told}; {give}."
-
-
-def _heads(path: Path, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The network's own tensors where the file's are for other classes."""
-    heads = {
-        name: own[name].detach()
-        for name, tensor in state.items()
-        if name in own
-        and tensor.ndim == own[name].ndim
-        and tensor.shape != own[name].shape
-        and tensor.shape[1:] == own[name].shape[1:]
-    }
-    if heads:
-        _log.warning("%s: %s are for other classes, and start anew", path, ", ".join(heads))
-    return heads
 
 
 def _build_architecture(checkpoint: Checkpoint, classes: int | None) -> nn.Module:

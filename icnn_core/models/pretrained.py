@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from icnn_core.files import explain
 from icnn_core.weights import (
     describe_mismatch,
     describe_names,
+    find_heads,
     find_state_dict,
     find_weights,
     first_parts,
@@ -24,7 +24,6 @@ from icnn_core.weights import (
     strip_prefixes,
 )
 
-_log = logging.getLogger(__name__)
 _CLASSIFIER = ("fc.", "classifier.", "AuxLogits.")  # what an ImageNet file holds beyond the backbone
 _WHO = "backbone weights"
 
@@ -55,14 +54,6 @@ def load_backbone_weights(backbone: nn.Module, name: str, source: str | Path) ->
             got=said,
             fix="Give a file saved from torchvision's network of this name.",
         )
-    for key, value in given.items():
-        if value.shape != own[key].shape:
-            raise CheckpointError(
-                f"{_WHO} {source}",
-                needed=f"{key} of shape {tuple(own[key].shape)}",
-                got=str(tuple(value.shape)),
-                fix=f"Give the weights of {name}.",
-            )
     backbone.load_state_dict({k: v.to(own[k].dtype) for k, v in given.items()}, strict=False)
 
 
@@ -93,25 +84,16 @@ def load_network_weights(model: nn.Module, source: str | Path, prefix: str | Non
     given = next((each for each in candidates if any(key in own for key in each)), found)
     if not given:
         raise _no_tensors(who, content)
-    other = {key: value.shape for key, value in given.items() if key in own and value.shape != own[key].shape}
-    anew = [
-        key for key, shape in other.items() if shape[1:] == own[key].shape[1:] and len(shape) == own[key].ndim
-    ]
-    wrong = [
-        f"{key} of shape {tuple(other[key])} for {tuple(own[key].shape)}" for key in other if key not in anew
-    ]
-    said = describe_mismatch(given, own, wrong)
-    if said or len(anew) == len(own):
+    given |= find_heads(given, own, source)
+    said = describe_mismatch(given, own)
+    if said:
         raise CheckpointError(
             who,
             needed=f"the weights of {type(model).__name__}",
-            got=said or "a network for other classes throughout",
+            got=said,
             fix="Give a file saved from this network; a checkpoint with irregular layers goes to --init.",
         )
-    if anew:
-        _log.warning("%s: %s are for other classes, and start anew", source, ", ".join(anew))
-    kept = {key: value.to(own[key].dtype) for key, value in given.items() if key not in anew}
-    model.load_state_dict(kept, strict=False)
+    model.load_state_dict({key: value.to(own[key].dtype) for key, value in given.items()}, strict=False)
 
 
 def read_state_dict(path: str | Path) -> Mapping[str, torch.Tensor]:

@@ -204,10 +204,11 @@ def _build_from(
 ) -> nn.Module:
     """The network of a checkpoint, with its weights; for another number of classes with a head of its own."""
     checkpoint = read_checkpoint(init, config.prefix)
-    if len(checkpoint.classes) in (0, len(classes)):
+    as_many = len(checkpoint.classes) == len(classes)
+    if as_many or not checkpoint.classes:
         check_classes(checkpoint, classes, str(config.dataset))
     build = None if factory is None else lambda: build_with(factory, len(classes))
-    model = build_model(checkpoint, build, classes=len(classes))
+    model = build_model(checkpoint, build, classes=None if as_many else len(classes))
     if config.irregular is not None and irregular_layers(model):
         raise CheckpointError(
             init,

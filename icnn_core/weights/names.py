@@ -113,15 +113,38 @@ def first_parts(names: Iterable[str], shown: int = 6) -> str:
     return ", ".join(part[:80] for part in parts[:shown]) + (", …" if len(parts) > shown else "")
 
 
-def describe_mismatch(given: Iterable[str], own: Iterable[str], shapes: Iterable[str] = ()) -> str:
+def find_heads(given: Mapping[str, Tensor], own: Mapping[str, Tensor], who: object) -> dict[str, Tensor]:
+    """A network's own tensors where those given are for other classes: their first axis alone differs. Logged.
+
+    None where every tensor differs so: that is another network.
+    """
+    heads = {
+        name: own[name].detach()
+        for name, tensor in given.items()
+        if name in own
+        and tensor.ndim == own[name].ndim
+        and tensor.shape != own[name].shape
+        and tensor.shape[1:] == own[name].shape[1:]
+    }
+    if len(heads) == len(own):
+        return {}
+    if heads:
+        _log.warning("%s: %s are for other classes, and start anew", who, ", ".join(heads))
+    return heads
+
+
+def describe_mismatch(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
     """What keeps tensors from being a network's, for an error: names that it lacks, names that it has not, shapes."""
-    has, wants = set(given), set(own)
-    missing = [name for name in own if name not in has and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in given if name not in wants]
+    missing = [name for name in own if name not in given and not name.endswith("num_batches_tracked")]
+    shapes = [
+        f"{name} of shape {tuple(tensor.shape)} for {tuple(own[name].shape)}"
+        for name, tensor in given.items()
+        if name in own and tensor.shape != own[name].shape
+    ]
     parts = (
         _some("missing", missing),
-        _some("unexpected", unexpected),
-        _some("size mismatch:", list(shapes)),
+        _some("unexpected", [name for name in given if name not in own]),
+        _some("size mismatch:", shapes),
     )
     return " and ".join(part for part in parts if part)
 

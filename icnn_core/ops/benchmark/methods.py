@@ -119,17 +119,22 @@ def _dcls(layer: Layer, tensors: tuple[Tensor, ...]) -> list[Method]:
     kernels = layer.out_channels * layer.in_channels // layer.groups
     if kernels * layer.taps * box**2 * x.element_size() > _MOST_KERNEL_BYTES:
         return []
-    logging.getLogger().setLevel(logging.ERROR)  # it warns of every layer that it makes
-    module = Dcls2d(
-        layer.in_channels,
-        layer.out_channels,
-        kernel_count=layer.taps,
-        dilated_kernel_size=box,
-        padding=box // 2,
-        groups=layer.groups,
-        bias=False,
-        version="v1",
-    ).to(x.device, x.dtype)
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # it warns of every layer that it makes
+    try:
+        module = Dcls2d(
+            layer.in_channels,
+            layer.out_channels,
+            kernel_count=layer.taps,
+            dilated_kernel_size=box,
+            padding=box // 2,
+            groups=layer.groups,
+            bias=False,
+            version="v1",
+        ).to(x.device, x.dtype)
+    finally:
+        root.setLevel(level)
     with torch.no_grad():
         per_kernel = positions
         if not layer.full:

@@ -115,6 +115,7 @@ def test_the_softmax_of_halved_logits_is_the_sigmoid_of_one():
         ((2, 5, 40, 56), None, False),
         ((2, 20, 28, 44), None, False),  # the sides of a kernel's borders are missing
         ((2, 40, 20, 28), None, False),
+        ((2, 21, 10, 28), None, False),  # rows are read more coarsely than columns
         ((2, 5, 10, 14), 5, False),
         ((2, 5, 5, 5), 5, False),
         ((2, 1, 5, 7), 2, False),

@@ -164,6 +164,11 @@ def test_another_networks_file_and_a_missing_one_are_refused(tmp_path: Path) -> 
     torch.save(_Own(channels=6).state_dict(), tmp_path / "wider.pt")
     with pytest.raises(CheckpointError, match=r"head\.weight of shape \(3, 6, 1, 1\) for \(3, 4, 1, 1\)"):
         load_network_weights(_Own(), tmp_path / "wider.pt")
+    torch.save(nn.Conv2d(3, 5, 1).state_dict(), tmp_path / "throughout.pt")  # nothing of it would stay
+    with pytest.raises(
+        CheckpointError, match=r"size mismatch: weight of shape .*, bias of shape \(5,\) for \(4,\)"
+    ):
+        load_network_weights(nn.Conv2d(3, 4, 1), tmp_path / "throughout.pt")
 
 
 def test_a_whole_network_of_this_package_gives_its_backbone(tmp_path: Path) -> None:

@@ -102,6 +102,9 @@ class StepBound:
     All of the model's positions that the optimiser moves are bounded, whenever they were unfrozen or added to it. The
     bound stands in the optimiser's parameter groups, so that copies of the optimiser, and of its state, keep it.
 
+    Warns once of layers whose weight has a gradient and whose positions have none: a module that reads its
+    convolution's weight, instead of calling it, computes what a regular one does.
+
     Args:
         optimizer: any torch optimiser.
         model: whose irregular layers are bounded.
@@ -132,8 +135,26 @@ class StepBound:
                 stacklevel=2,
             )
         self.margin, self.model, self._optimizer = margin, model, optimizer
+        self._has_told = False
         vars(optimizer).setdefault(_BOUNDS, []).append(self)
         _mark(optimizer)
+
+    def _tell_idle(self) -> None:
+        if self._has_told:
+            return
+        idle = [
+            name or type(layer).__name__
+            for name, layer in nn.Module.named_modules(self.model)
+            if isinstance(layer, IrregularConv2d) and _is_idle(layer)
+        ]
+        if idle:
+            self._has_told = True
+            warnings.warn(
+                f"StepBound: the weights of {', '.join(idle[:3])}{', …' if len(idle) > 3 else ''} "
+                "have gradients, their positions none: something reads these weights and does not call the layers, so "
+                "that it computes a regular convolution. Leave such layers out of make_irregular's names.",
+                stacklevel=2,
+            )
 
     def remove(self) -> None:
         """Let the optimiser's steps go as far as they do."""
@@ -168,6 +189,8 @@ def _mark(optimizer: torch.optim.Optimizer) -> None:
 def _remember(optimizer: torch.optim.Optimizer, *_: Any) -> None:
     if _BOUNDS in vars(optimizer):  # a copy has none, and goes by what is written
         _mark(optimizer)
+        for bound in vars(optimizer)[_BOUNDS]:
+            bound._tell_idle()
     vars(optimizer)[_EDGES] = [
         (here := _local(parameter), *_edges(here, *bound))
         for group in optimizer.param_groups
@@ -191,6 +214,14 @@ def _moved(layer: IrregularConv2d) -> nn.Parameter | None:
     own = layer._parameters
     masked = own.get("positions_orig") if "positions_mask" in layer._buffers else None
     return masked if own.get("positions") is None else own.get("positions")
+
+
+def _is_idle(layer: IrregularConv2d) -> bool:
+    """Whether a step is about to learn its weight, and nothing of its positions."""
+    weight, positions = layer._parameters.get("weight"), _moved(layer)
+    if weight is None or positions is None or not positions.requires_grad:
+        return False
+    return weight.grad is not None and positions.grad is None
 
 
 def _edges(positions: Tensor, margin: float, *centre: float) -> tuple[Tensor, Tensor]:

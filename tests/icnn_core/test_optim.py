@@ -242,3 +242,43 @@ def test_a_network_may_have_an_attribute_called_modules(tmp_path):
     write_checkpoint(tmp_path / "listed.pt", model)
     assert len(read_checkpoint(tmp_path / "listed.pt").irregular) == 1
     assert make_regular(model) == ("first",)
+
+
+class ReadsWeight(nn.Module):
+    """As blocks do that add up the kernels of their branches in every forward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.called, self.read = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3)
+
+    def forward(self, x):
+        return nn.functional.conv2d(self.called(x), self.read.weight.flip(0))
+
+
+def test_positions_that_nothing_reads_are_told_once():
+    torch.manual_seed(0)
+    model = ReadsWeight()
+    make_irregular(model)
+    optimizer = torch.optim.SGD(parameter_groups(model, lr=0.1, position_lr=0.1))
+    StepBound(optimizer, model)
+    optimizer.step()  # nothing has a gradient yet
+    with pytest.warns(UserWarning, match=r"the weights of read have gradients.*does not call the layers"):
+        advance(model, optimizer)
+    advance(model, optimizer)
+    assert model.called.positions.grad is not None
+
+
+@pytest.mark.parametrize("left", ["frozen positions", "frozen weight"])
+def test_layers_that_learn_one_of_both_are_no_such_case(left):
+    torch.manual_seed(0)
+    layer = IrregularConv2d(3, 2, 3, shift=0.3)
+    (layer.positions if left == "frozen positions" else layer.weight).requires_grad_(False)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    StepBound(optimizer, layer)
+    advance(layer, optimizer)
+
+
+def advance(model, optimizer):
+    optimizer.zero_grad()
+    model(torch.randn(2, 3, 9, 8)).square().sum().backward()
+    optimizer.step()

@@ -52,7 +52,7 @@ def _put(model: nn.Module, positions: Mapping[str, Tensor], number: float | None
 
 
 def _throw(model: nn.Module, positions: Mapping[str, Tensor], number: float | None) -> None:
-    """Normal around the slots: `number` pixels, or per layer and axis as far as the learnt positions lie."""
+    """Normal around the slots: `number` pixels, or per layer and axis the root mean square of learnt displacements."""
     for name, layer in irregular_layers(model).items():
         with torch.no_grad():
             spread: Tensor | float
@@ -127,7 +127,7 @@ VARIANTS: dict[str, Variant] = {
     "sharing-layer": Variant("one learnt shape for all channels of a layer", {"sharing": "layer"}),
     "sharing-none": Variant("a learnt shape for each kernel and channel", {"sharing": "none"}),
     "thrown": Variant(
-        "random positions, frozen: as far from their slots as learnt ones, or a number of pixels",
+        "random positions, frozen: normal, of the learnt ones' root mean square, or a number of pixels",
         _FROZEN,
         _throw,
         "positions",

@@ -17,18 +17,21 @@ from icnn_core.nn import IrregularConv2d
 
 
 def parameter_groups(
-    model: nn.Module, *, lr: float, position_lr: float, weight_decay: float = 0.0
+    model: nn.Module, *, lr: float, position_lr: float, weight_decay: float | None = None
 ) -> list[dict[str, Any]]:
     """Groups for any torch optimiser: weights at `lr`, and positions at `position_lr` without decay.
 
     Frozen parameters are left out. The second group, named "positions", is missing if no layer is irregular.
+
+    Args:
+        weight_decay: of the weights; None leaves it to the optimiser's own (AdamW's is 0.01).
     """
     positions = position_parameters(model)
     own = {id(parameter) for parameter in positions}
     weights = [p for p in nn.Module.parameters(model) if p.requires_grad and id(p) not in own]
-    groups: list[dict[str, Any]] = [
-        {"name": "weights", "params": weights, "lr": lr, "weight_decay": weight_decay}
-    ]
+    groups: list[dict[str, Any]] = [{"name": "weights", "params": weights, "lr": lr}]
+    if weight_decay is not None:
+        groups[0]["weight_decay"] = weight_decay
     if positions:
         groups.append({"name": "positions", "params": positions, "lr": position_lr, "weight_decay": 0.0})
     return groups

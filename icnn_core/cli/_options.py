@@ -61,7 +61,7 @@ ConfigOption = Annotated[
 ]
 SettingsOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, e.g. momentum=0.95. Repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, e.g. power=1. Repeatable."),
 ]
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from icnn_core.training.config import TrainConfig
 
 _SIZE = "HEIGHTxWIDTH or one number, in pixels; none for"
+_OPTIONS = ("sharing", "position_lr", "position_rule", "reader", "classes")  # of what runs may pass over
 _IRREGULAR = "Irregular from this module to the end, e.g. fc1, res4b11; none for a regular network."
 
 
@@ -113,7 +114,7 @@ def command(
     chosen = dict(parse_setting(text) for text in settings or ())
     chosen |= {key: options[key] for key in setting_names() & options.keys() if options[key] is not None}
     settled = make_config(preset, config, **chosen)
-    _check_regular(settled, chosen)
+    _check_used(settled, chosen)
     _train(
         settled,
         out,
@@ -127,16 +128,26 @@ def command(
 command.defaults_by_preset = defaults_by_preset  # type: ignore[attr-defined]
 
 
-def _check_regular(config: TrainConfig, given: Mapping[str, Any]) -> None:
-    """A usage error for settings of positions beside a network that has none, or brings its own."""
-    if config.irregular is not None:
-        return
-    why = "on a regular network" if config.init is None else "on what --init brings"
-    of_surgery, of_steps = ("sharing", "shift"), ("position_lr", "position_rule")
-    for name in (*of_surgery, *(of_steps if config.init is None else ())):
-        if name in given:
-            fix = "add --irregular MODULE, or leave it out."
-            raise typer.BadParameter(f"has no effect {why}: {fix}", param_hint="--" + name.replace("_", "-"))
+def _check_used(config: TrainConfig, given: Mapping[str, Any]) -> None:
+    """A usage error for settings that this run would pass over."""
+    without: dict[str, tuple[tuple[str, ...], str]] = {}
+    if config.irregular is None:
+        why = "on a regular network" if config.init is None else "on what --init brings"
+        names = ("sharing", "shift", "interpolation", "sigma", "learn_sigma")
+        if config.init is None:
+            names += ("position_lr", "position_rule", "position_warmup", "step_bound")
+        without[why] = names, "add --irregular MODULE"
+    elif config.interpolation != "gaussian":
+        without["with bilinear interpolation"] = ("sigma", "learn_sigma"), "add --set interpolation=gaussian"
+    if "sgd" not in (config.optimizer, config.position_rule if config.irregular or config.init else None):
+        without["without SGD"] = ("momentum",), "add --set optimizer=sgd"
+    if config.dataset != "folder":
+        without["but on a folder"] = ("reader", "classes"), "take the preset folder"
+    for why, (names, fix) in without.items():
+        for name in names:
+            if name in given:
+                option = "--" + name.replace("_", "-") if name in _OPTIONS else f"--set {name}"
+                raise typer.BadParameter(f"has no effect {why}: {fix}, or leave it out.", param_hint=option)
 
 
 def _plain(key: str, value: Any) -> Any:

@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import nn
 
-from icnn_core.errors import ArgumentError
+from icnn_core.errors import ArgumentError, check_name
 from icnn_core.layer_names import match_names
-from icnn_core.training.config import TrainConfig
+from icnn_core.training.ablation_table import CONTINUED, NONE
+from icnn_core.training.config import TrainConfig, change_config
 from icnn_core.training.runs import Run
 from icnn_core.training.variants import IRREGULAR, REGULAR, find_variant, vary
 
-NONE, CONTINUED = "none", "continued"
 _BY_BACKBONE = {  # classifier, last stage, the later half of the stage before, that whole stage
     "resnet101": ("classifier", "res5a", "res4b11", "res4a"),  # the paper's
     "resnet50": ("classifier", "res5a", "res4d", "res4a"),
@@ -100,7 +100,8 @@ def plan_variants(
         own: settings of single variants, by name; those of "regular" and "irregular" go for the variants of them too.
 
     Raises:
-        ArgumentError: no variant or seed, or a name's number. NameNotFoundError: an unknown name.
+        ArgumentError: no variant or seed, or a name's number; a setting's value, or one that the variants and seeds
+            decide. NameNotFoundError: an unknown name; settings of a variant that the study has not.
     """
     variants, seeds, own = list(dict.fromkeys(variants)), list(dict.fromkeys(seeds)), own or {}
     if not variants or not seeds or config.irregular is None:
@@ -114,12 +115,21 @@ def plan_variants(
     if taking and IRREGULAR not in variants:
         variants.insert(0, IRREGULAR)
     variants.sort(key=lambda name: (name != REGULAR, name != IRREGULAR))  # stable
+    for name, settings in own.items():
+        check_name(f"settings of {name}", "a variant of this study", name, {*variants, REGULAR, IRREGULAR})
+        for setting in {"seed", "irregular", "variant", "positions_from"} & settings.keys():
+            raise ArgumentError(
+                f"settings of {name}",
+                needed=f"no {setting}, which variants and seeds decide",
+                got=f"{name}.{setting}={settings[setting]!r}",
+                fix="Leave it out.",
+            )
     runs = []
     for seed in seeds:
         start = str(_folder(out, IRREGULAR, seed) / "last.pt")
         for name in variants:
             settings = {**own.get(find_variant(name)[0].of, {}), **own.get(name, {})}
-            common = replace(config, seed=seed, **settings)
+            common = change_config(replace(config, seed=seed), settings)
             runs.append(Run(name, vary(common, name, start), _folder(out, name, seed)))
     return runs
 

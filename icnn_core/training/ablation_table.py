@@ -13,6 +13,8 @@ from icnn_core.text import to_csv as rows_to_csv
 if TYPE_CHECKING:
     from icnn_core.evaluation.images import ImageCounts
 
+NONE, CONTINUED = "none", "continued"
+"""An ablation's regular rows: without irregular layers, and that network trained on for as long as the others."""
 FEWEST_IMAGES = 20
 """Images below which no interval over them is given."""
 FEWEST = 3
@@ -61,7 +63,7 @@ class VariantSummary:
 
 
 def summarise(
-    results: Sequence[Measured], variants: Sequence[str], against: str = "none"
+    results: Sequence[Measured], variants: Sequence[str], against: str = NONE
 ) -> list[VariantSummary]:
     """A summary of every variant that has results, in their order, each compared with `against` seed by seed.
 
@@ -96,7 +98,7 @@ def with_images(
     summaries: Sequence[VariantSummary],
     counts: Mapping[tuple[str, int], ImageCounts],
     classes: Sequence[int],
-    against: str = "none",
+    against: str = NONE,
 ) -> list[VariantSummary]:
     """The summaries with what is said over images, where the counts of FEWEST_IMAGES or more are there.
 
@@ -155,9 +157,9 @@ def to_cells(summary: VariantSummary) -> tuple[str, ...]:
     )
 
 
-def headings(against: str = "none") -> tuple[str, ...]:
+def headings(against: str = NONE) -> tuple[str, ...]:
     """Of the columns; `against` is what differences are to."""
-    first = "irregular from" if against == "none" else "variant"
+    first = "irregular from" if against == NONE else "variant"
     return (
         *(first, "seeds", "mean IoU %", f"− {against}", "95 % over seeds", "95 % over images", "higher in"),
         "boundary IoU (over images)",
@@ -184,7 +186,7 @@ def to_notes(summaries: Sequence[VariantSummary]) -> list[str]:
 
 
 def to_markdown(
-    summaries: Sequence[VariantSummary], title: str, notes: Sequence[str] = (), against: str = "none"
+    summaries: Sequence[VariantSummary], title: str, notes: Sequence[str] = (), against: str = NONE
 ) -> str:
     """The table with its title, what a reader must know, and `notes` of this one."""
     names = headings(against)

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 from icnn_core.errors import ArgumentError, check_name
 from icnn_core.files import read_text
+from icnn_core.kinds import INTERPOLATIONS, SHARINGS
 from icnn_core.training.presets import PRESETS
 from icnn_core.training.used import settle_network
 from icnn_core.training.values import to_type
@@ -24,7 +25,8 @@ _CHOICES = {
     "position_rule": ("adam", "sgd"),
     "precision": ("no", "bf16", "fp16"),
     "batch_norm": ("frozen", "train", "sync"),
-    "interpolation": ("bilinear", "gaussian"),
+    "interpolation": INTERPOLATIONS,
+    "sharing": SHARINGS,
 }
 
 
@@ -151,6 +153,12 @@ class TrainConfig:
                 self.accumulate >= 1 and self.batch_size % max(self.accumulate, 1) == 0,
             ),
             ("lr", "above 0", self.lr > 0),
+            ("momentum", "from 0 to below 1", 0 <= self.momentum < 1),
+            ("weight_decay", "at least 0", self.weight_decay >= 0),
+            ("power", "at least 0", self.power >= 0),
+            ("classifier_lr_factor", "at least 0", self.classifier_lr_factor >= 0),
+            ("shift", "at least 0", self.shift >= 0),
+            ("sigma", "above 0", self.sigma > 0),
             ("position_lr", "at least 0", self.position_lr >= 0),
             ("position_warmup", "from 0 to below 1", 0 <= self.position_warmup < 1),
             ("balance", "from 0 to 1", 0 <= self.balance <= 1),
@@ -220,11 +228,19 @@ def _with_crop_inside(config: TrainConfig, chosen: Set[str]) -> TrainConfig:
 
 def config_from(values: Mapping[str, Any]) -> TrainConfig:
     """A config from plain values, as TOML or a checkpoint holds them; "none" means None. Raises as `make_config`."""
+    return TrainConfig(**_typed(_renamed(values)))
+
+
+def change_config(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
+    """The config with other values of some settings, plain ones as for `config_from`. Raises as `make_config`."""
+    return dataclasses.replace(config, **_typed(values))
+
+
+def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
     hints = get_type_hints(TrainConfig)
-    values = _renamed(values)
     for key in values:
         check_name("train", "a known setting", key, hints)
-    return TrainConfig(**{key: to_type(key, value, hints[key]) for key, value in values.items()})
+    return {key: to_type(key, value, hints[key]) for key, value in values.items()}
 
 
 def setting_names() -> set[str]:
@@ -240,7 +256,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     """
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key:
-        raise ArgumentError("--set", needed="key=value", got=repr(text), fix="E.g. --set momentum=0.95.")
+        raise ArgumentError("--set", needed="key=value", got=repr(text), fix="E.g. --set power=1.")
     if re.fullmatch(r"\d+x\d+", value):  # a size; 0x4 is no number in another base
         return key, value
     try:

@@ -64,11 +64,15 @@ def _throw(model: nn.Module, positions: Mapping[str, Tensor], number: float | No
 
 
 def _permute(model: nn.Module, positions: Mapping[str, Tensor], number: float | None) -> None:
-    _put(model, {name: shapes[torch.randperm(len(shapes))] for name, shapes in positions.items()})
+    """Shapes are those of channels, or of kernels and channels, whatever shares them."""
+    for name, layer in irregular_layers(model).items():
+        shapes = positions[name].flatten(0, -3)
+        with torch.no_grad():
+            layer.positions.copy_(shapes[torch.randperm(len(shapes))].view_as(layer.positions))
 
 
 def _average(model: nn.Module, positions: Mapping[str, Tensor], number: float | None) -> None:
-    _put(model, {name: shapes.mean(0, keepdim=True) for name, shapes in positions.items()})
+    _put(model, {name: shapes.flatten(0, -3).mean(0) for name, shapes in positions.items()})
 
 
 def _snap(model: nn.Module, positions: Mapping[str, Tensor], number: float | None) -> None:

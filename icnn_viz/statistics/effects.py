@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icnn_core.text import counted
-from icnn_core.training.ablation_table import t_interval
+from icnn_core.training.ablation_table import CONTINUED, NONE, t_interval
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.claims import COLUMNS
 from icnn_viz.statistics.findings import Finding
@@ -65,8 +65,9 @@ def judge_effects(
         ablation: a run a row: variant (in the order of irregular layers), seed, mean_iou in [0, 1], and
             train_iou if it was measured.
         survey: paired differences as of `compare_pairs`, one of whose networks is snapped to its slots.
-        against: the ablation's regular variant. If it is "none", the others are irregular from ever earlier layers on,
-            and the shape of the gain is judged; among other variants the one called "irregular" is the irregular one.
+        against: the ablation's regular variant. If it is "none", the others but "continued" are irregular, from ever
+            earlier layers on in the order given, and the shape of the gain is judged. Among other variants those are
+            irregular that learn positions ("irregular" first, "irregular-…", "sharing-…").
         permutations, seed: of `test_spreads`.
     """
     given = [moved_shapes(cloud) for cloud in clouds]
@@ -74,7 +75,7 @@ def judge_effects(
     scores = None if ablation is None else ablation.pivot_table("mean_iou", "seed", "variant", sort=False)
     findings = (
         _saturates(scores, against)
-        if against == "none"
+        if against == NONE
         else _unsaid("the variants are not rows of an ablation"),
         _global_and_detailed(judged, permutations, seed),
         _larger_field(survey),
@@ -100,9 +101,9 @@ def _paired(scores: pd.DataFrame, first: str, second: str) -> tuple[float, float
 
 
 def _saturates(scores: pd.DataFrame | None, against: str) -> Finding:
-    variants = [] if scores is None else [row for row in scores.columns if row != against]
+    variants = [] if scores is None else _irregular(scores.columns, against)
     if scores is None or len(variants) < 4:
-        return _unsaid(f"an ablation of four variants or more is needed, {len(variants)} given")
+        return _unsaid(f"an ablation of four irregular variants or more is needed, {len(variants)} given")
     middle = variants[(len(variants) - 1) // 2]
     rise, after = _paired(scores, middle, variants[0]), _paired(scores, variants[-1], middle)
     if rise is None or after is None:
@@ -148,7 +149,7 @@ def _larger_field(survey: pd.DataFrame | None) -> Finding:
 def _two_for_one(scores: pd.DataFrame | None, against: str) -> Finding:
     if scores is None or "two-regular" not in scores.columns:
         return _unsaid("no variant with two regular kernels for an irregular one was trained")
-    others = _irregular_first([row for row in scores.columns if row not in (against, "two-regular")])
+    others = _irregular(scores.columns, against)
     found = _paired(scores, others[0], "two-regular") if others else None
     if found is None:
         return _unsaid("an irregular variant and three seeds or more are needed")
@@ -163,7 +164,9 @@ def _overfits(ablation: pd.DataFrame | None, against: str) -> Finding:
         return _unsaid("mean IoU on training images was not measured")
     gaps = ablation.assign(gap=ablation["train_iou"] - ablation["mean_iou"])
     gaps = gaps.pivot_table("gap", "seed", "variant", sort=False)
-    others = _irregular_first([row for row in gaps.columns if row != against][::-1])
+    others = _irregular(gaps.columns, against)
+    if against == NONE:
+        others = others[::-1]  # most layers
     found = _paired(gaps, others[0], against) if others and against in gaps.columns else None
     if found is None:
         return _unsaid("a regular and an irregular variant and three seeds or more are needed")
@@ -173,8 +176,12 @@ def _overfits(ablation: pd.DataFrame | None, against: str) -> Finding:
     )
 
 
-def _irregular_first(rows: list[str]) -> list[str]:
-    return sorted(rows, key=lambda row: row != "irregular")
+def _irregular(variants: Iterable[str], against: str) -> list[str]:
+    """Those that learnt positions: of an ablation's rows all but the regular ones, else by their names."""
+    if against == NONE:
+        return [name for name in variants if name not in (NONE, CONTINUED, "two-regular")]
+    learnt = [name for name in variants if name.startswith(("irregular", "sharing-")) and name != against]
+    return sorted(learnt, key=lambda name: name != "irregular")
 
 
 def _points(found: tuple[float, float, float]) -> str:

@@ -129,6 +129,21 @@ def test_errors_come_before_training_and_in_one_line(run_main, tmp_path):
         (("shapes", *SMALL, "--set", "mean.lr=1"), "--variants with --set mean.lr"),
         (("shapes", *SMALL, "--against", "fc2"), "fc1"),
         (("shapes", *SMALL[:-2], "--variants", "regular,thown"), "thrown"),
+        (("shapes", *SMALL[:-2], "--variants", "irregular", "--set", "irregualr.lr=0.9"), "irregular"),
+        (
+            ("shapes", *SMALL[:-2], "--variants", "irregular", "--set", "permuted.lr=0.9"),
+            "a variant of this study",
+        ),
+        (("shapes", *SMALL[:-2], "--variants", "irregular", "--set", "irregular.foo=0.9"), "a known setting"),
+        (("shapes", *SMALL[:-2], "--variants", "irregular", "--set", "irregular.lr=abc"), "lr as a number"),
+        (
+            ("shapes", *SMALL[:-2], "--variants", "irregular", "--set", "irregular.sharing=foo"),
+            "sharing='foo'",
+        ),
+        (
+            ("shapes", *SMALL[:-2], "--variants", "irregular", "--set", "irregular.seed=3"),
+            "variants and seeds decide",
+        ),
         (("shapes", *SMALL[:-2], "--variants", "regular", "--irregular", "layer9"), "'layer9'"),
         (("camvid", "--root", tmp_path / "absent"), "camvid"),
     ):

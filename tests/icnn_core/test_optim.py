@@ -35,6 +35,14 @@ def test_positions_get_their_own_rate_and_no_decay():
     assert [g["name"] for g in parameter_groups(nn.Conv2d(1, 1, 1), lr=1.0, position_lr=1.0)] == ["weights"]
 
 
+def test_weights_decay_as_the_optimiser_says_unless_told_otherwise():
+    model = nn.Sequential(nn.Conv2d(2, 4, 1), IrregularConv2d(4, 3, 3))
+    for given, wanted in ((None, 0.03), (0.0, 0.0), (0.2, 0.2)):
+        groups = parameter_groups(model, lr=0.1, position_lr=2.0, weight_decay=given)
+        optimizer = torch.optim.AdamW(groups, weight_decay=0.03)
+        assert [group["weight_decay"] for group in optimizer.param_groups] == [wanted, 0.0]
+
+
 class Near(nn.Module):
     def forward(self, positions):
         return positions.clamp(-2, 2)

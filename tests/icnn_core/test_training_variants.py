@@ -117,6 +117,23 @@ def test_learnt_positions_are_put_permuted_and_averaged(tmp_path, learnt):
         torch.testing.assert_close(mean[name], first[name].mean(0).expand_as(mean[name]))
 
 
+def test_where_each_kernel_and_channel_has_a_shape_all_are_dealt_out_and_averaged(tmp_path):
+    model = build("irregular", tmp_path, sharing="none")
+    with torch.no_grad():
+        for layer in irregular_layers(model).values():
+            layer.positions.add_(torch.randn(layer.positions.shape))
+    first = positions(model)
+    write_checkpoint(tmp_path / "irregular" / "seed-0" / "last.pt", model)
+    dealt, mean = (positions(build(name, tmp_path, sharing="none")) for name in ("permuted", "mean"))
+    for name in LAYERS:
+        shapes = [each[name].flatten(0, -3) for each in (dealt, first)]
+        rows = [sorted(map(tuple, one.flatten(1).tolist())) for one in shapes]
+        assert rows[0] == rows[1]
+        own = [set(map(tuple, each[name][:, 0].flatten(1).tolist())) for each in (dealt, first)]
+        assert own[0] != own[1], "a channel's shapes are other channels', too"
+        torch.testing.assert_close(mean[name], first[name].flatten(0, -3).mean(0).expand_as(mean[name]))
+
+
 def test_thrown_positions_lie_as_far_from_their_slots_as_learnt_ones_or_as_told(tmp_path, learnt):
     learnt_model = build_model(read_checkpoint(learnt))
     for name, layer in irregular_layers(build("thrown", tmp_path)).items():

@@ -47,6 +47,10 @@ def test_a_gain_that_grows_and_saturates(gains, verdict):
     assert verdicts(ablation=ablation(means))[GROWS] == verdict
     few = {name: means[name] for name in ("none", "from 0", "from 3")}
     assert verdicts(ablation=ablation(few))[GROWS] == UNSAID
+    trained_on = {"none": means["none"], "continued": 0.2} | means  # a regular row of --from-regular
+    table = judge_effects(ablation=ablation(trained_on))
+    assert table.verdict[GROWS] == verdict
+    assert table.evidence[GROWS].startswith("from from 0 to from 1")
 
 
 def test_gaps_between_training_and_other_images():
@@ -96,3 +100,21 @@ def test_variants_are_no_rows_and_the_irregular_one_is_taken_by_its_name():
     assert "not rows of an ablation" in table.evidence[GROWS]
     assert table.verdict[OVERFITS] == FAILS
     assert "gap of irregular less that of regular" in table.evidence[OVERFITS]
+
+
+def test_variants_that_learn_no_positions_say_nothing_of_irregular_ones():
+    means = {
+        "regular": 0.3,
+        "dilation-0.5": 0.35,
+        "regular-5x5": 0.3,
+        "two-regular": 0.3,
+        "thrown": 0.3,
+        "permuted": 0.3,
+    }
+    gaps = dict.fromkeys(means, 0.1) | {"dilation-0.5": 0.2}
+    table = judge_effects(ablation=ablation(means, gaps), against="regular")
+    assert table.verdict[[TWO, OVERFITS]].tolist() == [UNSAID] * 2
+    learnt = means | {"sharing-none": 0.3}
+    table = judge_effects(ablation=ablation(learnt, gaps | {"sharing-none": 0.1}), against="regular")
+    assert table.verdict[[TWO, OVERFITS]].tolist() == [HOLDS] * 2
+    assert "sharing-none less two-regular" in table.evidence[TWO]

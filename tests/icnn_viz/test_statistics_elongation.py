@@ -40,6 +40,15 @@ def test_intervals_hold_the_truth_and_reach_1(law, elongation):
         assert 0.93 <= (low == 1).mean() <= 0.975
 
 
+@pytest.mark.parametrize("shapes", [2_000, 20_000])
+def test_intervals_of_many_shapes_hold_the_truth_too(shapes):
+    low, high = form_of(draw("normal", shapes, 150, 4.0)).interval(0.95)
+    assert 0.88 <= ((low <= 4.0) & (high >= 4.0)).mean() < 1
+    assert (high - low) * np.sqrt(shapes) == pytest.approx(15.9, rel=0.15), (
+        "4 · 2 · 1.96, of the ratio of two sds"
+    )
+
+
 def test_roundness_has_even_p_values_for_round_clouds_and_none_for_long_ones():
     p = form_of(draw("normal", 200, 1500, 1.0)).roundness()
     assert np.quantile(p, [0.1, 0.5, 0.9]) == pytest.approx([0.1, 0.5, 0.9], abs=0.05)

@@ -98,8 +98,8 @@ def command(
     """Draw and test the shapes of a network's irregular kernels.
 
     Writes a strip of all layers; per layer the cloud of positions in the plane and in space, and the shapes that
-    changed most; one page to turn and hover over; and the tables positions, gaussians, layers, tests, claims and effects. Of
-    two checkpoints, how they differ. The network is read, not run: there is no --device to choose.
+    changed most; one page to turn and hover over; and the tables positions, gaussians, layers, tests, claims and
+    effects. Of two checkpoints, how they differ. The network is read, not run: there is no --device to choose.
 
     Example: icnn-viz kernels runs/camvid/best.pt --layer fc1 --view all --out shapes
     """

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from icnn_core.errors import NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
 
 
 def caffe_name_pattern(name: str) -> str | None:
@@ -59,6 +59,24 @@ def match_names(patterns: Iterable[str], known: Iterable[str], *, who: str) -> l
             )
         matched.update(found)
     return [name for name in known if name in matched]
+
+
+def match_name(pattern: str, known: Iterable[str], *, who: str) -> str:
+    """The one known name that a pattern matches, as of `match_names`; of a shell pattern the first.
+
+    Raises:
+        NameNotFoundError: it matches nothing. ArgumentError: it is the trailing part of several.
+    """
+    found = match_names([pattern], known, who=who)
+    if len(found) > 1 and not set("*?[") & set(pattern):
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise ArgumentError(
+            who,
+            needed="the name of one module",
+            got=f"{pattern!r}, in which {', '.join(found[:3])}{more} end",
+            fix="Write more of it.",
+        )
+    return found[0]
 
 
 def _matches(pattern: str, known: list[str]) -> list[str]:

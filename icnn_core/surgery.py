@@ -11,7 +11,7 @@ from torch import nn
 from icnn_core.errors import ArgumentError
 from icnn_core.facts import Facts
 from icnn_core.folding import allow_folding, refuse_folding
-from icnn_core.layer_names import match_names
+from icnn_core.layer_names import match_name, match_names
 from icnn_core.nn import (
     IrregularConv2d,
     Sharing,
@@ -80,8 +80,9 @@ def make_irregular(
 
     Raises:
         NameNotFoundError: a name matches nothing; the nearest names are listed.
-        ArgumentError: `model` is itself a convolution, so that it cannot be replaced in place; or wrapped in
-            DistributedDataParallel, which would not average the gradients of positions that it has not seen.
+        ArgumentError: `irregular` is the end of several names; `model` is itself a convolution, so that it cannot be
+            replaced in place, or wrapped in DistributedDataParallel, which would not average the gradients of
+            positions that it has not seen.
     """
     if isinstance(model, nn.parallel.DistributedDataParallel):
         raise ArgumentError(
@@ -153,8 +154,7 @@ def choose_modules(model: nn.Module, irregular: str | None, names: Iterable[str]
     order = [name for name, _ in nn.Module.named_modules(model, remove_duplicate=False) if name]
     chosen = set(order) if irregular is None and names is None else set()
     if irregular is not None:
-        first = order.index(match_names([irregular], order, who=_WHO)[0])
-        chosen.update(order[first:])
+        chosen.update(order[order.index(match_name(irregular, order, who=_WHO)) :])
     if names is not None:
         roots = match_names(names, order, who=_WHO)
         chosen.update(

@@ -20,8 +20,8 @@ class DeformableConv2d(nn.Module):
 
     Args:
         conv: whose weights are taken, not copied; padded with zeros.
-        rate: of the offsets' learning, as a share of the weights': a factor behind a convolution that starts at zero,
-            which for Adam is the same.
+        rate: a factor behind a convolution that starts at zero. Adam's steps do not depend on it, so offsets learn at
+            this share of the weights' rate; under SGD, whose steps it shrinks as well, at its square.
 
     Raises:
         ArgumentError: a convolution of another padding mode than zeros, or of "same" padding that is not symmetric.

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from icnn_core.errors import ArgumentError, check_name
-from icnn_core.layer_names import match_names
+from icnn_core.layer_names import match_name
 from icnn_core.training.ablation_table import CONTINUED, NONE
 from icnn_core.training.config import TrainConfig, change_config
 from icnn_core.training.runs import Run
@@ -135,11 +135,11 @@ def plan_variants(
 
 
 def check_rows(model: nn.Module, rows: Sequence[str]) -> None:
-    """Raise NameNotFoundError now, not hours later, if a row names no module of `model`."""
+    """Raise as `match_name` now, not hours later, if a row names no module of `model`, or several."""
     names = [name for name, _ in nn.Module.named_modules(model) if name]
     for row in rows:
         if row not in (NONE, CONTINUED):
-            match_names([row], names, who="ablate")
+            match_name(row, names, who="ablate")
 
 
 def _folder(out: Path, row: str, seed: int) -> Path:

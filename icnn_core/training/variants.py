@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -240,4 +241,6 @@ def apply_variant(model: nn.Module, config: TrainConfig) -> None:
                     fix="Name the network that is irregular in the same layers.",
                 )
             positions[layer] = found
+    if variant is VARIANTS["deformable"] and number is not None and config.optimizer == "sgd":
+        number = math.sqrt(number)  # it scales what a layer gives, and so its gradient, too: under SGD twice
     variant.change(model, positions, number)

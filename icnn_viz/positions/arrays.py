@@ -89,13 +89,16 @@ def to_cloud(
     )
 
 
-def read_arrays(path: str | Path, *, order: Sequence[int] | str | None = None) -> list[PositionCloud]:
+def read_arrays(
+    path: str | Path, *, order: Sequence[int] | str | None = None, unnamed: str | None = None
+) -> list[PositionCloud]:
     """Clouds of a .npz file (one layer; arrays named as the arguments of `to_cloud`) or of a table (.csv, .parquet)
     like the one that `icnn-viz kernels` writes: layer, kernel, channel, slot, slot_y, slot_x, y, x, weight_norm,
     weight, kernel_size, dilation, regular; only slot, slot_y, slot_x, y and x must be there.
 
     Args:
         order: see `to_cloud`; an .npz file may hold it, too.
+        unnamed: the layer's name where an .npz file says none; by default the file's.
 
     Raises:
         DataError: the file is missing, broken, or lacks an array or column. ShapeError, ArgumentError: its arrays do
@@ -130,7 +133,7 @@ def read_arrays(path: str | Path, *, order: Sequence[int] | str | None = None) -
     }
     options |= {"regular": bool(arrays["regular"].all())} if "regular" in arrays else {}
     options |= {} if order is None else {"order": order}
-    layer = str(arrays["layer"]) if "layer" in arrays else path.stem
+    layer = str(arrays["layer"]) if "layer" in arrays else unnamed or path.stem
     return [to_cloud(arrays["positions"], layer=layer, **options)]
 
 

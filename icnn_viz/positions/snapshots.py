@@ -80,7 +80,7 @@ def _read(path: Path) -> tuple[int | None, bool, list[PositionCloud]]:
     from icnn_core.checkpoint import read_checkpoint
 
     if path.suffix.lower() in TABLES:
-        return None, True, read_arrays(path)
+        return None, True, read_arrays(path, unnamed=path.parent.name)  # not each by its step
     checkpoint = read_checkpoint(path, arrays=True)
     return checkpoint.iteration, checkpoint.ordered, to_clouds(checkpoint)
 

@@ -82,6 +82,13 @@ def test_patterns_and_single_names():
     )
 
 
+def test_a_start_that_several_modules_end_in_is_refused():
+    said = r"'conv2', in which layer1\.0\.conv2, layer1\.1\.conv2, layer2\.0\.conv2 and 5 more end"
+    with pytest.raises(ArgumentError, match=said):
+        make_irregular(resnet18(), "conv2")
+    assert make_irregular(resnet18(), "layer4.*.conv2").replaced[0] == "layer4.0.conv2"
+
+
 @pytest.mark.parametrize(
     ("caffe", "pattern"),
     [

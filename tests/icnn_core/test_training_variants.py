@@ -106,6 +106,21 @@ def test_deformable_starts_as_the_same_function(tmp_path):
     assert build("deformable", tmp_path).classifier.fc1.rate == 1
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_deformable_variants_offsets_learn_at_their_share_of_the_rate(tmp_path, optimizer):
+    kinds = {"sgd": torch.optim.SGD, "adamw": torch.optim.Adam}
+    moved = {}
+    for name in ("deformable", "deformable-0.1"):
+        torch.manual_seed(0)
+        layer = build(name, tmp_path, optimizer=optimizer).classifier.fc1
+        step = kinds[optimizer](layer.parameters(), lr=1e-3)
+        image = torch.randn(1, layer.weight.shape[1], 9, 11, generator=torch.Generator().manual_seed(0))
+        layer(image).square().sum().backward()
+        step.step()
+        moved[name] = layer.rate * layer.offset(image)
+    torch.testing.assert_close(moved["deformable-0.1"], 0.1 * moved["deformable"], rtol=0.02, atol=1e-6)
+
+
 def test_learnt_positions_are_put_permuted_and_averaged(tmp_path, learnt):
     first = positions(build_model(read_checkpoint(learnt)))
     kept, dealt, mean = (positions(build(name, tmp_path)) for name in ("learnt-frozen", "permuted", "mean"))

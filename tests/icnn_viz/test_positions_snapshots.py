@@ -182,3 +182,14 @@ def test_layers_come_in_the_networks_order_if_any_file_says_it(tmp_path: Path) -
         for display in pair.displays:
             assert [cloud.layer for cloud in display.clouds] == ["stem", "a_head"]
         assert list(dict.fromkeys(pair.tables()["comparison"]["layer_a"])) == ["stem", "a_head"]
+
+
+def test_arrays_without_a_layers_name_are_one_layer_of_their_folder(tmp_path: Path) -> None:
+    slots = np.stack(np.meshgrid([-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0], indexing="ij"), -1).reshape(9, 2)
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    for step in (0, 10, 20):
+        np.savez(folder / f"step-{step}.npz", positions=slots + step / 100, slots=slots)
+    steps, snapshots = read_snapshots(folder)
+    assert steps == [0, 10, 20]
+    assert [cloud.layer for (cloud,) in snapshots] == ["encoder"] * 3

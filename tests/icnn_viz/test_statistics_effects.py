@@ -59,6 +59,11 @@ def test_gaps_between_training_and_other_images():
     assert verdicts(ablation=ablation(means, {"none": 0.1, "all": 0.15}))[OVERFITS] == FAILS
 
 
+def test_a_column_of_nothing_is_not_measured():
+    table = judge_effects(ablation=ablation({"none": 0.3, "all": 0.35}).assign(train_iou=None))
+    assert table.evidence[OVERFITS] == "mean IoU on training images was not measured"
+
+
 def test_two_regular_kernels():
     assert verdicts(ablation=ablation({"none": 0.3, "all": 0.35, "two-regular": 0.35}))[TWO] == HOLDS
     assert verdicts(ablation=ablation({"none": 0.3, "all": 0.35, "two-regular": 0.31}))[TWO] == FAILS

@@ -107,7 +107,8 @@ def command(
     options = {key: _plain(key, value) for key, value in (locals() | vars(network)).items()}
     from icnn_core.cli._training import check_launch
     from icnn_core.training.config import make_config, parse_setting, setting_names
-    from icnn_core.training.folder import check_folder
+    from icnn_core.training.folder import LAST, check_folder
+    from icnn_core.training.same_run import check_settings
 
     check_launch()
     check_folder(out, resume=resume, overwrite=overwrite)
@@ -115,6 +116,8 @@ def command(
     chosen |= {key: options[key] for key in setting_names() & options.keys() if options[key] is not None}
     settled = make_config(preset, config, **chosen)
     _check_used(settled, chosen)
+    if resume:
+        check_settings(out / LAST, settled)
     _train(
         settled,
         out,

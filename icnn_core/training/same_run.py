@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from icnn_core.checkpoint import Checkpoint, read_checkpoint
-from icnn_core.identity import describe_data, digest_file, digest_weights
+from icnn_core.errors import CheckpointError
+from icnn_core.identity import check_identity, describe_data, digest_file, digest_weights
 from icnn_core.training.config import TrainConfig, config_from
 
 _TOLD_BY_DATA = {"dataset", "root", "sbd_root", "classes", "train_images", "val_images"}
@@ -52,6 +53,24 @@ def describe_settings(config: TrainConfig, processes: int = 1) -> dict[str, Any]
     if config.init is not None or config.model is not None:
         told |= {"backbone", "classifier_dilation", "dilation_factor", "dropout"}
     return {name: value for name, value in values.items() if name not in told}
+
+
+def check_settings(last: Path, config: TrainConfig) -> None:
+    """Nothing, if the settings are those of the run in `last`: seen before its network is built, or downloaded.
+
+    Raises:
+        CheckpointError: they are not; it names what differs.
+    """
+    if last.exists():
+        saved = config_from(read_checkpoint(last).dataset.get("config", {}))
+        before, now = describe_settings(saved), describe_settings(config)
+        both = before.keys() & now.keys()  # another network has other settings, and its name differs
+        check_identity(
+            last,
+            {k: v for k, v in before.items() if k in both},
+            {k: v for k, v in now.items() if k in both},
+            CheckpointError,
+        )
 
 
 def describe_sources(config: TrainConfig) -> dict[str, str | None]:

@@ -57,7 +57,9 @@ def own(tmp_path, monkeypatch):
     sys.modules.pop("netstotrain", None)
 
 
-def test_a_network_of_ones_own_is_trained_resumed_and_never_imported_because_a_file_says_so(icnn, own):
+def test_a_network_of_ones_own_is_trained_resumed_and_never_imported_because_a_file_says_so(
+    icnn, own, monkeypatch
+):
     command = [
         "train",
         "shapes",
@@ -81,8 +83,11 @@ def test_a_network_of_ones_own_is_trained_resumed_and_never_imported_because_a_f
     sys.modules.pop("netstotrain")
     (own / "imported").unlink()
 
-    refused = icnn("train", "shapes", *_SMALL, "--out", "run", "--resume")
+    with monkeypatch.context() as patch:  # before another network is built, or its weights are downloaded
+        patch.setattr("icnn_core.training.setup.prepare", lambda *a, **k: pytest.fail("built"))
+        refused = icnn("train", "shapes", *_SMALL, "--out", "run", "--resume")
     assert refused.code == 1
+    assert len(refused.err.splitlines()) == 1
     assert "model='netstotrain:make'" in refused.err
     with pytest.raises(CheckpointError, match="--model"):
         build_model(checkpoint)

@@ -160,7 +160,7 @@ def _two_for_one(scores: pd.DataFrame | None, against: str) -> Finding:
 
 
 def _overfits(ablation: pd.DataFrame | None, against: str) -> Finding:
-    if ablation is None or "train_iou" not in ablation.columns or ablation["train_iou"].isna().all():
+    if ablation is None or "train_iou" not in ablation.dropna(axis="columns", how="all").columns:
         return _unsaid("mean IoU on training images was not measured")
     gaps = ablation.assign(gap=ablation["train_iou"] - ablation["mean_iou"])
     gaps = gaps.pivot_table("gap", "seed", "variant", sort=False)

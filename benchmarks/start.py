@@ -1,7 +1,8 @@
 """How long commands take, beside B: a process that imports torch, matplotlib.pyplot, pandas and scipy.stats.
 
-Processor time (user and system, children included), interleaved with B, medians; by the clock where a line says so,
-which needs an idle machine. `python benchmarks/start.py [--turns N] [--only PART] [--demo] [--out FILE.json]`.
+Processor time (user and system, children included), each beside the B before and the one after it, medians of the
+ratios: where a machine's speed varies, both do. By the clock where a line says so, which needs an idle machine.
+`python benchmarks/start.py [--turns N] [--only PART] [--demo] [--out FILE.json]`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 _B = "import torch, matplotlib.pyplot, pandas, scipy.stats"
@@ -70,13 +71,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured: `value` in the case's unit, and the seconds of each turn."""
+    """What was measured: `value` in the case's unit, the seconds of each turn, and what they are of B's beside them."""
 
     name: str
     unit: str
     limit: float
     value: float
     seconds: list[float]
+    ratios: list[float] = field(default_factory=list)
 
 
 def list_cases(folder: Path) -> list[Case]:
@@ -107,24 +109,34 @@ def run(arguments: Sequence[str], folder: Path) -> tuple[float, float]:
 
 
 def measure(cases: Sequence[Case], turns: int, folder: Path, say: Callable[[str], None]) -> list[Row]:
-    """Every case in turn with B, so that what else runs meets all alike; one turn beforehand warms files and caches."""
+    """Every case between two Bs, so that what else runs meets all alike; one turn beforehand warms files and caches."""
     for case in cases:
         run(case.command, folder)
-    bases: list[float] = []
     seconds: dict[str, list[float]] = {case.name: [] for case in cases}
+    ratios: dict[str, list[float]] = {case.name: [] for case in cases}
+    bases = [run(["-c", _B], folder)[0]]
     for turn in range(turns):
-        bases.append(run(["-c", _B], folder)[0])
         for case in cases:
-            if turn < case.turns:
-                used, clock = run(case.command, folder)
-                seconds[case.name].append(clock if "clock" in case.unit else used)
+            if turn >= case.turns:
+                continue
+            used, clock = run(case.command, folder)
+            bases.append(run(["-c", _B], folder)[0])
+            seconds[case.name].append(clock if "clock" in case.unit else used)
+            ratios[case.name].append(2 * used / sum(bases[-2:]))
         say(f"turn {turn + 1} of {turns}")
-    base = statistics.median(bases)
-    rows = [Row("B", "s", 0.0, base, bases)]
+    rows = [Row("B", "s", 0.0, statistics.median(bases), bases)]
     for case in cases:
-        middle = statistics.median(seconds[case.name])
-        value = middle / base if case.unit == "B" else middle
-        rows.append(Row(case.name, case.unit, case.limit, value, seconds[case.name]))
+        own = (ratios if case.unit == "B" else seconds)[case.name]
+        rows.append(
+            Row(
+                case.name,
+                case.unit,
+                case.limit,
+                statistics.median(own),
+                seconds[case.name],
+                ratios[case.name],
+            )
+        )
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+_log = logging.getLogger(__name__)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 PROCESSOR = "preprocessor_config.json"
@@ -191,6 +193,17 @@ class Preparation:
         if "mean" in said or "std" in said:
             said["source"] = ""
         return replace(self, **said) if said else self
+
+
+def tell_reader(model: nn.Module, given: str | None) -> None:
+    """Log a warning if a network learnt from images that the user's own function read, and another reads them now."""
+    trained = getattr(model, "icnn_reader", None)
+    if trained is not None and given != trained:
+        _log.warning(
+            "the network was trained on images that --reader %s read: say so again, for no code is run because a file "
+            "names it. Else what it sees may have other numbers than what it learnt from",
+            trained,
+        )
 
 
 def preparation_of(model: nn.Module) -> Preparation:

@@ -39,7 +39,6 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("train", "shapes", "--irregular", "fc1", "--set", "sigma=0.9"), "--set sigma"),
         (("train", "shapes", "--irregular", "fc1", "--set", "momentum=0.5"), "--set momentum"),
         (("train", "shapes", "--reader", "numpy:load"), "--reader"),
-        (("train", "shapes", "--classes", "classes.txt"), "--classes"),
         (("train", "shapes", "--irregular", "none", "--position-lr", "0.1"), "--position-lr"),
         (("train", "shapes", "--position-rule", "sgd"), "--position-rule"),
         (("train", "shapes", "--init", "a.safetensors", "--sharing", "layer"), "--sharing"),

@@ -139,6 +139,22 @@ def test_four_channels_by_a_reader_of_ones_own_under_a_name_of_ones_own(
     assert looked["image_size"] == {"height": 22, "width": 30}
     survey = ("--data", "folder", "--root", "data", "--pixels", 4)
     _run(run_main, viz.main, "heatmap", "run/last.pt", *own, *survey, "--out", "survey")
+    page = ("--image", "data/images/1.npy", "--export", "page.html")
+    _run(run_main, viz.main, "explore", "run/last.pt", *own, *page)
+    assert Path("page.html").stat().st_size > 10_000
+    _draw(
+        here / "plain", 3, ".tif", lambda path, image: Image.fromarray(image.astype(np.uint8)).save(path), 4
+    )
+    without = ("evaluate", "run/last.pt", *own[:2], "--root", "plain")
+    told = run_main(core.main, *without)
+    assert "trained on images that --reader numpy:load read" in told.err
+    elsewhere = (*survey[:3], "plain", *survey[4:], "--out", "other")
+    told = run_main(viz.main, "heatmap", "run/last.pt", *own[:2], *elsewhere)
+    assert "trained on images that --reader numpy:load read" in told.err
+    assert (
+        "--reader numpy:load read"
+        not in run_main(core.main, "evaluate", "run/last.pt", *own, "--root", "data").err
+    )
     again = run_main(core.main, *command, *wanted[2:], "--irregular", "head", "--out", "run", "--resume")
     assert again.code == 1
     assert "output" in again.err

@@ -66,16 +66,26 @@ def build_model(
         raise refuse(path, f"weights of {type(model).__name__}", said, _other_network(state)) from error
     if checkpoint.preparation is not None:
         setattr(model, "icnn_preparation", checkpoint.preparation)  # noqa: B010
+    if (reader := _named(checkpoint, "reader")) is not None:
+        setattr(model, "icnn_reader", reader)  # noqa: B010
     return model.eval()
 
 
 def how_to_build(checkpoint: Checkpoint) -> str:
     """What to do about a file that describes no network: the run that wrote it may have said what built it."""
-    config = checkpoint.dataset.get("config")
-    named = config.get("model") if isinstance(config, Mapping) else None
-    if isinstance(named, str) and named != "none":
-        return f"It was trained with --model {named[:120]}: say so again, for no code is run because a file names it."
+    named = _named(checkpoint, "model")
+    if named is not None:
+        return (
+            f"It was trained with --model {named}: say so again, for no code is run because a file names it."
+        )
     return "Name a function that builds it: --model package.module:factory."
+
+
+def _named(checkpoint: Checkpoint, what: str) -> str | None:
+    """The user's own function that a run's settings name."""
+    config = checkpoint.dataset.get("config")
+    named = config.get(what) if isinstance(config, Mapping) else None
+    return named[:120] if isinstance(named, str) and named != "none" else None
 
 
 def _other_network(state: Mapping[str, Tensor]) -> str:

@@ -96,8 +96,8 @@ class OwnNetwork:
     ] = None
 
     def options(self) -> dict[str, Any]:
-        """What `icnn_viz.displays.pixels.load_networks` takes of it: all but the reader."""
-        return {"model": self.model, "prefix": self.prefix, **self.preparation()}
+        """What `icnn_viz.displays.pixels.load_networks` takes of it."""
+        return {"model": self.model, "prefix": self.prefix, "reader": self.reader, **self.preparation()}
 
     def preparation(self) -> dict[str, Any]:
         """What of `icnn_core.preparation.Preparation` is said; None where nothing is."""

@@ -152,7 +152,7 @@ def _open(checkpoint: Path, own: OwnNetwork, **chosen: Any) -> tuple[nn.Module, 
     from icnn_core.checkpoint import build_model, read_checkpoint
     from icnn_core.evaluation.samples import open_measured
     from icnn_core.models.factory import build_with, load_factory
-    from icnn_core.preparation import preparation_of
+    from icnn_core.preparation import preparation_of, tell_reader
 
     wanted = own.preparation()
     read = read_checkpoint(checkpoint, own.prefix)
@@ -161,6 +161,7 @@ def _open(checkpoint: Path, own: OwnNetwork, **chosen: Any) -> tuple[nn.Module, 
     samples = open_measured(read, **chosen, reader=reader)
     count = len(samples.data.classes)
     network = build_model(read, (lambda: build_with(factory, count)) if factory else None)
+    tell_reader(network, own.reader)
     preparation = preparation_of(network).changed(**wanted)
     setattr(network, "icnn_preparation", preparation)  # noqa: B010
     samples.prepare_for(preparation)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from icnn_core.training.config import TrainConfig
 
 _SIZE = "HEIGHTxWIDTH or one number, in pixels; none for"
-_OPTIONS = ("sharing", "position_lr", "position_rule", "reader", "classes")  # of what runs may pass over
+_OPTIONS = ("sharing", "position_lr", "position_rule", "reader")  # of what runs may pass over
 _IRREGULAR = "Irregular from this module to the end, e.g. fc1, res4b11; none for a regular network."
 
 
@@ -145,7 +145,7 @@ def _check_used(config: TrainConfig, given: Mapping[str, Any]) -> None:
     if "sgd" not in (config.optimizer, config.position_rule if config.irregular or config.init else None):
         without["without SGD"] = ("momentum",), "add --set optimizer=sgd"
     if config.dataset != "folder":
-        without["but on a folder"] = ("reader", "classes"), "take the preset folder"
+        without["but on a folder"] = ("reader",), "take the preset folder"
     for why, (names, fix) in without.items():
         for name in names:
             if name in given:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +16,17 @@ from icnn_core.datasets.transforms import resized
 from icnn_core.errors import IcnnError, ShapeError
 from icnn_core.preparation import Preparation, preparation_of
 
+_log = logging.getLogger(__name__)
 KEYS = ("out", "logits", "pred", "sem_seg")
 """Names under which networks return their logits, in a mapping or as an attribute; the first that is there counts."""
 _SIZES = re.compile(
-    r"sizes? of tensor|tensors? .*match|must match|divisible|input (image )?(shape|size)|expected size|"
+    r"sizes? of tensor|tensors? .*match|must match|divisible|multiples? of|input (image )?(shape|size)|expected size|"
     r"expanded size|kernel size can't|padding size should|output size is too small|is invalid for input|mismatch|"
     r"cannot be multiplied|broadcast|rearrange",
     re.IGNORECASE,
 )
+_FIRST = "the first of"
+_told: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
 _ALIKE = 0.05  # by how much the sides of logits may differ from an image's: they are rounded
 _UNLIKE = 1.5  # by which factor two sides are surely not an image's
 _CHANNELS = re.compile(r"to have \d+ channels", re.IGNORECASE)
@@ -74,7 +79,7 @@ def segment(
     notes = []
     heads = 0 if preparation.output else _heads(output)
     if heads > 1:
-        notes.append(f"the first of {heads} outputs of the network (--output 1 is the second)")
+        notes.append(f"{_FIRST} {heads} outputs of the network (--output 1 is the second)")
     if wanted != (height, width):
         way = "padded" if padded else "resized"
         notes.append(
@@ -89,6 +94,15 @@ def segment(
         logits = resized(logits, wanted)
     logits = logits[..., :height, :width] if padded else resized(logits, (height, width))
     return logits, tuple(notes)
+
+
+def tell_once(model: nn.Module, notes: Iterable[str], who: str) -> None:
+    """Log what calls of a network took, each note once a network: which of several outputs is taken, as a warning."""
+    told = _told.setdefault(model, set())
+    for note in notes:
+        if note not in told:
+            told.add(note)
+            _log.log(logging.WARNING if note.startswith(_FIRST) else logging.INFO, "%s: %s", who, note)
 
 
 def _refusal(error: Exception, seen: Tensor, who: str) -> ShapeError | None:

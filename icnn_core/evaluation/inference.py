@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from icnn_core.datasets.transforms import resized
 from icnn_core.errors import ArgumentError
-from icnn_core.evaluation.calling import segment
+from icnn_core.evaluation.calling import segment, tell_once
 from icnn_core.preparation import Preparation, preparation_of
 
 _WHO = "evaluate"
@@ -103,6 +103,12 @@ def predict_logits(
     return total[0] / (len(inference.scales) * (2 if inference.flip else 1))
 
 
+def _segment(model: nn.Module, seen: Tensor, classes: int | None, preparation: Preparation) -> Tensor:
+    logits, notes = segment(model, seen, preparation, classes=classes, who=_WHO)
+    tell_once(model, notes, _WHO)
+    return logits
+
+
 def window_starts(length: int, window: int, stride: int) -> list[int]:
     """Where windows begin along an axis: every `stride`, and one that ends at `length`."""
     last = max(0, length - window)
@@ -114,12 +120,12 @@ def _in_windows(
 ) -> Tensor:
     """Logits of (1, c, h, w) in that size: where windows overlap, their mean."""
     if inference.window is None or inference.steps is None:
-        return segment(model, image, preparation, classes=classes, who=_WHO)[0]
+        return _segment(model, image, classes, preparation)
     total: Tensor | None = None
     counts = image.new_zeros(image.shape[2:])
     for place in _windows((image.shape[2], image.shape[3]), inference.window, inference.steps):
         seen = image[:, :, place[0], place[1]]
-        logits = segment(model, seen, preparation, classes=classes, who=_WHO)[0]
+        logits = _segment(model, seen, classes, preparation)
         if total is None:
             total = logits.new_zeros(1, logits.shape[1], *image.shape[2:])
         total[:, :, place[0], place[1]] += logits

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from icnn_core.datasets.labels import to_class_ids
 from icnn_core.datasets.registry import SegmentationDataset
-from icnn_core.evaluation.calling import segment
+from icnn_core.evaluation.calling import segment, tell_once
 from icnn_core.preparation import preparation_of
 
 
@@ -33,7 +33,8 @@ class Objective(nn.Module):
         """
         weights = self.get_buffer("weights")
         count = len(weights)
-        logits, _ = segment(self.model, images, self.preparation, classes=count, halved=True, who="train")
+        logits, notes = segment(self.model, images, self.preparation, classes=count, halved=True, who="train")
+        tell_once(self.model, notes, "train")
         return segmentation_loss(logits, masks, weights, self.ignore_index, total)
 
 

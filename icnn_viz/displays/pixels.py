@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from icnn_core.datasets.labels import IGNORE_INDEX
 from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.preparation import tell_reader
 from icnn_viz.gradients import METHODS as METHODS
 from icnn_viz.gradients import Network as Network
 from icnn_viz.gradients import load_pair
@@ -144,13 +145,20 @@ def to_comparison(
 
 
 def load_networks(
-    checkpoint: Path, regular: Path | None, *, model: str | None = None, **options: Any
+    checkpoint: Path,
+    regular: Path | None,
+    *,
+    model: str | None = None,
+    reader: str | None = None,
+    **options: Any,
 ) -> list[Network]:
-    """The networks to compare; `model` names what builds the regular one, "package.module:factory"; `options` as of
-    `load_pair`."""
+    """The networks to compare; `model` names what builds the regular one, "package.module:factory", `reader` what reads
+    the images that they will see; `options` as of `load_pair`."""
     from icnn_core.models.factory import load_factory
 
-    return load_pair(checkpoint, regular, factory=load_factory(model) if model else None, **options)
+    networks = load_pair(checkpoint, regular, factory=load_factory(model) if model else None, **options)
+    tell_reader(networks[0].model, reader)
+    return networks
 
 
 def make_targets(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from icnn_core.errors import ArgumentError, IcnnError
-from icnn_core.preparation import Preparation
+from icnn_core.preparation import Preparation, tell_reader
 from icnn_viz.displays.drawings import PAGE, Drawing, Track, write_drawings
 from icnn_viz.displays.images import to_pixels
 from icnn_viz.displays.page import to_html_table, to_image_tag
@@ -219,10 +219,10 @@ class TapDisplay:
 
 
 def load_networks(
-    learnt: Path, regular: Path | None, *, model: str | None = None, **options: Any
+    learnt: Path, regular: Path | None, *, model: str | None = None, reader: str | None = None, **options: Any
 ) -> list[Network]:
-    """One network or two, whatever layers they have; `model` names what builds the regular one; `options` as of
-    `load_network`.
+    """One network or two, whatever layers they have; `model` names what builds the regular one, `reader` what reads the
+    images that they will see; `options` as of `load_network`.
 
     Raises:
         CheckpointError: a file that cannot be used. NameNotFoundError: no such function.
@@ -230,7 +230,11 @@ def load_networks(
     from icnn_core.models.factory import load_factory
 
     factory = load_factory(model) if model else None
-    return [load_network(path, factory=factory, **options) for path in (learnt, regular) if path is not None]
+    networks = [
+        load_network(path, factory=factory, **options) for path in (learnt, regular) if path is not None
+    ]
+    tell_reader(networks[0].model, reader)
+    return networks
 
 
 def taps_of(networks: Sequence[Network], record: PixelComparison) -> TapDisplay | None:

@@ -20,10 +20,10 @@ from icnn_viz.figures.comparison_pages import draw_comparison_interactive
 from icnn_viz.figures.comparison_parts import to_axis, to_parts
 from icnn_viz.figures.maps import scale_of, to_difference
 from icnn_viz.figures.measure_table import MeasureRow, answer_rows, measure_rows
-from icnn_viz.figures.overlay import to_grey
 from icnn_viz.figures.screen import shrink, to_data_url
 from icnn_viz.figures.style import THEMES, get_look
 from icnn_viz.figures.write import write_atomically
+from icnn_viz.pictures import to_grey
 from icnn_viz.records import PixelComparison
 
 MOST_BYTES = 12_000_000

@@ -10,9 +10,9 @@ import numpy as np
 from icnn_viz.figures.comparison_parts import OUTLINES, PageParts, to_parts
 from icnn_viz.figures.maps import CONTOURS, SQRT
 from icnn_viz.figures.outlines import list_outlines
-from icnn_viz.figures.overlay import to_grey
 from icnn_viz.figures.screen import fade, shrink, to_colour_stops, to_cross, to_data_url
 from icnn_viz.figures.style import Look, get_look, to_plotly_layout
+from icnn_viz.pictures import to_grey
 from icnn_viz.records import Heatmap, PixelGradient
 
 if TYPE_CHECKING:

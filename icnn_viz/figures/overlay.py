@@ -11,6 +11,7 @@ from icnn_viz.figures.comparison import check_comparable, write_heading
 from icnn_viz.figures.maps import draw_contours, draw_cross, draw_map, draw_photo, name_of, scale_of
 from icnn_viz.figures.panels import PanelSheet
 from icnn_viz.figures.style import WHITE, use_theme
+from icnn_viz.pictures import to_grey
 from icnn_viz.records import Heatmap, PixelGradient
 
 if TYPE_CHECKING:
@@ -49,9 +50,3 @@ def draw_overlay(
             draw_cross(ax, heatmap.pixel, look)
         sheet.add_colour_bar(scale.norm(), colours, scale, name_of(gradients[0].method, signed=scale.signed))
     return sheet.figure
-
-
-def to_grey(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 to its luma (ITU-R BT.601) in three equal channels, at 70 % contrast around mid-grey."""
-    luma = image.astype(float) @ (0.299, 0.587, 0.114)
-    return np.repeat(np.rint(128 + 0.7 * (luma - 128)).astype(np.uint8)[..., None], 3, axis=-1)

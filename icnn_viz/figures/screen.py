@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from icnn_viz.figures.style import Look, register_maps
+from icnn_viz.pictures import to_picture
 
 
 @cache
@@ -46,11 +47,11 @@ def fade(stops: Sequence[tuple[float, str]], *, signed: bool = False, most: floa
 
 
 def to_data_url(image: np.ndarray) -> str:
-    """(H, W, 3) uint8 as a JPEG in a data URL."""
+    """An image, as people see it, as a JPEG in a data URL."""
     from PIL import Image
 
     buffer = BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=92, subsampling=0)
+    Image.fromarray(to_picture(image)).save(buffer, "JPEG", quality=92, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_core.errors import ArgumentError
-from icnn_viz.figures.overlay import to_grey
 from icnn_viz.figures.screen import to_cross, to_data_url
 from icnn_viz.figures.style import get_look, shorten, slot_colours, to_plotly_layout
+from icnn_viz.pictures import to_grey
 from icnn_viz.records import PixelTaps
 
 if TYPE_CHECKING:

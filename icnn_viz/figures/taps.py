@@ -10,10 +10,10 @@ import numpy as np
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.maps import draw_cross, draw_photo
 from icnn_viz.figures.marks import draw_key
-from icnn_viz.figures.overlay import to_grey
 from icnn_viz.figures.panels import AXIS_LEFT, LINE, PanelSheet
 from icnn_viz.figures.sheet import MARGIN
 from icnn_viz.figures.style import WHITE, slot_colours, use_theme
+from icnn_viz.pictures import to_grey
 from icnn_viz.records import PixelTaps
 
 if TYPE_CHECKING:

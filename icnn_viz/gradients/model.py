@@ -87,18 +87,6 @@ def to_input(images: np.ndarray, preparation: Preparation, like: torch.Tensor) -
     return preparation.normalise(x, dtype).contiguous()
 
 
-def to_picture(image: np.ndarray) -> np.ndarray:
-    """An image of any channels and numbers as people see it, (H, W, 3) uint8: of more than three channels the first
-    three, of two the first; other numbers than uint8 from their 2nd to their 98th percentile."""
-    image = np.asarray(image)
-    image = image[..., None] if image.ndim == 2 else image
-    image = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, -1)
-    if image.dtype == np.uint8:
-        return image
-    low, high = np.percentile(image, (2, 98))
-    return (255 * np.clip((image - low) / (high - low or 1.0), 0, 1)).round().astype(np.uint8)
-
-
 def forward(
     model: nn.Module, x: torch.Tensor, view: NetworkView, like: torch.Tensor
 ) -> tuple[torch.Tensor, tuple[str, ...]]:

@@ -19,10 +19,10 @@ from icnn_viz.gradients.model import (
     left_as_found,
     reference_tensor,
     to_input,
-    to_picture,
 )
 from icnn_viz.gradients.relu import RULES, relu_rule
 from icnn_viz.gradients.targets import Rectangle, Target, resolve
+from icnn_viz.pictures import to_picture
 from icnn_viz.records import PixelGradient
 
 

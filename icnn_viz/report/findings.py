@@ -110,6 +110,7 @@ def find_out(
         regular,
         model=model,
         prefix=prefix,
+        reader=pixels.reader,
         device=device,
         seed=seed,
         **pixels.preparation,

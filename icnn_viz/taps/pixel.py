@@ -21,9 +21,9 @@ from icnn_viz.gradients.model import (
     left_as_found,
     reference_tensor,
     to_input,
-    to_picture,
 )
 from icnn_viz.gradients.targets import Rectangle, check_class, check_pixel
+from icnn_viz.pictures import to_picture
 from icnn_viz.records import PixelTaps
 from icnn_viz.taps.compose import MOST, Points, compose, merged
 from icnn_viz.taps.layers import Layer

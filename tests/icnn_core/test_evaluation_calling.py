@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from icnn_core.errors import ShapeError
+from icnn_core.evaluation import predict_logits
 from icnn_core.evaluation.calling import segment, to_logits
 from icnn_core.preparation import Preparation
+from icnn_core.training.loss import Objective
 
 LOGITS = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
 
@@ -84,6 +86,33 @@ def test_of_several_outputs_the_first_is_taken_and_that_is_said():
     logits, notes = segment(Heads(), LOGITS, Preparation(output="1"))
     assert torch.equal(logits, 2 * LOGITS)
     assert notes == ()
+
+
+def test_which_output_is_taken_is_told_once_where_it_is_trained_and_measured(caplog):
+    class Heads(nn.Module):
+        def forward(self, x):
+            return x, 2 * x
+
+    for call in ("train", "evaluate"):
+        network = Heads()
+        caplog.clear()
+        for _ in range(2):
+            if call == "train":
+                Objective(network, torch.ones(3), 255)(LOGITS, torch.zeros(2, 5, 4), torch.tensor(1.0))
+            else:
+                predict_logits(network, LOGITS[0], preparation=Preparation())
+        assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+            f"{call}: the first of 2 outputs of the network (--output 1 is the second)"
+        ]
+
+
+def test_a_networks_own_word_on_multiples_is_told_as_one_on_sizes():
+    class Wants(nn.Module):
+        def forward(self, x):
+            raise ValueError(f"takes multiples of 32, got {x.shape[-1]}")
+
+    with pytest.raises(ShapeError, match="--divisor 32"):
+        segment(Wants(), LOGITS)
 
 
 @pytest.mark.parametrize("wanted", [{"classes": 2}, {"binary": True}])

@@ -13,9 +13,10 @@ from matplotlib.patches import Ellipse
 from icnn_core.errors import ArgumentError
 from icnn_viz.figures.grid import draw_grid
 from icnn_viz.figures.maps import fit_scale
-from icnn_viz.figures.overlay import draw_overlay, to_grey
+from icnn_viz.figures.overlay import draw_overlay
 from icnn_viz.figures.sampling import draw_sampling
 from icnn_viz.heatmaps import to_heatmap
+from icnn_viz.pictures import to_grey
 
 Check = Callable[[Figure], None]
 Make = Callable[..., Any]

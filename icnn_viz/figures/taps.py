@@ -104,11 +104,14 @@ def _draw_points(ax: Axes, taps: PixelTaps) -> None:
     order = np.argsort(-np.abs(taps.weight), kind="stable")  # the largest lie lowest
     at, weight, many = taps.at[order], taps.weight[order], len(order) > _MANY
     colours = to_rgba_array(slot_colours(taps.slots), 0.5 if many else 0.92)[taps.slot[order]]
-    hollow = (weight < 0)[:, None]
+    hollow, areas = (weight < 0)[:, None], _areas(ax, weight)
+    rims = np.minimum(
+        np.where(hollow[:, 0], 0.8, 0.4), 0.2 * np.sqrt(areas)
+    )  # a rim hides no small dot's colour
     ax.scatter(
-        at[:, 1], at[:, 0], s=_areas(ax, weight), c=np.where(hollow, 0.0, colours),
+        at[:, 1], at[:, 0], s=areas, c=np.where(hollow, 0.0, colours),
         edgecolors=list(np.where(hollow, colours, to_rgba(WHITE, 0.0 if many else 0.9))),
-        linewidths=0 if many else np.where(hollow[:, 0], 0.8, 0.4).tolist(),
+        linewidths=0 if many else rims.tolist(),
         zorder=4, gid="taps", rasterized=many,
     )  # fmt: skip
 

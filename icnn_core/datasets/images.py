@@ -216,7 +216,8 @@ def to_rgb(picture: Image.Image, who: str, say: Say = say_of_one) -> np.ndarray:
                 who,
                 needed="an opaque image",
                 got="one with transparent pixels, whose colours nobody sees",
-                fix="Lay it on a ground: Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image).",
+                fix="Lay it on a ground: Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image). "
+                "If the fourth channel is no transparency, read all four with --reader.",
             )
     return np.array(upright.convert("RGB"))
 

@@ -190,7 +190,7 @@ def _what_to_do(found: object, classes: int | None, size: tuple[int, int] | None
             return (
                 "They look like (N, H, W, C): wrap the network so that it returns logits.permute(0, 3, 1, 2)."
             )
-        return "Name the data set that the network was trained on."
+        return "Build a network that has one for each class, or name the data set that it was trained on."
     if isinstance(found, Tensor) and found.ndim == 3:
         return "If these are one logit a pixel, wrap the network so that it returns logits[:, None]."
     return (

@@ -173,6 +173,6 @@ def _stacked(samples: Sequence[Sample | IcnnError]) -> Sample | IcnnError:
             "train",
             needed="images of one size in a batch",
             got=" and ".join(f"{height} × {width}" for height, width in sorted(sizes)[:2]),
-            fix="Crop them (crop) or resize them (size), or use batches of 1.",
+            fix="Crop them (crop); or resize them (size) to no random scale (scale=1,1); or use batches of 1.",
         )
     return torch.stack([image for image, _ in good]), torch.stack([mask for _, mask in good])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 from icnn_core.errors import DataError
 from icnn_core.files import read_text
@@ -79,8 +80,8 @@ def match_pairs(who: str, images: Files, masks: Files, stems: Iterable[str] | No
 
 
 def stem_of(path: Path) -> str:
-    """A file's name without its suffix, or without both of `.nii.gz`."""
-    return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+    """A file's name without its suffix, or without both of `.nii.gz`; ä is one letter, as macOS may not write it."""
+    return normalize("NFC", Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem)
 
 
 def files_by_stem(
@@ -138,7 +139,7 @@ def read_stems(who: str, path: Path) -> list[str]:
     text = read_text(path, f"{who} {path}", DataError)
     names = [Path(line.strip()) for line in text.splitlines() if line.strip()]
     known = (*IMAGE_SUFFIXES, *ARRAY_SUFFIXES)
-    stems = [stem_of(name) if name.suffix.lower() in known else name.name for name in names]
+    stems = [stem_of(name) if name.suffix.lower() in known else normalize("NFC", name.name) for name in names]
     if not stems:
         raise DataError(
             f"{who} {path}", needed="names, one a line", got="an empty list", fix="Unpack it again."

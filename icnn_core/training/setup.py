@@ -25,6 +25,7 @@ from icnn_core.models.pretrained import load_network_weights
 from icnn_core.nn import Sharing
 from icnn_core.preparation import IMAGE_SETTINGS, Preparation, preparation_of
 from icnn_core.surgery import Surgery, irregular_layers, make_irregular
+from icnn_core.text import counted
 from icnn_core.training.config import TrainConfig
 from icnn_core.training.same_run import describe_sources
 from icnn_core.training.stream import Sample, Transform
@@ -107,6 +108,8 @@ def prepare(config: TrainConfig, factory: Factory | None = None, reader: Reader 
     if config.variant is not None:
         torch.manual_seed(config.seed)
         apply_variant(model, config)
+    if config.batch_norm == "frozen":
+        _warn_of_untrained_norms(model)
     transform = TrainTransform(
         size=config.size,
         crop=config.crop,
@@ -124,6 +127,25 @@ def prepare(config: TrainConfig, factory: Factory | None = None, reader: Reader 
         surgery=surgery,
         sources=sources,
     )
+
+
+def _warn_of_untrained_norms(model: nn.Module) -> None:
+    fresh = [
+        name
+        for name, module in nn.Module.named_modules(model)
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and module.running_mean is not None
+        and module.running_var is not None
+        and not bool(module.running_mean.any())
+        and bool((module.running_var == 1).all())
+    ]
+    if fresh:
+        _log.warning(
+            "batch norm is frozen, in %s at its start (mean 0, variance 1: %s), which is of no images: give weights to "
+            "start from, or say --batch-norm train",
+            counted(len(fresh), "layer"),
+            ", ".join(fresh[:3]) + (", …" if len(fresh) > 3 else ""),
+        )
 
 
 def _prepare_images(model: nn.Module, config: TrainConfig) -> Preparation:

@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
+from unicodedata import normalize
 
 from icnn_core.datasets.labels import IGNORE_INDEX
-from icnn_core.errors import ArgumentError, NameNotFoundError, nearest_names
+from icnn_core.errors import ArgumentError, NameNotFoundError, ShapeError, nearest_names
 from icnn_core.preparation import tell_reader
 from icnn_viz.gradients import METHODS as METHODS
 from icnn_viz.gradients import Network as Network
@@ -132,8 +133,12 @@ def to_comparison(
         labels: as of `compare_pixels`.
         fields: receptive fields, one per network, if they were traced.
         classes: names by class id; by default those that the gradients know.
+
+    Raises:
+        ShapeError: labels of another size than the image.
     """
     names, pixel = tuple(classes) or gradients[0].classes, gradients[0].pixel
+    labels = None if labels is None else check_labels(labels, gradients[0].image.shape[:2])
     heatmaps = [to_heatmap(gradient, reduction, smoothing) for gradient in gradients]
     masks = {} if labels is None else to_masks(labels, pixel, names)
     measures = [
@@ -210,9 +215,9 @@ def find_class(name: str, classes: Sequence[str], who: str = "class") -> int:
         if classes:
             check_class(int(name), len(classes), who)
         return int(name)
-    lowered = [known.lower() for known in classes]
-    if name.lower() in lowered:
-        return lowered.index(name.lower())
+    wanted, *lowered = (normalize("NFC", each).lower() for each in (name, *classes))
+    if wanted in lowered:
+        return lowered.index(wanted)
     fix = (
         nearest_names(name, classes) if classes else "The checkpoint knows no names: give the class's number."
     )
@@ -261,6 +266,22 @@ def _fix(target: Target, found: PixelGradient) -> Target:
     if isinstance(region, str):
         region = connected_part(found.prediction == found.prediction[found.pixel], found.pixel)
     return replace(target, class_id=found.class_id, region=region)
+
+
+def check_labels(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Class ids as (H, W) int64, whatever whole numbers they are.
+
+    Raises:
+        ShapeError: they have another size than the image, (H, W).
+    """
+    if labels.shape != shape:
+        raise ShapeError(
+            "labels",
+            needed=f"class ids of the image's size, {shape}",
+            got=str(labels.shape),
+            fix="Give the labels of this image, a number a pixel.",
+        )
+    return labels.astype(int)
 
 
 def to_masks(labels: np.ndarray, pixel: tuple[int, int], classes: tuple[str, ...]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
 
+_ROUNDING = 1e-5
+"""Share of the largest value below which two maps of single precision do not differ."""
 SQRT = 0.5
 CLIP = 0.999
 DIFFERENCES = ("shares", "raw")
@@ -86,12 +88,17 @@ def to_difference(
             the larger gradients; "raw": as they are.
         scale: of the maps.
 
+    What differs by rounding alone is no difference: 0.
+
     Raises:
         NameNotFoundError: another kind.
     """
     check_difference(kind)
     raw = kind == "raw"
-    values = first.shown - second.shown if raw else first.shares - second.shares
+    maps = (first.shown, second.shown) if raw else (first.shares, second.shares)
+    values = maps[0] - maps[1]
+    if np.abs(values).max() < _ROUNDING * max(np.abs(one).max() for one in maps):
+        values = np.zeros_like(values)
     unit, name = (scale.unit, "difference") if raw else ("of the energy", "difference of shares")
     return values, fit_scale([values], gamma=scale.gamma, unit=unit, signed=True), name
 

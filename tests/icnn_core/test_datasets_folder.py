@@ -42,6 +42,16 @@ def test_a_file_of_a_kind_that_is_not_read_is_named(root):
         open_dataset("folder", root, "train")
 
 
+def test_names_that_look_alike_are_one_name(root):
+    """macOS may write ä as a and two dots; an archive's masks may have the one letter."""
+    _pair(root / "images", root / "masks", "bl\u00e4tter 11")
+    image = root / "images" / "bl\u00e4tter 11.jpg"
+    image.rename(root / "images" / "bla\u0308tter 11.jpg")
+    assert _stems(open_dataset("folder", root, "all")) == [11, *range(11)]
+    (root / "val.txt").write_text("bla\u0308tter 11\n", encoding="utf-8")
+    assert _stems(open_dataset("folder", root, "val")) == [11]
+
+
 def test_without_lists_every_fifth_image_is_for_validation(root):
     train, val = open_dataset("folder", root, "train"), open_dataset("folder", root, "val")
     assert _stems(val) == [4, 9]

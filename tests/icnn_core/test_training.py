@@ -18,7 +18,7 @@ from icnn_core.training.loop import train
 from icnn_core.training.loss import Objective, class_weights, segmentation_loss
 from icnn_core.training.optimizers import Optimizers
 from icnn_core.training.progress import mean_displacement
-from icnn_core.training.setup import prepare
+from icnn_core.training.setup import _warn_of_untrained_norms, prepare
 from icnn_core.training.stream import read_ahead, training_batches
 
 SMALL = {"size": (40, 56), "train_images": 7, "val_images": 2, "batch_size": 3, "iterations": 6}
@@ -300,3 +300,18 @@ def test_no_more_workers_load_than_there_are_processors(monkeypatch, recwarn):
     assert asked[0]["num_workers"] == 1
     list(read_ahead([], 1))
     assert asked[1]["num_workers"] == 1
+
+
+@pytest.mark.parametrize("rule", ["frozen", "train"])
+def test_batch_norm_that_is_frozen_at_its_start_is_told(caplog, rule):
+    config = make_config("shapes", **SMALL, batch_norm=rule)
+    model = prepare(config).model
+    norms = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert (f"batch norm is frozen, in {norms} layers at its start" in caplog.text) == (rule == "frozen")
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.add_(0.1)
+    caplog.clear()
+    _warn_of_untrained_norms(model)
+    assert not caplog.records

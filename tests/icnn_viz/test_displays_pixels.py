@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from icnn_core.errors import NameNotFoundError
+from icnn_core.errors import NameNotFoundError, ShapeError
 from icnn_viz.cli._shown import say
 from icnn_viz.displays import HeatmapDisplay, measure_rows
 from icnn_viz.displays.page import to_measures_html
@@ -17,8 +17,10 @@ from icnn_viz.displays.pixels import find_class, to_comparison
 from icnn_viz.displays.text_tables import tell_pixel
 from icnn_viz.explorer.export import freeze
 from icnn_viz.figures.comparison import describe_question, draw_comparison
+from icnn_viz.figures.maps import scale_of, to_difference
 from icnn_viz.figures.measure_table import answer_rows
 from icnn_viz.figures.panels import format_alike
+from icnn_viz.heatmaps import to_heatmap
 from icnn_viz.records import PixelComparison, PixelGradient, name_class
 from icnn_viz.report.tables import to_measure_table as to_report_table
 
@@ -86,6 +88,36 @@ def test_void_is_no_object_and_no_class(make_gradient: MakeGradient) -> None:
     assert [name for name in found.measures[0] if name.startswith("energy_on")] == [
         f"energy_on {number}" for number in range(4)
     ]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32])
+def test_labels_are_whole_numbers_of_any_kind_and_of_the_images_size(
+    make_gradient: MakeGradient, kind: type
+) -> None:
+    labels = np.full((24, 37), 255)
+    labels[:, 25:] = 3
+    for classes in ((), tuple("abcd")):
+        gradients = [make_gradient("mine", classes=classes)]
+        found, same = (to_comparison(gradients, labels=one) for one in (labels.astype(kind), labels))
+        assert found.measures == same.measures
+    with pytest.raises(ShapeError, match=r"of the image's size, \(24, 37\); got \(37, 24\)"):
+        to_comparison(gradients, labels=labels.T)
+
+
+def test_a_class_is_found_however_its_letters_are_written() -> None:
+    composed, apart = "Fu\u00dfg\u00e4nger", "Fu\u00dfga\u0308nger"
+    assert find_class(apart, ("road", composed)) == find_class(composed, ("road", apart)) == 1
+
+
+def test_rounding_is_no_difference(make_gradient: MakeGradient) -> None:
+    first = to_heatmap(make_gradient("mine"))
+    for share, is_seen in ((1e-7, False), (1e-3, True)):
+        shown = first.values * (1 + share * np.random.default_rng(0).standard_normal(first.values.shape))
+        values, scale, _ = to_difference(
+            first, replace(first, values=shown), "raw", scale_of([first], "gradient")
+        )
+        assert bool(values.any()) == is_seen
+        assert scale.top > 0
 
 
 def test_a_class_is_called_the_same_everywhere(make_gradient: MakeGradient) -> None:

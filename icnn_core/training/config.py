@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from icnn_core.errors import ArgumentError, check_name
+from icnn_core.errors import ArgumentError, check_name, nearest_names
 from icnn_core.files import read_text
 from icnn_core.kinds import INTERPOLATIONS, SHARINGS
 from icnn_core.training.presets import PRESETS
@@ -175,7 +175,9 @@ class TrainConfig:
                     "train",
                     needed=f"{name} {needed}",
                     got=f"{name}={getattr(self, name)!r}",
-                    fix=f"Set {name} in that range.",
+                    fix=nearest_names(str(getattr(self, name)), _CHOICES[name])
+                    if name in _CHOICES
+                    else f"Set {name} in that range.",
                 )
 
 

@@ -142,7 +142,8 @@ def photos(tmp_path):
 def test_bad_images_stop_a_run_or_are_skipped_and_listed(icnn, photos, tmp_path, workers):
     command = ["train", "folder", "--root", photos, "--backbone", "tiny", "--weights", "none", *_QUICK,
                "--batch-size", 4, "--size", "40x56", "--crop", "33x41", "--scale", "0.8,1.2", "--workers", workers,
-               "--set", "classifier_dilation=2", "--balance", 0, "--out", tmp_path / "run"]  # fmt: skip
+               "--set", "classifier_dilation=2", "--balance", 0, "--batch-norm", "train",
+               "--out", tmp_path / "run"]  # fmt: skip
     stopped = icnn(*command)
     assert stopped.code == 1
     made_up, error = stopped.err.splitlines()

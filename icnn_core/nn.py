@@ -199,15 +199,7 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
         else:
             x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode), 0
         return self._convolve(
-            ConvolutionCall(
-                x,
-                self.weight,
-                self.bias,
-                self.stride,
-                padding,
-                self.dilation,
-                self.groups,
-            )
+            ConvolutionCall(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
         )
 
     def _convolve(self, call: ConvolutionCall) -> Tensor:

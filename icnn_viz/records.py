@@ -424,11 +424,7 @@ class Sharing(NamedTuple):
 SHARING = {
     "layer": Sharing("layer", "shape", "one shape", "the layer's shape", "shape"),
     "channel": Sharing(
-        "input channel",
-        "input channel",
-        "{channels}",
-        "input channel {channel}",
-        "channel %{customdata[1]}",
+        "input channel", "input channel", "{channels}", "input channel {channel}", "channel %{customdata[1]}"
     ),
     "none": Sharing(
         "kernel and channel",

@@ -38,12 +38,7 @@ def build_model(
         lost = checkpoint.non_finite_layers[0]
         raise refuse(path, f"finite positions in {lost}", "NaN or infinity", "Use an earlier checkpoint.")
     if factory is None and checkpoint.architecture is None:
-        raise refuse(
-            path,
-            "the description of a network",
-            "weights alone",
-            how_to_build(checkpoint),
-        )
+        raise refuse(path, "the description of a network", "weights alone", how_to_build(checkpoint))
     model = _build_architecture(checkpoint, classes) if factory is None else factory()
     state, layers, effective = _fit_names(checkpoint, model)
     for layer in layers:

@@ -92,13 +92,7 @@ def command(
 
     import torch
 
-    from icnn_core.cli._evaluation import (
-        print_evaluation,
-        print_skipped,
-        to_json,
-        write_csv,
-        write_json,
-    )
+    from icnn_core.cli._evaluation import print_evaluation, print_skipped, to_json, write_csv, write_json
     from icnn_core.evaluation import Inference
     from icnn_core.outputs import check_writable, one_call
 
@@ -109,14 +103,7 @@ def command(
     torch.manual_seed(seed)
     inference = Inference(window=tiles, stride=steps, scales=factors, flip=flip)
     model, samples = _open(
-        checkpoint,
-        network,
-        data=data,
-        root=root,
-        split=split,
-        images=images,
-        size=seen,
-        skip_bad=skip_bad,
+        checkpoint, network, data=data, root=root, split=split, images=images, size=seen, skip_bad=skip_bad
     )
     identity = _identify(model, samples, split, inference, names, boundary or None)
     with ExitStack() as stack:

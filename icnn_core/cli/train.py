@@ -118,14 +118,7 @@ def command(
     _check_used(settled, chosen)
     if resume:
         check_settings(out / LAST, settled)
-    _train(
-        settled,
-        out,
-        device,
-        resume=resume,
-        overwrite=overwrite,
-        as_json=as_json,
-    )
+    _train(settled, out, device, resume=resume, overwrite=overwrite, as_json=as_json)
 
 
 command.defaults_by_preset = defaults_by_preset  # type: ignore[attr-defined]

@@ -55,12 +55,7 @@ def evaluate(
         for index, (image, labels) in enumerate(samples):
             size = (labels.shape[0], labels.shape[1])
             logits = predict_logits(
-                model,
-                image.to(device),
-                inference,
-                size=size,
-                classes=len(classes),
-                preparation=preparation,
+                model, image.to(device), inference, size=size, classes=len(classes), preparation=preparation
             )
             prediction = logits.argmax(0).cpu()
             here = confusion_matrix(labels, prediction, len(classes), ignore_index)

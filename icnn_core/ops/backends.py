@@ -174,12 +174,7 @@ def _reference_reasons(request: Request) -> list[str]:
 
 
 def _gather(
-    x: Tensor,
-    weight: Tensor,
-    positions: Tensor,
-    bias: Tensor | None,
-    sigma: Tensor | None,
-    request: Request,
+    x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None, sigma: Tensor | None, request: Request
 ) -> Tensor:
     """`gathered`; but on a CPU the specification computes an image with pixels that are not finite.
 

@@ -42,11 +42,7 @@ def forward(
 
 
 def backward(
-    grad_out: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    positions: Tensor,
-    *rest: Any,
+    grad_out: Tensor, x: Tensor, weight: Tensor, positions: Tensor, *rest: Any
 ) -> list[Tensor | None]:
     """Gradients of x, weight, positions and bias where needed, as differentiable functions of the first four.
 
@@ -67,11 +63,7 @@ def _column(x: Tensor, positions: Tensor, geometry: Geometry, sigma: Tensor | No
     floor, fraction = split_anchors(positions, geometry)
     rows, columns = (
         _axis_matrix(
-            floor[..., axis],
-            fraction[..., axis],
-            None if sigma is None else sigma[..., axis],
-            axis,
-            geometry,
+            floor[..., axis], fraction[..., axis], None if sigma is None else sigma[..., axis], axis, geometry
         ).to(x.dtype)
         for axis in (0, 1)
     )

@@ -143,12 +143,7 @@ class RunFolder:
         write_snapshot(self.path / SNAPSHOTS, model, done)
 
     def _write(
-        self,
-        name: str,
-        model: nn.Module,
-        done: int,
-        evaluation: Evaluation | None,
-        training: dict[str, Any],
+        self, name: str, model: nn.Module, done: int, evaluation: Evaluation | None, training: dict[str, Any]
     ) -> Path:
         check_positions(model, done)
         _log.debug("iteration %d: writing %s", done, name)

@@ -109,11 +109,7 @@ def _to_lines(parts: PageParts, colours: Sequence[str]) -> list[dict[str, Any]]:
             traces.append(path | {"line": {"color": "#000000", "width": 3.2}, "opacity": 0.5})
         else:
             panel, dash = divmod(number - OUTLINES, len(CONTOURS))
-            line = {
-                "color": _contour_colour(parts),
-                "width": 1.2,
-                "dash": ("solid", "dash")[dash],
-            }
+            line = {"color": _contour_colour(parts), "width": 1.2, "dash": ("solid", "dash")[dash]}
             path |= _axes_of(panel + 1)
         traces.append(path | {"line": line})
     return traces

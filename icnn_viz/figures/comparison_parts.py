@@ -106,10 +106,7 @@ def say(
 
 
 def _trace(
-    gradients: Sequence[PixelGradient],
-    ordered: Sequence[Heatmap],
-    true_class: str,
-    labels: np.ndarray | None,
+    gradients: Sequence[PixelGradient], ordered: Sequence[Heatmap], true_class: str, labels: np.ndarray | None
 ) -> list[Lines]:
     outlines = list_outlines(gradients, true_class, labels, get_look("light"))
     lines = [trace(outline.mask) for outline in outlines]

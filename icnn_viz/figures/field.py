@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icnn_viz.figures.clouds import count_hidden, describe
-from icnn_viz.figures.marks import (
-    draw_key,
-    draw_slots,
-    magnified,
-    make_ellipse,
-    set_view,
-    view_half_width,
-)
+from icnn_viz.figures.marks import draw_key, draw_slots, magnified, make_ellipse, set_view, view_half_width
 from icnn_viz.figures.scales import ROUND_FACTORS, facet_factor, takes_facets
 from icnn_viz.figures.sheet import Sheet
 from icnn_viz.figures.style import Look, emphasise, slot_colours, use_theme

@@ -93,13 +93,7 @@ class Sheet:
         self.figure.text(x / self.width, y / self.height, text, **style)
 
     def write_heading(
-        self,
-        title: str,
-        subtitle: str = "",
-        *,
-        left: float = 12.0,
-        right: float = 2.0,
-        wrap: bool = False,
+        self, title: str, subtitle: str = "", *, left: float = 12.0, right: float = 2.0, wrap: bool = False
     ) -> None:
         """A bold title, shortened if too long, and a muted line below it, of which `wrap` makes two if it is too long;
         mm to keep clear on both sides."""

@@ -12,13 +12,7 @@ from icnn_core.errors import ArgumentError
 from icnn_core.text import counted
 from icnn_viz.figures.clouds import describe, draw_cloud
 from icnn_viz.figures.facets import draw_facets, lay_out_facets
-from icnn_viz.figures.marks import (
-    describe_factor,
-    draw_key,
-    draw_slots,
-    set_view,
-    view_half_width,
-)
+from icnn_viz.figures.marks import describe_factor, draw_key, draw_slots, set_view, view_half_width
 from icnn_viz.figures.scales import facet_factor, facet_reach, spread_out, takes_facets
 from icnn_viz.figures.screen import choose_evenly
 from icnn_viz.figures.sheet import Sheet

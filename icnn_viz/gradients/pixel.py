@@ -13,13 +13,7 @@ from torch import nn
 from icnn_core.errors import ArgumentError, check_name
 from icnn_core.preparation import Preparation, preparation_of
 from icnn_viz.gradients.methods import METHODS, Maps, attribute, backward
-from icnn_viz.gradients.model import (
-    NetworkView,
-    forward,
-    left_as_found,
-    reference_tensor,
-    to_input,
-)
+from icnn_viz.gradients.model import NetworkView, forward, left_as_found, reference_tensor, to_input
 from icnn_viz.gradients.relu import RULES, relu_rule
 from icnn_viz.gradients.targets import Rectangle, Target, resolve
 from icnn_viz.pictures import to_picture

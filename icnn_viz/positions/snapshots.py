@@ -20,9 +20,7 @@ _TELLING = 2.0  # seconds between the first and the last file, below which their
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
-def read_snapshots(
-    source: str | Path | Sequence[str | Path],
-) -> tuple[list[int], list[list[PositionCloud]]]:
+def read_snapshots(source: str | Path | Sequence[str | Path]) -> tuple[list[int], list[list[PositionCloud]]]:
     """The iterations and the clouds of a run's snapshots, in order of iteration; layers in the network's order, if any
     of the files says it.
 
@@ -117,14 +115,7 @@ def _is_snapshot(path: Path) -> bool:
     """Hidden files are of a writer that was stopped; a recording's table of displacements holds no positions."""
     return (
         path.name != "displacement.csv"
-        and path.suffix.lower()
-        in (
-            ".pt",
-            ".pth",
-            ".ckpt",
-            ".safetensors",
-            *TABLES,
-        )
+        and path.suffix.lower() in (".pt", ".pth", ".ckpt", ".safetensors", *TABLES)
         and not path.name.startswith(".")
     )
 

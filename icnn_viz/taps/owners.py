@@ -85,13 +85,7 @@ def _pick(source: OffsetSource, given: tuple[Any, ...], made: Any) -> np.ndarray
 
 
 def _to_layer(
-    source: OffsetSource,
-    name: str,
-    module: Any,
-    trail: Any,
-    tensor: np.ndarray,
-    trace: Trace,
-    made: Tensor,
+    source: OffsetSource, name: str, module: Any, trail: Any, tensor: np.ndarray, trace: Trace, made: Tensor
 ) -> Layer:
     """The layer by what its module says of itself, in the words of PyTorch, mmcv and DCNv3."""
     rows, columns = (made.shape[axis] for axis in trail.axes)

@@ -15,13 +15,7 @@ from torch import nn
 from icnn_core.checkpoint import unwrap
 from icnn_core.errors import ArgumentError, NameNotFoundError, UnsupportedError, nearest_names
 from icnn_core.preparation import Preparation, preparation_of
-from icnn_viz.gradients.model import (
-    NetworkView,
-    forward,
-    left_as_found,
-    reference_tensor,
-    to_input,
-)
+from icnn_viz.gradients.model import NetworkView, forward, left_as_found, reference_tensor, to_input
 from icnn_viz.gradients.targets import Rectangle, check_class, check_pixel
 from icnn_viz.pictures import to_picture
 from icnn_viz.records import PixelTaps

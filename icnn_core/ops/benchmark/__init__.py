@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from icnn_core.ops.benchmark.layers import (
-    LAYERS,
-    SPREADS,
-    Case,
-    Layer,
-    find_layer,
-)
+from icnn_core.ops.benchmark.layers import LAYERS, SPREADS, Case, Layer, find_layer
 from icnn_core.ops.benchmark.methods import Method, make_methods
 from icnn_core.ops.benchmark.timing import Timing, describe_machine, run_once, time_case
 

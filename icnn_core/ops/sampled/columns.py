@@ -18,14 +18,7 @@ from icnn_core.ops.compiled.cached import c_function
 from icnn_core.ops.compiled.sheets import compiled, fill
 from icnn_core.ops.compiled.simd import advance, fetch_and_add, gemm, get, pointer, put
 from icnn_core.ops.sampled.job import JOB
-from icnn_core.ops.sampled.taps import (
-    hold_rows,
-    rows_inside,
-    sample,
-    sample_and_reduce,
-    spread,
-    write_image,
-)
+from icnn_core.ops.sampled.taps import hold_rows, rows_inside, sample, sample_and_reduce, spread, write_image
 
 _JOB_TYPE = from_dtype(JOB)
 _SIGNATURE = types.void(types.CPointer(_JOB_TYPE))

@@ -18,10 +18,7 @@ from numba.extending import intrinsic
 from icnn_core.ops.compiled.simd import Vector, call_fma, spread, vector_at
 
 _MANY_REGISTERS = llvmlite.binding.get_host_cpu_features().get("avx512f", False)  # 32 of 64 bytes
-HEIGHTS = {
-    2: (4, 7, 11, 14, 21) if _MANY_REGISTERS else (2, 4),
-    8: (4, 8, 12) if _MANY_REGISTERS else (2,),
-}
+HEIGHTS = {2: (4, 7, 11, 14, 21) if _MANY_REGISTERS else (2, 4), 8: (4, 8, 12) if _MANY_REGISTERS else (2,)}
 """Rows of a block by the size of the window, so that all sums and the weights of a tap stay in registers."""
 _APART = {
     window: heights[0] for window, heights in HEIGHTS.items()

@@ -35,15 +35,9 @@ def write_atomically(path: str | Path, write: Callable[[str], Any], error: type[
             was.
     """
     path = Path(path)
-    if os.path.exists(path) and not os.path.isfile(
-        path
-    ):  # a rename would put a file in the place of /dev/null
-        raise error(
-            str(path),
-            needed="a file, or a free name",
-            got="a folder, pipe or device",
-            fix="Choose another name.",
-        )
+    if os.path.exists(path) and not os.path.isfile(path):  # a rename would put a file in /dev/null's place
+        got, fix = "a folder, pipe or device", "Choose another name."
+        raise error(str(path), needed="a file, or a free name", got=got, fix=fix)
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")  # the suffix stays: writers go by it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

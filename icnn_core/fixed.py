@@ -23,9 +23,7 @@ from icnn_core.surgery import irregular_layers
 
 _WHO = "fix_positions"
 _SAMPLING = 10  # a multiply-add of a kernel a channel costs as much as so many of a product, as measured in onnxruntime
-_CROPPED = (
-    4  # pixels at most that zeros in a kernel skip: a runtime needs less for them than for a cropped copy
-)
+_CROPPED = 4  # pixels at most that zeros in a kernel skip: a runtime needs less for them than for a copy
 
 
 class TapsConv2d(nn.Module):

@@ -165,11 +165,7 @@ class StepBound:
         _mark(self._optimizer)
 
 
-_SOURCES = (
-    "_orig",
-    "_g",
-    "_v",
-)  # as torch.nn.utils.prune, spectral_norm and weight_norm name what they compute from
+_SOURCES = ("_orig", "_g", "_v")  # what torch.nn.utils.prune, spectral_norm and weight_norm compute from
 _BOUNDS, _EDGES, _KEY = "_step_bounds", "_step_edges", "step_bound"
 
 

@@ -24,9 +24,7 @@ PROCESSOR = "preprocessor_config.json"
 """The file in which transformers' networks say how they want images."""
 IMAGE_SETTINGS = ("output", "divisor", "fit", "mean", "std", "white", "order")
 """What a user may say of it."""
-_MANY = (
-    12  # channels of an image, as Sentinel-2 has them; a first convolution of more is probably a decoder's
-)
+_MANY = 12  # channels of an image, as Sentinel-2 has; a first convolution of more is probably a decoder's
 _BEYOND = 2.0  # a value that no image in [0, 1] has
 _GREY = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601), as Pillow weighs them
 _WHO = "Preparation"

@@ -73,9 +73,8 @@ class PositionCloud(Facts):
             return np.array([step or max(steps) for step in steps])
         some = self.slots[:: -(-len(self.slots) // 1000)]
         gaps = np.linalg.norm(some[:, None] - self.slots, axis=-1)
-        return np.full(
-            2, float(np.median(np.partition(gaps, 1, axis=1)[:, 1]))
-        )  # the nearest is the slot itself
+        # The nearest is the slot itself:
+        return np.full(2, float(np.median(np.partition(gaps, 1, axis=1)[:, 1])))
 
     def to_frame(self) -> pd.DataFrame:
         """One row a point: layer, kernel ("all" where shared), channel, slot, slot_y, slot_x, y, x, weight_norm (the

@@ -128,9 +128,8 @@ def make_console(*, json: bool = False) -> Console:
     columns = os.environ.get("COLUMNS", "")
     width = None if terminal else max(100, int(columns) if columns.isdecimal() else 0)
     style = {"force_terminal": terminal, "width": width, "highlight": False, "emoji": False}
-    console = _make_safe_console(
-        file=stream, quiet=is_quiet(), markup=False, **style
-    )  # names may hold [brackets]
+    style |= {"markup": False}  # names may hold [brackets]
+    console = _make_safe_console(file=stream, quiet=is_quiet(), **style)
     console.soft_wrap = not terminal  # a path in a log must stay on one line
     return console
 
@@ -210,9 +209,8 @@ def _set_level(level: int) -> None:
         logger = logging.getLogger(name)
         logger.setLevel(level)
         logger.handlers[:] = [handler]
-    logging.getLogger("matplotlib.font_manager").setLevel(
-        logging.ERROR
-    )  # a letter without a bold face is no news
+    # A letter without a bold face is no news:
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 
 class _Lasting:

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_STEP, _LONG_STEP = (
-    4.0,
-    8.0,
-)  # distance between the points of a curve, and of one that hardly bends, in pixels
+_STEP, _LONG_STEP = 4.0, 8.0  # pixels between the points of a curve, and of one that hardly bends
 _LONG = 60.0  # a fork of this length has room for a third prong
 
 

@@ -17,16 +17,8 @@ from icnn_core.errors import ArgumentError, DtypeError
 IGNORE_INDEX = 255
 Colour = tuple[int, int, int]
 
-_SAFE = (
-    "#282828",
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-    "#F0E442",
-)  # after Okabe and Ito
+# After Okabe and Ito:
+_SAFE = ("#282828", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 
 
 @dataclass(frozen=True)

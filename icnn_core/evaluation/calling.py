@@ -178,9 +178,8 @@ def _has_classes_last(found: Tensor, classes: int | None, size: tuple[int, int] 
         return True
     if size is None or 0 in found.shape or 0 in size or (classes is not None and rows == classes):
         return False
-    first, other = (
-        a * size[1] / (b * size[0]) for a, b in ((rows, columns), (columns, last))
-    )  # 1: the images' sides
+    # 1: the images' sides
+    first, other = (a * size[1] / (b * size[0]) for a, b in ((rows, columns), (columns, last)))
     return abs(first - 1) < _ALIKE and not 1 / _UNLIKE < other < _UNLIKE
 
 

@@ -181,9 +181,8 @@ def _gather(
     The matrices would multiply such a pixel by 0 in every output, which is NaN, also where no tap reads it.
     """
     looks = x.device.type == "cpu" and request.reach is not None and not request.native
-    looks = (
-        looks and _get_current_dispatch_mode() is None
-    )  # of a trace, to which the look would be a decision
+    # A dispatch mode is that of a trace, to which the look would be a decision.
+    looks = looks and _get_current_dispatch_mode() is None
     back_end = reference if looks and not x.isfinite().all() else gathered
     return back_end.forward(x, weight, positions, bias, request.geometry, sigma)
 

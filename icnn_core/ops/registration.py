@@ -281,6 +281,4 @@ def _view(tensor: Tensor | None) -> Tensor | None:
 
 _SAMPLED = _define("sampled_conv2d", sampled, ("cpu",))
 _SPARSE = _define("sparse_conv2d", sparse, ("cpu",), gaussian=True)
-_FUSED = _define(
-    "fused_conv2d", TRUSTED, ("cuda", "cpu"), fused.image_format
-)  # the CPU for Triton's interpreter
+_FUSED = _define("fused_conv2d", TRUSTED, ("cuda", "cpu"), fused.image_format)  # CPU: Triton's interpreter

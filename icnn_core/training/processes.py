@@ -56,9 +56,7 @@ class Processes:
             raise _refusal(
                 "a launcher that leaves networks whole", kind, "Launch without DeepSpeed, FSDP or Megatron."
             )
-        self._accelerator.gradient_accumulation_steps = (
-            1  # the environment may say otherwise, and scale losses
-        )
+        self._accelerator.gradient_accumulation_steps = 1  # the environment may say another, and scale losses
         self.count, self.rank = self._accelerator.num_processes, self._accelerator.process_index
         self.device = wanted if self.count == 1 else self._accelerator.device
         self.parts = self.count * config.accumulate

@@ -184,10 +184,8 @@ def open_data(config: TrainConfig, reader: Reader | None = None) -> tuple[Segmen
 
 def _open(config: TrainConfig, split: str, reader: Reader | None) -> SegmentationDataset:
     """Synthetic images are drawn in the size wanted, not resized, and are never bad."""
-    if config.dataset == "shapes":
-        return open_dataset(
-            config.dataset, config.root, split, size=config.size, classes=config.classes
-        )  # which it refuses
+    if config.dataset == "shapes":  # which refuses classes
+        return open_dataset(config.dataset, config.root, split, size=config.size, classes=config.classes)
     return open_dataset(
         config.dataset,
         config.root,

@@ -24,13 +24,7 @@ _PREFIXES = (
     "generator.", "_forward_module.", "averaged_model.", "averager.",
 )  # fmt: skip
 """What wrappers put before every name."""
-_COUNTERS = {
-    "n_averaged",
-    "initted",
-    "step",
-    "num_updates",
-    "decay",
-}  # of averaging wrappers, beside the weights
+_COUNTERS = {"n_averaged", "initted", "step", "num_updates", "decay"}  # averaging wrappers', beside weights
 _DEEPEST = 4
 
 

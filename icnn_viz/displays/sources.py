@@ -74,9 +74,8 @@ def read_display(
         raise ArgumentError(
             "kernels", needed="one checkpoint, or two to compare", got=f"{len(paths)}", fix=fix
         )
-    found = [
-        (dcls.read(path, prefix), True) if dcls is not None else read_ordered(path, prefix) for path in paths
-    ]  # and whether they come in the network's order
+    # And whether they come in the network's order:
+    found = [(dcls.read(path, prefix), True) if dcls else read_ordered(path, prefix) for path in paths]
     guide = next((clouds for clouds, known in found if known), found[0][0])
     first, *other = (
         KernelDisplay(select_layers(in_order_of(clouds, guide), patterns)) for clouds, _ in found

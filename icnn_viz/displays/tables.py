@@ -79,12 +79,10 @@ def to_csv(table: pd.DataFrame, **options: Any) -> str:
     from icnn_core.text import to_cell
 
     words = {
-        name: table[name].map(to_cell)
-        for name in table.columns
-        if table[name].dtype.kind not in "biufc"
-        and any(
-            to_cell(text) is not text for text in table[name].unique()
-        )  # of most, each text is many rows'
+        name: column.map(to_cell)
+        for name, column in table.items()
+        if column.dtype.kind not in "biufc"
+        and any(to_cell(text) is not text for text in column.unique())  # of most, each text is many rows'
     }
     named = {name: str(to_cell(str(name))) for name in table.columns}
     return table.assign(**words).rename(columns=named).to_csv(index=False, **options)

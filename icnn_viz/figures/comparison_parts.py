@@ -119,9 +119,8 @@ def _trace(
 
 def to_axis(scale: HeatScale, name: str) -> dict[str, Any]:
     """Ends, ticks and title of a colour axis; what lies beyond its ends is said at them."""
-    ticks = [
-        scale.top * part for part in ((-1, 0, 1) if scale.signed else (0, 0.5, 1))
-    ]  # three fit on a telephone
+    # Three fit on a telephone:
+    ticks = [scale.top * part for part in ((-1, 0, 1) if scale.signed else (0, 0.5, 1))]
     marks = ["≤ " if scale.signed else "", "", "≥ "] if scale.beyond else [""] * 3
     texts = [mark + format_value(tick) for mark, tick in zip(marks, ticks, strict=True)]
     unit = "<br>".join(textwrap.wrap(scale.unit, 22))

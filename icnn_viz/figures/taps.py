@@ -105,9 +105,8 @@ def _draw_points(ax: Axes, taps: PixelTaps) -> None:
     at, weight, many = taps.at[order], taps.weight[order], len(order) > _MANY
     colours = to_rgba_array(slot_colours(taps.slots), 0.5 if many else 0.92)[taps.slot[order]]
     hollow, areas = (weight < 0)[:, None], _areas(ax, weight)
-    rims = np.minimum(
-        np.where(hollow[:, 0], 0.8, 0.4), 0.2 * np.sqrt(areas)
-    )  # a rim hides no small dot's colour
+    # A rim hides no small dot's colour:
+    rims = np.minimum(np.where(hollow[:, 0], 0.8, 0.4), 0.2 * np.sqrt(areas))
     ax.scatter(
         at[:, 1], at[:, 0], s=areas, c=np.where(hollow, 0.0, colours),
         edgecolors=list(np.where(hollow, colours, to_rgba(WHITE, 0.0 if many else 0.9))),

@@ -81,9 +81,8 @@ class _ReluMode(TorchFunctionMode):
     def __init__(self, rule: str) -> None:
         super().__init__()
         self.rule, self.seen = rule, 0
-        self._cut_off = (
-            WeakIdKeyDictionary()
-        )  # values of the image without a gradient: of detach, data, no_grad
+        # Values of the image without a gradient: of detach, data, no_grad.
+        self._cut_off = WeakIdKeyDictionary()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

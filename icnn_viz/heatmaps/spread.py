@@ -32,9 +32,8 @@ def density_region(heatmap: Heatmap, share: float) -> np.ndarray:
     Raises:
         ArgumentError: a share that is not in (0, 1].
     """
-    order = np.argsort(
-        -heatmap.values, axis=None, kind="stable"
-    )  # of equal values the first in reading order
+    # Of equal values the first in reading order:
+    order = np.argsort(-heatmap.values, axis=None, kind="stable")
     region = np.zeros(heatmap.values.size, bool)
     count = _count(share, heatmap.values.ravel()[order])
     region[order[: 0 if np.isnan(count) else int(count)]] = True

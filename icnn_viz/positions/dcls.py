@@ -23,9 +23,7 @@ _log = logging.getLogger(__name__)
 VERSIONS = {"v0": "yx", "v1": "xy", "max": "xy", "gauss": "xy"}
 """The order of the axes in `P`, which the files do not say."""
 _MISREAD = 0.1  # px between where a point lies and where it is read, above which it is told
-_NOTHING = (
-    1e-9  # the sum of shares along an axis below which a layer, which divides by it and 1e-7, reads nothing
-)
+_NOTHING = 1e-9  # a sum of shares along an axis below which a layer, dividing by it and 1e-7, reads nothing
 
 
 def read_dcls(

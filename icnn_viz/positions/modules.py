@@ -32,10 +32,8 @@ def clouds_from_model(model: nn.Module) -> list[PositionCloud]:
 
     clouds: list[PositionCloud] = []
     for name, layer in nn.Module.named_modules(unwrap(model)):
-        named = (
-            plain_name(name) or "layer",
-            len(clouds),
-        )  # as the reader calls a network that is a single layer
+        # "layer": as the reader calls a network that is a single layer
+        named = (plain_name(name) or "layer", len(clouds))
         if isinstance(layer, IrregularConv2d):
             tensors = (layer.weight, layer.positions, layer.slots)
             clouds.append(layer_to_cloud(*named, layer.dilation, layer.groups, layer.sharing, *tensors))
@@ -102,9 +100,8 @@ def clouds_from_deformable(
 
 def _watch(layer: Any, keep: Any) -> Any:
     """Call `keep` with the offsets (N, 2·groups·K, H, W) whenever the layer runs."""
-    if hasattr(
-        layer, "conv_offset"
-    ):  # mmcv's packs make their offsets themselves; modulated ones a mask besides
+    # mmcv's packs make their offsets themselves; modulated ones a mask besides:
+    if hasattr(layer, "conv_offset"):
         parts = 3 if "Modulated" in type(layer).__name__ else 2
         return layer.conv_offset.register_forward_hook(
             lambda module, inputs, made: keep(made[:, : made.shape[1] // parts * 2])

@@ -88,9 +88,8 @@ def _trend(depth: np.ndarray, value: np.ndarray, level: float) -> dict[str, obje
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> float:
-    both, one, other = (
-        float((x * y).sum()) / 2 for x, y in ((a, b), (a, a), (b, b))
-    )  # pairs stand there twice
+    # Halves: pairs stand there twice.
+    both, one, other = (float((x * y).sum()) / 2 for x, y in ((a, b), (a, a), (b, b)))
     return float(both / np.sqrt(one) / np.sqrt(other))
 
 

@@ -132,9 +132,8 @@ def _permute(
         sums += np.roll(turned.reshape(sums.shape), turn, axis=1)
     y, x, yy, yx, xx = np.moveaxis(sums / shapes, -1, 0)
     m, u, v = np.moveaxis(log_covariance(yy - y * y, yx - y * x, xx - x * x), -1, 0)
-    squares = 2 * np.sum(
-        [part.var(axis=1) for part in (m, u, v)], axis=0
-    )  # Frobenius: each stands twice in its matrix
+    # Frobenius: each stands twice in its matrix.
+    squares = 2 * np.sum([part.var(axis=1) for part in (m, u, v)], axis=0)
     return {
         "permuted": shapes,
         "permuted_slots": slots,

@@ -119,9 +119,8 @@ def _interpolate(trail: Trail, x: Tensor, made: Operation) -> Trail | None:
     scale, factor = before / after, made.argument("scale_factor", 2)
     if factor is not None and not made.argument("recompute_scale_factor", 5):
         scale = 1 / np.broadcast_to(factor, 2)
-    at_corner = (
-        made.argument("mode", 3, "nearest") == "nearest"
-    )  # the first of the elements that it shrinks to one
+    # The first of the elements that it shrinks to one:
+    at_corner = made.argument("mode", 3, "nearest") == "nearest"
     return trail.moved(scale, np.where((scale > 1) & at_corner, 0.0, (scale - 1) / 2), after)
 
 

@@ -134,9 +134,7 @@ def _user_cache() -> Iterator[str | None]:
     config: Any = importlib.import_module("numba.core.config")
     given = config.CACHE_DIR
     folder = given or AppDirs("icnn", appauthor=False).user_cache_dir
-    if (
-        not given and not Path(folder).is_absolute()
-    ):  # no home: "~/.cache" would be made in the working folder
+    if not given and not Path(folder).is_absolute():  # no home: "~/.cache" would be made in the cwd
         yield None
         return
     config.CACHE_DIR = folder

@@ -26,11 +26,8 @@ _LAYERS = {  # C_in, C_out, groups; from 128 channels on, a copy of channels_las
     "few kernels": (2, 21, 1),
     "narrow": (3, 6, 3),
 }
-_TOLERANCES = {
-    torch.bfloat16: 0.03,
-    torch.float16: 0.005,
-    torch.float32: 0.005,
-}  # of norms, relative; TF32 included
+# Of norms, relative; TF32 included:
+_TOLERANCES = {torch.bfloat16: 0.03, torch.float16: 0.005, torch.float32: 0.005}
 _RIGHT = "right"
 _verdicts = Remembered("verdicts")
 _known: dict[tuple[torch.device, torch.dtype, str], str] = {}

@@ -20,9 +20,7 @@ from icnn_core.ops.compiled.simd import Vector, call_fma, spread, vector_at
 _MANY_REGISTERS = llvmlite.binding.get_host_cpu_features().get("avx512f", False)  # 32 of 64 bytes
 HEIGHTS = {2: (4, 7, 11, 14, 21) if _MANY_REGISTERS else (2, 4), 8: (4, 8, 12) if _MANY_REGISTERS else (2,)}
 """Rows of a block by the size of the window, so that all sums and the weights of a tap stay in registers."""
-_APART = {
-    window: heights[0] for window, heights in HEIGHTS.items()
-}  # with a stride, where rows share nothing
+_APART = {size: heights[0] for size, heights in HEIGHTS.items()}  # with a stride, where rows share nothing
 _ROWS_BY_THE_WAY = 2  # that a tap could add to in the time that it takes apart from its rows
 
 

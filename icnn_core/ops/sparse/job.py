@@ -84,9 +84,8 @@ def plan_products(geometry: Geometry, window: tuple[int, int], itemsize: int, th
     pitch = _round_up(job["out_width"], lanes)
     job["block_rows"] = find_height(job["out_height"], taps_wide, job["step_y"])
     job["rows"] = _round_up(job["out_height"], job["block_rows"])
-    span = (
-        taps_wide if taps_wide > 2 else job["rows"] + 1
-    )  # only what reads the image is looked at, or whole blocks
+    # Only what reads the image is looked at, or whole blocks:
+    span = taps_wide if taps_wide > 2 else job["rows"] + 1
     job |= _lay_out_sheet(job, span, itemsize)
     _choose_sources(job, itemsize)
     job |= {"sums_pitch": pitch, "grads_size": (job["rows"] + 2 * taps_wide) * pitch}

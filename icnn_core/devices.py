@@ -48,9 +48,6 @@ def check_default_device(who: str) -> None:
     import torch
 
     if (default := torch.get_default_device()).type != "cpu":
-        raise DeviceError(
-            who,
-            needed="the CPU as PyTorch's default device, for data are made there",
-            got=str(default),
-            fix='Set it back, torch.set_default_device("cpu"), and name the device to compute on with device=.',
-        )
+        needed = "the CPU as PyTorch's default device, for data are made there"
+        fix = 'Set it back, torch.set_default_device("cpu"), and name the device to compute on with device=.'
+        raise DeviceError(who, needed=needed, got=str(default), fix=fix)

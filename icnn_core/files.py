@@ -153,12 +153,8 @@ def read_text(path: str | Path, who: str, error: type[IcnnError]) -> str:
     path = need_regular_file(path, who, error)
     try:
         if path.stat().st_size > _MOST_TEXT:
-            raise error(
-                who,
-                needed=f"a text of at most {_MOST_TEXT >> 20} MiB",
-                got=f"{path.stat().st_size >> 20} MiB",
-                fix="Name another file.",
-            )
+            needed = f"a text of at most {_MOST_TEXT >> 20} MiB"
+            raise error(who, needed=needed, got=f"{path.stat().st_size >> 20} MiB", fix="Name another file.")
         raw = path.read_bytes()
     except OSError as cause:
         got, fix = explain(cause)

@@ -163,12 +163,8 @@ def fix_positions(model: nn.Module, *, largest: int = 31) -> dict[str, str]:
             itself a layer.
     """
     if isinstance(model, IrregularConv2d):
-        raise ArgumentError(
-            _WHO,
-            needed="a network that contains irregular layers",
-            got="a single one",
-            fix="Use layer.to_conv2d(dense=True), which returns a new layer.",
-        )
+        got, fix = "a single one", "Use layer.to_conv2d(dense=True), which returns a new layer."
+        raise ArgumentError(_WHO, needed="a network that contains irregular layers", got=got, fix=fix)
     made: dict[int, nn.Module] = {}
     said: dict[str, str] = {}
     for name, layer in irregular_layers(model).items():

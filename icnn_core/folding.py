@@ -26,12 +26,10 @@ class RefusedFolding:
 
     def __call__(self, *_: Any, **__: Any) -> Any:
         """Raises: ArgumentError, always."""
-        raise ArgumentError(
-            f"{self.kind}.{self.method}",
-            needed="regular convolutions: it folds them into one kernel by their weights alone",
-            got="irregular layers, whose positions it would forget",
-            fix="Fold before make_irregular, or leave the network as it is; fix_positions is for deployment.",
-        )
+        needed = "regular convolutions: it folds them into one kernel by their weights alone"
+        got = "irregular layers, whose positions it would forget"
+        fix = "Fold before make_irregular, or leave the network as it is; fix_positions is for deployment."
+        raise ArgumentError(f"{self.kind}.{self.method}", needed=needed, got=got, fix=fix)
 
 
 def refuse_folding(model: nn.Module) -> None:

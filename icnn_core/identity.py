@@ -105,12 +105,9 @@ def check_identity(
     differ = [key for key in keys if old.get(key, _NOTHING) != new.get(key, _NOTHING)]
     if differ:
         first = differ[0]
-        raise error(
-            str(where),
-            needed=f"what it was made with, {first}={_shown(old.get(first))}",
-            got=f"others for {', '.join(differ)} ({first}={_shown(new.get(first))})",
-            fix=fix,
-        )
+        needed = f"what it was made with, {first}={_shown(old.get(first))}"
+        got = f"others for {', '.join(differ)} ({first}={_shown(new.get(first))})"
+        raise error(str(where), needed=needed, got=got, fix=fix)
 
 
 def keep_identity(path: Path, identity: Mapping[str, Any], error: type[IcnnError]) -> None:
@@ -134,12 +131,8 @@ def read_identity(path: Path, error: type[IcnnError]) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as cause:
-        raise error(
-            str(path),
-            needed="what its folder was made with, in JSON",
-            got=explain(cause)[0],
-            fix="Remove the folder.",
-        ) from cause
+        needed = "what its folder was made with, in JSON"
+        raise error(str(path), needed=needed, got=explain(cause)[0], fix="Remove the folder.") from cause
 
 
 def _parts(content: Any) -> Iterator[bytes]:

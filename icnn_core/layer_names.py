@@ -70,12 +70,8 @@ def match_name(pattern: str, known: Iterable[str], *, who: str) -> str:
     found = match_names([pattern], known, who=who)
     if len(found) > 1 and not set("*?[") & set(pattern):
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-        raise ArgumentError(
-            who,
-            needed="the name of one module",
-            got=f"{pattern!r}, in which {', '.join(found[:3])}{more} end",
-            fix="Write more of it.",
-        )
+        got = f"{pattern!r}, in which {', '.join(found[:3])}{more} end"
+        raise ArgumentError(who, needed="the name of one module", got=got, fix="Write more of it.")
     return found[0]
 
 

@@ -94,9 +94,5 @@ def _read_owner(file: IO[str]) -> str:
 
 
 def _in_use(folder: Path, owner: str, error: type[IcnnError]) -> IcnnError:
-    return error(
-        str(folder),
-        needed="a folder that no other run is at work in",
-        got=f"one in which {owner} is",
-        fix="Wait for it, end it, or choose another --out.",
-    )
+    needed, got = "a folder that no other run is at work in", f"one in which {owner} is"
+    return error(str(folder), needed=needed, got=got, fix="Wait for it, end it, or choose another --out.")

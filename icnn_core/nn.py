@@ -411,12 +411,8 @@ def _pair_or_word(padding: Pair | str, stride: tuple[int, int]) -> tuple[int, in
 
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise NameNotFoundError(
-            "IrregularConv2d",
-            needed=f"a known {name}",
-            got=f"{name}={value!r}",
-            fix=nearest_names(value, known),
-        )
+        fix = nearest_names(value, known)
+        raise NameNotFoundError("IrregularConv2d", needed=f"a known {name}", got=f"{name}={value!r}", fix=fix)
 
 
 def _refusal(needed: str, got: str, fix: str) -> ArgumentError:

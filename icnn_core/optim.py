@@ -55,12 +55,9 @@ def split_positions(
     """
     given = list(groups)
     if not all(isinstance(group, Mapping) and "params" in group for group in given):
-        raise ArgumentError(
-            "split_positions",
-            needed="lists of groups, as optimisers take them",
-            got=", ".join(sorted({type(group).__name__ for group in given})),
-            fix='Give [{"params": …}, …].',
-        )
+        needed = "lists of groups, as optimisers take them"
+        got = ", ".join(sorted({type(group).__name__ for group in given}))
+        raise ArgumentError("split_positions", needed=needed, got=got, fix='Give [{"params": …}, …].')
     every = {id(parameter) for parameter in position_parameters(model, frozen=True)}
     kept = []
     for group in given:

@@ -35,12 +35,8 @@ def check_target(path: Path, *, overwrite: bool = False, option: str = "--out") 
         fix = _FIX.format(option=option, what="it")
         raise ArgumentError(str(path), needed="a free name", got="a file that is there", fix=fix)
     if os.path.lexists(path) and not os.path.isfile(path):
-        raise DataError(
-            str(path),
-            needed="a file, or a free name",
-            got="a folder, pipe or device",
-            fix="Choose another name.",
-        )
+        needed = "a file, or a free name"
+        raise DataError(str(path), needed=needed, got="a folder, pipe or device", fix="Choose another name.")
     check_writable(path.absolute().parent, path)
 
 
@@ -184,12 +180,8 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
         identity, *names = map(json.loads, lines)
         return dict(identity), [str(name) for name in names]
     except (ValueError, TypeError) as cause:
-        raise DataError(
-            str(path),
-            needed="the list of a folder's files",
-            got="something else",
-            fix="Remove it, and the files of earlier calls beside it.",
-        ) from cause
+        needed, fix = "the list of a folder's files", "Remove it, and the files of earlier calls beside it."
+        raise DataError(str(path), needed=needed, got="something else", fix=fix) from cause
 
 
 def _write(path: Path, identity: Mapping[str, Any], names: list[str]) -> None:

@@ -125,12 +125,9 @@ class Preparation:
         if images.dtype != torch.uint8 and self.source and self.channels in (1, 3) and images.numel():
             largest = float(images.abs().max())
             if largest > _BEYOND * self.white:
-                raise DtypeError(
-                    _WHO,
-                    needed=f"uint8, or numbers from 0 to {self.white:g}, for {self.source}",
-                    got=f"{images.dtype} up to {largest:.6g}",
-                    fix="Say --mean and --std of these numbers, or scale them.",
-                )
+                needed = f"uint8, or numbers from 0 to {self.white:g}, for {self.source}"
+                fix = "Say --mean and --std of these numbers, or scale them."
+                raise DtypeError(_WHO, needed=needed, got=f"{images.dtype} up to {largest:.6g}", fix=fix)
         values = images.to(dtype or torch.float32)
         if images.dtype == torch.uint8:
             values = values / 255 if self.white == 1 else values * (self.white / 255)
@@ -142,12 +139,9 @@ class Preparation:
                 else values.expand(*values.shape[:-3], 3, -1, -1)
             )
         elif given != self.channels:
-            raise ShapeError(
-                _WHO,
-                needed=f"images of {self.channels} channels, as the network takes them",
-                got=f"{given} channels",
-                fix="Read them with --reader, or say --mean and --std with a number for each channel.",
-            )
+            needed = f"images of {self.channels} channels, as the network takes them"
+            fix = "Read them with --reader, or say --mean and --std with a number for each channel."
+            raise ShapeError(_WHO, needed=needed, got=f"{given} channels", fix=fix)
         if self.order == "bgr" and self.channels == 3:
             values = values.flip(-3)
         mean, std = (values.new_tensor(numbers)[:, None, None] for numbers in (self.mean, self.std))

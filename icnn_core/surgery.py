@@ -85,19 +85,12 @@ def make_irregular(
             positions that it has not seen.
     """
     if isinstance(model, nn.parallel.DistributedDataParallel):
-        raise ArgumentError(
-            _WHO,
-            needed="a network that is wrapped only afterwards",
-            got="one in DistributedDataParallel, which would never average the new positions' gradients",
-            fix="Make it irregular first, then wrap it.",
-        )
+        needed = "a network that is wrapped only afterwards"
+        got = "one in DistributedDataParallel, which would never average the new positions' gradients"
+        raise ArgumentError(_WHO, needed=needed, got=got, fix="Make it irregular first, then wrap it.")
     if isinstance(model, nn.Conv2d):
-        raise ArgumentError(
-            _WHO,
-            needed="a network that contains convolutions",
-            got="a single Conv2d",
-            fix="Use IrregularConv2d.from_conv2d(conv), which returns the new layer.",
-        )
+        got, fix = "a single Conv2d", "Use IrregularConv2d.from_conv2d(conv), which returns the new layer."
+        raise ArgumentError(_WHO, needed="a network that contains convolutions", got=got, fix=fix)
     selected = choose_modules(model, irregular, [names] if isinstance(names, str) else names)
     replaced, skipped = [], {}
     made: set[int] = set()

@@ -68,12 +68,9 @@ def _check_kind(asked: Asked) -> None:
     wrong = [name for name, value in (variants if asked.variants is None else rows).items() if value]
     if wrong:
         needed = f"--variants with {wrong[0]}" if asked.variants is None else f"no {wrong[0]} with --variants"
-        raise ArgumentError(
-            "icnn ablate",
-            needed=needed,
-            got="the one alone" if asked.variants is None else "both",
-            fix="Add --variants, or leave it out." if asked.variants is None else "Leave one out.",
-        )
+        got = "the one alone" if asked.variants is None else "both"
+        fix = "Add --variants, or leave it out." if asked.variants is None else "Leave one out."
+        raise ArgumentError("icnn ablate", needed=needed, got=got, fix=fix)
 
 
 def check_one_process() -> None:
@@ -84,12 +81,8 @@ def check_one_process() -> None:
 
     check_launch()
     if (count := os.environ.get("WORLD_SIZE", "1")) != "1":
-        raise ArgumentError(
-            "icnn ablate",
-            needed="one process",
-            got=count,
-            fix="Launch icnn train, once for each row and seed.",
-        )
+        fix = "Launch icnn train, once for each row and seed."
+        raise ArgumentError("icnn ablate", needed="one process", got=count, fix=fix)
 
 
 def check_settings(overrides: dict[str, Any]) -> None:
@@ -98,9 +91,5 @@ def check_settings(overrides: dict[str, Any]) -> None:
 
     for name, option in (("seed", "--seed and --seeds"), ("irregular", "--rows or --irregular")):
         if name in overrides:
-            raise ArgumentError(
-                "icnn ablate",
-                needed=f"no --set {name}=, which differs from run to run",
-                got=f"{name}={overrides[name]!r}",
-                fix=f"Use {option}.",
-            )
+            needed, got = f"no --set {name}=, which differs from run to run", f"{name}={overrides[name]!r}"
+            raise ArgumentError("icnn ablate", needed=needed, got=got, fix=f"Use {option}.")

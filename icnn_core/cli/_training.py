@@ -35,12 +35,9 @@ def check_launch() -> None:
     rank, world = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
     if not rank or (rank.isdecimal() and world.isdecimal() and int(rank) < int(world)):
         return
-    raise ArgumentError(
-        "train",
-        needed="RANK below WORLD_SIZE, as launchers set them, or neither",
-        got=f"RANK={rank}, WORLD_SIZE={world or 'unset'}",
-        fix="Unset RANK, or start it by accelerate launch or torchrun.",
-    )
+    needed = "RANK below WORLD_SIZE, as launchers set them, or neither"
+    fix = "Unset RANK, or start it by accelerate launch or torchrun."
+    raise ArgumentError("train", needed=needed, got=f"RANK={rank}, WORLD_SIZE={world or 'unset'}", fix=fix)
 
 
 @contextmanager

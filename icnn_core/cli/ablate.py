@@ -182,12 +182,8 @@ def _run_all(
                     Path(f).parent for f in (run.config.init, run.config.positions_from) if f is not None
                 ]
                 if failed.intersection(needed):
-                    raise TrainingError(
-                        name,
-                        needed="the network it starts from",
-                        got="one that failed",
-                        fix="Retry that first.",
-                    )
+                    needed = "the network it starts from"
+                    raise TrainingError(name, needed=needed, got="one that failed", fix="Retry that first.")
                 found = finish_run(
                     run,
                     splits,

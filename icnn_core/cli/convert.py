@@ -101,12 +101,8 @@ def _check_out(checkpoint: Path, out: Path, overwrite: bool) -> None:
     from icnn_core.outputs import check_target
 
     if checkpoint.exists() and out.exists() and out.samefile(checkpoint):
-        raise ArgumentError(
-            str(out),
-            needed="another file than what is converted",
-            got="the same one",
-            fix="Choose another --out.",
-        )
+        needed = "another file than what is converted"
+        raise ArgumentError(str(out), needed=needed, got="the same one", fix="Choose another --out.")
     check_target(out, overwrite=overwrite)
 
 
@@ -136,10 +132,7 @@ def _snap(read: Checkpoint, network: nn.Module) -> tuple[tuple[str, ...], str]:
 
     names = make_regular(network)
     if not names:
-        raise CheckpointError(
-            str(read.path),
-            needed="irregular layers to snap back to their slots",
-            got="a regular network",
-            fix="To make it irregular leave out --irregular none, or name a module.",
-        )
+        needed = "irregular layers to snap back to their slots"
+        fix = "To make it irregular leave out --irregular none, or name a module."
+        raise CheckpointError(str(read.path), needed=needed, got="a regular network", fix=fix)
     return names, f"{counted(len(names), 'layer')} snapped back to regular: {', '.join(names)}"

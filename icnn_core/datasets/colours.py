@@ -40,12 +40,9 @@ def read_colour_mask(path: Path, colours: Mapping[Colour, int], void: int | None
         strange, counts = np.unique(rgb[~is_known], axis=0, return_counts=True)
         listed = ", ".join(str(tuple(map(int, strange[i]))) for i in np.argsort(-counts)[:_SHOWN])
         more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
-        raise DataError(
-            f"mask {path}",
-            needed="colours of the palette",
-            got=f"{listed}{more}, in {int((~is_known).sum())} of {codes.size} pixels",
-            fix="Add them to the palette, or to void_colours; edges that were smoothed must be drawn without.",
-        )
+        got = f"{listed}{more}, in {int((~is_known).sum())} of {codes.size} pixels"
+        fix = "Add them to the palette, or to void_colours; edges that were smoothed must be drawn without."
+        raise DataError(f"mask {path}", needed="colours of the palette", got=got, fix=fix)
     return numbers
 
 

@@ -63,12 +63,8 @@ def _masks(root: Path, base: Path) -> Files:
     ):
         if folder.is_dir():
             return folder, files_by_stem(_WHO, folder, (suffix,))
-    raise DataError(
-        f"{_WHO} {base}",
-        needed=f"{_PNG_FOLDER} or {_MAT_FOLDER} with the labels",
-        got="neither",
-        fix="Unpack the labels there.",
-    )
+    needed = f"{_PNG_FOLDER} or {_MAT_FOLDER} with the labels"
+    raise DataError(f"{_WHO} {base}", needed=needed, got="neither", fix="Unpack the labels there.")
 
 
 def _stems(base: Path, split: str) -> list[str]:

@@ -79,12 +79,8 @@ def _read_numbers(path: Path, labels: LabelSet, reader: Reader | None) -> np.nda
         return read_colour_mask(path, labels.colours, void)
     numbers = read_with(reader, path).numpy()
     if len(numbers) != 1 or (numbers != np.round(numbers)).any():
-        raise DataError(
-            f"mask {path}",
-            needed="whole numbers (H, W) from --reader",
-            got=f"{len(numbers)} channels of {numbers.dtype}",
-            fix="Let it return one slice of class ids.",
-        )
+        needed, got = "whole numbers (H, W) from --reader", f"{len(numbers)} channels of {numbers.dtype}"
+        raise DataError(f"mask {path}", needed=needed, got=got, fix="Let it return one slice of class ids.")
     return numbers[0].astype(np.int64)
 
 
@@ -102,12 +98,8 @@ def _find_labels(root: Path, classes: str | Path | Sequence[str] | None) -> Labe
 def _need_class_file(root: Path) -> Path:
     if (found := find_class_file(root)) is not None:
         return found
-    raise DataError(
-        f"{_WHO} {root}",
-        needed="classes.txt or classes.json",
-        got="neither",
-        fix="Write the names of the classes, from id 0 on, one a line, into classes.txt there.",
-    )
+    fix = "Write the names of the classes, from id 0 on, one a line, into classes.txt there."
+    raise DataError(f"{_WHO} {root}", needed="classes.txt or classes.json", got="neither", fix=fix)
 
 
 def read_class_file(path: Path) -> LabelSet:
@@ -152,12 +144,9 @@ def _to_colour(value: Any) -> tuple[int, int, int]:
 
 
 def _bad_classes(path: Path, got: str) -> DataError:
-    return DataError(
-        f"classes {path}",
-        needed='names one a line, or JSON: {"classes": [name, …], "palette": [[r, g, b], …]}',
-        got=got,
-        fix="Give every class one name, one colour and one id of its own.",
-    )
+    needed = 'names one a line, or JSON: {"classes": [name, …], "palette": [[r, g, b], …]}'
+    fix = "Give every class one name, one colour and one id of its own."
+    return DataError(f"classes {path}", needed=needed, got=got, fix=fix)
 
 
 def _check_scale(pairs: list[Pair], labels: LabelSet, read: Callable[[Path], np.ndarray]) -> None:
@@ -173,9 +162,6 @@ def _check_scale(pairs: list[Pair], labels: LabelSet, read: Callable[[Path], np.
         and labels.ids.get(IGNORE_INDEX) == IGNORE_INDEX
         and len(labels.classes) > 1
     ):
-        raise DataError(
-            f"{_WHO} {pairs[0].mask.parent}",
-            needed="class ids 0, 1, … in the masks",
-            got="0 and 255 alone, and 255 means void",
-            fix='Write 1 for 255 in the masks, or "ids": [0, 255] and "void_ids": [254] into classes.json.',
-        )
+        needed, got = "class ids 0, 1, … in the masks", "0 and 255 alone, and 255 means void"
+        fix = 'Write 1 for 255 in the masks, or "ids": [0, 255] and "void_ids": [254] into classes.json.'
+        raise DataError(f"{_WHO} {pairs[0].mask.parent}", needed=needed, got=got, fix=fix)

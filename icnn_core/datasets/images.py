@@ -79,12 +79,10 @@ def read_with(reader: Reader, path: Path) -> torch.Tensor:
     elif array.ndim == 3 and array.shape[0] >= array.shape[2]:
         array = array.transpose(2, 0, 1)
     if array.ndim != 3 or 0 in array.shape or array.dtype.kind not in "buif" or not np.isfinite(array).all():
-        raise DataError(
-            f"image {path}",
-            needed="finite real numbers (H, W), (H, W, C) or (C, H, W) from --reader",
-            got=f"{type(found).__name__} of shape {array.shape} and type {array.dtype}",
-            fix="Let it return one slice, or fill what is missing.",
-        )
+        needed = "finite real numbers (H, W), (H, W, C) or (C, H, W) from --reader"
+        got = f"{type(found).__name__} of shape {array.shape} and type {array.dtype}"
+        fix = "Let it return one slice, or fill what is missing."
+        raise DataError(f"image {path}", needed=needed, got=got, fix=fix)
     kept = array if array.dtype == np.uint8 else array.astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(kept))
 
@@ -99,12 +97,9 @@ def read_mask(path: Path, max_size: int | None = None) -> np.ndarray:
     with open_picture(path, f"mask {path}", max_size) as picture:
         if picture.mode not in _SINGLE_CHANNEL or picture.format in ("JPEG", "MPO"):
             kind = "a JPEG, which blurs them" if picture.mode in _SINGLE_CHANNEL else f"mode {picture.mode}"
-            raise DataError(
-                f"mask {path}",
-                needed="one channel of class ids (grey or palette)",
-                got=kind,
-                fix="Give the colours as palette in classes.json, or make ids of them: icnn import-masks.",
-            )
+            needed = "one channel of class ids (grey or palette)"
+            fix = "Give the colours as palette in classes.json, or make ids of them: icnn import-masks."
+            raise DataError(f"mask {path}", needed=needed, got=kind, fix=fix)
         raw = _raw_mode(picture)
         numbers = np.array(_decoded(picture, f"mask {path}"))
     return _stored(numbers, raw)
@@ -148,12 +143,9 @@ def open_picture(
         raise _too_large(who, max_size, f"{picture.width} × {picture.height}", f" {max(picture.size)}")
     if _is_stack(picture, who):
         picture.close()
-        raise DataError(
-            who,
-            needed="one picture",
-            got="a stack of pages of one size (channels, slices or times)",
-            fix="Read all of it with --reader tifffile:imread, or save the page that is meant.",
-        )
+        got = "a stack of pages of one size (channels, slices or times)"
+        fix = "Read all of it with --reader tifffile:imread, or save the page that is meant."
+        raise DataError(who, needed="one picture", got=got, fix=fix)
     return picture
 
 
@@ -192,12 +184,9 @@ def to_rgb(picture: Image.Image, who: str, say: Say = say_of_one) -> np.ndarray:
     )
     if picture.mode == "F" or (picture.mode.startswith("I") and not is_16_bit):
         kind = "32-bit floats" if picture.mode == "F" else "signed or 32-bit integers"
-        raise DataError(
-            who,
-            needed="8 or 16 unsigned bits a channel, whose black and white are known",
-            got=f"{kind} (mode {picture.mode})",
-            fix=f"Choose which values are black and white, and write 8 bits: {_TO_8_BITS}.",
-        )
+        needed = "8 or 16 unsigned bits a channel, whose black and white are known"
+        fix = f"Choose which values are black and white, and write 8 bits: {_TO_8_BITS}."
+        raise DataError(who, needed=needed, got=f"{kind} (mode {picture.mode})", fix=fix)
     orientation = _orientation(picture)
     upright = _decoded(picture, who)
     if picture.mode.startswith("I"):
@@ -264,12 +253,8 @@ def _too_large(who: str, max_size: int, got: str, wanted: str) -> DataError:
 
 
 def _unreadable(who: str, reason: str) -> UnreadableError:
-    return UnreadableError(
-        who,
-        needed="a whole image file",
-        got=f"one that cannot be decoded ({' '.join(reason.split())[:120]})",
-        fix="Replace it.",
-    )
+    got = f"one that cannot be decoded ({' '.join(reason.split())[:120]})"
+    return UnreadableError(who, needed="a whole image file", got=got, fix="Replace it.")
 
 
 def _raw_mode(picture: Image.Image) -> str:

@@ -57,12 +57,8 @@ def match_pairs(who: str, images: Files, masks: Files, stems: Iterable[str] | No
     """
     wanted = sorted(images[1].keys() | masks[1].keys()) if stems is None else list(stems)
     if not wanted:
-        raise DataError(
-            f"{who} {images[0]}",
-            needed="images",
-            got="none in this folder",
-            fix="Put them there (.jpg, .png, …).",
-        )
+        got = "none in this folder"
+        raise DataError(f"{who} {images[0]}", needed="images", got=got, fix="Put them there (.jpg, .png, …).")
     for (folder, files), other in ((images, "mask"), (masks, "image")):
         lost = [stem for stem in wanted if stem not in files]
         if lost:
@@ -99,12 +95,8 @@ def files_by_stem(
         if wanted and not path.name.startswith("."):
             stem = stem_of(path)
             if stem in files:
-                raise DataError(
-                    f"{who} {folder}",
-                    needed="one file of each name",
-                    got=f"{files[stem].name} and {path.name}",
-                    fix="Remove one.",
-                )
+                got = f"{files[stem].name} and {path.name}"
+                raise DataError(f"{who} {folder}", needed="one file of each name", got=got, fix="Remove one.")
             files[stem] = path
     return files
 
@@ -117,12 +109,9 @@ def need_folder(who: str, folder: Path) -> Path:
     """
     if not folder.is_dir():
         nearest = next((p for p in folder.parents if p.is_dir()), Path())
-        raise DataError(
-            f"{who} {folder}",
-            needed="this folder",
-            got=f"nothing there; {nearest} holds {listed(sorted(p.name for p in nearest.iterdir()))}",
-            fix="Give the folder in which the data set was unpacked.",
-        )
+        got = f"nothing there; {nearest} holds {listed(sorted(p.name for p in nearest.iterdir()))}"
+        fix = "Give the folder in which the data set was unpacked."
+        raise DataError(f"{who} {folder}", needed="this folder", got=got, fix=fix)
     return folder
 
 

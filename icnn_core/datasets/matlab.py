@@ -24,20 +24,13 @@ def read_mat_mask(path: Path, variable: str, field: str | None = None) -> np.nda
     try:
         content = loadmat(path, variable_names=[variable])
     except Exception as error:  # scipy's reader lets anything through that a broken file provokes
-        raise UnreadableError(
-            f"file {path}",
-            needed="a MATLAB file (version 5 to 7.2)",
-            got="one that cannot be decoded",
-            fix="Replace it.",
-        ) from error
+        needed, got = "a MATLAB file (version 5 to 7.2)", "one that cannot be decoded"
+        raise UnreadableError(f"file {path}", needed=needed, got=got, fix="Replace it.") from error
     value = content.get(variable)
     if field is not None and value is not None and value.size and field in (value.dtype.names or ()):
         value = value.flat[0][field]
     if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype.kind not in "uif":
-        raise DataError(
-            f"mask {path}",
-            needed=f"the label image {variable}{'.' + field if field else ''}",
-            got="a file without it",
-            fix="Give the data set's own files.",
-        )
+        needed = f"the label image {variable}{'.' + field if field else ''}"
+        fix = "Give the data set's own files."
+        raise DataError(f"mask {path}", needed=needed, got="a file without it", fix=fix)
     return value.astype(np.int64) if value.dtype.kind == "f" else value

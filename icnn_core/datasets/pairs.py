@@ -107,12 +107,10 @@ class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         if labels.min(initial=0) >= 0:
             return labels.astype(np.int64)
         wrong = [n for n in np.unique(numbers).tolist() if n not in self.labels.ids]
-        raise DataError(
-            f"mask {path}",
-            needed=f"the numbers of {len(self.classes)} classes, or of void",
-            got=f"{listed(wrong)} (known: {_ranges(self.labels.ids)})",
-            fix="Mend the mask, or give the label set that it was made for.",
-        )
+        needed = f"the numbers of {len(self.classes)} classes, or of void"
+        got = f"{listed(wrong)} (known: {_ranges(self.labels.ids)})"
+        fix = "Mend the mask, or give the label set that it was made for."
+        raise DataError(f"mask {path}", needed=needed, got=got, fix=fix)
 
     @property
     def skipped(self) -> list[Path]:
@@ -127,12 +125,8 @@ def _other_size(pair: Pair, image: tuple[int, int], mask: tuple[int, ...]) -> Da
             "The image is turned by its EXIF, which the mask does not follow: turn the mask likewise "
             "(Image.transpose), or remove the entry from the image if it lies as wanted."
         )
-    return DataError(
-        f"mask {pair.mask}",
-        needed=f"the size of its image, {image[1]} × {image[0]} (width × height)",
-        got=f"{mask[1]} × {mask[0]}",
-        fix=fix,
-    )
+    needed = f"the size of its image, {image[1]} × {image[0]} (width × height)"
+    return DataError(f"mask {pair.mask}", needed=needed, got=f"{mask[1]} × {mask[0]}", fix=fix)
 
 
 def _void(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:

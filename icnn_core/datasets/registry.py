@@ -67,10 +67,6 @@ def open_dataset(name: str, root: str | Path | None, split: str, **options: Any)
             raise ArgumentError("data set shapes", needed="no folder: it is drawn", got=str(root), fix=fix)
         return make(split, **given)
     if root is None:
-        raise DataError(
-            f"data set {name}",
-            needed="the folder in which it was unpacked",
-            got="none",
-            fix='Give its path (root); "shapes" alone needs none.',
-        )
+        fix = 'Give its path (root); "shapes" alone needs none.'
+        raise DataError(f"data set {name}", needed="the folder in which it was unpacked", got="none", fix=fix)
     return make(root, split, **given)

@@ -50,12 +50,9 @@ def split_pairs(root: Path, split: str, *, any_suffix: bool = False) -> list[Pai
         found = held_out if split == "val" else _without(pool, {pair.stem for pair in held_out})
     if not found:
         count = len(list_pairs(_WHO, root / "images", root / "masks", suffixes=suffixes))
-        raise DataError(
-            f"{_WHO} {root}",
-            needed=f"images of the split {split!r}",
-            got=f"{count} images and no list {split}.txt",
-            fix=f"Write their names into {split}.txt, or use the split 'all'.",
-        )
+        got = f"{count} images and no list {split}.txt"
+        fix = f"Write their names into {split}.txt, or use the split 'all'."
+        raise DataError(f"{_WHO} {root}", needed=f"images of the split {split!r}", got=got, fix=fix)
     return found
 
 
@@ -105,9 +102,5 @@ def _check_disjoint(root: Path, given: Mapping[str, Sequence[Pair]]) -> None:
     train = {pair.image for pair in given.get("train", ())}
     both = [pair.image.name for pair in given.get("val", ()) if pair.image in train]
     if both:
-        raise DataError(
-            f"{_WHO} {root}",
-            needed="images that are either in train or in val",
-            got=f"{len(both)} in both: {listed(both)}",
-            fix="Take them out of one of the two.",
-        )
+        needed, got = "images that are either in train or in val", f"{len(both)} in both: {listed(both)}"
+        raise DataError(f"{_WHO} {root}", needed=needed, got=got, fix="Take them out of one of the two.")

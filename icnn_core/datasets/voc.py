@@ -93,12 +93,10 @@ def _sbd(base: Path, root: Path, sbd_root: str | Path | None) -> tuple[Files, se
     )
     place = next((p for p in places if (p / "cls").is_dir()), None)
     if place is None:
-        raise DataError(
-            f"{_WHO} train_aug",
-            needed="SegmentationClassAug or SBD's folder with cls/*.mat",
-            got=f"neither in {base}" if sbd_root is None else f"no cls in {sbd_root}",
-            fix="Unpack one there, or name SBD's folder (sbd_root).",
-        )
+        needed = "SegmentationClassAug or SBD's folder with cls/*.mat"
+        got = f"neither in {base}" if sbd_root is None else f"no cls in {sbd_root}"
+        fix = "Unpack one there, or name SBD's folder (sbd_root)."
+        raise DataError(f"{_WHO} train_aug", needed=needed, got=got, fix=fix)
     masks = files_by_stem(_WHO, place / "cls", (".mat",))
     official = files_by_stem(_WHO, base / "SegmentationClass", (".png",))
     stems = set(read_stems(_WHO, _list(base, "train")))

@@ -117,12 +117,8 @@ def _refusal(error: Exception, seen: Tensor, who: str) -> ShapeError | None:
         )
     else:
         return None
-    return ShapeError(
-        who,
-        needed=f"a network that takes images of {size}",
-        got=f"{type(error).__name__}: {said[:200]}",
-        fix=fix,
-    )
+    needed = f"a network that takes images of {size}"
+    return ShapeError(who, needed=needed, got=f"{type(error).__name__}: {said[:200]}", fix=fix)
 
 
 def to_logits(

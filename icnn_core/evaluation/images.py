@@ -73,12 +73,8 @@ class ImageCounts:
             with np.load(path, allow_pickle=False) as held:
                 return cls(held["confusion"], held["intersection"], held["union"])
         except (OSError, ValueError, KeyError, EOFError) as error:
-            raise DataError(
-                str(path),
-                needed="counts by image",
-                got=explain(error)[0],
-                fix="Remove it: it is counted anew.",
-            ) from error
+            fix = "Remove it: it is counted anew."
+            raise DataError(str(path), needed="counts by image", got=explain(error)[0], fix=fix) from error
 
 
 def resample_images(
@@ -104,12 +100,9 @@ def resample_images(
     """
     numbers = {len(one.shares(boundary)[0]) for pair in pairs for one in pair}
     if len(numbers) != 1 or 0 in numbers:
-        raise ArgumentError(
-            "resample_images",
-            needed="counts of the same images",
-            got=f"{len(pairs)} pairs of {sorted(numbers)} images",
-            fix="Measure all networks on the same split.",
-        )
+        got = f"{len(pairs)} pairs of {sorted(numbers)} images"
+        fix = "Measure all networks on the same split."
+        raise ArgumentError("resample_images", needed="counts of the same images", got=got, fix=fix)
     count = numbers.pop()
     draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
     draws = np.vstack([np.ones(count, np.int64), draws])

@@ -125,12 +125,8 @@ def choose_classes(wanted: Sequence[str], classes: Sequence[str], who: str = "--
         elif text.isdigit() and int(text) < len(classes):
             found.add(int(text))
         else:
-            raise NameNotFoundError(
-                who,
-                needed=f"names of classes, or ids from 0 to {len(classes) - 1}",
-                got=repr(text),
-                fix=nearest_names(text, classes),
-            )
+            needed = f"names of classes, or ids from 0 to {len(classes) - 1}"
+            raise NameNotFoundError(who, needed=needed, got=repr(text), fix=nearest_names(text, classes))
     return tuple(classes[label] for label in sorted(found))
 
 

@@ -29,12 +29,9 @@ def write_palette_png(
     from PIL import Image
 
     if ids.ndim != 2 or ids.min(initial=0) < 0 or ids.max(initial=0) > 255 or len(palette) > 256:
-        raise ArgumentError(
-            str(path),
-            needed="class ids (H, W) from 0 to 255 and at most 256 colours",
-            got=f"{ids.shape}, {ids.min(initial=0)} to {ids.max(initial=0)}, {len(palette)} colours",
-            fix="Such files have 8 bits a pixel.",
-        )
+        needed = "class ids (H, W) from 0 to 255 and at most 256 colours"
+        got = f"{ids.shape}, {ids.min(initial=0)} to {ids.max(initial=0)}, {len(palette)} colours"
+        raise ArgumentError(str(path), needed=needed, got=got, fix="Such files have 8 bits a pixel.")
     table = np.arange(256, dtype=np.uint8)
     table[: len(numbers)] = numbers
     picture = Image.fromarray(table[ids])

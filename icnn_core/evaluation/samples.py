@@ -121,11 +121,9 @@ def check_classes(checkpoint: Checkpoint, classes: Sequence[str], name: str) -> 
     if not known or known == found:
         return
     if len(known) != len(found) or sorted(known) == sorted(found):
-        raise CheckpointError(
-            str(checkpoint.path),
-            needed=f"a network for the {len(found)} classes of {name}",
-            got=f"one for {len(known)}" + (" in another order" if len(known) == len(found) else ""),
-            fix="Name the data set it was trained on.",
-        )
+        needed = f"a network for the {len(found)} classes of {name}"
+        got = f"one for {len(known)}" + (" in another order" if len(known) == len(found) else "")
+        fix = "Name the data set it was trained on."
+        raise CheckpointError(str(checkpoint.path), needed=needed, got=got, fix=fix)
     pairs = [f"{k} as {f}" for k, f in zip(known, found, strict=True) if k != f]
     _log.warning("classes of %s are called otherwise: %s", checkpoint.path, ", ".join(pairs))

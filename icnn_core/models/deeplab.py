@@ -48,12 +48,9 @@ class DeepLabLargeFOV(nn.Module):
             ShapeError: x is not (N, 3, H, W) with H and W of at least 16.
         """
         if x.dim() != 4 or x.shape[1] != 3 or min(x.shape[2:]) < 2 * OUTPUT_STRIDE:
-            raise ShapeError(
-                "DeepLabLargeFOV",
-                needed="images (N, 3, H, W), H and W at least 16",
-                got=str(tuple(x.shape)),
-                fix="Add a batch axis, or enlarge the image.",
-            )
+            needed = "images (N, 3, H, W), H and W at least 16"
+            fix = "Add a batch axis, or enlarge the image."
+            raise ShapeError("DeepLabLargeFOV", needed=needed, got=str(tuple(x.shape)), fix=fix)
         return upsample(self.classifier(self.backbone(x)), (x.shape[2], x.shape[3]), self.offset)
 
 
@@ -124,12 +121,8 @@ def deeplab_largefov(
             _WHO, needed="dilation_factor in (0, 64]", got=repr(dilation_factor), fix="Try 0.5."
         )
     if backbone in ("tiny", "small") and weights == "imagenet":
-        raise ArgumentError(
-            _WHO,
-            needed="a torchvision backbone for ImageNet weights",
-            got=backbone,
-            fix="Leave weights out, or name a file.",
-        )
+        needed = "a torchvision backbone for ImageNet weights"
+        raise ArgumentError(_WHO, needed=needed, got=backbone, fix="Leave weights out, or name a file.")
     built = BACKBONES[backbone](backbone)
     if weights is not None:
         load_backbone_weights(built.module, backbone, weights)

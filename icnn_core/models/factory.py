@@ -32,12 +32,8 @@ def load_factory(text: str, who: str = "--model") -> Callable[..., nn.Module]:
         sys.path.insert(0, str(Path.cwd()))
     module = _import(module_name, who)
     if not callable(getattr(module, name, None)):
-        raise NameNotFoundError(
-            who,
-            needed=f"a function in {module_name}",
-            got=repr(name),
-            fix=nearest_names(name, [n for n, value in vars(module).items() if callable(value)]),
-        )
+        fix = nearest_names(name, [n for n, value in vars(module).items() if callable(value)])
+        raise NameNotFoundError(who, needed=f"a function in {module_name}", got=repr(name), fix=fix)
     return getattr(module, name)
 
 
@@ -59,19 +55,12 @@ def build_with(
         model = factory(**given)
     except Exception as error:  # the user's own function may fail in any way
         call = ", ".join(f"{key}={value}" for key, value in given.items())
-        raise ArgumentError(
-            who,
-            needed=f"a function that can be called as {_name(factory)}({call})",
-            got=f"{type(error).__name__}: {error}",
-            fix="Give defaults to its other parameters.",
-        ) from error
+        needed = f"a function that can be called as {_name(factory)}({call})"
+        fix = "Give defaults to its other parameters."
+        raise ArgumentError(who, needed=needed, got=f"{type(error).__name__}: {error}", fix=fix) from error
     if not isinstance(model, nn.Module):
-        raise ArgumentError(
-            who,
-            needed="a function that returns a torch.nn.Module",
-            got=f"{type(model).__name__} from {_name(factory)}",
-            fix="Return the network.",
-        )
+        needed, fix = "a function that returns a torch.nn.Module", "Return the network."
+        raise ArgumentError(who, needed=needed, got=f"{type(model).__name__} from {_name(factory)}", fix=fix)
     return model
 
 
@@ -79,19 +68,12 @@ def _import(name: str, who: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise NameNotFoundError(
-            who,
-            needed="a module that can be imported from here",
-            got=str(error),
-            fix="Install it, or run this in the folder that holds it.",
-        ) from error
+        needed = "a module that can be imported from here"
+        fix = "Install it, or run this in the folder that holds it."
+        raise NameNotFoundError(who, needed=needed, got=str(error), fix=fix) from error
     except Exception as error:  # the user's own module may fail in any way
-        raise ArgumentError(
-            who,
-            needed="a module that can be imported",
-            got=f"{type(error).__name__}: {error}",
-            fix=f"Try: python -c 'import {name}'.",
-        ) from error
+        needed, got = "a module that can be imported", f"{type(error).__name__}: {error}"
+        raise ArgumentError(who, needed=needed, got=got, fix=f"Try: python -c 'import {name}'.") from error
 
 
 def _parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

@@ -48,12 +48,8 @@ def load_backbone_weights(backbone: nn.Module, name: str, source: str | Path) ->
     given = {k: v for k, v in state.items() if not k.startswith(_CLASSIFIER)}
     said = describe_mismatch(given, own)
     if said:
-        raise CheckpointError(
-            f"{_WHO} {source}",
-            needed=f"torchvision's keys of {name}",
-            got=said,
-            fix="Give a file saved from torchvision's network of this name.",
-        )
+        fix = "Give a file saved from torchvision's network of this name."
+        raise CheckpointError(f"{_WHO} {source}", needed=f"torchvision's keys of {name}", got=said, fix=fix)
     backbone.load_state_dict({k: v.to(own[k].dtype) for k, v in given.items()}, strict=False)
 
 
@@ -87,12 +83,8 @@ def load_network_weights(model: nn.Module, source: str | Path, prefix: str | Non
     given |= find_heads(given, own, source)
     said = describe_mismatch(given, own)
     if said:
-        raise CheckpointError(
-            who,
-            needed=f"the weights of {type(model).__name__}",
-            got=said,
-            fix="Give a file saved from this network; a checkpoint with irregular layers goes to --init.",
-        )
+        fix = "Give a file saved from this network; a checkpoint with irregular layers goes to --init."
+        raise CheckpointError(who, needed=f"the weights of {type(model).__name__}", got=said, fix=fix)
     model.load_state_dict({key: value.to(own[key].dtype) for key, value in given.items()}, strict=False)
 
 
@@ -121,12 +113,8 @@ def _read(path: Path, who: str) -> tuple[dict[str, torch.Tensor], Mapping[str, o
 
 
 def _no_tensors(who: str, content: Mapping[str, object]) -> CheckpointError:
-    return CheckpointError(
-        who,
-        needed="tensors by name",
-        got=f"none: {describe_names(content)}",
-        fix="Save `model.state_dict()` alone.",
-    )
+    got = f"none: {describe_names(content)}"
+    return CheckpointError(who, needed="tensors by name", got=got, fix="Save `model.state_dict()` alone.")
 
 
 def _download(name: str) -> Mapping[str, torch.Tensor]:
@@ -136,9 +124,6 @@ def _download(name: str) -> Mapping[str, torch.Tensor]:
         weights = get_model_weights(name)["IMAGENET1K_V1"]
         return weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{_WHO} imagenet",
-            needed=f"a connection to download {name}",
-            got=explain(getattr(error, "reason", error))[0],
-            fix="Give the path of a file instead, or go on from random weights: --weights none.",
-        ) from error
+        needed, got = f"a connection to download {name}", explain(getattr(error, "reason", error))[0]
+        fix = "Give the path of a file instead, or go on from random weights: --weights none."
+        raise CheckpointError(f"{_WHO} imagenet", needed=needed, got=got, fix=fix) from error

@@ -37,10 +37,6 @@ def build_architecture(name: str, arguments: Mapping[str, Any]) -> nn.Module:
         check_name(f"{who}({name!r})", "known arguments", argument, known, ArgumentError)
     missing = [p for p in known if parameters[p].default is inspect.Parameter.empty and p not in arguments]
     if missing:
-        raise ArgumentError(
-            f"{who}({name!r})",
-            needed=", ".join(missing),
-            got=", ".join(arguments) or "no arguments",
-            fix="Add what is missing.",
-        )
+        needed, got = ", ".join(missing), ", ".join(arguments) or "no arguments"
+        raise ArgumentError(f"{who}({name!r})", needed=needed, got=got, fix="Add what is missing.")
     return ARCHITECTURES[name](**arguments)

@@ -37,19 +37,12 @@ def to_geometry(
             WHO, needed="x of shape (N, C_in, H, W)", got=_describe(x), fix="Add a batch axis: x[None]."
         )
     if weight.ndim != 4 or 0 in weight.shape[2:]:
-        raise ShapeError(
-            WHO,
-            needed="weight of shape (C_out, C_in/groups, kH, kW)",
-            got=_describe(weight),
-            fix="Give it conv2d's four axes.",
-        )
+        needed = "weight of shape (C_out, C_in/groups, kH, kW)"
+        raise ShapeError(WHO, needed=needed, got=_describe(weight), fix="Give it conv2d's four axes.")
     if groups < 1 or x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
-        raise ShapeError(
-            WHO,
-            needed="C_in = groups · weight.shape[1], and C_out divisible by groups",
-            got=f"x {_describe(x)}, weight {_describe(weight)}, groups {groups}",
-            fix="Change groups or the weight's shape.",
-        )
+        needed = "C_in = groups · weight.shape[1], and C_out divisible by groups"
+        got = f"x {_describe(x)}, weight {_describe(weight)}, groups {groups}"
+        raise ShapeError(WHO, needed=needed, got=got, fix="Change groups or the weight's shape.")
     geometry = Geometry(
         batch=x.shape[0],
         in_channels=x.shape[1],
@@ -62,24 +55,17 @@ def to_geometry(
         groups=groups,
     )
     if min(geometry.output_size) < 1:
-        raise ShapeError(
-            WHO,
-            needed="an input at least as large as the kernel",
-            got=f"{_describe(x)}, which would give an output of {geometry.output_size}",
-            fix="Give a larger input or more padding.",
-        )
+        needed = "an input at least as large as the kernel"
+        got = f"{_describe(x)}, which would give an output of {geometry.output_size}"
+        raise ShapeError(WHO, needed=needed, got=got, fix="Give a larger input or more padding.")
     return geometry
 
 
 def _pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]:
     pair = (value, value) if isinstance(value, int) else tuple(value)
     if len(pair) != 2 or not all(isinstance(v, int) and v >= least for v in pair):
-        raise ArgumentError(
-            WHO,
-            needed=f"{name} as an int or (y, x), each at least {least}",
-            got=f"{name}={value!r}",
-            fix="Give whole numbers in that range.",
-        )
+        needed, got = f"{name} as an int or (y, x), each at least {least}", f"{name}={value!r}"
+        raise ArgumentError(WHO, needed=needed, got=got, fix="Give whole numbers in that range.")
     return pair[0], pair[1]
 
 
@@ -92,12 +78,8 @@ def check_positions(positions: Tensor, geometry: Geometry) -> None:
         fix = "Order the last axis (y, x) and the taps row-major."
         if tuple(positions.shape) == (taps, 2):
             fix = "Add the leading axis: positions[None]."
-        raise ShapeError(
-            WHO,
-            needed=f"positions of shape {shared[0]}, {shared[1]} or {full}",
-            got=_describe(positions),
-            fix=fix,
-        )
+        needed = f"positions of shape {shared[0]}, {shared[1]} or {full}"
+        raise ShapeError(WHO, needed=needed, got=_describe(positions), fix=fix)
 
 
 def check_tensors(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | None) -> None:
@@ -106,12 +88,8 @@ def check_tensors(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | N
     if bias is not None:
         named["bias"] = bias
         if bias.shape != weight.shape[:1]:
-            raise ShapeError(
-                WHO,
-                needed=f"bias of shape ({weight.shape[0]},)",
-                got=_describe(bias),
-                fix="One number per kernel.",
-            )
+            needed = f"bias of shape ({weight.shape[0]},)"
+            raise ShapeError(WHO, needed=needed, got=_describe(bias), fix="One number per kernel.")
     for name, tensor in named.items():
         if not tensor.is_floating_point():
             raise DtypeError(
@@ -123,20 +101,12 @@ def check_tensors(x: Tensor, weight: Tensor, positions: Tensor, bias: Tensor | N
                 else f"Convert it: {name}.float().",
             )
         if tensor.device != x.device:
-            raise DeviceError(
-                WHO,
-                needed=f"all tensors on {x.device}",
-                got=f"{name} {_describe(tensor)}",
-                fix=f"Move it: {name}.to({str(x.device)!r}).",
-            )
+            needed, got = f"all tensors on {x.device}", f"{name} {_describe(tensor)}"
+            raise DeviceError(WHO, needed=needed, got=got, fix=f"Move it: {name}.to({str(x.device)!r}).")
     for name in ("weight", "bias"):
         if name in named and named[name].dtype != x.dtype and not autocasts(x.device.type):
-            raise DtypeError(
-                WHO,
-                needed=f"{name} of x's dtype, {x.dtype}",
-                got=_describe(named[name]),
-                fix=f"Convert one of them, e.g. x.to({named[name].dtype}).",
-            )
+            got, fix = _describe(named[name]), f"Convert one of them, e.g. x.to({named[name].dtype})."
+            raise DtypeError(WHO, needed=f"{name} of x's dtype, {x.dtype}", got=got, fix=fix)
 
 
 def autocasts(device_type: str) -> bool:
@@ -147,19 +117,13 @@ def autocasts(device_type: str) -> bool:
 def to_width(interpolation: str, sigma: Tensor | float | None, positions: Tensor) -> Tensor | None:
     """The Gaussian's standard deviation as a tensor that broadcasts to positions, or None for bilinear."""
     if interpolation not in INTERPOLATIONS:
-        raise NameNotFoundError(
-            WHO,
-            needed="the name of an interpolation",
-            got=f"interpolation={interpolation!r}",
-            fix=nearest_names(interpolation, INTERPOLATIONS),
-        )
+        needed, got = "the name of an interpolation", f"interpolation={interpolation!r}"
+        raise NameNotFoundError(WHO, needed=needed, got=got, fix=nearest_names(interpolation, INTERPOLATIONS))
     if (interpolation == "gaussian") != (sigma is not None):
-        raise ArgumentError(
-            WHO,
-            needed='sigma with interpolation="gaussian", and only then',
-            got=f"interpolation={interpolation!r} and sigma={'None' if sigma is None else 'given'}",
-            fix='Give both, e.g. interpolation="gaussian", sigma=0.5.',
-        )
+        needed = 'sigma with interpolation="gaussian", and only then'
+        got = f"interpolation={interpolation!r} and sigma={'None' if sigma is None else 'given'}"
+        fix = 'Give both, e.g. interpolation="gaussian", sigma=0.5.'
+        raise ArgumentError(WHO, needed=needed, got=got, fix=fix)
     if sigma is None:
         return None
     if not isinstance(sigma, Tensor):
@@ -169,12 +133,8 @@ def to_width(interpolation: str, sigma: Tensor | float | None, positions: Tensor
         ours not in (1, theirs)
         for ours, theirs in zip(sigma.shape[::-1], positions.shape[::-1], strict=False)
     ):
-        raise ShapeError(
-            WHO,
-            needed=f"sigma that broadcasts to positions, {tuple(positions.shape)}",
-            got=_describe(sigma),
-            fix="Give a number, or one per tap and axis.",
-        )
+        needed, got = f"sigma that broadcasts to positions, {tuple(positions.shape)}", _describe(sigma)
+        raise ShapeError(WHO, needed=needed, got=got, fix="Give a number, or one per tap and axis.")
     return sigma
 
 

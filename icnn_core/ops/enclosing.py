@@ -131,12 +131,9 @@ def check_finite(positions: Tensor, who: str) -> None:
 def check_size(size: tuple[int, int], largest: int, who: str) -> None:
     """Raise for a kernel that is too large."""
     if max(size) > largest:
-        raise ArgumentError(
-            who,
-            needed=f"positions within a kernel of {largest} × {largest} pixels",
-            got=f"some that need {size[0]} × {size[1]}",
-            fix="Raise largest, or export the layer as it is.",
-        )
+        needed = f"positions within a kernel of {largest} × {largest} pixels"
+        got = f"some that need {size[0]} × {size[1]}"
+        raise ArgumentError(who, needed=needed, got=got, fix="Raise largest, or export the layer as it is.")
 
 
 def tap_kernel(

@@ -152,12 +152,8 @@ def _forced(name: str, request: Request) -> Backend:
         )
     reasons = BACKENDS[name].reasons(request)
     if reasons:
-        raise UnsupportedError(
-            f"back end {name!r}",
-            needed="a call that it can serve",
-            got="; ".join(reasons),
-            fix="Leave backend=None to have one chosen.",
-        )
+        needed, fix = "a call that it can serve", "Leave backend=None to have one chosen."
+        raise UnsupportedError(f"back end {name!r}", needed=needed, got="; ".join(reasons), fix=fix)
     return BACKENDS[name]
 
 

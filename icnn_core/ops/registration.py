@@ -80,12 +80,9 @@ def _refuse_tangents(name: str, *tensors: Tensor | None) -> None:
     `torch.func.jvp` hides them from an operator, so within it none is served.
     """
     if _has_tangent(*tensors) or getattr(eager_transforms, "JVP_NESTING", 0):
-        raise UnsupportedError(
-            f"operator icnn::{name}",
-            needed="inputs without tangents",
-            got="forward-mode derivatives",
-            fix="Call irregular_conv2d, which leaves them to native operations.",
-        )
+        got = "forward-mode derivatives"
+        fix = "Call irregular_conv2d, which leaves them to native operations."
+        raise UnsupportedError(f"operator icnn::{name}", needed="inputs without tangents", got=got, fix=fix)
 
 
 def run_sampled(

@@ -35,12 +35,9 @@ def default_rows(backbone: str) -> tuple[str, ...]:
         ArgumentError: a backbone of which none are known.
     """
     if backbone not in _BY_BACKBONE:
-        raise ArgumentError(
-            "ablate",
-            needed=f"the rows, or one of the backbones {', '.join(_BY_BACKBONE)}",
-            got=backbone,
-            fix="Name the modules yourself: --rows none,classifier,…",
-        )
+        needed = f"the rows, or one of the backbones {', '.join(_BY_BACKBONE)}"
+        fix = "Name the modules yourself: --rows none,classifier,…"
+        raise ArgumentError("ablate", needed=needed, got=backbone, fix=fix)
     return (NONE, *_BY_BACKBONE[backbone])
 
 
@@ -60,12 +57,10 @@ def plan_runs(
     """
     rows, seeds = list(dict.fromkeys(rows)), list(dict.fromkeys(seeds))
     if NONE not in rows or not seeds or (CONTINUED in rows and not from_regular):
-        raise ArgumentError(
-            "ablate",
-            needed=f'at least one seed, a row "{NONE}", and --from-regular for a row "{CONTINUED}"',
-            got=f"rows {', '.join(rows) or 'empty'}; {len(seeds)} seeds",
-            fix=f"Add {NONE}: the other rows are compared with it.",
-        )
+        needed = f'at least one seed, a row "{NONE}", and --from-regular for a row "{CONTINUED}"'
+        got = f"rows {', '.join(rows) or 'empty'}; {len(seeds)} seeds"
+        fix = f"Add {NONE}: the other rows are compared with it."
+        raise ArgumentError("ablate", needed=needed, got=got, fix=fix)
     rows.insert(0, rows.pop(rows.index(NONE)))
     if from_regular and CONTINUED not in rows:
         rows.insert(1, CONTINUED)
@@ -105,12 +100,9 @@ def plan_variants(
     """
     variants, seeds, own = list(dict.fromkeys(variants)), list(dict.fromkeys(seeds)), own or {}
     if not variants or not seeds or config.irregular is None:
-        raise ArgumentError(
-            "ablate",
-            needed="at least one variant and seed, and the module from which on they are irregular",
-            got=f"{len(variants)} variants, {len(seeds)} seeds, irregular={config.irregular!r}",
-            fix="Add them.",
-        )
+        needed = "at least one variant and seed, and the module from which on they are irregular"
+        got = f"{len(variants)} variants, {len(seeds)} seeds, irregular={config.irregular!r}"
+        raise ArgumentError("ablate", needed=needed, got=got, fix="Add them.")
     taking = any(find_variant(name)[0].takes and find_variant(name)[1] is None for name in variants)
     if taking and IRREGULAR not in variants:
         variants.insert(0, IRREGULAR)
@@ -118,12 +110,9 @@ def plan_variants(
     for name, settings in own.items():
         check_name(f"settings of {name}", "a variant of this study", name, {*variants, REGULAR, IRREGULAR})
         for setting in {"seed", "irregular", "variant", "positions_from"} & settings.keys():
-            raise ArgumentError(
-                f"settings of {name}",
-                needed=f"no {setting}, which variants and seeds decide",
-                got=f"{name}.{setting}={settings[setting]!r}",
-                fix="Leave it out.",
-            )
+            needed = f"no {setting}, which variants and seeds decide"
+            got = f"{name}.{setting}={settings[setting]!r}"
+            raise ArgumentError(f"settings of {name}", needed=needed, got=got, fix="Leave it out.")
     runs = []
     for seed in seeds:
         start = str(_folder(out, IRREGULAR, seed) / "last.pt")

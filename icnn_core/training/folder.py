@@ -19,29 +19,18 @@ def check_folder(path: Path, *, resume: bool = False, overwrite: bool = False) -
         CheckpointError: there is nothing to go on with, a run that is not to be replaced, or no way to write.
     """
     if resume and overwrite:
-        raise ArgumentError(
-            "train",
-            needed="one of --resume and --overwrite",
-            got="both: a run cannot go on and be replaced",
-            fix="Leave one out.",
-        )
+        got = "both: a run cannot go on and be replaced"
+        raise ArgumentError("train", needed="one of --resume and --overwrite", got=got, fix="Leave one out.")
     last = path / LAST
     if resume and not last.exists() and not (path / CONFIG).exists():
         raise CheckpointError(
             str(last), needed="a run to go on with", got="nothing there", fix=nearest_files(path)
         )
     if not resume and not overwrite and last.exists():
-        raise CheckpointError(
-            str(path),
-            needed="a folder without a run",
-            got="one with a trained network",
-            fix="Choose another --out, go on with --resume, or replace it with --overwrite.",
-        )
+        needed = "a folder without a run"
+        fix = "Choose another --out, go on with --resume, or replace it with --overwrite."
+        raise CheckpointError(str(path), needed=needed, got="one with a trained network", fix=fix)
     if not last.exists() and (path / LIST).exists():
-        raise CheckpointError(
-            str(path),
-            needed="a folder of its own",
-            got="one with another command's files",
-            fix="Choose another --out.",
-        )
+        got = "one with another command's files"
+        raise CheckpointError(str(path), needed="a folder of its own", got=got, fix="Choose another --out.")
     check_writable(path, error=CheckpointError)

@@ -102,12 +102,8 @@ class RunFolder:
         checkpoint = read_checkpoint(self.last)
         saved = checkpoint.training
         if "optimizers" not in saved:
-            raise CheckpointError(
-                str(checkpoint.path),
-                needed="the state of a run",
-                got="weights alone",
-                fix="Train from the start.",
-            )
+            needed, got = "the state of a run", "weights alone"
+            raise CheckpointError(str(checkpoint.path), needed=needed, got=got, fix="Train from the start.")
         before = saved_identity(checkpoint, self.identity)
         check_identity(checkpoint.path, before, self.identity, CheckpointError)
         try:

@@ -225,12 +225,8 @@ def _read_known(run: Run, splits: Sequence[str], *, forget_failure: bool = False
         elif "weights" not in known:
             raise ValueError("neither a result nor a failure")
     except (OSError, ValueError, KeyError, TypeError, IcnnError) as error:
-        raise CheckpointError(
-            str(path),
-            needed="the result of a run",
-            got=explain(error)[0],
-            fix="Delete its folder to train it anew.",
-        ) from error
+        needed, fix = "the result of a run", "Delete its folder to train it anew."
+        raise CheckpointError(str(path), needed=needed, got=explain(error)[0], fix=fix) from error
     if forget_failure and "failed" in known:
         for left in (run.folder / LAST, path):
             left.unlink(missing_ok=True)

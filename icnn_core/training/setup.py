@@ -165,12 +165,9 @@ def open_data(config: TrainConfig, reader: Reader | None = None) -> tuple[Segmen
         IcnnError: as `open_dataset`.
     """
     if config.reader is not None and reader is None:
-        raise ArgumentError(
-            "prepare",
-            needed=f"the function {config.reader} itself, for code is not imported because a config names it",
-            got="its name alone",
-            fix="Give it: reader=load_factory(…), from icnn_core.models.factory.",
-        )
+        needed = f"the function {config.reader} itself, for code is not imported because a config names it"
+        fix = "Give it: reader=load_factory(…), from icnn_core.models.factory."
+        raise ArgumentError("prepare", needed=needed, got="its name alone", fix=fix)
     splits = (config.train_split, config.val_split)
     train_set, val_set = (_open(config, split, reader) for split in splits)
     for data in (train_set, val_set):
@@ -200,12 +197,9 @@ def _open(config: TrainConfig, split: str, reader: Reader | None) -> Segmentatio
 
 def _build(config: TrainConfig, classes: tuple[str, ...], factory: Factory | None) -> nn.Module:
     if config.model is not None and factory is None:
-        raise ArgumentError(
-            "prepare",
-            needed=f"the function {config.model} itself, for code is not imported because a config names it",
-            got="its name alone",
-            fix="Give it: factory=load_factory(…), from icnn_core.models.factory.",
-        )
+        needed = f"the function {config.model} itself, for code is not imported because a config names it"
+        fix = "Give it: factory=load_factory(…), from icnn_core.models.factory."
+        raise ArgumentError("prepare", needed=needed, got="its name alone", fix=fix)
     if config.init is not None:
         return _build_from(config, config.init, classes, factory)
     if factory is not None:
@@ -230,10 +224,6 @@ def _build_from(
     build = None if factory is None else lambda: build_with(factory, len(classes))
     model = build_model(checkpoint, build, classes=None if as_many else len(classes))
     if config.irregular is not None and irregular_layers(model):
-        raise CheckpointError(
-            init,
-            needed="a regular network to make irregular",
-            got="one with irregular layers",
-            fix="Say --irregular none to go on training it.",
-        )
+        needed, got = "a regular network to make irregular", "one with irregular layers"
+        raise CheckpointError(init, needed=needed, got=got, fix="Say --irregular none to go on training it.")
     return model

@@ -154,12 +154,9 @@ def _alive(loader: Iterable[Any]) -> Iterator[Any]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise DataError(
-            "train",
-            needed="worker processes that go on loading",
-            got="one that was killed from outside, most often for want of memory",
-            fix="Use fewer --workers, or smaller images; --resume goes on from the last checkpoint.",
-        ) from error
+        got = "one that was killed from outside, most often for want of memory"
+        fix = "Use fewer --workers, or smaller images; --resume goes on from the last checkpoint."
+        raise DataError("train", needed="worker processes that go on loading", got=got, fix=fix) from error
 
 
 def _stacked(samples: Sequence[Sample | IcnnError]) -> Sample | IcnnError:
@@ -169,10 +166,7 @@ def _stacked(samples: Sequence[Sample | IcnnError]) -> Sample | IcnnError:
             return sample
     sizes = {tuple(mask.shape) for _, mask in good}
     if len(sizes) > 1:
-        return DataError(
-            "train",
-            needed="images of one size in a batch",
-            got=" and ".join(f"{height} × {width}" for height, width in sorted(sizes)[:2]),
-            fix="Crop them (crop); or resize them (size) to no random scale (scale=1,1); or use batches of 1.",
-        )
+        got = " and ".join(f"{height} × {width}" for height, width in sorted(sizes)[:2])
+        fix = "Crop them (crop); or resize them (size) to no random scale (scale=1,1); or use batches of 1."
+        return DataError("train", needed="images of one size in a batch", got=got, fix=fix)
     return torch.stack([image for image, _ in good]), torch.stack([mask for _, mask in good])

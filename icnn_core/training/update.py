@@ -73,12 +73,10 @@ class Updater:
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
-            raise TrainingError(
-                "train",
-                needed="more than one value a channel where batch norm takes its statistics",
-                got=f"{len(images)} images of {images.shape[2]} × {images.shape[3]} at a time, and one value",
-                fix="Raise --batch-size, lower --accumulate, or use --batch-norm frozen.",
-            ) from error
+            needed = "more than one value a channel where batch norm takes its statistics"
+            got = f"{len(images)} images of {images.shape[2]} × {images.shape[3]} at a time, and one value"
+            fix = "Raise --batch-size, lower --accumulate, or use --batch-norm frozen."
+            raise TrainingError("train", needed=needed, got=got, fix=fix) from error
 
     def _placed(self, images: Tensor, masks: Tensor) -> Sample:
         device = self.processes.device
@@ -111,12 +109,9 @@ class Updater:
         check_positions(self.model, iteration)
         what = "a finite loss" if not math.isfinite(loss) else "finite gradients"
         where = f"; the first broken gradient is that of {broken}" if broken else ""
-        raise TrainingError(
-            "train",
-            needed=what,
-            got=f"NaN or infinity in iteration {iteration + 1}{where}",
-            fix="Lower lr or position_lr; what was written before is intact.",
-        )
+        got = f"NaN or infinity in iteration {iteration + 1}{where}"
+        fix = "Lower lr or position_lr; what was written before is intact."
+        raise TrainingError("train", needed=what, got=got, fix=fix)
 
     def _broken_gradient(self) -> str | None:
         """The first parameter, in the order of back-propagation, whose gradient is not finite."""
@@ -136,12 +131,8 @@ def check_positions(model: nn.Module, done: int) -> None:
     """
     for name, layer in irregular_layers(model).items():
         if not bool(layer.positions.isfinite().all()):
-            raise TrainingError(
-                name,
-                needed="finite positions",
-                got=f"NaN or infinity after iteration {done}",
-                fix="Lower position_lr.",
-            )
+            got = f"NaN or infinity after iteration {done}"
+            raise TrainingError(name, needed="finite positions", got=got, fix="Lower position_lr.")
 
 
 def _freeze_batch_norm(model: nn.Module) -> None:

@@ -26,12 +26,9 @@ def settle_network(config: TrainConfig, given: Collection[str]) -> TrainConfig:
     """
     filled = config.model is not None and "weights" in given and config.weights not in (None, "imagenet")
     if config.prefix is not None and config.init is None and not filled:
-        raise ArgumentError(
-            "train",
-            needed="a state dict that the prefix is of",
-            got=f"prefix={config.prefix} without init, or weights beside model",
-            fix="Name one, or leave the prefix out.",
-        )
+        needed = "a state dict that the prefix is of"
+        got = f"prefix={config.prefix} without init, or weights beside model"
+        raise ArgumentError("train", needed=needed, got=got, fix="Name one, or leave the prefix out.")
     if config.init is None and config.model is None:
         return config
     used: dict[str, Any] = dict.fromkeys(_OF_THE_NETWORK)

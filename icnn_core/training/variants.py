@@ -193,12 +193,8 @@ def vary(config: TrainConfig, name: str, irregular: str) -> TrainConfig:
     if variant.scaled:
         before = getattr(config, variant.scaled)
         if before is None or number is None or config.model is not None or config.init is not None:
-            raise ArgumentError(
-                name,
-                needed="a network of this package, trained from its start",
-                got="another",
-                fix="Leave it out.",
-            )
+            needed = "a network of this package, trained from its start"
+            raise ArgumentError(name, needed=needed, got="another", fix="Leave it out.")
         settings[variant.scaled] = before * number
     if variant.change is not None:
         settings["variant"] = name
@@ -234,12 +230,10 @@ def apply_variant(model: nn.Module, config: TrainConfig) -> None:
         for layer, module in layers.items():
             found = read.tensor(f"{layer}.positions")
             if found is None or found.shape != module.positions.shape:
-                raise CheckpointError(
-                    config.positions_from,
-                    needed=f"positions of {layer}, {tuple(module.positions.shape)}",
-                    got="none" if found is None else str(tuple(found.shape)),
-                    fix="Name the network that is irregular in the same layers.",
-                )
+                needed = f"positions of {layer}, {tuple(module.positions.shape)}"
+                got = "none" if found is None else str(tuple(found.shape))
+                fix = "Name the network that is irregular in the same layers."
+                raise CheckpointError(config.positions_from, needed=needed, got=got, fix=fix)
             positions[layer] = found
     if variant is VARIANTS["deformable"] and number is not None and config.optimizer == "sgd":
         number = math.sqrt(number)  # it scales what a layer gives, and so its gradient, too: under SGD twice

@@ -81,10 +81,7 @@ def _read_runs(path: Path) -> pd.DataFrame:
             raise ValueError(what)
     except ValueError as error:  # pandas' own errors are ValueErrors
         reason = explain(error)[0]
-        raise DataError(
-            str(path),
-            needed="runs.csv of icnn ablate: variant, seed, mean_iou in [0, 1]",
-            got=reason,
-            fix="Name the folder that icnn ablate wrote.",
-        ) from error
+        needed = "runs.csv of icnn ablate: variant, seed, mean_iou in [0, 1]"
+        fix = "Name the folder that icnn ablate wrote."
+        raise DataError(str(path), needed=needed, got=reason, fix=fix) from error
     return runs

@@ -35,9 +35,7 @@ def check_classes(networks: Sequence[Network], dataset: SegmentationDataset) -> 
     """Raises: CheckpointError: the data set has other classes than the networks, if their files name any."""
     classes = next((network.classes for network in networks if network.classes), ())
     if classes and tuple(dataset.classes) != tuple(classes):
-        raise CheckpointError(
-            "--data",
-            needed=f"the networks' classes: {', '.join(classes)}",
-            got=f"those of {dataset.name}: {', '.join(dataset.classes)}",
-            fix="Name the data set that they were trained on.",
-        )
+        needed = f"the networks' classes: {', '.join(classes)}"
+        got = f"those of {dataset.name}: {', '.join(dataset.classes)}"
+        fix = "Name the data set that they were trained on."
+        raise CheckpointError("--data", needed=needed, got=got, fix=fix)

@@ -73,12 +73,9 @@ def to_pixels(image: Any) -> np.ndarray:
         return to_rgb(image, "image")
     if not isinstance(image, np.ndarray):
         kind = f"{type(image).__name__} {tuple(getattr(image, 'shape', ()))} {getattr(image, 'dtype', '')}"
-        raise ArgumentError(
-            "image",
-            needed="an array, as (H, W, 3) uint8, a PIL image, or the path of one",
-            got=" ".join(kind.split()),
-            fix="Of a tensor (3, H, W) in [0, 1]: (255 * t).byte().permute(1, 2, 0).numpy().",
-        )
+        needed = "an array, as (H, W, 3) uint8, a PIL image, or the path of one"
+        fix = "Of a tensor (3, H, W) in [0, 1]: (255 * t).byte().permute(1, 2, 0).numpy()."
+        raise ArgumentError("image", needed=needed, got=" ".join(kind.split()), fix=fix)
     return image
 
 
@@ -94,12 +91,9 @@ def read_labels(path: Path, shape: tuple[int, int], max_size: int) -> np.ndarray
 
     labels = read_mask(path, max_size)
     if labels.shape != shape:
-        raise DataError(
-            "--labels",
-            needed=f"labels of the image's size, {shape[1]} × {shape[0]}",
-            got=f"{path} with {labels.shape[1]} × {labels.shape[0]}",
-            fix="Give the labels of this image.",
-        )
+        needed = f"labels of the image's size, {shape[1]} × {shape[0]}"
+        got = f"{path} with {labels.shape[1]} × {labels.shape[0]}"
+        raise DataError("--labels", needed=needed, got=got, fix="Give the labels of this image.")
     return labels.astype(np.int64)
 
 

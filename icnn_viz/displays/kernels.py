@@ -68,12 +68,8 @@ class KernelDisplay:
         self.clouds = list(clouds)
         self.steps, self.snapshots = tuple(steps), tuple(snapshots)
         if not self.clouds:
-            raise ArgumentError(
-                "KernelDisplay",
-                needed="at least one layer",
-                got="none",
-                fix="Give a network with irregular layers.",
-            )
+            fix = "Give a network with irregular layers."
+            raise ArgumentError("KernelDisplay", needed="at least one layer", got="none", fix=fix)
         self.fits: list[GaussianFit] = [fit_gaussians(cloud) for cloud in self.clouds]
         self.figure_: Figure | None = None
         self._measured: dict[int, pd.DataFrame] = {}
@@ -147,12 +143,8 @@ class KernelDisplay:
         views = LAYER_VIEWS + NETWORK_VIEWS + RUN_VIEWS
         check_name("KernelDisplay", "a view", view, views)
         if "ax" in options and view not in _TAKE_AXES:
-            raise ArgumentError(
-                "KernelDisplay",
-                needed="no ax",
-                got=f"ax for the view {view}",
-                fix="It fills a figure of its own.",
-            )
+            got = f"ax for the view {view}"
+            raise ArgumentError("KernelDisplay", needed="no ax", got=got, fix="It fills a figure of its own.")
         if view in NETWORK_VIEWS:
             return self._draw_network(view, theme=theme, **options)
         number = self._index(layer)
@@ -366,24 +358,16 @@ class KernelDisplay:
     def _index(self, layer: str | int) -> int:
         if isinstance(layer, int):
             if not -len(self.clouds) <= layer < len(self.clouds):
-                raise NameNotFoundError(
-                    "KernelDisplay",
-                    needed=f"a layer below {len(self.clouds)}",
-                    got=str(layer),
-                    fix="Count from 0.",
-                )
+                needed = f"a layer below {len(self.clouds)}"
+                raise NameNotFoundError("KernelDisplay", needed=needed, got=str(layer), fix="Count from 0.")
             return layer
         chosen = select_layers(self.clouds, [layer])[0]
         return next(number for number, cloud in enumerate(self.clouds) if cloud is chosen)
 
 
 def _refuse(view: str, what: str, reason: str) -> ArgumentError:
-    return ArgumentError(
-        f"the view {view}",
-        needed="layers of which it says something",
-        got=f"{what}: {reason}",
-        fix="Draw zoo, inspect, 3d or, of many shapes, histogram.",
-    )
+    needed, fix = "layers of which it says something", "Draw zoo, inspect, 3d or, of many shapes, histogram."
+    return ArgumentError(f"the view {view}", needed=needed, got=f"{what}: {reason}", fix=fix)
 
 
 def _draw_layer(view: str, cloud: PositionCloud, fit: GaussianFit, **options: Any) -> Figure:

@@ -275,12 +275,8 @@ def check_labels(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         ShapeError: they have another size than the image, (H, W).
     """
     if labels.shape != shape:
-        raise ShapeError(
-            "labels",
-            needed=f"class ids of the image's size, {shape}",
-            got=str(labels.shape),
-            fix="Give the labels of this image, a number a pixel.",
-        )
+        got, fix = str(labels.shape), "Give the labels of this image, a number a pixel."
+        raise ShapeError("labels", needed=f"class ids of the image's size, {shape}", got=got, fix=fix)
     return labels.astype(int)
 
 

@@ -47,12 +47,9 @@ class RowFile:
             writer.writeheader()
             self.columns = columns
         if set(columns) != set(self.columns) or len(rows) != self.group:
-            raise DataError(
-                str(self.path),
-                needed=f"{self.group} rows of the columns of this table",
-                got=f"{len(rows)} rows with {sorted(set(columns) ^ set(self.columns))[:3]} more or less",
-                fix="Choose another folder with --out.",
-            )
+            needed = f"{self.group} rows of the columns of this table"
+            got = f"{len(rows)} rows with {sorted(set(columns) ^ set(self.columns))[:3]} more or less"
+            raise DataError(str(self.path), needed=needed, got=got, fix="Choose another folder with --out.")
         writer.writerows(
             {k: "" if value != value else to_cell(value) for k, value in row.items()} for row in rows
         )
@@ -60,12 +57,8 @@ class RowFile:
             with self.path.open("a", encoding="utf-8", newline="") as file:
                 file.write(text.getvalue())
         except OSError as error:
-            raise DataError(
-                str(self.path),
-                needed="a file that can be written",
-                got=explain(error)[0],
-                fix="Make room and run again.",
-            ) from error
+            needed, got = "a file that can be written", explain(error)[0]
+            raise DataError(str(self.path), needed=needed, got=got, fix="Make room and run again.") from error
 
 
 def read_rows(paths: Iterable[Path], group: int) -> pd.DataFrame:

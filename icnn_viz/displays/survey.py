@@ -109,12 +109,10 @@ class SurveyDisplay:
         ):
             check_name("SurveyDisplay", f"a known {what}", name, known)
         if len({network.name for network in networks}) < max(2, len(networks)):
-            raise ArgumentError(
-                "SurveyDisplay",
-                needed="two or more networks, each of its own name",
-                got=", ".join(network.name for network in networks) or "none",
-                fix="Give networks to compare, with labels that differ.",
-            )
+            needed = "two or more networks, each of its own name"
+            got = ", ".join(network.name for network in networks) or "none"
+            fix = "Give networks to compare, with labels that differ."
+            raise ArgumentError("SurveyDisplay", needed=needed, got=got, fix=fix)
         check_classes(networks, dataset)
         self.networks, self.dataset, self.split = list(networks), dataset, split
         self.pixels, self.stratify, self.seed = pixels, tuple(stratify), seed

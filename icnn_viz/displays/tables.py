@@ -79,10 +79,9 @@ def to_csv(table: pd.DataFrame, **options: Any) -> str:
     from icnn_core.text import to_cell
 
     words = {
-        name: column.map(to_cell)
-        for name, column in table.items()
-        if column.dtype.kind not in "biufc"
-        and any(to_cell(text) is not text for text in column.unique())  # of most, each text is many rows'
+        name: table[name].map(to_cell)
+        for name in table.columns  # of most, each text is many rows'
+        if table[name].dtype.kind not in "biufc" and any(to_cell(t) is not t for t in table[name].unique())
     }
     named = {name: str(to_cell(str(name))) for name in table.columns}
     return table.assign(**words).rename(columns=named).to_csv(index=False, **options)

@@ -93,12 +93,9 @@ def bind(app: Dash, host: str, port: int) -> BaseWSGIServer:
     try:
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
-        raise DataError(
-            f"explore on {host}:{port}",
-            needed="an address of this machine and a free port",
-            got=explain(error)[0],
-            fix="Choose another port: --port 0 takes a free one.",
-        ) from error
+        needed = "an address of this machine and a free port"
+        fix = "Choose another port: --port 0 takes a free one."
+        raise DataError(f"explore on {host}:{port}", needed=needed, got=explain(error)[0], fix=fix) from error
     with listening:  # the server duplicates the handle
         return make_server(host, port, app.server, threaded=True, fd=listening.fileno())
 

@@ -65,12 +65,8 @@ class Session:
             IcnnError: no such image, pixel, class or method; a method that a network does not allow.
         """
         if not self.networks:
-            raise CheckpointError(
-                "heatmaps",
-                needed="a network",
-                got="positions alone",
-                fix="Start the explorer with a checkpoint; kernels and trajectories need none.",
-            )
+            fix = "Start the explorer with a checkpoint; kernels and trajectories need none."
+            raise CheckpointError("heatmaps", needed="a network", got="positions alone", fix=fix)
         held = self.shelf.get(question.image)
         started = time.perf_counter()
         gradients: list[PixelGradient] = []

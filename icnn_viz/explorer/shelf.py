@@ -90,12 +90,8 @@ class Shelf:
                     kept.move_to_end(key)
                     return kept[key]
         if key not in self._sources:
-            raise NameNotFoundError(
-                "image",
-                needed="an image of this session",
-                got=repr(key)[:40],
-                fix="Choose one, or drop it in again: images dropped in are kept only while the explorer runs.",
-            )
+            fix = "Choose one, or drop it in again: images dropped in are kept only while the explorer runs."
+            raise NameNotFoundError("image", needed="an image of this session", got=repr(key)[:40], fix=fix)
         source = self._sources[key]
         held = ShelfImage(key, source.name, *source.read(), source.classes)
         with self._lock:

@@ -44,12 +44,8 @@ def draw_cloud_interactive(
     import plotly.graph_objects as go
 
     if not clouds:
-        raise ArgumentError(
-            "draw_cloud_interactive",
-            needed="at least one cloud",
-            got="none",
-            fix="Read a checkpoint with irregular layers.",
-        )
+        fix = "Read a checkpoint with irregular layers."
+        raise ArgumentError("draw_cloud_interactive", needed="at least one cloud", got="none", fix=fix)
     look = get_look(theme)
     figure = go.Figure(layout=to_plotly_layout(look))
     axes = [choose_third_axis(third_axis, cloud) for cloud in clouds]

@@ -46,12 +46,9 @@ def draw_grid(
     from matplotlib.cm import ScalarMappable
 
     if not 0 < len(heatmaps) <= MOST_COLUMNS or len({len(column) for column in heatmaps}) != 1:
-        raise ArgumentError(
-            "draw_grid",
-            needed=f"1 to {MOST_COLUMNS} pixels, each with the same networks",
-            got=f"{len(heatmaps)} pixels with {sorted({len(c) for c in heatmaps})} networks",
-            fix="Draw several grids.",
-        )
+        needed = f"1 to {MOST_COLUMNS} pixels, each with the same networks"
+        got = f"{len(heatmaps)} pixels with {sorted({len(c) for c in heatmaps})} networks"
+        raise ArgumentError("draw_grid", needed=needed, got=got, fix="Draw several grids.")
     for column_gradients, column in zip(gradients, heatmaps, strict=True):
         check_comparable(column_gradients, column)
     columns, rows = len(heatmaps), len(heatmaps[0]) + photo

@@ -86,19 +86,13 @@ def draw_shape(
 def _check(cloud: PositionCloud, channel: int, kernel: int, before: PositionCloud | None) -> None:
     kernels, channels = cloud.positions.shape[:2]
     if not (0 <= channel < channels and 0 <= kernel < kernels):
-        raise ArgumentError(
-            f"draw_shape of {cloud.layer}",
-            needed=f"channel 0 to {channels - 1}, kernel 0 to {kernels - 1}",
-            got=f"channel {channel}, kernel {kernel}",
-            fix="Choose one that exists.",
-        )
+        needed, fix = f"channel 0 to {channels - 1}, kernel 0 to {kernels - 1}", "Choose one that exists."
+        got = f"channel {channel}, kernel {kernel}"
+        raise ArgumentError(f"draw_shape of {cloud.layer}", needed=needed, got=got, fix=fix)
     if before is not None and before.positions.shape != cloud.positions.shape:
-        raise ArgumentError(
-            f"draw_shape of {cloud.layer}",
-            needed="the same layer before",
-            got=f"positions {before.positions.shape} and {cloud.positions.shape}",
-            fix="Give two states of one network.",
-        )
+        got = f"positions {before.positions.shape} and {cloud.positions.shape}"
+        fix = "Give two states of one network."
+        raise ArgumentError(f"draw_shape of {cloud.layer}", needed="the same layer before", got=got, fix=fix)
 
 
 def _describe(cloud: PositionCloud, channel: int, kernel: int) -> str:

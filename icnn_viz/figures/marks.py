@@ -224,11 +224,7 @@ def choose_slots(fit: GaussianFit, slots: Sequence[int]) -> GaussianFit:
     """
     wrong = [slot for slot in slots if not 0 <= slot < len(fit.state)]
     if wrong:
-        raise ArgumentError(
-            f"slots of {fit.layer}",
-            needed=f"0 to {len(fit.state) - 1}",
-            got=f"{wrong[0]}",
-            fix="Choose one that exists.",
-        )
+        needed, got = f"0 to {len(fit.state) - 1}", f"{wrong[0]}"
+        raise ArgumentError(f"slots of {fit.layer}", needed=needed, got=got, fix="Choose one that exists.")
     chosen = np.isin(np.arange(len(fit.state)), slots)
     return replace(fit, state=np.where(chosen, fit.state, "not chosen"))

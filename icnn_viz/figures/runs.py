@@ -39,12 +39,9 @@ def draw_runs(
     """
     matched = [a.mean.shape == b.mean.shape for a, b in zip(first, second, strict=False)]
     if not clouds or not len(clouds) == len(first) == len(second) or not all(matched):
-        raise ArgumentError(
-            "draw_runs",
-            needed="the same layers of two runs",
-            got=f"{len(first)} and {len(second)} layers, or other kernels",
-            fix="Compare runs of one architecture, or choose layers with --layer.",
-        )
+        got = f"{len(first)} and {len(second)} layers, or other kernels"
+        fix = "Compare runs of one architecture, or choose layers with --layer."
+        raise ArgumentError("draw_runs", needed="the same layers of two runs", got=got, fix=fix)
     divisors = [cloud.spacing for cloud in clouds]
     slots = [cloud.slots / divisor for cloud, divisor in zip(clouds, divisors, strict=True)]
     pairs = [

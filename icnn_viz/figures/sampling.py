@@ -49,12 +49,9 @@ def draw_sampling(
     check_comparable(gradients, heatmaps)
     shape, count = heatmaps[0].values.shape, len(heatmaps)
     if [d.shape for d in densities] != [shape] * count:
-        raise ArgumentError(
-            "draw_sampling",
-            needed=f"a density {shape} for each of {count} networks",
-            got=str([d.shape for d in densities]),
-            fix="Trace the same pixel of the same image in each network.",
-        )
+        needed = f"a density {shape} for each of {count} networks"
+        fix = "Trace the same pixel of the same image in each network."
+        raise ArgumentError("draw_sampling", needed=needed, got=str([d.shape for d in densities]), fix=fix)
     rows = _table_rows(heatmaps, densities)
     networks = [h.network for h in heatmaps]
     below = table_height(rows, networks) + 3 * LINE

@@ -31,12 +31,8 @@ def takes_facets(scale: str, cloud: PositionCloud) -> bool:
     check_name("scale", "a scale", scale, SCALES)
     reason = why_no_facets(cloud)
     if scale == "facets" and reason:
-        raise ArgumentError(
-            f"facets of {cloud.layer}",
-            needed=f"at most {MOST_FACETS} regular places",
-            got=reason,
-            fix='Take the scale "true".',
-        )
+        needed, got = f"at most {MOST_FACETS} regular places", reason
+        raise ArgumentError(f"facets of {cloud.layer}", needed=needed, got=got, fix='Take the scale "true".')
     return scale == "facets" or (scale == "auto" and not reason and is_tight(cloud))
 
 

@@ -61,12 +61,8 @@ def draw_survey(
     kept = summary.loc[_is_shown(summary)]
     shown = [m for m in measures if m in set(kept["measure"])]
     if not shown:
-        raise ArgumentError(
-            "draw_survey",
-            needed=f"differences with intervals, over {_FEWEST} images or more",
-            got=f"{len(summary)} rows without any",
-            fix="Look at more pixels.",
-        )
+        needed, fix = f"differences with intervals, over {_FEWEST} images or more", "Look at more pixels."
+        raise ArgumentError("draw_survey", needed=needed, got=f"{len(summary)} rows without any", fix=fix)
     strata = list(dict.fromkeys(zip(kept["group"], kept["stratum"], strict=True)))
     rows = -(-len(shown) // _COLUMNS)
     tall = _ROW * (len(strata) + _spaces(strata)) + 2

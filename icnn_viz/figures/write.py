@@ -46,12 +46,9 @@ def write_figure(figure: Figure | go.Figure, path: str | Path, *, dpi: int = DPI
     kind = path.suffix.lower().lstrip(".")
     wanted = ("html",) if hasattr(figure, "to_html") else _KINDS
     if kind not in wanted:
-        raise ArgumentError(
-            "write_figure",
-            needed=f"a path that ends in .{' or .'.join(wanted)}",
-            got=path.name,
-            fix="plotly figures are written as HTML, matplotlib figures as PNG, SVG or PDF.",
-        )
+        needed = f"a path that ends in .{' or .'.join(wanted)}"
+        fix = "plotly figures are written as HTML, matplotlib figures as PNG, SVG or PDF."
+        raise ArgumentError("write_figure", needed=needed, got=path.name, fix=fix)
     if kind == "html":
         text = _to_html(figure)  # type: ignore[arg-type]
         return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
@@ -72,12 +69,8 @@ def write_film(frames: Iterable[Figure], path: str | Path, *, pace: float = 8.0,
     kind = path.suffix.lower()
     needs = {".gif": True, ".mp4": shutil.which("ffmpeg") is not None}
     if not needs.get(kind, False):
-        raise ArgumentError(
-            "write_film",
-            needed="a path that ends in .gif, or .mp4 and ffmpeg installed",
-            got=path.name,
-            fix="Write a .gif.",
-        )
+        needed = "a path that ends in .gif, or .mp4 and ffmpeg installed"
+        raise ArgumentError("write_film", needed=needed, got=path.name, fix="Write a .gif.")
     images = [_to_even(to_image(figure, dpi)) for figure in frames]
     if not images:
         raise ArgumentError("write_film", needed="frames", got="none", fix="Give at least one figure.")

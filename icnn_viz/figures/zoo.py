@@ -95,12 +95,8 @@ def draw_single_shapes(
         ArgumentError: no layers, or one with several shapes.
     """
     if not clouds or any(len(cloud.points) != 1 for cloud in clouds):
-        raise ArgumentError(
-            "draw_single_shapes",
-            needed="layers with one shape each",
-            got=f"{[len(cloud.points) for cloud in clouds]} shapes",
-            fix="Draw the others with draw_zoo.",
-        )
+        got, fix = f"{[len(cloud.points) for cloud in clouds]} shapes", "Draw the others with draw_zoo."
+        raise ArgumentError("draw_single_shapes", needed="layers with one shape each", got=got, fix=fix)
     factor = _factor(clouds, scale)
     columns = min(6, len(clouds))
     rows = -(-len(clouds) // columns)

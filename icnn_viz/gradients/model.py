@@ -49,12 +49,9 @@ class NetworkView:
         """
         top, left, rows, columns = self.crop or (0, 0, height, width)
         if top < 0 or left < 0 or rows < 1 or columns < 1 or top + rows > height or left + columns > width:
-            raise ArgumentError(
-                "NetworkView",
-                needed=f"a crop (top, left, height, width) inside the image of {height} × {width}",
-                got=f"{self.crop}",
-                fix="Give a crop that lies in the image, or None.",
-            )
+            needed = f"a crop (top, left, height, width) inside the image of {height} × {width}"
+            fix = "Give a crop that lies in the image, or None."
+            raise ArgumentError("NetworkView", needed=needed, got=f"{self.crop}", fix=fix)
         return top, left, rows, columns
 
 
@@ -68,19 +65,13 @@ def to_input(images: np.ndarray, preparation: Preparation, like: torch.Tensor) -
     images = np.asarray(images)
     images = images[..., None] if images.ndim == 3 else images
     if images.ndim != 4 or 0 in images.shape:
-        raise ShapeError(
-            "pixel_gradient",
-            needed="an image of shape (H, W, channels) or (H, W)",
-            got=f"{images.shape[1:]}",
-            fix="Convert it: np.asarray(Image.open(path).convert('RGB')).",
-        )
+        needed = "an image of shape (H, W, channels) or (H, W)"
+        fix = "Convert it: np.asarray(Image.open(path).convert('RGB'))."
+        raise ShapeError("pixel_gradient", needed=needed, got=f"{images.shape[1:]}", fix=fix)
     if images.dtype.kind not in "uif" or (images.dtype.kind == "f" and not np.isfinite(images).all()):
-        raise DtypeError(
-            "pixel_gradient",
-            needed="finite real numbers: uint8 from 0 to 255, or others as the network's mean and std want them",
-            got=str(images.dtype),
-            fix="Give the image as it is on disk; mean and std are applied inside.",
-        )
+        needed = "finite real numbers: uint8 from 0 to 255, or others as the network's mean and std want them"
+        fix = "Give the image as it is on disk; mean and std are applied inside."
+        raise DtypeError("pixel_gradient", needed=needed, got=str(images.dtype), fix=fix)
     dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
     values = images.copy() if images.dtype == np.uint8 else images.astype(np.float64)
     x = torch.from_numpy(values).to(like.device).permute(0, 3, 1, 2)
@@ -115,22 +106,15 @@ def reference_tensor(model: nn.Module, device: str | torch.device | None) -> tor
     weights = [t for t in (*parameters_of(model), *nn.Module.buffers(model)) if t.is_floating_point()]
     home = weights[0].new_empty(0) if weights else torch.empty(0)
     if any(t.is_inference() for t in weights):
-        raise ArgumentError(
-            "pixel_gradient",
-            needed="ordinary parameters",
-            got="parameters made under torch.inference_mode(), through which nothing can be differentiated",
-            fix="Build or load the network outside inference_mode.",
-        )
+        got = "parameters made under torch.inference_mode(), through which nothing can be differentiated"
+        fix = "Build or load the network outside inference_mode."
+        raise ArgumentError("pixel_gradient", needed="ordinary parameters", got=got, fix=fix)
     if device is None or not weights:
         return home.to(device) if device is not None else home
     wanted = torch.empty(0, device=device).device
     if wanted != home.device:
-        raise DeviceError(
-            "pixel_gradient",
-            needed=f"the network on {wanted}",
-            got=f"a network on {home.device}",
-            fix=f'Move it first: model.to("{wanted}").',
-        )
+        needed, fix = f"the network on {wanted}", f'Move it first: model.to("{wanted}").'
+        raise DeviceError("pixel_gradient", needed=needed, got=f"a network on {home.device}", fix=fix)
     return home
 
 

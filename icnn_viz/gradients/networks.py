@@ -103,19 +103,13 @@ def load_pair(
     second = others[0] if others else None
     if second is None and not first.irregular:
         check_whole(first)
-        raise CheckpointError(
-            str(irregular),
-            needed="irregular layers, or a second network",
-            got="a network without irregular layers alone",
-            fix="Name the other network with --regular.",
-        )
+        needed, got = "irregular layers, or a second network", "a network without irregular layers alone"
+        fix = "Name the other network with --regular."
+        raise CheckpointError(str(irregular), needed=needed, got=got, fix=fix)
     if second is not None and first.classes and second.classes and first.classes != second.classes:
-        raise CheckpointError(
-            str(regular),
-            needed=f"the classes of {irregular}: {_listed(first.classes)}",
-            got=_listed(second.classes),
-            fix="Compare networks that tell the same classes apart.",
-        )
+        needed = f"the classes of {irregular}: {_listed(first.classes)}"
+        fix = "Compare networks that tell the same classes apart."
+        raise CheckpointError(str(regular), needed=needed, got=_listed(second.classes), fix=fix)
     network = _build(first, _kind(first), factory, size, place, preparation)
     networks = [network]
     if second is not None:
@@ -158,12 +152,9 @@ def _build(
     classes: tuple[str, ...] = (),
 ) -> Network:
     if checkpoint.non_finite_layers:
-        raise CheckpointError(
-            str(checkpoint.path),
-            needed="finite positions",
-            got=f"NaN or infinite ones in {checkpoint.non_finite_layers[0]}",
-            fix="Train again with a lower position_lr.",
-        )
+        got = f"NaN or infinite ones in {checkpoint.non_finite_layers[0]}"
+        fix = "Train again with a lower position_lr."
+        raise CheckpointError(str(checkpoint.path), needed="finite positions", got=got, fix=fix)
     count = len(checkpoint.classes or classes) or None
     model = build_model(checkpoint, (lambda: build_with(factory, count)) if factory else None).to(place)
     trained = checkpoint.dataset.get("size")

@@ -172,12 +172,9 @@ def batch_gradients(
 
 def _check_differentiable(logits: torch.Tensor) -> None:
     if not logits.requires_grad:
-        raise ArgumentError(
-            "pixel_gradient",
-            needed="a network that can be differentiated with respect to its input",
-            got="an output without a gradient",
-            fix="Remove no_grad, detach or argmax from its forward.",
-        )
+        needed = "a network that can be differentiated with respect to its input"
+        fix = "Remove no_grad, detach or argmax from its forward."
+        raise ArgumentError("pixel_gradient", needed=needed, got="an output without a gradient", fix=fix)
 
 
 def _on_image(prediction: np.ndarray, window: Rectangle, shape: Sequence[int]) -> np.ndarray:

@@ -200,9 +200,6 @@ def is_relu_clamp(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> b
 
 
 def _refusal(rule: str, reason: str) -> UnsupportedError:
-    return UnsupportedError(
-        f"pixel_gradient(method={rule!r})",
-        needed="a network whose activations are ReLUs, in plain (not scripted, not compiled) code",
-        got=reason,
-        fix='Use method="gradient", "integrated" or "smoothgrad".',
-    )
+    needed = "a network whose activations are ReLUs, in plain (not scripted, not compiled) code"
+    fix = 'Use method="gradient", "integrated" or "smoothgrad".'
+    return UnsupportedError(f"pixel_gradient(method={rule!r})", needed=needed, got=reason, fix=fix)

@@ -67,12 +67,10 @@ def sampling_density(
         total = float(traced.sum())
         if np.isfinite(total) and total:
             return traced / total
-    raise ArgumentError(
-        "sampling_density",
-        needed="ways from the image to the pixel, through finite weights that are not all 0",
-        got="none" if not total else f"a sum of {total}",
-        fix="Look for weights that are 0, infinite or not a number; or use receptive_field.",
-    )
+    needed = "ways from the image to the pixel, through finite weights that are not all 0"
+    got = "none" if not total else f"a sum of {total}"
+    fix = "Look for weights that are 0, infinite or not a number; or use receptive_field."
+    raise ArgumentError("sampling_density", needed=needed, got=got, fix=fix)
 
 
 def receptive_field(
@@ -117,12 +115,9 @@ def _trace(
         found = resolve(target, 0, window, np.zeros(window[2:], np.int64), logits.shape[1], who)
         shadow = structure.of(logits)
         if shadow is None:
-            raise ArgumentError(
-                who,
-                needed="an output that depends on the image",
-                got="one that does not",
-                fix="Do not leave PyTorch (for NumPy, say) within the network's forward.",
-            )
+            needed = "an output that depends on the image"
+            fix = "Do not leave PyTorch (for NumPy, say) within the network's forward."
+            raise ArgumentError(who, needed=needed, got="one that does not", fix=fix)
         with torch.enable_grad():
             scores = shadow[0] if target.class_id is None else shadow[0, found.class_id]
             (gradient,) = torch.autograd.grad(scores[(..., *found.at)].sum() * scale, leaf)
@@ -152,12 +147,8 @@ class _Followed(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _LEAVING and self.structure.of(args[0]) is not None:
-            raise UnsupportedError(
-                self.who,
-                needed="a forward within PyTorch",
-                got=f"{func.__name__} of what depends on the image",
-                fix="Use the gradient instead.",
-            )
+            needed, got = "a forward within PyTorch", f"{func.__name__} of what depends on the image"
+            raise UnsupportedError(self.who, needed=needed, got=got, fix="Use the gradient instead.")
         if func is irregular_conv2d:
             x, weight, *others = args
             args = (x, weight.abs(), *others)

@@ -95,12 +95,10 @@ def resolve(
             check_class(number, class_count, who)
     mask = None if target.region is None else _mask(target.region, window, prediction, at, shape)
     if class_id == target.against:
-        raise ArgumentError(
-            who,
-            needed="another class to subtract than the one that is followed",
-            got=f"class {class_id} twice" + " (it is predicted at the pixel)" * (target.class_id is None),
-            fix="Name the class that is followed, or another one to subtract: nothing would be left.",
-        )
+        needed = "another class to subtract than the one that is followed"
+        got = f"class {class_id} twice" + " (it is predicted at the pixel)" * (target.class_id is None)
+        fix = "Name the class that is followed, or another one to subtract: nothing would be left."
+        raise ArgumentError(who, needed=needed, got=got, fix=fix)
     text = "" if target.class_id is None else "class given"
     if mask is not None:
         count = int(mask.sum())
@@ -129,12 +127,9 @@ def check_pixel(pixel: tuple[int, int], window: Rectangle, who: str) -> None:
     top, left, height, width = window
     y, x = pixel
     if not (top <= y < top + height and left <= x < left + width):
-        raise ArgumentError(
-            who,
-            needed=f"a pixel with y in {top}…{top + height - 1} and x in {left}…{left + width - 1}",
-            got=f"y = {y}, x = {x}",
-            fix="Choose a pixel that the network sees.",
-        )
+        needed = f"a pixel with y in {top}…{top + height - 1} and x in {left}…{left + width - 1}"
+        got = f"y = {y}, x = {x}"
+        raise ArgumentError(who, needed=needed, got=got, fix="Choose a pixel that the network sees.")
 
 
 def _mask(
@@ -147,47 +142,29 @@ def _mask(
     top, left, height, width = window
     if isinstance(region, str):
         if region != "component":
-            raise ArgumentError(
-                "Target",
-                needed='a mask, a box or "component"',
-                got=repr(region),
-                fix="Give one of these as region.",
-            )
+            needed = 'a mask, a box or "component"'
+            raise ArgumentError("Target", needed=needed, got=repr(region), fix="Give one of these as region.")
         mask = connected_part(prediction == prediction[at], at)
     elif isinstance(region, tuple):
         mask = np.zeros((height, width), bool)
         if len(region) != 4 or not all(float(edge).is_integer() for edge in region):
-            raise ArgumentError(
-                "Target",
-                needed="a box (top, left, bottom, right) of four whole numbers",
-                got=str(region),
-                fix="Round them first.",
-            )
+            needed = "a box (top, left, bottom, right) of four whole numbers"
+            raise ArgumentError("Target", needed=needed, got=str(region), fix="Round them first.")
         up, west, down, east = map(int, region)
         rows, columns = shape or (top + height, left + width)
         if not (0 <= up <= down <= rows and 0 <= west <= east <= columns):
-            raise ArgumentError(
-                "Target",
-                needed=f"a box (top, left, bottom, right) inside the image of {rows} × {columns}",
-                got=str(region),
-                fix="Give it in (y, x) order, bottom and right exclusive.",
-            )
+            needed = f"a box (top, left, bottom, right) inside the image of {rows} × {columns}"
+            fix = "Give it in (y, x) order, bottom and right exclusive."
+            raise ArgumentError("Target", needed=needed, got=str(region), fix=fix)
         mask[max(up - top, 0) : max(down - top, 0), max(west - left, 0) : max(east - left, 0)] = True
     else:
         mask = np.asarray(region, bool)
         if mask.ndim != 2 or mask.shape != (shape or (top + height, left + width)):
-            raise ShapeError(
-                "Target",
-                needed="a mask of the image's size",
-                got=f"{mask.shape} for an image of {shape}",
-                fix="Give one bool per pixel of the image.",
-            )
+            needed, got = "a mask of the image's size", f"{mask.shape} for an image of {shape}"
+            raise ShapeError("Target", needed=needed, got=got, fix="Give one bool per pixel of the image.")
         mask = mask[top : top + height, left : left + width]
     if not mask.any():
-        raise ArgumentError(
-            "Target",
-            needed="a region with at least one pixel that the network sees",
-            got="an empty region",
-            fix="Check its coordinates: (top, left, bottom, right) in (y, x) order.",
-        )
+        needed = "a region with at least one pixel that the network sees"
+        fix = "Check its coordinates: (top, left, bottom, right) in (y, x) order."
+        raise ArgumentError("Target", needed=needed, got="an empty region", fix=fix)
     return np.ascontiguousarray(mask)

@@ -94,12 +94,8 @@ def energy_per_class(heatmap: Heatmap, labels: np.ndarray, class_count: int) -> 
     """
     labels = _checked(labels, heatmap)
     if labels.dtype.kind not in "iu":
-        raise ArgumentError(
-            "energy_per_class",
-            needed="integer class ids",
-            got=str(labels.dtype),
-            fix="Cast the labels to int.",
-        )
+        fix = "Cast the labels to int."
+        raise ArgumentError("energy_per_class", needed="integer class ids", got=str(labels.dtype), fix=fix)
     known = (labels >= 0) & (labels < class_count)
     total = heatmap.values.sum()
     sums = np.bincount(labels[known], weights=heatmap.values[known], minlength=class_count)
@@ -119,10 +115,7 @@ def _share(part: float, heatmap: Heatmap) -> float:
 def _checked(mask: np.ndarray, heatmap: Heatmap) -> np.ndarray:
     mask = np.asarray(mask)
     if mask.shape != heatmap.values.shape:
-        raise ShapeError(
-            "heatmap measure",
-            needed=f"a mask of the map's size, {heatmap.values.shape}",
-            got=f"{mask.shape}",
-            fix="Masks and labels are on the pixels of the image.",
-        )
+        needed = f"a mask of the map's size, {heatmap.values.shape}"
+        fix = "Masks and labels are on the pixels of the image."
+        raise ShapeError("heatmap measure", needed=needed, got=f"{mask.shape}", fix=fix)
     return mask

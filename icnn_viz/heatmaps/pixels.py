@@ -100,12 +100,10 @@ def choose_pixels(
     for candidate in candidates:
         pools.setdefault(tuple(candidate.stratum(f) for f in factors), []).append(candidate)
     if not pools or count < 1:
-        raise ArgumentError(
-            "choose_pixels",
-            needed="at least one labelled object, and a count of 1 or more",
-            got=f"{sum(map(len, pools.values()))} candidates, count {count}",
-            fix="Take another split, or ask for more pixels.",
-        )
+        needed = "at least one labelled object, and a count of 1 or more"
+        got = f"{sum(map(len, pools.values()))} candidates, count {count}"
+        fix = "Take another split, or ask for more pixels."
+        raise ArgumentError("choose_pixels", needed=needed, got=got, fix=fix)
     rng = np.random.default_rng(seed)
     queues = [[pool[i] for i in rng.permutation(len(pool))] for _, pool in sorted(pools.items())]
     chosen: list[LabelledPixel] = []

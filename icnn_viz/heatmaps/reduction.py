@@ -37,12 +37,8 @@ def to_heatmap(gradient: PixelGradient, reduction: str = "", smoothing: float = 
     reduction = reduction or reduction_of(gradient.method)
     check_name("to_heatmap", "a known reduction", reduction, REDUCTIONS)
     if not 0 <= smoothing < float("inf"):
-        raise ArgumentError(
-            "to_heatmap",
-            needed="smoothing of 0 pixels or more",
-            got=str(smoothing),
-            fix="0 leaves the map as it is.",
-        )
+        needed = "smoothing of 0 pixels or more"
+        raise ArgumentError("to_heatmap", needed=needed, got=str(smoothing), fix="0 leaves the map as it is.")
     size = np.abs(gradient.gradient.astype(np.float64))
     if not np.isfinite(size).all():
         raise ArgumentError(

@@ -121,12 +121,8 @@ def read_arrays(
         got = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(str(path), needed=_NEEDED, got=got, fix="Write it again.") from error
     if "positions" not in arrays:
-        raise DataError(
-            str(path),
-            needed="an array named positions",
-            got=", ".join(list(arrays)[:8]) or "none",
-            fix="Rename it in numpy.savez.",
-        )
+        needed, got = "an array named positions", ", ".join(list(arrays)[:8]) or "none"
+        raise DataError(str(path), needed=needed, got=got, fix="Rename it in numpy.savez.")
     options: dict[str, Any] = {name: arrays[name] for name in ("slots", "weights") if name in arrays}
     options |= {
         name: arrays[name].tolist() for name in ("kernel_size", "dilation", "order") if name in arrays

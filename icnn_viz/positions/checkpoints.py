@@ -89,19 +89,14 @@ def _refuse_regular(checkpoint: Checkpoint) -> CheckpointError:
     from icnn_core.weights import describe_names
 
     if dcls := dcls_names(checkpoint.state):
-        return CheckpointError(
-            str(checkpoint.path),
-            needed="what a file does not say of DCLS's layers: their version, and their dilated_kernel_size",
-            got=f"{len(dcls)} of them, {', '.join(dcls[:3])}{', …' if len(dcls) > 3 else ''}",
-            fix="Give --dcls v1 --kernel-size 7, with theirs; in Python use read_dcls.",
-        )
+        needed = "what a file does not say of DCLS's layers: their version, and their dilated_kernel_size"
+        got = f"{len(dcls)} of them, {', '.join(dcls[:3])}{', …' if len(dcls) > 3 else ''}"
+        fix = "Give --dcls v1 --kernel-size 7, with theirs; in Python use read_dcls."
+        return CheckpointError(str(checkpoint.path), needed=needed, got=got, fix=fix)
     check_whole(checkpoint)
-    return CheckpointError(
-        str(checkpoint.path),
-        needed="at least one irregular layer",
-        got=f"a network with regular convolutions only: {describe_names(checkpoint.state)}",
-        fix="Give the irregular network of the pair, or train one with `icnn train`.",
-    )
+    got = f"a network with regular convolutions only: {describe_names(checkpoint.state)}"
+    fix = "Give the irregular network of the pair, or train one with `icnn train`."
+    return CheckpointError(str(checkpoint.path), needed="at least one irregular layer", got=got, fix=fix)
 
 
 def dcls_names(state: Mapping[str, Tensor]) -> list[str]:

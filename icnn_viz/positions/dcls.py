@@ -71,12 +71,9 @@ def read_dcls(
         for depth, (name, start) in enumerate(chosen)
     ]
     if not clouds:
-        raise CheckpointError(
-            str(read.path),
-            needed="a layer with a weight (C_out, C_in/groups, K) and a P (2, C_out, C_in/groups, K)",
-            got="none",
-            fix="Give a state dict that holds Dcls2d layers, or leave out --dcls.",
-        )
+        needed = "a layer with a weight (C_out, C_in/groups, K) and a P (2, C_out, C_in/groups, K)"
+        fix = "Give a state dict that holds Dcls2d layers, or leave out --dcls."
+        raise CheckpointError(str(read.path), needed=needed, got="none", fix=fix)
     return clouds
 
 

@@ -128,12 +128,8 @@ def _refuse_folder(folder: Path, found: Sequence[Path]) -> CheckpointError:
     held = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
     got = f"{len(found)}; it holds {', '.join(held[:4]) or 'nothing'}{', …' if len(held) > 4 else ''}"
     fix = f"Name the file: {found[0]}." if found else "Name a file, or the folder that its files lie in."
-    return CheckpointError(
-        str(folder),
-        needed="a network's weights (model.safetensors, …), or two or more snapshots",
-        got=got,
-        fix=fix,
-    )
+    needed = "a network's weights (model.safetensors, …), or two or more snapshots"
+    return CheckpointError(str(folder), needed=needed, got=got, fix=fix)
 
 
 def _refuse(path: str | Path, needed: str, got: str) -> CheckpointError:

@@ -36,12 +36,9 @@ class RecordingFolder:
         """
         held = self._held()
         if held and not overwrite and start == 0:
-            raise CheckpointError(
-                str(self.path),
-                needed="a folder without a recording",
-                got=f"one of {len(held)} snapshots, the last of iteration {max(held)}",
-                fix="Go on with start=…, replace it with overwrite=True, or choose another folder.",
-            )
+            got = f"one of {len(held)} snapshots, the last of iteration {max(held)}"
+            fix = "Go on with start=…, replace it with overwrite=True, or choose another folder."
+            raise CheckpointError(str(self.path), needed="a folder without a recording", got=got, fix=fix)
         before = {} if overwrite else {step: path for step, path in held.items() if step < start}
         displacements = self._read(before, now)
         for step, path in held.items():
@@ -62,11 +59,8 @@ class RecordingFolder:
             checkpoint = read_checkpoint(path)
             snapshot = Snapshot(checkpoint.irregular, checkpoint.state)
             if not snapshot.is_like(now):
-                raise CheckpointError(
-                    str(path),
-                    needed="a snapshot of the network that is recorded",
-                    got="other layers, or others of their sizes",
-                    fix="Choose another folder.",
-                )
+                needed = "a snapshot of the network that is recorded"
+                got = "other layers, or others of their sizes"
+                raise CheckpointError(str(path), needed=needed, got=got, fix="Choose another folder.")
             found[step] = snapshot.displacements()
         return found

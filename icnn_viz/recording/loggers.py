@@ -31,12 +31,9 @@ def find_loggers(given: Any) -> list[Any]:
     if isinstance(given, list | tuple):
         return [logger for each in given for logger in find_loggers(each)]
     if not _is_logger(given):
-        raise ArgumentError(
-            "PositionRecorder",
-            needed="a SummaryWriter, a Weights & Biases run, a Lightning logger, an Accelerator or a Trainer",
-            got=type(given).__name__,
-            fix="Leave logger out; displacement.csv holds the same numbers.",
-        )
+        needed = "a SummaryWriter, a Weights & Biases run, a Lightning logger, an Accelerator or a Trainer"
+        fix = "Leave logger out; displacement.csv holds the same numbers."
+        raise ArgumentError("PositionRecorder", needed=needed, got=type(given).__name__, fix=fix)
     return [given]
 
 

@@ -100,12 +100,9 @@ class PositionRecorder:
         """
         now = self.iteration + 1 if iteration is None else iteration
         if now < self.iteration:
-            raise ArgumentError(
-                "PositionRecorder",
-                needed=f"an iteration from {self.iteration}",
-                got=str(now),
-                fix="Make a new recorder with start=… to go back.",
-            )
+            needed = f"an iteration from {self.iteration}"
+            fix = "Make a new recorder with start=… to go back."
+            raise ArgumentError("PositionRecorder", needed=needed, got=str(now), fix=fix)
         due = now // self.every > self.iteration // self.every
         self.iteration = now
         if due:
@@ -190,12 +187,8 @@ class _Watched:
         self.model = model
         self._layers = list(irregular_layers(unwrap(model)).values())
         if not self._layers:
-            raise ArgumentError(
-                "PositionRecorder",
-                needed="a network with irregular layers",
-                got=f"none in {type(model).__name__}",
-                fix="Call make_irregular first.",
-            )
+            needed, got = "a network with irregular layers", f"none in {type(model).__name__}"
+            raise ArgumentError("PositionRecorder", needed=needed, got=got, fix="Call make_irregular first.")
         distributed = torch.distributed
         alone = not (distributed.is_available() and distributed.is_initialized())
         self._writes = alone or distributed.get_rank() == 0
@@ -234,9 +227,5 @@ def _checked_views(views: Sequence[str]) -> tuple[str, ...]:
 
 def _check_whole(name: str, value: object, least: int) -> None:
     if type(value) is not int or value < least:
-        raise ArgumentError(
-            "PositionRecorder",
-            needed=f"{name}, a whole number from {least}",
-            got=repr(value),
-            fix="Count iterations.",
-        )
+        needed = f"{name}, a whole number from {least}"
+        raise ArgumentError("PositionRecorder", needed=needed, got=repr(value), fix="Count iterations.")

@@ -153,12 +153,8 @@ def _look(
     named = pixels.data or pixels.image
     if holds_positions_alone(checkpoint):
         if named:
-            raise CheckpointError(
-                str(checkpoint),
-                needed="a network, to look at pixels",
-                got="positions alone",
-                fix="Give its checkpoint, or leave out --data and --image.",
-            )
+            got, fix = "positions alone", "Give its checkpoint, or leave out --data and --image."
+            raise CheckpointError(str(checkpoint), needed="a network, to look at pixels", got=got, fix=fix)
         return [], "No pixels were looked at: the file holds positions, not a network.", None
     if not named and irregular.dataset.get("name") != "shapes":
         return (
@@ -168,12 +164,8 @@ def _look(
         )
     if irregular.architecture is None and model is None:
         if named:
-            raise CheckpointError(
-                str(checkpoint),
-                needed="the description of a network, to look at pixels",
-                got="weights alone",
-                fix=how_to_build(irregular),
-            )
+            needed, got = "the description of a network, to look at pixels", "weights alone"
+            raise CheckpointError(str(checkpoint), needed=needed, got=got, fix=how_to_build(irregular))
         return [], "No pixels were looked at: the file describes no network, and --model named none.", None
     networks = load()
     options = {"seed": seed, "reader": pixels.reader}

@@ -136,10 +136,6 @@ def _today() -> datetime:
 def _check_size(text: str, limit: int) -> int:
     size = len(text.encode())
     if size > limit:
-        raise DataError(
-            "report",
-            needed=f"a page of at most {limit / 1e6:.0f} MB",
-            got=f"{size / 1e6:.1f} MB",
-            fix="Choose fewer layers (--layer) or fewer pixels (--pixels).",
-        )
+        got, fix = f"{size / 1e6:.1f} MB", "Choose fewer layers (--layer) or fewer pixels (--pixels)."
+        raise DataError("report", needed=f"a page of at most {limit / 1e6:.0f} MB", got=got, fix=fix)
     return size

@@ -54,12 +54,8 @@ def bootstrap_layers(
         ArgumentError: a number out of range.
     """
     if resamples < 1 or not 0 < level < 1:
-        raise ArgumentError(
-            "a bootstrap of shapes",
-            needed="resamples >= 1 and 0 < level < 1",
-            got=f"{resamples} resamples, level {level}",
-            fix="Give values in range.",
-        )
+        needed, got = "resamples >= 1 and 0 < level < 1", f"{resamples} resamples, level {level}"
+        raise ArgumentError("a bootstrap of shapes", needed=needed, got=got, fix="Give values in range.")
     rows = []
     edges = [(1 - level) / 2, (1 + level) / 2]
     for cloud in sorted(clouds, key=lambda cloud: cloud.depth):

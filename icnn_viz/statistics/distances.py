@@ -64,12 +64,9 @@ def _rows(
     first: PositionCloud, second: PositionCloud, paired: bool, permutations: int, subsample: int, seed: int
 ) -> list[dict[str, object]]:
     if paired and len(first.points) != len(second.points):
-        raise ShapeError(
-            f"comparison of {first.layer} and {second.layer}",
-            needed="as many shapes on both sides",
-            got=f"{len(first.points)} and {len(second.points)}",
-            fix="Compare layers of one size; or leave out paired.",
-        )
+        needed, got = "as many shapes on both sides", f"{len(first.points)} and {len(second.points)}"
+        fix = "Compare layers of one size; or leave out paired."
+        raise ShapeError(f"comparison of {first.layer} and {second.layer}", needed=needed, got=got, fix=fix)
     order, pairing = pair_slots(first, second)
     places = [cloud.displacements if pairing != NUMBERED else cloud.points for cloud in (first, second)]
     rng = np.random.default_rng(seed)
@@ -156,12 +153,8 @@ def wasserstein_distance(a: np.ndarray, b: np.ndarray) -> float:
     from scipy.optimize import linear_sum_assignment
 
     if a.shape != b.shape:
-        raise ShapeError(
-            "wasserstein_distance",
-            needed="two sets of one shape",
-            got=f"{a.shape} and {b.shape}",
-            fix="Draw a subsample.",
-        )
+        needed, got = "two sets of one shape", f"{a.shape} and {b.shape}"
+        raise ShapeError("wasserstein_distance", needed=needed, got=got, fix="Draw a subsample.")
     cost = _distances(a, b)
     return float(cost[linear_sum_assignment(cost)].mean())
 

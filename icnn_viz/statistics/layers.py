@@ -58,12 +58,8 @@ def measure_layers(
         ArgumentError: `feature_size` is not positive.
     """
     if feature_size is not None and min(feature_size) < 1:
-        raise ArgumentError(
-            "measure_layers",
-            needed="a feature_size (H, W) of at least 1",
-            got=f"{feature_size}",
-            fix="Swap or mend it.",
-        )
+        needed = "a feature_size (H, W) of at least 1"
+        raise ArgumentError("measure_layers", needed=needed, got=f"{feature_size}", fix="Swap or mend it.")
     rows = []
     for cloud in sorted(clouds, key=lambda cloud: cloud.depth):
         row = summarise(cloud) | _shapes(cloud) | _reach(cloud, feature_size) | _weights(cloud)

@@ -55,12 +55,8 @@ def compare_pairs(
         ArgumentError: resamples or level out of range.
     """
     if resamples < 1 or not 0 < level < 1:
-        raise ArgumentError(
-            "compare_pairs",
-            needed="resamples >= 1 and 0 < level < 1",
-            got=f"{resamples} resamples, level {level}",
-            fix="Give values in range.",
-        )
+        needed, got = "resamples >= 1 and 0 < level < 1", f"{resamples} resamples, level {level}"
+        raise ArgumentError("compare_pairs", needed=needed, got=got, fix="Give values in range.")
     _check_names("column", ["pixel_id", "image", "model", *measures, *groups], list(table.columns))
     _check_names("model", [first, second], sorted(set(table["model"])))
     left, right = (table[table["model"] == name].set_index("pixel_id") for name in (first, second))

@@ -91,12 +91,8 @@ def _to_layer(
     rows, columns = (made.shape[axis] for axis in trail.axes)
     channels = int(made.shape[trail.channel_axis])
     if not hasattr(module, "kernel_size"):
-        raise ArgumentError(
-            "--layer",
-            needed="a module with a kernel_size",
-            got=f"{name} ({type(module).__name__})",
-            fix="Name the one that samples.",
-        )
+        needed, got = "a module with a kernel_size", f"{name} ({type(module).__name__})"
+        raise ArgumentError("--layer", needed=needed, got=got, fix="Name the one that samples.")
     size, stride, padding, dilation = (
         np.broadcast_to(next((v for v in (getattr(module, n, None) for n in names) if v is not None), default), 2)
         for names, default in (

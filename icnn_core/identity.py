@@ -67,7 +67,9 @@ def describe_data(data: Any, count: int | None = None) -> dict[str, Any]:
     length = len(data) if count is None else min(count, len(data))
     pairs: Sequence[Any] | None = getattr(data, "pairs", None)
     if pairs is not None:
-        files = [[path.name, _size(path)] for pair in pairs[:length] for path in (pair.image, pair.mask)]
+        paths = [path for pair in pairs[:length] for path in (pair.image, pair.mask)]
+        # A file that is missing is an error when it is read.
+        files = [[path.name, path.stat().st_size if path.is_file() else None] for path in paths]
         content = [files, sorted(getattr(getattr(data, "labels", None), "ids", {}).items())]
         images = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
     else:
@@ -186,10 +188,6 @@ def _is_setting(key: str, value: Any) -> bool:
     values = value if isinstance(value, tuple | list) else (value,)
     named = not key.startswith("_") and key not in ("training", "inplace")
     return named and all(isinstance(each, int | float | str | None) for each in values)
-
-
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None  # one that is missing is an error when it is read
 
 
 def _plain(value: Mapping[str, Any]) -> dict[str, Any]:

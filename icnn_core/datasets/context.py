@@ -5,6 +5,7 @@ Reference: Mottaghi et al., "The role of context for object detection and semant
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,26 +51,19 @@ class ContextDataset(PairsDataset):
         base = find_devkit(_WHO, Path(root), "VOC2010")
         masks = _masks(Path(root), base)
         folder = base / "JPEGImages"
-        pairs = match_pairs(_WHO, (folder, files_by_stem(_WHO, folder)), masks, _stems(base, split))
+        lists = [base / "ImageSets" / kind / f"{split}.txt" for kind in ("SegmentationContext", "Main")]
+        stems = read_stems(_WHO, next((p for p in lists if p.is_file()), lists[0]))
+        pairs = match_pairs(_WHO, (folder, files_by_stem(_WHO, folder)), masks, stems)
         labels = _labels_of_png(png_order) if masks[0].name == _PNG_FOLDER else _labels_of_mat()
         super().__init__(pairs, labels, read_numbers=_read_numbers, skip_bad=skip_bad)
 
 
 def _masks(root: Path, base: Path) -> Files:
-    for folder, suffix in (
-        (base / _PNG_FOLDER, ".png"),
-        (root / _MAT_FOLDER, ".mat"),
-        (base / _MAT_FOLDER, ".mat"),
-    ):
+    for folder in (base / _PNG_FOLDER, root / _MAT_FOLDER, base / _MAT_FOLDER):
         if folder.is_dir():
-            return folder, files_by_stem(_WHO, folder, (suffix,))
+            return folder, files_by_stem(_WHO, folder, (".png" if folder.name == _PNG_FOLDER else ".mat",))
     needed = f"{_PNG_FOLDER} or {_MAT_FOLDER} with the labels"
     raise DataError(f"{_WHO} {base}", needed=needed, got="neither", fix="Unpack the labels there.")
-
-
-def _stems(base: Path, split: str) -> list[str]:
-    lists = [base / "ImageSets" / kind / f"{split}.txt" for kind in ("SegmentationContext", "Main")]
-    return read_stems(_WHO, next((p for p in lists if p.is_file()), lists[0]))
 
 
 def _labels_of_png(order: str) -> LabelSet:
@@ -81,9 +75,7 @@ def _labels_of_png(order: str) -> LabelSet:
 def _labels_of_mat() -> LabelSet:
     data = read_label_data(_WHO)
     labels = to_label_set(_WHO, data["classes"], data["palette"], data["ids_459"], void=())
-    return LabelSet(
-        labels.name, labels.classes, labels.palette, dict.fromkeys(range(460), 0) | dict(labels.ids)
-    )
+    return replace(labels, ids=dict.fromkeys(range(460), 0) | dict(labels.ids))
 
 
 def _read_numbers(path: Path) -> np.ndarray:

@@ -86,7 +86,8 @@ class PairsDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
                 fix = f"{error.fix.rstrip('.')}, or skip such files (--skip-bad)."
                 raise UnreadableError(error.who, needed=error.needed, got=error.got, fix=fix) from error
             self._bad[index] = True
-            return _void(read_size(pair.image) or read_size(pair.mask) or (64, 64))
+            size = read_size(pair.image) or read_size(pair.mask) or (64, 64)
+            return torch.zeros(3, *size, dtype=torch.uint8), torch.full(size, IGNORE_INDEX, dtype=torch.int64)
         if tuple(image.shape[1:]) != numbers.shape:
             raise _other_size(pair, (image.shape[1], image.shape[2]), numbers.shape)
         return image, torch.from_numpy(self._to_labels(numbers, pair.mask))
@@ -127,10 +128,6 @@ def _other_size(pair: Pair, image: tuple[int, int], mask: tuple[int, ...]) -> Da
         )
     needed = f"the size of its image, {image[1]} × {image[0]} (width × height)"
     return DataError(f"mask {pair.mask}", needed=needed, got=f"{mask[1]} × {mask[0]}", fix=fix)
-
-
-def _void(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.zeros(3, *size, dtype=torch.uint8), torch.full(size, IGNORE_INDEX, dtype=torch.int64)
 
 
 def _ranges(ids: Mapping[int, int]) -> str:

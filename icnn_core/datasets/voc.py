@@ -50,9 +50,8 @@ class VOCDataset(PairsDataset):
         if split == "train_aug":
             masks, stems = _augmented(base, root, sbd_root)
         else:
-            masks = _files(base / "SegmentationClass")
-            if masks is None:
-                masks = _files(base / "SegmentationClassAug") or _needed(base / "SegmentationClass")
+            own = base / "SegmentationClass"
+            masks = _files(own) or _files(base / "SegmentationClassAug") or (own, files_by_stem(_WHO, own))
             stems = read_stems(_WHO, _list(base, split))
         folder = base / "JPEGImages"
         pairs = match_pairs(_WHO, (folder, files_by_stem(_WHO, folder)), masks, stems)
@@ -107,10 +106,6 @@ def _sbd(base: Path, root: Path, sbd_root: str | Path | None) -> tuple[Files, se
 
 def _files(folder: Path) -> Files | None:
     return (folder, files_by_stem(_WHO, folder, (".png",))) if folder.is_dir() else None
-
-
-def _needed(folder: Path) -> Files:
-    return folder, files_by_stem(_WHO, folder)
 
 
 def _list(base: Path, split: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -76,11 +77,6 @@ def _tiny(name: str, channels: int = 56) -> Backbone:
     return Backbone(layers, channels, offset=0.0)
 
 
-def _small(name: str) -> Backbone:
-    """The same with 128 channels in the last stage: enough shapes in its layers for statistics."""
-    return _tiny(name, channels=128)
-
-
 class _TinyBlock(nn.Module):
     def __init__(self, channels_in: int, channels: int, dilation: int) -> None:
         super().__init__()
@@ -140,7 +136,7 @@ def scale_dilations(model: nn.Module, factor: float) -> None:
 
 BACKBONES: dict[str, Callable[[str], Backbone]] = {
     "tiny": _tiny,
-    "small": _small,
+    "small": partial(_tiny, channels=128),  # in the last stage: enough shapes in its layers for statistics
     "squeezenet1_0": _squeezenet1_0,
     "resnet18": _resnet,
     "resnet34": _resnet,

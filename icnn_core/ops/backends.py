@@ -44,12 +44,10 @@ class Backend:
     run: Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Request], Tensor]
 
 
-def _dense_reasons(request: Request) -> list[str]:
-    if request.reach is None:
-        return [
-            "the size of its kernel follows from the positions' values, which cannot be read while tracing"
-        ]
-    return []
+def _unless_read(request: Request, what: str) -> list[str]:
+    """Of a back end for which positions must have values."""
+    why = f"{what} the positions' values, which cannot be read while tracing"
+    return [why] if request.reach is None else []
 
 
 def _compiled_reasons(request: Request, module: ModuleType) -> list[str]:
@@ -141,7 +139,7 @@ BACKENDS: dict[str, Backend] = {
         Backend(
             "dense",
             "a dense kernel over the positions' reach, then conv2d",
-            _dense_reasons,
+            lambda request: _unless_read(request, "the size of its kernel follows from"),
             dense_cost,
             lambda x, w, p, b, sigma, request: dense.forward(
                 x, w, p, b, request.geometry, _reach_now(p, request, sigma), sigma
@@ -157,20 +155,12 @@ BACKENDS: dict[str, Backend] = {
         Backend(
             "reference",
             "the specification: loops, for tests",
-            lambda request: _reference_reasons(request),
+            lambda request: _unless_read(request, "it loops over"),
             lambda request: math.inf,
             lambda x, w, p, b, sigma, request: reference.forward(x, w, p, b, request.geometry, sigma),
         ),
     )
 }
-
-
-def _reference_reasons(request: Request) -> list[str]:
-    return (
-        ["it loops over the positions' values, which cannot be read while tracing"]
-        if request.reach is None
-        else []
-    )
 
 
 def _gather(

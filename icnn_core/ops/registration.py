@@ -55,7 +55,8 @@ class _Operator:
 
     def __call__(self, geometry: Geometry, *tensors: Tensor | None) -> Tensor:
         if is_watched(*tensors):
-            return self.forward(*tensors, *_sizes(geometry))
+            g = geometry
+            return self.forward(*tensors, g.stride, g.padding, g.dilation, g.groups)
         return Eager.apply(self.passes, self.backward, geometry, *tensors)  # pyright: ignore[reportReturnType]
 
 
@@ -131,19 +132,11 @@ def run_fused(
         return _FUSED(geometry, x, weight, positions, bias)
 
 
-def _sizes(geometry: Geometry) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]:
-    return geometry.stride, geometry.padding, geometry.dilation, geometry.groups
-
-
-def _contiguous(x: Tensor) -> torch.memory_format:
-    return torch.contiguous_format
-
-
 def _define(
     name: str,
     passes: _Passes,
     devices: tuple[str, ...],
-    image_format: Callable[[Tensor], torch.memory_format] = _contiguous,
+    image_format: Callable[[Tensor], torch.memory_format] = lambda x: torch.contiguous_format,
     *,
     gaussian: bool = False,
 ) -> _Operator:

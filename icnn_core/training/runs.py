@@ -106,7 +106,9 @@ def finish_run(
         if split not in known["splits"] or not counts_path(run, split).exists():
             known["splits"][split] = _measure(run, split, device, build, known)
             _write_known(run, known)
-    return [_to_result(run, known, split) for split in splits]
+    shared = {key: known[key] for key in ("weights", "positions", "displacement", "seconds")}
+    shared |= {"variant": run.variant, "seed": run.config.seed}
+    return [RunResult(split=split, **shared, **known["splits"][split]) for split in splits]
 
 
 def _train(
@@ -198,13 +200,6 @@ def _measuring(config: TrainConfig, split: str) -> TrainConfig:
 def counts_path(run: Run, split: str) -> Path:
     """Where a finished run keeps the counts of each image of a split, see `ImageCounts`."""
     return run.folder / f"images-{split}.npz"
-
-
-def _to_result(run: Run, known: dict[str, Any], split: str) -> RunResult:
-    shared = {key: known[key] for key in ("weights", "positions", "displacement", "seconds")}
-    return RunResult(
-        variant=run.variant, seed=run.config.seed, split=split, **shared, **known["splits"][split]
-    )
 
 
 def _read_known(run: Run, splits: Sequence[str], *, forget_failure: bool = False) -> dict[str, Any]:

@@ -52,7 +52,9 @@ class Updater:
         """
         self._objective.train()
         if self._frozen:
-            _freeze_batch_norm(self.model)
+            for module in nn.Module.modules(self.model):
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         placed = [self._placed(*part) for part in parts]
         weighed = [labelled_weight(masks, self._weights, self._ignore_index) for _, masks in placed]
         total = self.processes.sum(torch.stack(weighed).sum())
@@ -133,9 +135,3 @@ def check_positions(model: nn.Module, done: int) -> None:
         if not bool(layer.positions.isfinite().all()):
             got = f"NaN or infinity after iteration {done}"
             raise TrainingError(name, needed="finite positions", got=got, fix="Lower position_lr.")
-
-
-def _freeze_batch_norm(model: nn.Module) -> None:
-    for module in nn.Module.modules(model):
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from icnn_core.training.config import TrainConfig
 
 REGULAR, IRREGULAR = "regular", "irregular"
-Change = Callable[[nn.Module, Mapping[str, Tensor], float | None], None]
+Change = Callable[[nn.Module, Mapping[str, Tensor], float | None], object]
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,6 @@ def _average(model: nn.Module, positions: Mapping[str, Tensor], number: float | 
     _put(model, {name: shapes.flatten(0, -3).mean(0) for name, shapes in positions.items()})
 
 
-def _snap(model: nn.Module, positions: Mapping[str, Tensor], number: float | None) -> None:
-    snap_to_slots(model)
-
-
 def _hold(model: nn.Module, positions: Mapping[str, Tensor], number: float | None) -> None:
     snap_to_slots(model)
     for layer in irregular_layers(model).values():
@@ -97,25 +93,19 @@ def _deform(model: nn.Module, positions: Mapping[str, Tensor], number: float | N
     _exchange(model, lambda conv: DeformableConv2d(conv, rate), "deformable")
 
 
-def _enlarge(model: nn.Module, positions: Mapping[str, Tensor], number: float | None) -> None:
-    _exchange(model, to_larger, "regular-5x5")
-
-
-def _double(model: nn.Module, positions: Mapping[str, Tensor], number: float | None) -> None:
-    _exchange(model, TwoConv2d, "two-regular")
-
-
 _NONE, _FROZEN = {"irregular": None}, {"position_lr": 0.0}
 VARIANTS: dict[str, Variant] = {
     REGULAR: Variant("the network without irregular layers", _NONE, of=REGULAR),
     "dilation": Variant(
         "regular, all dilations times a number", _NONE, number="required", scaled="dilation_factor", of=REGULAR
     ),
-    "regular-5x5": Variant("regular, 5×5 kernels for the irregular layers'", change=_enlarge, of=REGULAR),
+    "regular-5x5": Variant(
+        "regular, 5×5 kernels for the irregular layers'",
+        change=lambda model, *_: _exchange(model, to_larger, "regular-5x5"), of=REGULAR,
+    ),
     "two-regular": Variant(
         "regular, two kernels for each of the irregular layers', the second at twice the dilation",
-        change=_double,
-        of=REGULAR,
+        change=lambda model, *_: _exchange(model, TwoConv2d, "two-regular"), of=REGULAR,
     ),
     IRREGULAR: Variant("positions are learnt"),
     "irregular-dilation": Variant(
@@ -144,7 +134,7 @@ VARIANTS: dict[str, Variant] = {
     "snapped": Variant(
         "the trained irregular network, its positions put on their slots; not trained on",
         {"irregular": None, "weights": None, "iterations": 0},
-        _snap,
+        lambda model, *_: snap_to_slots(model),
         "weights",
     ),
     "deformable": Variant(

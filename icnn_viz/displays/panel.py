@@ -105,7 +105,8 @@ class ClickPanel:
             for field, menu in self.menus.items():
                 value = getattr(self._choice, field)
                 value = _NO_CLASS if value is None else value
-                if value not in [known for _, known in _pairs(menu.options)]:  # a class without a name
+                known = [each[1] if isinstance(each, tuple) else each for each in menu.options]
+                if value not in known:  # a class without a name
                     menu.options = (*menu.options, (str(value), value))
                 menu.value = value
         finally:
@@ -142,7 +143,3 @@ def _keep(figure: Any) -> None:
     """plotly tells the open pages of a change; a page that is opened later would get what was drawn first."""
     figure._widget_data = deepcopy(figure._data)
     figure._widget_layout = deepcopy(figure._layout_obj._props)
-
-
-def _pairs(options: Sequence[Any]) -> list[tuple[str, Any]]:
-    return [option if isinstance(option, tuple) else (option, option) for option in options]

@@ -164,14 +164,13 @@ class SurveyDisplay:
         plan = self._load_plan(track)
         for network in self.networks:
             warn_of_another_shape(self.dataset, network.size)
-        rank, world = _share()
+        # This process's number and how many there are, as `accelerate launch` and `torchrun` tell them:
+        rank, world = int(os.environ.get("RANK", 0)), max(1, int(os.environ.get("WORLD_SIZE", 1)))
         known, added = set(self._rows()[KEY]), self.average().ids
         todo = [(n, p) for n, p in enumerate(plan) if not {n} <= known & added and p.image % world == rank]
         rows = RowFile(self.folder / "rows" / f"{rank}.csv", len(self.networks))
         sums = AverageFile(self.folder / "maps" / f"{rank}.npz", len(self.networks))
-        groups = [
-            (index, list(group)) for index, group in itertools.groupby(todo, lambda item: item[1].image)
-        ]
+        groups = [(index, list(group)) for index, group in itertools.groupby(todo, lambda one: one[1].image)]
         waiting: Future[None] | None = None
         # Rows are measured and written while the networks are at work on the next image.
         with closing(sums), ThreadPoolExecutor(1) as writer:
@@ -347,23 +346,13 @@ class SurveyDisplay:
                     [
                         {KEY: number, "image": pixel.image, "x": pixel.pixel[1], "y": pixel.pixel[0]}
                         | {column: pixel.stratum(factor, classes) for factor, column in GROUPS.items()}
-                        | {
-                            "area": pixel.area,
-                            "target": name_class(gradient.class_id, classes),
-                            "model": gradient.network,
-                        }
-                        | _answer(gradient, pixel.label, classes)
-                        | measures
+                        | {"area": pixel.area, "target": name_class(gradient.class_id, classes)}
+                        | {"model": gradient.network, **_answer(gradient, pixel.label, classes), **measures}
                         for gradient, measures in zip(gradients, record.measures, strict=True)
                     ]
                 )
             if number in new[1]:
                 sums.add(number, record.heatmaps)
-
-
-def _share() -> tuple[int, int]:
-    """This process's number and how many there are, as `accelerate launch` and `torchrun` tell them."""
-    return int(os.environ.get("RANK", 0)), max(1, int(os.environ.get("WORLD_SIZE", 1)))
 
 
 def _to_pixel(row: dict[Any, Any]) -> LabelledPixel:
@@ -375,8 +364,5 @@ def _to_pixel(row: dict[Any, Any]) -> LabelledPixel:
 
 def _answer(gradient: PixelGradient, label: int, classes: Sequence[str]) -> dict[str, Any]:
     predicted = int(gradient.prediction[gradient.pixel])
-    return {
-        "predicted": name_class(predicted, classes),
-        "correct": int(predicted == label),
-        "logit": gradient.logit,
-    }
+    right = int(predicted == label)
+    return {"predicted": name_class(predicted, classes), "correct": right, "logit": gradient.logit}

@@ -69,7 +69,7 @@ def draw_plane(cloud: PositionCloud, slot: int | None, brush: str, *, theme: str
             marker={"size": 5 if len(shapes) < 300 else 4, "color": colour, "opacity": 0.8},
             unselected={"marker": {"opacity": 0.12}},
             customdata=shapes.tolist(),
-            name=_name(cloud, number),
+            name="{}: ({:g}, {:g})".format(number, *cloud.slots[number]),
             visible=slot is None or slot == number,
             text=[told.format(y, x) for y, x in moves],
             hovertemplate=f"shape %{{customdata}}<br>{'slot' if cloud.regular else 'weight'} {number}"
@@ -232,10 +232,6 @@ def _to_selections(brush: str) -> list[dict[str, Any]]:
         return [{"type": "rect", "x0": x0, "y0": y0, "x1": x1, "y1": y1, "xref": "x", "yref": "y"}]
     path = "M" + "L".join(f"{x},{y}" for x, y in corners) + "Z"
     return [{"type": "path", "path": path, "xref": "x", "yref": "y"}]
-
-
-def _name(cloud: PositionCloud, slot: int) -> str:
-    return f"{slot}: ({cloud.slots[slot, 0]:g}, {cloud.slots[slot, 1]:g})"
 
 
 def _list_custom_data(trace: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs, urlencode
@@ -36,9 +37,10 @@ class PageState:
             key = field.name.rstrip("_")
             text = given.get(key, [""])[-1]
             read: Callable[[str], Any] = _READERS.get(key, str)
-            value = _attempt(read, text) if text else None
-            if value is not None and (key not in allowed or value in allowed[key]):
-                found[field.name] = value
+            with suppress(ValueError):
+                value = read(text)
+                if text and (key not in allowed or value in allowed[key]):
+                    found[field.name] = value
         return replace(default, **found)
 
 
@@ -148,13 +150,6 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "opacity": _between(0, 100, int),
     "brush": _brush,
 }
-
-
-def _attempt(read: Callable[[str], T], text: str) -> T | None:
-    try:
-        return read(text)
-    except ValueError:
-        return None
 
 
 def _to_text(value: object) -> str:

@@ -65,7 +65,8 @@ def draw_survey(
         raise ArgumentError("draw_survey", needed=needed, got=f"{len(summary)} rows without any", fix=fix)
     strata = list(dict.fromkeys(zip(kept["group"], kept["stratum"], strict=True)))
     rows = -(-len(shown) // _COLUMNS)
-    tall = _ROW * (len(strata) + _spaces(strata)) + 2
+    spaces = 0.6 * (len({group for group, _ in strata}) - 1)
+    tall = _ROW * (len(strata) + spaces) + 2
     height = _HEADING + rows * (_TITLE + tall + _BELOW) + _NOTE
     wide = (WIDTH - _NAMES - MARGIN - (_COLUMNS - 1) * _GAP) / _COLUMNS
     with use_theme(theme) as look:
@@ -90,10 +91,6 @@ def has_intervals(summary: pd.DataFrame) -> bool:
 
 def _is_shown(summary: pd.DataFrame) -> np.ndarray:
     return (summary["low"].notna() & (summary["images"] >= _FEWEST)).to_numpy(bool)
-
-
-def _spaces(strata: Sequence[tuple[str, str]]) -> float:
-    return 0.6 * (len({group for group, _ in strata}) - 1)
 
 
 def _heights(strata: Sequence[tuple[str, str]]) -> np.ndarray:

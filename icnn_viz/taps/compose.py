@@ -156,7 +156,7 @@ def _best(stages: Sequence[_Stage]) -> list[np.ndarray]:
 
 def _step(points: Points, stage: _Stage, best: np.ndarray, is_first: bool, most: int) -> Points:
     """Every way on through one layer, those kept from which the heaviest lead on."""
-    rows = _rows(points, stage)
+    rows = np.zeros(len(points.at), int) if stage.row_of is None else stage.row_of[points.channel]
     there = np.flatnonzero(rows >= 0)
     on = np.where(stage.channel < 0, 1.0, best[stage.channel])[..., None]
     bound, size = np.abs(stage.weight) * on, stage.weight[0].size
@@ -189,12 +189,6 @@ def _step(points: Points, stage: _Stage, best: np.ndarray, is_first: bool, most:
         before.mask * layer.modulation(before.at, shape, tap),
         before.share * share,
     )
-
-
-def _rows(points: Points, stage: _Stage) -> np.ndarray:
-    if stage.row_of is None:
-        return np.zeros(len(points.at), int)
-    return stage.row_of[points.channel]
 
 
 def _largest(values: np.ndarray, most: int) -> np.ndarray:

@@ -45,7 +45,8 @@ class Structure(TorchDispatchMode):
 
     def follow(self, image: Tensor) -> Tensor:
         """The shadow of `image`, with respect to which gradients are taken."""
-        leaf = torch.zeros(image.shape, dtype=_precision(image), device=image.device, requires_grad=True)
+        dtype = torch.float32 if image.device.type == "mps" else torch.float64
+        leaf = torch.zeros(image.shape, dtype=dtype, device=image.device, requires_grad=True)
         with torch.enable_grad():
             self._shadows[image] = leaf.clone()
         return leaf
@@ -152,10 +153,6 @@ _even: Callable[[Tensor], Tensor] = _Even.apply  # pyright: ignore[reportAssignm
 
 def _depends(shadow: Any) -> bool:
     return isinstance(shadow, str) or (isinstance(shadow, Tensor) and shadow.requires_grad)
-
-
-def _precision(tensor: Tensor) -> torch.dtype:
-    return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
 def _bind(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

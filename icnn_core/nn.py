@@ -248,15 +248,13 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
         reason = reason_to_stay_regular(conv)
         if reason:
             raise _refusal("a torch.nn.Conv2d that can be made irregular", reason, "Convert another layer.")
-        return make_layer_irregular(
-            copy_module(conv),
-            sharing=sharing,
-            interpolation=interpolation,
-            sigma=sigma,
-            learn_sigma=learn_sigma,
-            shift=shift,
-            backend=backend,
-        )
+        shapes = {
+            "sharing": sharing,
+            "interpolation": interpolation,
+            "sigma": sigma,
+            "learn_sigma": learn_sigma,
+        }
+        return make_layer_irregular(copy_module(conv), **shapes, shift=shift, backend=backend)
 
     def to_conv2d(self, *, dense: bool = False, largest: int = 31) -> nn.Conv2d:
         """The regular convolution with this layer's weights, a copy: every position snapped back to its slot.

@@ -92,23 +92,15 @@ def make_irregular(
         got, fix = "a single Conv2d", "Use IrregularConv2d.from_conv2d(conv), which returns the new layer."
         raise ArgumentError(_WHO, needed="a network that contains convolutions", got=got, fix=fix)
     selected = choose_modules(model, irregular, [names] if isinstance(names, str) else names)
-    replaced, skipped = [], {}
-    made: set[int] = set()
+    shapes = {"sharing": sharing, "interpolation": interpolation, "sigma": sigma, "learn_sigma": learn_sigma}
+    replaced, skipped, made = [], {}, set[int]()
     for name in selected:
         module = model.get_submodule(name)
         reason = "" if id(module) in made else reason_to_skip(module)
         if reason == "":
             if id(module) not in made:
                 assert isinstance(module, nn.Conv2d)
-                make_layer_irregular(
-                    module,
-                    sharing=sharing,
-                    interpolation=interpolation,
-                    sigma=sigma,
-                    learn_sigma=learn_sigma,
-                    shift=shift,
-                    backend=backend,
-                )
+                make_layer_irregular(module, **shapes, shift=shift, backend=backend)
                 made.add(id(module))
             replaced.append(name)
         elif reason is not None:

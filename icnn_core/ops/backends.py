@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 
 import torch
@@ -13,15 +14,9 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from icnn_core.ops import blended, dense, fused, gathered, reference, registration, sampled, sparse, trusted
+from icnn_core.ops.cpu_costs import estimate
 from icnn_core.ops.dense import Reach
-from icnn_core.ops.estimates import (
-    blended_cost,
-    dense_cost,
-    fused_cost,
-    gathered_cost,
-    sampled_cost,
-    sparse_cost,
-)
+from icnn_core.ops.estimates import blended_cost, dense_cost, fused_cost, gathered_cost
 from icnn_core.ops.geometry import Geometry
 from icnn_core.ops.kept import has_version, version_of
 from icnn_core.ops.request import Request
@@ -119,14 +114,14 @@ BACKENDS: dict[str, Backend] = {
             "sampled",
             "a column of samples in tiles by compiled loops, then a matrix product",
             lambda request: _compiled_reasons(request, sampled),
-            sampled_cost,
+            partial(estimate, "sampled"),
             lambda x, w, p, b, sigma, request: registration.run_sampled(x, w, p, b, request.geometry),
         ),
         Backend(
             "sparse",
             "a shape per kernel: shifted multiply-adds by compiled loops, whatever the positions",
             _sparse_reasons,
-            sparse_cost,
+            partial(estimate, "sparse"),
             lambda x, w, p, b, sigma, request: registration.run_sparse(x, w, p, b, request.geometry, sigma),
         ),
         Backend(

@@ -39,14 +39,6 @@ def gathered_cost(request: Request) -> float:
     return sampling + traffic + product_size(g, g.taps)
 
 
-def sampled_cost(request: Request) -> float:
-    return estimate("sampled", request)
-
-
-def sparse_cost(request: Request) -> float:
-    return estimate("sparse", request)
-
-
 def fused_cost(request: Request) -> float:
     """On the CPU Triton interprets the kernels, for tests: never chosen, whatever the environment says."""
     if not request.on_cuda:

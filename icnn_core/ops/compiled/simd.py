@@ -16,11 +16,10 @@ from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-VECTOR_BYTES = 64
+from icnn_core.ops.compiled.layout import VECTOR_BYTES
+
 _INT32 = ir.IntType(32)
-_instruction: Any = (
-    intrinsic  # its decorated functions are called with one argument less than they are written with
-)
+instruction: Any = intrinsic  # what it decorates is called with one argument less than it is written with
 
 
 class Vector(types.Type):
@@ -88,7 +87,7 @@ def vector_at(builder: Any, pointer: Any, index: Any, vector_type: Any) -> Any:
     return builder.bitcast(builder.gep(pointer, [index]), vector_type.as_pointer())
 
 
-@_instruction
+@instruction
 def pointer(typingctx: Any, address: Any, dtype: Any) -> Any:
     """An address as a pointer to numbers of `dtype`."""
     result = types.CPointer(dtype.dtype)
@@ -99,7 +98,7 @@ def pointer(typingctx: Any, address: Any, dtype: Any) -> Any:
     return result(types.int64, dtype), lower
 
 
-@_instruction
+@instruction
 def advance(typingctx: Any, start: Any, count: Any) -> Any:
     """The pointer `count` elements further on."""
 
@@ -109,7 +108,7 @@ def advance(typingctx: Any, start: Any, count: Any) -> Any:
     return start(start, types.intp), lower
 
 
-@_instruction
+@instruction
 def get(typingctx: Any, start: Any, index: Any) -> Any:
     """start[index]"""
 
@@ -119,7 +118,7 @@ def get(typingctx: Any, start: Any, index: Any) -> Any:
     return start.dtype(start, types.intp), lower
 
 
-@_instruction
+@instruction
 def put(typingctx: Any, start: Any, index: Any, value: Any) -> Any:
     """start[index] = value"""
 
@@ -130,7 +129,7 @@ def put(typingctx: Any, start: Any, index: Any, value: Any) -> Any:
     return types.void(start, types.intp, start.dtype), lower
 
 
-@_instruction
+@instruction
 def fetch_and_add(typingctx: Any, start: Any, index: Any, step: Any) -> Any:
     """start[index] before `step` was added to it, atomically."""
 
@@ -140,7 +139,7 @@ def fetch_and_add(typingctx: Any, start: Any, index: Any, step: Any) -> Any:
     return types.int64(start, types.intp, types.int64), lower
 
 
-@_instruction
+@instruction
 def load(typingctx: Any, start: Any, index: Any) -> Any:
     """The vector at start[index:]."""
     vector: Any = Vector(start.dtype)
@@ -152,7 +151,7 @@ def load(typingctx: Any, start: Any, index: Any) -> Any:
     return vector(start, types.intp), lower
 
 
-@_instruction
+@instruction
 def store(typingctx: Any, start: Any, index: Any, value: Any) -> Any:
     """start[index:] = the vector `value`."""
 
@@ -164,7 +163,7 @@ def store(typingctx: Any, start: Any, index: Any, value: Any) -> Any:
     return types.void(start, types.intp, value), lower
 
 
-@_instruction
+@instruction
 def load_first(typingctx: Any, start: Any, index: Any, count: Any) -> Any:
     """The vector at start[index:], zero from lane `count` on; memory behind that is not touched."""
     vector: Any = Vector(start.dtype)
@@ -180,7 +179,7 @@ def load_first(typingctx: Any, start: Any, index: Any, count: Any) -> Any:
     return vector(start, types.intp, types.intp), lower
 
 
-@_instruction
+@instruction
 def store_first(typingctx: Any, start: Any, index: Any, count: Any, value: Any) -> Any:
     """start[index:] = the lanes of `value` before `count`; memory behind that is not touched."""
 
@@ -195,7 +194,7 @@ def store_first(typingctx: Any, start: Any, index: Any, count: Any, value: Any) 
     return types.void(start, types.intp, types.intp, value), lower
 
 
-@_instruction
+@instruction
 def splat(typingctx: Any, scalar: Any) -> Any:
     """A vector of one number."""
     vector: Any = Vector(scalar)
@@ -206,7 +205,7 @@ def splat(typingctx: Any, scalar: Any) -> Any:
     return vector(scalar), lower
 
 
-@_instruction
+@instruction
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """a·b + c, rounded once where the machine can."""
 
@@ -216,7 +215,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, b, c), lower
 
 
-@_instruction
+@instruction
 def choose_first(typingctx: Any, count: Any, value: Any, other: Any) -> Any:
     """The lanes of `value` before `count`, those of `other` from there on."""
 
@@ -226,7 +225,7 @@ def choose_first(typingctx: Any, count: Any, value: Any, other: Any) -> Any:
     return value(types.intp, value, value), lower
 
 
-@_instruction
+@instruction
 def shift_in(typingctx: Any, before: Any, value: Any) -> Any:
     """`value` moved up by one lane; lane 0 is the last lane of `before`."""
 
@@ -238,7 +237,7 @@ def shift_in(typingctx: Any, before: Any, value: Any) -> Any:
     return value(value, value), lower
 
 
-@_instruction
+@instruction
 def total(typingctx: Any, value: Any) -> Any:
     """The sum of all lanes."""
 
@@ -250,7 +249,7 @@ def total(typingctx: Any, value: Any) -> Any:
     return value.dtype(value), lower
 
 
-@_instruction
+@instruction
 def gemm(typingctx: Any, function: Any, trans_a: Any, trans_b: Any, m: Any, n: Any, k: Any,
          a: Any, lda: Any, b: Any, ldb: Any, beta: Any, c: Any, ldc: Any) -> Any:  # fmt: skip
     """BLAS's ?gemm at the address `function`, with alpha 1; column-major, as Fortran has it."""
@@ -271,17 +270,8 @@ def gemm(typingctx: Any, function: Any, trans_a: Any, trans_b: Any, m: Any, n: A
             return by_reference(builder.trunc(value, _INT32))
 
         m_, n_, k_, a_, lda_, b_, ldb_, beta_, c_, ldc_ = rest
-        passed = [
-            letter(ta),
-            letter(tb),
-            size(m_),
-            size(n_),
-            size(k_),
-            by_reference(scalar(1.0)),
-            a_,
-            size(lda_),
-        ]
-        passed += [b_, size(ldb_), by_reference(beta_), c_, size(ldc_)]
+        passed = [letter(ta), letter(tb), size(m_), size(n_), size(k_), by_reference(scalar(1.0))]
+        passed += [a_, size(lda_), b_, size(ldb_), by_reference(beta_), c_, size(ldc_)]
         kind = ir.FunctionType(ir.VoidType(), [value.type for value in passed])
         builder.call(builder.inttoptr(address, kind.as_pointer()), passed)
         return context.get_dummy_value()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from icnn_core.ops.compiled.layout import VECTOR_BYTES, even_share, lay_out_sheet, round_up
 from icnn_core.ops.geometry import Geometry
 
 _NAMES = """
@@ -18,7 +19,6 @@ _NAMES = """
 _FIELDS = _NAMES.split()
 JOB = np.dtype([(name, np.int64) for name in _FIELDS])
 
-VECTOR_BYTES = 64
 _TILE_BYTES = 1 << 20  # half a typical second-level cache
 _BLOCK_PIXELS = 2048  # as many columns as let BLAS run at full speed
 _LEAST_PIXELS = 200
@@ -67,11 +67,11 @@ def make_plan(name: str, geometry: Geometry, shapes: int, itemsize: int, threads
         size = job["sheet_size"] + back["sheet_size"] + job["out_height"] * job["margin"] + sums
         size += NEAR_ROWS * NEAR_VECTORS * VECTOR_BYTES // itemsize + NEAR_SIZE_PER_TAP * job["taps"]
         table_bytes = 64 * job["taps"]
-        job["scratch_bytes"] = table_bytes + _round_up(size * itemsize, VECTOR_BYTES)
+        job["scratch_bytes"] = table_bytes + round_up(size * itemsize, VECTOR_BYTES)
         return Plan(f"sampled.depthwise.{name}", job, back, geometry.in_channels)
     units = _cut_rows(job, itemsize, threads) if name == "forward" else _cut_channels(job, itemsize, threads)
     size = 2 * (job["sheet_size"] + job["tile_size"]) + job["margin"]
-    job["scratch_bytes"] = _round_up(size * itemsize, VECTOR_BYTES)
+    job["scratch_bytes"] = round_up(size * itemsize, VECTOR_BYTES)
     return Plan(f"sampled.columns.{name}", job, {}, units)
 
 
@@ -90,15 +90,8 @@ def _mirror(job: dict[str, int]) -> dict[str, int]:
 
 
 def _lay_out_sheet(job: dict[str, int], itemsize: int) -> dict[str, int]:
-    """The layout of a sheet: see `compiled.sheets`."""
     lanes = VECTOR_BYTES // itemsize
-    margin = (job["out_width"] // lanes + 1) * lanes
-    phase_width = -(-job["width"] // job["step_x"])
-    pitch = _round_up(phase_width + margin, lanes)
-    row_length = job["step_x"] * pitch
-    size = 2 * margin + (job["height"] + 2) * row_length
-    sheet = {"margin": margin, "phase_width": phase_width, "pitch": pitch, "row_length": row_length}
-    return sheet | {"origin": margin + row_length, "sheet_size": size}
+    return lay_out_sheet(job, (job["out_width"] // lanes + 1) * lanes, 1, itemsize)
 
 
 def _cut_rows(job: dict[str, int], itemsize: int, threads: int) -> int:
@@ -133,19 +126,10 @@ def _cut_channels(job: dict[str, int], itemsize: int, threads: int) -> int:
 
 def _choose_tile(job: dict[str, int], itemsize: int, most_rows: int, most_channels: int) -> None:
     lanes = VECTOR_BYTES // itemsize
-    rows = _even_share(job["out_height"], most_rows)
+    rows = even_share(job["out_height"], most_rows)
     pixels = rows * job["out_width"]
     fitting = max(1, _TILE_BYTES // itemsize // (job["taps"] * pixels))
-    channels = _even_share(job["channels"] // job["groups"], min(fitting, most_channels))
-    pitch = _round_up(pixels, lanes) + 2 * lanes
+    channels = even_share(job["channels"] // job["groups"], min(fitting, most_channels))
+    pitch = round_up(pixels, lanes) + 2 * lanes
     job |= {"block_rows": rows, "block_channels": channels, "tile_pitch": pitch}
     job["tile_size"] = channels * job["taps"] * pitch
-
-
-def _even_share(total: int, most: int) -> int:
-    """The size of equal parts of `total`, none above `most`."""
-    return -(-total // -(-total // min(total, most)))
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

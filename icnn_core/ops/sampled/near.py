@@ -13,25 +13,22 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
+from icnn_core.ops.compiled.layout import VECTOR_BYTES
 from icnn_core.ops.compiled.sheets import compiled, fill
 from icnn_core.ops.compiled.simd import (
     Vector,
     advance,
     call_fma,
     get,
+    instruction,
     load,
     put,
     spread,
     store_first,
     vector_at,
 )
-from icnn_core.ops.sampled.job import NEAR_ROWS, NEAR_SIZE_PER_TAP, NEAR_VECTORS, VECTOR_BYTES
-
-_instruction: Any = (
-    intrinsic  # its decorated functions are called with one argument less than they are written with
-)
+from icnn_core.ops.sampled.job import NEAR_ROWS, NEAR_SIZE_PER_TAP, NEAR_VECTORS
 
 
 @compiled
@@ -120,7 +117,7 @@ def convolve(job, room, reach, sheet, bias, plane, lanes):
         column += vectors * lanes
 
 
-@_instruction
+@instruction
 def _convolve_block(typingctx: Any, vectors: Any, start: Any, nothing: Any, at: Any, row_length: Any, before: Any,
                     end: Any, kernel: Any, height: Any, width: Any, bias: Any, sums: Any) -> Any:  # fmt: skip
     """Four rows of two or three `vectors` of sums, bias + products, to rows of three at `sums`.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from icnn_core.ops.compiled.layout import VECTOR_BYTES, even_share, lay_out_sheet, round_up
 from icnn_core.ops.geometry import Geometry
 from icnn_core.ops.sparse.block import find_height
 
@@ -21,7 +22,6 @@ _FIELDS = _NAMES.split()
 _CENTRE = ("centre_y", "centre_x")
 JOB = np.dtype([*((name, np.int64) for name in _FIELDS), *((name, np.float64) for name in _CENTRE)])
 
-VECTOR_BYTES = 64
 _SHEETS_BYTES = 32 << 10  # of the pixels of a block of sources, so that they stay in the first-level cache
 _SUMS_BYTES = 256 << 10  # of a block of targets, so that they stay in the second-level cache
 _LEAST_PIXELS = 1600  # of a unit of work: what its taps read is found once for all of them
@@ -55,24 +55,24 @@ def plan_planes(geometry: Geometry, window: tuple[int, int], back: bool, itemsiz
         job = _mirror(job)
     lanes = VECTOR_BYTES // itemsize
     height, width = job["out_height"], job["out_width"]
-    pitch = _round_up(width, lanes)
+    pitch = round_up(width, lanes)
     bands = max(1, min(-(-height * width // _LEAST_PIXELS), height * pitch * itemsize * 8 // _SUMS_BYTES))
     job["block_rows"] = find_height(-(-height // bands), taps_wide, job["step_y"])
-    job["rows"] = _round_up(-(-height // bands), job["block_rows"])
+    job["rows"] = round_up(-(-height // bands), job["block_rows"])
     bands = -(-height // job["rows"])
     job |= {"sums_pitch": pitch, "sums_size": job["rows"] * pitch}
     span = (job["rows"] - 1) * job["step_y"] + taps_wide
-    job |= _lay_out_sheet(job, span, itemsize)
+    job |= lay_out_sheet(job, pitch, span, itemsize)
     _choose_sources(job, itemsize)
     parts = job["batch"] * job["groups"] * bands
     wanted = -(-_UNITS_PER_THREAD * threads // parts) if threads > 1 else 1
     fitting = max(1, _SUMS_BYTES // (job["sums_size"] * itemsize))
-    job["block_targets"] = _even_share(job["targets"], min(fitting, -(-job["targets"] // wanted)))
+    job["block_targets"] = even_share(job["targets"], min(fitting, -(-job["targets"] // wanted)))
     entry = taps_wide * (8 + 2 * itemsize)
     most = job["block_sources"] * job["taps"]
-    job["table_bytes"] = _round_up(job["block_targets"] * (8 + most * entry), VECTOR_BYTES)
+    job["table_bytes"] = round_up(job["block_targets"] * (8 + most * entry), VECTOR_BYTES)
     numbers = job["block_targets"] * job["sums_size"] + job["block_sources"] * job["sheet_size"]
-    job["scratch_bytes"] = job["table_bytes"] + _round_up(numbers * itemsize, VECTOR_BYTES)
+    job["scratch_bytes"] = job["table_bytes"] + round_up(numbers * itemsize, VECTOR_BYTES)
     return Plan(job | _centre(geometry), parts * -(-job["targets"] // job["block_targets"]))
 
 
@@ -81,19 +81,19 @@ def plan_products(geometry: Geometry, window: tuple[int, int], itemsize: int, th
     taps_wide = window[1] - window[0] + 1
     job = _describe(geometry, window)
     lanes = VECTOR_BYTES // itemsize
-    pitch = _round_up(job["out_width"], lanes)
+    pitch = round_up(job["out_width"], lanes)
     job["block_rows"] = find_height(job["out_height"], taps_wide, job["step_y"])
-    job["rows"] = _round_up(job["out_height"], job["block_rows"])
+    job["rows"] = round_up(job["out_height"], job["block_rows"])
     # Only what reads the image is looked at, or whole blocks:
     span = taps_wide if taps_wide > 2 else job["rows"] + 1
-    job |= _lay_out_sheet(job, span, itemsize)
+    job |= lay_out_sheet(job, pitch, span, itemsize)
     _choose_sources(job, itemsize)
     job |= {"sums_pitch": pitch, "grads_size": (job["rows"] + 2 * taps_wide) * pitch}
     wanted = -(-_UNITS_PER_THREAD * threads // job["groups"]) if threads > 1 else 1
-    job["block_targets"] = _even_share(job["targets"], -(-job["targets"] // wanted))
+    job["block_targets"] = even_share(job["targets"], -(-job["targets"] // wanted))
     job["table_bytes"] = _HEAD_BYTES
     numbers = job["grads_size"] + job["block_sources"] * job["sheet_size"]
-    job["scratch_bytes"] = _HEAD_BYTES + _round_up(numbers * itemsize, VECTOR_BYTES)
+    job["scratch_bytes"] = _HEAD_BYTES + round_up(numbers * itemsize, VECTOR_BYTES)
     return Plan(job | _centre(geometry), job["groups"] * -(-job["targets"] // job["block_targets"]))
 
 
@@ -122,27 +122,6 @@ def _mirror(job: dict[str, int]) -> dict[str, int]:
     return job | changed | {"source_pairs": job["target_pairs"], "target_pairs": job["source_pairs"]}
 
 
-def _lay_out_sheet(job: dict[str, int], span: int, itemsize: int) -> dict[str, int]:
-    """The layout of a sheet, see `compiled.sheets`, with `span` rows of zeros above and below."""
-    lanes = VECTOR_BYTES // itemsize
-    margin = _round_up(job["out_width"], lanes)
-    phase_width = -(-job["width"] // job["step_x"])
-    pitch = _round_up(phase_width + margin, lanes)
-    row_length = job["step_x"] * pitch
-    size = 2 * margin + (job["height"] + 2 * span) * row_length
-    sheet = {"margin": margin, "phase_width": phase_width, "pitch": pitch, "row_length": row_length}
-    return sheet | {"origin": margin + span * row_length, "sheet_size": size}
-
-
 def _choose_sources(job: dict[str, int], itemsize: int) -> None:
-    touched = job["height"] * (_round_up(job["width"] * itemsize, VECTOR_BYTES) + VECTOR_BYTES)
-    job["block_sources"] = _even_share(job["sources"], max(1, _SHEETS_BYTES // touched))
-
-
-def _even_share(total: int, most: int) -> int:
-    """The size of equal parts of `total`, none above `most`."""
-    return -(-total // -(-total // min(total, most)))
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
+    touched = job["height"] * (round_up(job["width"] * itemsize, VECTOR_BYTES) + VECTOR_BYTES)
+    job["block_sources"] = even_share(job["sources"], max(1, _SHEETS_BYTES // touched))

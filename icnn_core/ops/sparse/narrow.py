@@ -17,7 +17,6 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from icnn_core.ops.compiled.sheets import compiled, fill, find_column
 from icnn_core.ops.compiled.simd import (
@@ -27,6 +26,7 @@ from icnn_core.ops.compiled.simd import (
     choose_first,
     fma,
     get,
+    instruction,
     load,
     pointer,
     put,
@@ -40,10 +40,8 @@ from icnn_core.ops.sparse.gradients import write_tap
 from icnn_core.ops.sparse.job import TAPS_AT_ONCE
 from icnn_core.ops.sparse.taps import find_rows, find_tap, reads_image
 
-_instruction: Any = intrinsic  # called with one argument less than it is written with
 
-
-@_instruction
+@instruction
 def _add_products(typingctx: Any, rows: Any, sums: Any, sheet: Any, row_length: Any, offsets: Any, grads: Any,
                  pitch: Any, count: Any) -> Any:  # fmt: skip
     """Add for `count` taps the products with a block of gradients of `rows` rows, as `find_height` says, to `sums`.

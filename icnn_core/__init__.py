@@ -9,22 +9,17 @@ from icnn_core.lazy import lazily
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "IrregularConv2d": "icnn_core.nn",
-    "irregular_conv2d": "icnn_core.ops.irregular_conv",
-    "explain": "icnn_core.ops.irregular_conv",
-    "make_irregular": "icnn_core.surgery",
-    "fix_positions": "icnn_core.fixed",
-    "parameter_groups": "icnn_core.optim",
-    "split_positions": "icnn_core.optim",
-    "StepBound": "icnn_core.optim",
-    "read_checkpoint": "icnn_core.checkpoint",
-    "write_checkpoint": "icnn_core.checkpoint",
-    "build_model": "icnn_core.checkpoint",
-    "deeplab_largefov": "icnn_core.models.deeplab",
-    "IcnnError": "icnn_core.errors",
+    "icnn_core.nn": "IrregularConv2d",
+    "icnn_core.ops.irregular_conv": "irregular_conv2d explain",
+    "icnn_core.surgery": "make_irregular",
+    "icnn_core.fixed": "fix_positions",
+    "icnn_core.optim": "parameter_groups split_positions StepBound",
+    "icnn_core.checkpoint": "read_checkpoint write_checkpoint build_model",
+    "icnn_core.models.deeplab": "deeplab_largefov",
+    "icnn_core.errors": "IcnnError",
 }
-__all__ = [*_EXPORTS, "__version__"]
 __getattr__, __dir__ = lazily(__name__, _EXPORTS, "__version__")
+__all__ = __dir__()
 
 if TYPE_CHECKING:
     from icnn_core.checkpoint import build_model as build_model

@@ -8,15 +8,16 @@ from typing import Any
 
 
 def lazily(
-    package: str, modules: Mapping[str, str], *others: str
+    package: str, exports: Mapping[str, str], *others: str
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """A package's `__getattr__` and `__dir__` for the names of its public parts.
 
     Args:
         package: its `__name__`.
-        modules: by name the module to import; ".reading" is one of the package.
+        exports: by module the names to import from it, separated by spaces; ".reading" is one of the package.
         others: names that it has anyway.
     """
+    modules = {name: module for module, names in exports.items() for name in names.split()}
 
     def get(name: str) -> Any:
         if name in modules:

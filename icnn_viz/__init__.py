@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from icnn_core import __version__
+from icnn_core import __version__ as __version__
 from icnn_core.lazy import lazily
 
 if TYPE_CHECKING:
@@ -35,31 +35,20 @@ if TYPE_CHECKING:
     from icnn_viz.statistics.summary import summarise_clouds as summarise_clouds
 
 _EXPORTS = {
-    "GaussianFit": "icnn_viz.records",
-    "Heatmap": "icnn_viz.records",
-    "HeatmapDisplay": "icnn_viz.displays",
-    "HeatmapExplorer": "icnn_viz.displays",
-    "KernelDisplay": "icnn_viz.displays",
-    "PixelComparison": "icnn_viz.records",
-    "PixelGradient": "icnn_viz.records",
-    "PositionCloud": "icnn_viz.records",
-    "PositionRecorder": "icnn_viz.recording",
-    "SurveyDisplay": "icnn_viz.displays",
-    "TapDisplay": "icnn_viz.displays",
-    "clouds_from_model": "icnn_viz.positions",
-    "draw_cloud": "icnn_viz.figures.clouds",
-    "draw_cloud_3d": "icnn_viz.figures.clouds_3d",
-    "draw_cloud_interactive": "icnn_viz.figures.cloud_pages",
-    "draw_comparison": "icnn_viz.figures.comparison",
-    "fit_gaussians": "icnn_viz.statistics.gaussian",
-    "judge_claims": "icnn_viz.statistics.claims",
-    "measure_heatmap": "icnn_viz.heatmaps",
-    "pixel_gradient": "icnn_viz.gradients",
-    "read_clouds": "icnn_viz.positions",
-    "select_layers": "icnn_viz.positions",
-    "summarise_clouds": "icnn_viz.statistics.summary",
-    "to_heatmap": "icnn_viz.heatmaps",
-    "write_figure": "icnn_viz.figures.write",
+    "icnn_viz.records": "GaussianFit Heatmap PixelComparison PixelGradient PositionCloud",
+    "icnn_viz.displays": "HeatmapDisplay HeatmapExplorer KernelDisplay SurveyDisplay TapDisplay",
+    "icnn_viz.recording": "PositionRecorder",
+    "icnn_viz.positions": "clouds_from_model read_clouds select_layers",
+    "icnn_viz.figures.clouds": "draw_cloud",
+    "icnn_viz.figures.clouds_3d": "draw_cloud_3d",
+    "icnn_viz.figures.cloud_pages": "draw_cloud_interactive",
+    "icnn_viz.figures.comparison": "draw_comparison",
+    "icnn_viz.statistics.gaussian": "fit_gaussians",
+    "icnn_viz.statistics.claims": "judge_claims",
+    "icnn_viz.heatmaps": "measure_heatmap to_heatmap",
+    "icnn_viz.gradients": "pixel_gradient",
+    "icnn_viz.statistics.summary": "summarise_clouds",
+    "icnn_viz.figures.write": "write_figure",
 }
-__all__ = [*_EXPORTS, "__version__"]
 __getattr__, __dir__ = lazily(__name__, _EXPORTS, "__version__")
+__all__ = __dir__()

@@ -21,18 +21,12 @@ if TYPE_CHECKING:
     from icnn_core.checkpoint.writing import write_checkpoint as write_checkpoint
 
 _EXPORTS = {
-    "Checkpoint": ".contents",
-    "IrregularLayer": ".contents",
-    "Snapshot": ".snapshots",
-    "build_model": ".building",
-    "how_to_build": ".building",
-    "plain_name": ".wrappers",
-    "read_checkpoint": ".reading",
-    "read_checkpoints": ".reading",
-    "take_snapshot": ".snapshots",
-    "unwrap": ".wrappers",
-    "write_checkpoint": ".writing",
-    "write_snapshot": ".snapshots",
+    ".contents": "Checkpoint IrregularLayer",
+    ".snapshots": "Snapshot take_snapshot write_snapshot",
+    ".building": "build_model how_to_build",
+    ".wrappers": "plain_name unwrap",
+    ".reading": "read_checkpoint read_checkpoints",
+    ".writing": "write_checkpoint",
 }
-__all__ = [*_EXPORTS]
 __getattr__, __dir__ = lazily(__name__, _EXPORTS)
+__all__ = __dir__()

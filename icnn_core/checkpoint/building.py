@@ -16,7 +16,7 @@ from icnn_core.errors import IcnnError
 from icnn_core.folding import refuse_folding
 from icnn_core.models.registry import build_architecture
 from icnn_core.nn import IrregularConv2d, Sharing, make_layer_irregular, reason_to_stay_regular
-from icnn_core.weights import describe_mismatch, find_heads, first_parts, shared_prefix
+from icnn_core.weights.names import describe_mismatch, find_heads, first_parts, shared_prefix
 
 
 def build_model(

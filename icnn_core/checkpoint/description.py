@@ -12,7 +12,7 @@ from icnn_core.errors import ArgumentError
 from icnn_core.kinds import INTERPOLATIONS, SHARINGS
 from icnn_core.models.architecture import Architecture
 from icnn_core.preparation import Preparation
-from icnn_core.weights import LARGEST_TEXT
+from icnn_core.weights.loading import LARGEST_TEXT
 
 _MOST = 1 << 31  # of any whole number
 _MOST_PIXELS = 1 << 24  # of an image that a network was trained on

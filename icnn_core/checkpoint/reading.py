@@ -25,16 +25,9 @@ from icnn_core.checkpoint.description import MOST_LAYERS, parse_description
 from icnn_core.checkpoint.effective import computed_tensors
 from icnn_core.identity import digest_content
 from icnn_core.preparation import read_processor
-from icnn_core.weights import (
-    describe_names,
-    find_state_dict,
-    find_weights,
-    first_parts,
-    is_index,
-    load_file,
-    load_shards,
-    strip_prefixes,
-)
+from icnn_core.weights.folders import find_weights, is_index, load_shards
+from icnn_core.weights.loading import load_file
+from icnn_core.weights.names import describe_names, find_state_dict, first_parts, strip_prefixes
 
 if TYPE_CHECKING:
     from torch import Tensor

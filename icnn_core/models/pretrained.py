@@ -10,16 +10,14 @@ from torch import nn
 
 from icnn_core.errors import CheckpointError
 from icnn_core.files import explain
-from icnn_core.weights import (
+from icnn_core.weights.folders import find_weights, is_index, load_shards
+from icnn_core.weights.loading import load_file
+from icnn_core.weights.names import (
     describe_mismatch,
     describe_names,
     find_heads,
     find_state_dict,
-    find_weights,
     first_parts,
-    is_index,
-    load_file,
-    load_shards,
     shared_prefix,
     strip_prefixes,
 )

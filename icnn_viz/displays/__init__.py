@@ -21,18 +21,14 @@ if TYPE_CHECKING:
     from icnn_viz.figures.measure_table import measure_rows as measure_rows
 
 _EXPORTS = {
-    "HEATMAP_VIEWS": "icnn_viz.displays.heatmaps",
-    "LAYER_VIEWS": "icnn_viz.displays.kernels",
-    "NETWORK_VIEWS": "icnn_viz.displays.kernels",
-    "HeatmapDisplay": "icnn_viz.displays.heatmaps",
-    "HeatmapExplorer": "icnn_viz.displays.explorer",
-    "KernelDisplay": "icnn_viz.displays.kernels",
-    "KernelPairDisplay": "icnn_viz.displays.kernel_pair",
-    "Question": "icnn_viz.displays.pixels",
-    "SurveyDisplay": "icnn_viz.displays.survey",
-    "TapDisplay": "icnn_viz.displays.taps",
-    "compare_pixels": "icnn_viz.displays.pixels",
-    "measure_rows": "icnn_viz.figures.measure_table",
+    "icnn_viz.displays.heatmaps": "HEATMAP_VIEWS HeatmapDisplay",
+    "icnn_viz.displays.kernels": "LAYER_VIEWS NETWORK_VIEWS KernelDisplay",
+    "icnn_viz.displays.explorer": "HeatmapExplorer",
+    "icnn_viz.displays.kernel_pair": "KernelPairDisplay",
+    "icnn_viz.displays.pixels": "Question compare_pixels",
+    "icnn_viz.displays.survey": "SurveyDisplay",
+    "icnn_viz.displays.taps": "TapDisplay",
+    "icnn_viz.figures.measure_table": "measure_rows",
 }
-__all__ = [*_EXPORTS]
 __getattr__, __dir__ = lazily(__name__, _EXPORTS)
+__all__ = __dir__()

@@ -60,7 +60,7 @@ def read_display(
         ArgumentError: too many paths, or no layer in common.
         CheckpointError, DataError, NameNotFoundError: see the readers.
     """
-    from icnn_core.weights import find_weights
+    from icnn_core.weights.folders import find_weights
     from icnn_viz.data import builtin_path
 
     paths = paths or [builtin_path("shapes-irregular.safetensors")]
@@ -85,7 +85,7 @@ def read_display(
 
 def holds_positions_alone(path: Path) -> bool:
     """Whether a path leads to positions without a network: a table, an archive of arrays, a folder of snapshots."""
-    from icnn_core.weights import find_weights
+    from icnn_core.weights.folders import find_weights
 
     return path.suffix.lower() in TABLES or (path.is_dir() and find_weights(path) is None)
 

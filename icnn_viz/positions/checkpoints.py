@@ -86,7 +86,7 @@ def to_clouds(checkpoint: Checkpoint) -> list[PositionCloud]:
 def _refuse_regular(checkpoint: Checkpoint) -> CheckpointError:
     """What the file holds instead, and what to give."""
     from icnn_core.checkpoint.contents import check_whole
-    from icnn_core.weights import describe_names
+    from icnn_core.weights.names import describe_names
 
     if dcls := dcls_names(checkpoint.state):
         needed = "what a file does not say of DCLS's layers: their version, and their dilated_kernel_size"

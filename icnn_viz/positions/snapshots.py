@@ -122,7 +122,7 @@ def _is_snapshot(path: Path) -> bool:
 
 def _refuse_folder(folder: Path, found: Sequence[Path]) -> CheckpointError:
     """What a folder holds that is neither a network's nor a run's, and what to give instead."""
-    from icnn_core.weights import check_no_parts
+    from icnn_core.weights.loading import check_no_parts
 
     check_no_parts(folder)
     held = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())

@@ -85,11 +85,8 @@ def _augmented(base: Path, root: Path, sbd_root: str | Path | None) -> tuple[Fil
 
 def _sbd(base: Path, root: Path, sbd_root: str | Path | None) -> tuple[Files, set[str]]:
     """Masks of SBD, replaced by the official ones where there are any, and the names in their train and val lists."""
-    places = (
-        [Path(sbd_root)]
-        if sbd_root is not None
-        else [p / s for p in (root, base, base.parent) for s in _SBD_PLACES]
-    )
+    usual = [p / s for p in (root, base, base.parent) for s in _SBD_PLACES]
+    places = usual if sbd_root is None else [Path(sbd_root)]
     place = next((p for p in places if (p / "cls").is_dir()), None)
     if place is None:
         needed = "SegmentationClassAug or SBD's folder with cls/*.mat"

@@ -188,12 +188,8 @@ class _Training:
             if processes.count > 1:
                 counts = torch.from_numpy(evaluation.confusion).to(processes.device)
                 evaluation = replace(evaluation, confusion=processes.sum(counts).cpu().numpy())
-            _log.info(
-                "iteration %d: mean IoU %.4f, best so far %.4f",
-                state.iteration,
-                evaluation.mean_iou,
-                state.best_iou,
-            )
+            found = state.iteration, evaluation.mean_iou, state.best_iou
+            _log.info("iteration %d: mean IoU %.4f, best so far %.4f", *found)
             if evaluation.mean_iou > state.best_iou:
                 state.best_iou = evaluation.mean_iou
                 if processes.is_main:

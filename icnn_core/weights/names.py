@@ -161,11 +161,8 @@ def describe_names(content: Mapping[Any, Any], shown: int = 4) -> str:
 def _kind(value: Any) -> str:
     if is_tensor(value):
         return "×".join(map(str, value.shape)) or "one number"
-    return (
-        f"{type(value).__name__} of {len(value):,}"
-        if isinstance(value, Mapping | list)
-        else type(value).__name__
-    )
+    kind = type(value).__name__
+    return f"{kind} of {len(value):,}" if isinstance(value, Mapping | list) else kind
 
 
 def by_numbers(name: str) -> list[int | str]:

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 SURVEY_VIEWS = ("differences", "average")
 _FEWEST = 50  # images among whose objects pixels are chosen
+_SETTINGS = ("split", "pixels", "stratify", "target", "method", "reduction", "smoothing", "seed")
 
 
 @dataclass(frozen=True)
@@ -134,14 +135,7 @@ class SurveyDisplay:
                 for n in self.networks
             },
             "data": describe_data(self.dataset),
-            "split": self.split,
-            "pixels": self.pixels,
-            "stratify": self.stratify,
-            "target": self.target,
-            "method": self.method,
-            "reduction": self.reduction,
-            "smoothing": self.smoothing,
-            "seed": self.seed,
+            **{name: getattr(self, name) for name in _SETTINGS},
         }
 
     def folder_name(self) -> str:

@@ -188,8 +188,8 @@ def _to_figure(answer: PixelComparison, theme: str) -> dict[str, Any]:
     pair = answer.gradients[:2], answer.heatmaps[:2]
     figure = draw_comparison_interactive(*pair, theme=theme, fluid=True).to_dict()
     for trace in figure["data"]:
-        trace.pop("z", None)
-        trace.pop("source", None)
+        for held_once in ("z", "source"):
+            trace.pop(held_once, None)
         if trace.get("name") == "line":
             trace |= {"x": [], "y": []}
     for picture in figure["layout"]["images"]:

@@ -158,14 +158,8 @@ def draw_one(cloud: PositionCloud, channel: int, kernel: int, *, theme: str = "l
         lines = np.stack([cloud.slots, now, np.full_like(now, np.nan)], 1).reshape(-1, 2)
         line = {"color": look.muted, "width": 1}
         figure.add_scatter(x=lines[:, 1], y=lines[:, 0], mode="lines", line=line, hoverinfo="skip")
-    bar = {
-        "thickness": 12,
-        "title": {
-            "text": "weight" if signed else "norm of the weights",
-            "side": "right",
-            "font": {"size": 11},
-        },
-    }
+    named = "weight" if signed else "norm of the weights"
+    bar = {"thickness": 12, "title": {"text": named, "side": "right", "font": {"size": 11}}}
     figure.add_scatter(
         x=now[:, 1],
         y=now[:, 0],

@@ -52,11 +52,8 @@ def draw_choice(cloud: PositionCloud, channel: int, kernel: int, *, theme: str =
         textfont={"size": 9, "color": look.muted}, hoverinfo="skip",
     )  # fmt: skip
     crosses = (slots + at[:, None]).reshape(-1, 2)
-    mark = {
-        "symbol": "cross-thin",
-        "size": 4 if len(slots) <= 25 else 2,
-        "line": {"width": 1, "color": look.muted},
-    }
+    size = 4 if len(slots) <= 25 else 2
+    mark = {"symbol": "cross-thin", "size": size, "line": {"width": 1, "color": look.muted}}
     figure.add_scatter(x=crosses[:, 1], y=crosses[:, 0], mode="markers", marker=mark, hoverinfo="skip")
     if cloud.regular:
         starts = np.broadcast_to(slots + at[:, None], ends.shape)
@@ -65,10 +62,8 @@ def draw_choice(cloud: PositionCloud, channel: int, kernel: int, *, theme: str =
         figure.add_scatter(x=lines[:, 1], y=lines[:, 0], mode="lines", line=line, hoverinfo="skip")
     seen = np.where((inside < 1)[..., None], np.nan, ends)
     figure.add_scatter(**_discs(cloud, shapes, seen, theme), hoverinfo="skip")
-    frames = [
-        _frame(at[n], half, look.accent if one == [kernel, channel] else look.grid)
-        for n, one in enumerate(who)
-    ]
+    tones = [look.accent if one == [kernel, channel] else look.grid for one in who]
+    frames = [_frame(place, half, tone) for place, tone in zip(at, tones, strict=True)]
     order = "most changed first" if cloud.regular else "largest weights first"
     title = f"{len(who)} of {len(cloud.points):,} shapes, {order}{describe_factor(factor)}"
     bare = {"visible": False, "fixedrange": True, "constrain": "domain"}
@@ -88,10 +83,8 @@ def _discs(
     look, taps = get_look(theme), ends.shape[1]
     weights = np.nan_to_num(np.stack([cloud.weights[one] for one in shapes]))
     order = np.argsort(-np.abs(weights), axis=1, kind="stable")
-    weights, ends = (
-        np.take_along_axis(weights, order, 1).ravel(),
-        np.take_along_axis(ends, order[..., None], 1),
-    )
+    weights = np.take_along_axis(weights, order, 1).ravel()
+    ends = np.take_along_axis(ends, order[..., None], 1)
     colours = np.array(tap_colours(cloud, look))[order.ravel()]
     below, top = weights < 0, float(np.abs(weights).max()) or 1.0
     largest = _LARGEST * min(1.0, 3 / np.sqrt(taps))
@@ -110,12 +103,5 @@ def _discs(
 
 def _frame(at: np.ndarray, half: float, colour: str) -> dict[str, Any]:
     (y0, x0), (y1, x1) = at - half, at + half
-    return {
-        "type": "rect",
-        "x0": x0,
-        "x1": x1,
-        "y0": y0,
-        "y1": y1,
-        "layer": "below",
-        "line": {"width": 1, "color": colour},
-    }
+    corners = {"x0": x0, "x1": x1, "y0": y0, "y1": y1}
+    return {"type": "rect", **corners, "layer": "below", "line": {"width": 1, "color": colour}}

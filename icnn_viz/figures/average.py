@@ -72,40 +72,18 @@ def draw_average(
             zip((other, one, ratio), (*names, "ratio"), (colours[1], colours[0], look.text), strict=True)
         ):
             ax = sheet.add_axes(_LEFT + number * (_SIDE + _GAP), bottom, _SIDE, _SIDE)
-            is_ratio = number == 2
-            _draw_map(
-                ax,
-                values,
-                reach,
-                norm if is_ratio else scale.norm(),
-                look.diverging if is_ratio else look.sequential,
-            )
+            way = (norm, look.diverging) if number == 2 else (scale.norm(), look.sequential)
+            _draw_map(ax, values, reach, *way)
             draw_cross(ax, (0, 0), look, size=5)
             ax.set_title(name, loc="left", pad=2.5, color=colour)
             if number:
                 ax.tick_params(left=False, labelleft=False)
             else:
                 ax.set_ylabel("y from the pixel", labelpad=1)
-        _add_bar(
-            sheet,
-            _LEFT,
-            2 * _SIDE + _GAP,
-            bottom,
-            scale.norm(),
-            look.sequential,
-            "mean share of the energy, a pixel",
-            scale.beyond,
-        )
-        _add_bar(
-            sheet,
-            _LEFT + 2 * (_SIDE + _GAP),
-            _SIDE,
-            bottom,
-            norm,
-            look.diverging,
-            f"{names[1]} / {names[0]}",
-            True,
-        )
+        means, ratios = "mean share of the energy, a pixel", f"{names[1]} / {names[0]}"
+        wide, last = 2 * _SIDE + _GAP, _LEFT + 2 * (_SIDE + _GAP)
+        _add_bar(sheet, _LEFT, wide, bottom, scale.norm(), look.sequential, means, scale.beyond)
+        _add_bar(sheet, last, _SIDE, bottom, norm, look.diverging, ratios, True)
         ax = sheet.add_axes(_LEFT, _BELOW, WIDTH - _LEFT - MARGIN, _CURVE)
         for curve, name, colour, dash in zip(curves[::-1], names, colours[::-1], ("--", "-"), strict=True):
             ax.plot(np.arange(len(curve)), curve, color=colour, linestyle=dash, label=name, linewidth=1.3)

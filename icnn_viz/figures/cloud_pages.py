@@ -54,11 +54,8 @@ def draw_cloud_interactive(
     shares = _share_out(clouds, axes)
     owners: list[int] = []
     for number, (cloud, share, axis, factor) in enumerate(zip(clouds, shares, axes, factors, strict=True)):
-        traces = (
-            [_to_surface(cloud, look, factor)]
-            if axis == "density"
-            else _to_traces(cloud, share, axis, factor, look)
-        )
+        flat = axis == "density"
+        traces = [_to_surface(cloud, look, factor)] if flat else _to_traces(cloud, share, axis, factor, look)
         traces += [_to_posts(cloud, axis, traces, look)] if cloud.regular else []
         for trace in traces:
             trace.visible = number == 0
@@ -185,9 +182,8 @@ def _to_view(cloud: PositionCloud, share: int, third_axis: str, factor: float, l
     half_width = view_half_width([cloud])
     shapes = len(cloud.points)
     thinned = [f"{share:,} of {shapes:,} shapes shown"] if share < shapes else []
-    notes = describe_factor(factor) + "".join(
-        f"; {note}" for note in [*thinned, *count_hidden(cloud, half_width, limit=None)]
-    )
+    told = [*thinned, *count_hidden(cloud, half_width, limit=None)]
+    notes = describe_factor(factor) + "".join(f"; {note}" for note in told)
     axis = {"color": look.text, "gridcolor": look.grid, "zerolinecolor": look.muted}
     axis["backgroundcolor"] = look.background
     upwards: dict[str, Any] = {"title": {"text": "points per px² and shape"}, "rangemode": "tozero"}

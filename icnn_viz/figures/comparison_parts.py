@@ -76,16 +76,8 @@ def to_parts(
     below = [html.escape(line) for line in textwrap.wrap(f"{words} ({how})", _LINE)]
     title = f"<b>{html.escape(describe_question(gradients[0]))}</b><br><sub>{'<br>'.join(below)}</sub>"
     maps = [*(heatmap.shown for heatmap in ordered), values]
-    return PageParts(
-        maps,
-        axes,
-        heatmaps[0].pixel,
-        scale.signed,
-        words,
-        title,
-        names,
-        _trace(gradients, ordered, true_class, labels),
-    )
+    lines = _trace(gradients, ordered, true_class, labels)
+    return PageParts(maps, axes, heatmaps[0].pixel, scale.signed, words, title, names, lines)
 
 
 def say(
@@ -100,9 +92,8 @@ def say(
     found = measures or [measure_heatmap(heatmap) for heatmap in heatmaps]
     said = describe_finding(heatmaps, found, true_class), warn_of_disagreement(gradients)
     lines = explain_lines(heatmaps)
-    return " ".join(
-        filter(None, [*said, describe_outlines(gradients, true_class), lines + "." * bool(lines)])
-    )
+    said = [*said, describe_outlines(gradients, true_class), lines + "." * bool(lines)]
+    return " ".join(filter(None, said))
 
 
 def _trace(

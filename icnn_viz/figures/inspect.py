@@ -69,11 +69,8 @@ def draw_shape(
         right.tick_params(labelleft=False)
         _draw_moves(right, old, now, look)
         bar = sheet.figure.colorbar(shown, cax=sheet.add_axes(153, 20, 2.4, 52))
-        norm = (
-            "magnitude of the weight"
-            if cloud.sharing == "none"
-            else "norm of the weights that share the position"
-        )
+        single = cloud.sharing == "none"
+        norm = "magnitude of the weight" if single else "norm of the weights that share the position"
         bar.set_label("weight" if signed else norm)
         bar.outline.set_linewidth(0.4)  # type: ignore[operator]
         sheet.write_heading(cloud.layer, words + describe_factor(factor))
@@ -99,11 +96,9 @@ def _describe(cloud: PositionCloud, channel: int, kernel: int) -> str:
     shape = SHARING[cloud.sharing].one.format(kernel=kernel, channel=channel)
     moves = np.hypot(*(cloud.positions[kernel, channel] - cloud.slots).T)
     moves = moves[np.isfinite(moves)]
-    return (
-        f"{shape}; mean displacement {moves.mean():.2f} px, largest {moves.max():.2f} px"
-        if len(moves)
-        else shape
-    )
+    if not len(moves):
+        return shape
+    return f"{shape}; mean displacement {moves.mean():.2f} px, largest {moves.max():.2f} px"
 
 
 def _half_width(*places: np.ndarray) -> float:
@@ -132,14 +127,8 @@ def _draw_discs(
     if below.any():
         tones = [text_on(to_hex(tuple(rgba))) for rgba in discs.to_rgba(weights[finite][below]).tolist()]
         places = points[finite][below]
-        style = {
-            "marker": "_",
-            "s": 0.3 * areas[below],
-            "linewidths": 0.7,
-            "zorder": 3.5,
-            "gid": "below zero",
-        }
-        ax.scatter(places[:, 1], places[:, 0], c=tones, **style)
+        style = {"marker": "_", "linewidths": 0.7, "zorder": 3.5, "gid": "below zero"}
+        ax.scatter(places[:, 1], places[:, 0], s=0.3 * areas[below], c=tones, **style)
     point = 62 / 25.4 * 72 / (2 * half_width)  # of print, in a pixel
     crosses = point * slots if slots is not None else np.zeros((0, 2))
     _write_numbers(ax, finite, points[finite], point, np.sqrt(areas) / 2, crosses, look)

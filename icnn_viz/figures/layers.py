@@ -107,9 +107,8 @@ def lay_out(
 def describe_cut(clouds: Sequence[PositionCloud], cut: Sequence[int]) -> list[str]:
     """Which layers do not fit their panels, in words."""
     names = distinct_names([cloud.layer for cloud in clouds])
-    return (
-        [f"ellipses reach out of the panel: {list_names([names[number] for number in cut])}"] if cut else []
-    )
+    far = [names[number] for number in cut]
+    return [f"ellipses reach out of the panel: {list_names(far)}"] if cut else []
 
 
 def rescale(fit: GaussianFit, divisor: np.ndarray) -> GaussianFit:

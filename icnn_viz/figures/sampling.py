@@ -82,11 +82,8 @@ def _table_rows(heatmaps: Sequence[Heatmap], densities: Sequence[np.ndarray]) ->
     for heatmap, density in zip(heatmaps, densities, strict=True):
         for name, values in (("predicted", density), ("measured", heatmap.values)):
             mean, covariance = fit_gaussian(values)
-            spread = (
-                np.sqrt(np.clip(np.linalg.eigvalsh(covariance), 0, None))
-                if np.isfinite(covariance).all()
-                else mean
-            )
+            known = bool(np.isfinite(covariance).all())
+            spread = np.sqrt(np.clip(np.linalg.eigvalsh(covariance), 0, None)) if known else mean
             offset = mean - heatmap.pixel
             rows.setdefault(f"{name} centre from the pixel, x, y (pixels)", []).append(
                 f"{format_value(round(offset[1], 1))}, {format_value(round(offset[0], 1))}"

@@ -95,6 +95,8 @@ def register_maps() -> None:
 
 def to_rc(look: Look) -> dict[Any, Any]:
     """matplotlib settings of a look: 7 pt text, thin lines, no box on the right and top."""
+    ticks = {"color": look.muted, "labelcolor": look.text, "labelsize": 6.5, "major.width": 0.6}
+    ticks |= {"major.size": 2.5}
     return {
         "figure.facecolor": look.background,
         "savefig.facecolor": look.background,
@@ -112,16 +114,7 @@ def to_rc(look: Look) -> dict[Any, Any]:
         "axes.spines.right": False,
         "axes.spines.top": False,
         "text.color": look.text,
-        "xtick.color": look.muted,
-        "ytick.color": look.muted,
-        "xtick.labelcolor": look.text,
-        "ytick.labelcolor": look.text,
-        "xtick.labelsize": 6.5,
-        "ytick.labelsize": 6.5,
-        "xtick.major.width": 0.6,
-        "ytick.major.width": 0.6,
-        "xtick.major.size": 2.5,
-        "ytick.major.size": 2.5,
+        **{f"{axis}tick.{key}": value for key, value in ticks.items() for axis in "xy"},
         "grid.color": look.grid,
         "grid.linewidth": 0.5,
         "lines.linewidth": 1.0,

@@ -122,17 +122,9 @@ def _draw_panel(
         certain = row["low"] > 0 or row["high"] < 0
         colour = look.accent if certain else look.muted
         ax.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=1.2, zorder=2)
-        ax.plot(
-            [row["difference"]],
-            [place],
-            marker="o",
-            markersize=3.6,
-            color=colour if certain else look.background,
-            markeredgecolor=colour,
-            markeredgewidth=0.9,
-            linestyle="none",
-            zorder=3,
-        )
+        style = {"marker": "o", "markersize": 3.6, "markeredgewidth": 0.9, "linestyle": "none", "zorder": 3}
+        fill = colour if certain else look.background
+        ax.plot([row["difference"]], [place], color=fill, markeredgecolor=colour, **style)
     ax.set_ylim(places[-1] + 0.8, -0.8)
     ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
     ax.grid(True, axis="x")
@@ -141,9 +133,8 @@ def _draw_panel(
     labels = [_name(key, found.get(key)) for key in strata] if names else [""] * len(strata)
     ax.set_yticks(places, labels)
     text, unit = MEASURES.get(measure, (measure, ""))
-    ax.set_title(
-        "\n".join(textwrap.wrap(text, int(wide / CHARACTER))[:2]), loc="left", pad=3, linespacing=1.05
-    )
+    title = "\n".join(textwrap.wrap(text, int(wide / CHARACTER))[:2])
+    ax.set_title(title, loc="left", pad=3, linespacing=1.05)
     ax.set_xlabel(f"difference ({unit})" if unit else "difference", labelpad=1.5)
 
 

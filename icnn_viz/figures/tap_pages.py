@@ -48,20 +48,10 @@ def draw_taps_interactive(layers: Sequence[PixelTaps], chosen: int = 0, *, theme
         for step, mark in enumerate(marks)
     ]  # fmt: skip
     height, width = image.shape[:2]
-    line = {
-        "zeroline": False,
-        "showgrid": False,
-        "color": look.muted,
-        "ticks": "outside",
-        "constrain": "domain",
-    }
-    grey = {
-        "source": to_data_url(to_grey(image)),
-        "sizing": "stretch",
-        "layer": "below",
-        "xref": "x",
-        "yref": "y",
-    }
+    line = {"zeroline": False, "showgrid": False, "color": look.muted, "ticks": "outside"}
+    line |= {"constrain": "domain"}
+    grey = {"source": to_data_url(to_grey(image)), "sizing": "stretch", "layer": "below"}
+    grey |= {"xref": "x", "yref": "y"}
     crosses = [mark | {"mode": "markers"} for mark in to_cross(layers[0].pixel, look)]
     layout: dict[str, Any] = to_plotly_layout(look) | {
         "title": {"text": _title(layers[chosen]), "font": {"size": 14}},
@@ -93,17 +83,9 @@ def _to_trace(taps: PixelTaps, visible: bool) -> dict[str, Any]:
     colours = np.array(slot_colours(taps.slots))[taps.slot]
     hollow = taps.weight < 0
     line = {"width": np.where(hollow, 1.5, 0.6), "color": np.where(hollow, colours, "#ffffff").tolist()}
-    marker = {
-        "color": colours.tolist(),
-        "symbol": np.where(hollow, "circle-open", "circle").tolist(),
-        "line": line,
-    }
-    marker |= {
-        "size": size.astype(np.float32),
-        "sizemode": "area",
-        "sizeref": max(1.0, size.sum() / _WHOLE) / _DIAMETER**2,
-        "sizemin": 1.5,
-    }
+    symbol, unit = np.where(hollow, "circle-open", "circle"), max(1.0, size.sum() / _WHOLE) / _DIAMETER**2
+    marker = {"color": colours.tolist(), "symbol": symbol.tolist(), "line": line}
+    marker |= {"size": size.astype(np.float32), "sizemode": "area", "sizeref": unit, "sizemin": 1.5}
     marker["opacity"] = 0.9
     return _to_places(taps, 1.0) | {
         "mode": "markers", "marker": marker, "visible": visible, "name": html.escape(taps.layers[0]),
@@ -134,10 +116,5 @@ def _to_morph(marks: Sequence[str]) -> dict[str, Any]:
     move = {"mode": "immediate", "frame": {"duration": 250, "redraw": False}, "transition": {"duration": 250}}
     steps = [{"label": mark, "method": "animate", "args": [[mark], move]} for mark in marks]
     value = {"prefix": "from regular to learnt places: "}
-    return {
-        "steps": steps,
-        "pad": {"t": 130},
-        "active": len(marks) - 1,
-        "currentvalue": value,
-        "font": {"size": 11},
-    }
+    place = {"pad": {"t": 130}, "active": len(marks) - 1, "currentvalue": value}
+    return {"steps": steps, **place, "font": {"size": 11}}

@@ -179,14 +179,8 @@ def _draw_comets(ax: Axes, paths: np.ndarray, colour: str, slot: int) -> None:
     known = np.isfinite(segments).all((2, 3))
     old = np.broadcast_to(age[:, None], known.shape)[known]
     colours = np.array([to_rgba(colour, 0.1 + 0.6 * part) for part in old]).reshape(-1, 4)
-    lines = LineCollection(
-        list(segments[known]),
-        colors=colours,
-        linewidths=0.2 + 0.5 * old,
-        gid=f"comets {slot}",
-        rasterized=True,
-    )
-    ax.add_collection(lines, autolim=False)
+    style = {"colors": colours, "linewidths": 0.2 + 0.5 * old, "gid": f"comets {slot}", "rasterized": True}
+    ax.add_collection(LineCollection(list(segments[known]), **style), autolim=False)
     heads = paths[-1][np.isfinite(paths[-1]).all(-1)]
     ax.scatter(*heads.T, s=2.0, color=colour, linewidths=0, zorder=3, gid=f"heads {slot}", rasterized=True)
 
@@ -213,17 +207,11 @@ def _to_marks(cloud: PositionCloud, shapes: np.ndarray, factor: float) -> dict[s
     scale = [[float(edges[i + end]), colour] for i, colour in enumerate(colours) for end in (0, 1)]
     kernel, channel = np.divmod(np.repeat(shapes, taps), channels)
     slot = np.tile(np.arange(taps), len(shapes))
-    marker = {
-        "color": slot.astype(np.int16),
-        "colorscale": scale,
-        "cmin": -0.5,
-        "cmax": taps - 0.5,
-        "size": 4,
-    }
+    marker = {"color": slot.astype(np.int16), "colorscale": scale, "cmin": -0.5, "cmax": taps - 0.5}
     who = f"{SHARING[cloud.sharing].hover}<br>"
     where = "<br>y %{y:.3f}<br>x %{x:.3f}" if factor == 1 else ""  # longer ones are no positions
     return {
-        "marker": marker | {"opacity": 0.8},
+        "marker": marker | {"size": 4, "opacity": 0.8},
         "customdata": np.stack([kernel, channel, slot], 1).astype(np.int32),
         "hovertemplate": who + "slot %{customdata[2]}" + where + "<extra></extra>",
     }

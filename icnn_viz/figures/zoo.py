@@ -70,11 +70,8 @@ def draw_zoo(
             words = f"{name} · {np.nanmax(farthest, initial=0.0):.2f} px" if cloud.regular else name
             panel.write_title(words, fontsize=5.5)
         clear = draw_keys(sheet, [cloud], look) if cloud.regular else 2
-        of = (
-            f"{len(chosen)} of {len(cloud.points):,} shapes"
-            if len(chosen) < len(cloud.points)
-            else "all shapes"
-        )
+        some = len(chosen) < len(cloud.points)
+        of = f"{len(chosen)} of {len(cloud.points):,} shapes" if some else "all shapes"
         order = "most displacement × |weight| first" if cloud.regular else "largest weights first"
         words = f"{describe(cloud)}: {of}, {order}{describe_factor(factor)}"
         sheet.write_heading(cloud.layer, words, left=4, right=clear, wrap=True)

@@ -64,11 +64,8 @@ def relevance_rank_accuracy(
     """
     size = int(np.count_nonzero(mask))
     descending = sort_values(heatmap) if descending is None else descending
-    return (
-        count_among_largest(heatmap, mask, size, descending) / size
-        if size and descending[0]
-        else float("nan")
-    )
+    known = size and descending[0]
+    return count_among_largest(heatmap, mask, size, descending) / size if known else float("nan")
 
 
 def count_among_largest(heatmap: Heatmap, mask: np.ndarray, count: int, descending: np.ndarray) -> float:

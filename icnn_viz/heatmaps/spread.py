@@ -52,11 +52,8 @@ def mask_used(
     """
     descending = sort_values(heatmap) if descending is None else descending
     size, count = int(np.count_nonzero(mask)), _count(share, descending)
-    return (
-        count_among_largest(heatmap, mask, int(count), descending) / size
-        if size and count == count
-        else float("nan")
-    )
+    known = size and count == count
+    return count_among_largest(heatmap, mask, int(count), descending) / size if known else float("nan")
 
 
 def radius_of_gyration(heatmap: Heatmap) -> float:

@@ -34,18 +34,9 @@ def to_layer(call: Operation, trail: Trail, name: str, number: int, module: Any)
             given[key] = given[f"{short}_h"], given[f"{short}_w"]
     weight = _to_array(given["weight"])
     kernels, inner, *size = weight.shape
-    layer = Layer.regular(
-        name,
-        number,
-        trail,
-        weight.reshape(kernels, inner, -1),
-        size,
-        given["stride"],
-        given["padding"],
-        given["dilation"],
-        given["groups"],
-        (int(call.result.shape[-2]), int(call.result.shape[-1])),
-    )
+    weight, out = weight.reshape(kernels, inner, -1), (int(call.result.shape[-2]), int(call.result.shape[-1]))
+    stride, padding, dilation, groups = (given[key] for key in ("stride", "padding", "dilation", "groups"))
+    layer = Layer.regular(name, number, trail, weight, size, stride, padding, dilation, groups, out)
     taps = len(layer.slots)
     if call.name == "irregular_conv2d":
         return _moved(layer, "irregular", _to_array(given["positions"]))

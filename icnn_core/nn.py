@@ -96,11 +96,8 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
     ) -> None:
         _check_choice("padding_mode", padding_mode, PADDING_MODES)
         if groups < 1 or in_channels % groups or out_channels % groups:
-            raise _refusal(
-                "channels divisible by groups",
-                f"{in_channels} to {out_channels} channels, groups={groups}",
-                "Change groups.",
-            )
+            got = f"{in_channels} to {out_channels} channels, groups={groups}"
+            raise _refusal("channels divisible by groups", got, "Change groups.")
         stride = _pair(stride, 1)
         super().__init__(
             in_channels,
@@ -183,11 +180,9 @@ class IrregularConv2d(nn.modules.conv._ConvNd):
         """
         shift = self.shift if shift is None else shift
         if "positions" not in self._parameters:
-            raise _refusal(
-                "positions that are a parameter, to put them on their slots",
-                "positions that are computed (parametrised or pruned)",
-                "Take that off first: torch.nn.utils.parametrize.remove_parametrizations, or prune.remove.",
-            )
+            needed = "positions that are a parameter, to put them on their slots"
+            fix = "Take that off first: torch.nn.utils.parametrize.remove_parametrizations, or prune.remove."
+            raise _refusal(needed, "positions that are computed (parametrised or pruned)", fix)
         self.positions.copy_(self.slots.expand_as(self.positions))
         if shift:
             self.positions.add_(torch.empty_like(self.positions).uniform_(-shift, shift))

@@ -114,12 +114,8 @@ def _build_architecture(checkpoint: Checkpoint, classes: int | None) -> nn.Modul
         found = checkpoint.tensor(name)
         if found is None or found.shape != shape:
             got = "none" if found is None else str(tuple(found.shape))
-            raise refuse(
-                path,
-                f"{name} of shape {tuple(shape)}",
-                f"{got}: size mismatch",
-                "Name the network it was written for.",
-            )
+            needed = f"{name} of shape {tuple(shape)}"
+            raise refuse(path, needed, f"{got}: size mismatch", "Name the network it was written for.")
     return build_architecture(told.name, {**told.arguments, **({"num_classes": classes} if classes else {})})
 
 

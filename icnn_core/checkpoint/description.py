@@ -57,12 +57,8 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise refuse(path, "a description in JSON", "a broken one", "Write it again.") from error
     if version > FORMAT_VERSION:
-        raise refuse(
-            path,
-            f"format version {FORMAT_VERSION} or older",
-            f"version {version} (written by icnn {str(header.get('package_version', 'unknown'))[:40]})",
-            "Upgrade this package.",
-        )
+        got = f"version {version} (written by icnn {str(header.get('package_version', 'unknown'))[:40]})"
+        raise refuse(path, f"format version {FORMAT_VERSION} or older", got, "Upgrade this package.")
     if header.get("axis_order") != "yx":
         raise refuse(
             path, "positions in the order (y, x)", str(header.get("axis_order"))[:40], "Write it again."

@@ -85,12 +85,8 @@ def _read(path: Path, prefix: str | None, arrays: bool) -> tuple[Checkpoint, boo
         return _read_own(path, content, text), False
     found = find_state_dict(content, str(path))
     if not found:
-        raise refuse(
-            path,
-            "tensors by name",
-            f"none: {describe_names(content)}",
-            "Save model.state_dict() under a key.",
-        )
+        needed = "tensors by name"
+        raise refuse(path, needed, f"none: {describe_names(content)}", "Save model.state_dict() under a key.")
     state = strip_prefixes(found, prefix)
     if not state.tensors:
         begin = f"names that begin with {first_parts(found) or 'no part of their own'}"
@@ -155,24 +151,16 @@ def _tell_rounded(path: Path, state: Mapping[str, Tensor]) -> None:
         farthest = max(float(np.abs(to_array(t)).max()) for t in halved if math.prod(t.shape))
         kind = type_of(halved[0])
         step = _ROUNDING[kind] * farthest
-        _log.warning(
-            "%s holds positions in %s: rounded, by up to %.2g pixels. Keep them in float32.",
-            path,
-            kind,
-            step / 2,
-        )
+        said = "%s holds positions in %s: rounded, by up to %.2g pixels. Keep them in float32."
+        _log.warning(said, path, kind, step / 2)
 
 
 def _check_digest(path: Path, numbers: dict[str, Any], text: str) -> None:
     """Raise CheckpointError if the numbers are not those that were written; older files do not say."""
     written = json.loads(text).get("digest")
     if written is not None and written != digest_content(numbers):
-        raise refuse(
-            path,
-            "the numbers that were written",
-            "others (their checksum differs)",
-            "The file was damaged or changed: take another copy, or write it again.",
-        )
+        fix = "The file was damaged or changed: take another copy, or write it again."
+        raise refuse(path, "the numbers that were written", "others (their checksum differs)", fix)
 
 
 def _with_name(state: dict[str, Tensor]) -> dict[str, Tensor]:

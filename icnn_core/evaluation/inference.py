@@ -43,11 +43,8 @@ class Inference:
         if self.stride is not None and self.window is not None:
             fits = all(1 <= s <= w for s, w in zip(self.stride, self.window, strict=True))
             if not fits:
-                raise _refusal(
-                    f"a stride from 1 to the window's {self.window}, so that nothing is left out",
-                    self.stride,
-                    "Make it smaller.",
-                )
+                needed = f"a stride from 1 to the window's {self.window}, so that nothing is left out"
+                raise _refusal(needed, self.stride, "Make it smaller.")
         if not self.scales or not all(0 < scale <= 16 for scale in self.scales):
             raise _refusal("scales in (0, 16]", self.scales, "Give factors such as 0.5,1,1.5.")
 

@@ -37,11 +37,9 @@ class Processes:
             raise _refusal("a CUDA device for precision fp16", wanted.type, "Use bf16, or no.")
         for name in ("DEEPSPEED", "FSDP", "MEGATRON_LM"):  # which Accelerate looks for before it can be asked
             if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() in ("1", "true", "yes", "y", "on", "t"):
-                raise _refusal(
-                    "a launcher that leaves networks whole",
-                    f"ACCELERATE_USE_{name} in the environment",
-                    f"Unset ACCELERATE_USE_{name}, or launch without it.",
-                )
+                needed = "a launcher that leaves networks whole"
+                got = f"ACCELERATE_USE_{name} in the environment"
+                raise _refusal(needed, got, f"Unset ACCELERATE_USE_{name}, or launch without it.")
         # Accelerate keeps its settings for the life of a process, and refuses a second run that has others.
         AcceleratorState._reset_state(reset_partial_state=True)
         # A network of the user's own may hold parameters that its loss does not depend on.

@@ -59,12 +59,10 @@ def load_file(path: Path, who: str = "", *, arrays: bool = False) -> tuple[dict[
         needed = "plain numbers, and no more of them than such a file may hold"
         raise _refuse(who, needed, str(error), "Write it again.") from error
     except Exception as error:  # whatever a hostile or broken file provokes
-        raise _refuse(
-            who,
-            "tensors and plain values, written by torch.save or safetensors",
-            _recognise(path, error) or "a file that is broken, cut off, or would run code when loaded",
-            "Nothing of it was run. Save the state dict alone: torch.save(model.state_dict(), …).",
-        ) from error
+        needed = "tensors and plain values, written by torch.save or safetensors"
+        got = _recognise(path, error) or "a file that is broken, cut off, or would run code when loaded"
+        fix = "Nothing of it was run. Save the state dict alone: torch.save(model.state_dict(), …)."
+        raise _refuse(who, needed, got, fix) from error
     if not isinstance(content, dict):
         raise _refuse(who, "a state dict", type(content).__name__, "Save model.state_dict().")
     return content, metadata

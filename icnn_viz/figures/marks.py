@@ -116,18 +116,12 @@ def make_ellipse(
 
 
 def draw_ellipses(
-    ax: Axes,
-    fit: GaussianFit,
-    colours: Sequence[str],
-    look: Look,
-    *,
-    sigmas: Sequence[int] = (1, 2),
-    width: float = 0.9,
+    ax: Axes, fit: GaussianFit, colours: Sequence[str], look: Look, *, width: float = 0.9
 ) -> None:
     """The Gaussian ellipses of every slot whose fit is "ok": 1 sigma solid, 2 sigma dashed."""
     spread, directions = fit.axes()
     for slot in np.flatnonzero(fit.state == "ok").tolist():
-        for sigma in sigmas:
+        for sigma in (1, 2):
             ellipse = make_ellipse(
                 fit.mean[slot],
                 sigma * spread[slot],

@@ -123,10 +123,10 @@ def _in_plain_text(figure: Figure) -> Iterator[None]:
     new = [letter for letter in missing if letter not in _told]
     if new:
         _told.update(new)
-        said = (
-            "no font that is installed has %s: boxes stand for them. Install one that does, e.g. a Noto Sans."
+        _log.warning(
+            "no font that is installed has %s: boxes stand for them. Install one that does, e.g. a Noto Sans.",
+            " ".join(new),
         )
-        _log.warning(said, " ".join(new))
 
 
 def _show_controls(figure: Figure) -> None:

@@ -1,34 +1,65 @@
 """Gradient -> Heatmap and its measures: numpy alone."""
 
-from icnn_viz.heatmaps.average import AverageMap as AverageMap
-from icnn_viz.heatmaps.lines import dark_lines as dark_lines
-from icnn_viz.heatmaps.measures import MEASURES as MEASURES
-from icnn_viz.heatmaps.measures import SHARES as SHARES
-from icnn_viz.heatmaps.measures import measure_heatmap as measure_heatmap
-from icnn_viz.heatmaps.overlap import energy_in_mask as energy_in_mask
-from icnn_viz.heatmaps.overlap import energy_per_class as energy_per_class
-from icnn_viz.heatmaps.overlap import pointing_game as pointing_game
-from icnn_viz.heatmaps.overlap import relevance_rank_accuracy as relevance_rank_accuracy
-from icnn_viz.heatmaps.overlap import share_beyond as share_beyond
-from icnn_viz.heatmaps.overlap import sort_values as sort_values
-from icnn_viz.heatmaps.pixels import FACTORS as FACTORS
-from icnn_viz.heatmaps.pixels import LabelledPixel as LabelledPixel
-from icnn_viz.heatmaps.pixels import choose_pixels as choose_pixels
-from icnn_viz.heatmaps.pixels import find_pixels as find_pixels
-from icnn_viz.heatmaps.pixels import strata_of as strata_of
-from icnn_viz.heatmaps.reduction import REDUCTIONS as REDUCTIONS
-from icnn_viz.heatmaps.reduction import reduction_of as reduction_of
-from icnn_viz.heatmaps.reduction import to_heatmap as to_heatmap
-from icnn_viz.heatmaps.spread import density_region as density_region
-from icnn_viz.heatmaps.spread import distance_energy as distance_energy
-from icnn_viz.heatmaps.spread import elongation as elongation
-from icnn_viz.heatmaps.spread import entropy as entropy
-from icnn_viz.heatmaps.spread import fit_gaussian as fit_gaussian
-from icnn_viz.heatmaps.spread import gini as gini
-from icnn_viz.heatmaps.spread import half_energy_radius as half_energy_radius
-from icnn_viz.heatmaps.spread import mask_used as mask_used
-from icnn_viz.heatmaps.spread import overlap as overlap
-from icnn_viz.heatmaps.spread import principal_axes as principal_axes
-from icnn_viz.heatmaps.spread import radius_of_gyration as radius_of_gyration
-from icnn_viz.heatmaps.spread import smallest_area as smallest_area
-from icnn_viz.masks import connected_part as connected_part
+from icnn_viz.heatmaps.average import AverageMap
+from icnn_viz.heatmaps.lines import dark_lines
+from icnn_viz.heatmaps.measures import MEASURES, SHARES, measure_heatmap
+from icnn_viz.heatmaps.overlap import (
+    energy_in_mask,
+    energy_per_class,
+    pointing_game,
+    relevance_rank_accuracy,
+    share_beyond,
+    sort_values,
+)
+from icnn_viz.heatmaps.pixels import FACTORS, LabelledPixel, choose_pixels, find_pixels, strata_of
+from icnn_viz.heatmaps.reduction import REDUCTIONS, reduction_of, to_heatmap
+from icnn_viz.heatmaps.spread import (
+    density_region,
+    distance_energy,
+    elongation,
+    entropy,
+    fit_gaussian,
+    gini,
+    half_energy_radius,
+    mask_used,
+    overlap,
+    principal_axes,
+    radius_of_gyration,
+    smallest_area,
+)
+from icnn_viz.masks import connected_part
+
+__all__ = [
+    "FACTORS",
+    "MEASURES",
+    "REDUCTIONS",
+    "SHARES",
+    "AverageMap",
+    "LabelledPixel",
+    "choose_pixels",
+    "connected_part",
+    "dark_lines",
+    "density_region",
+    "distance_energy",
+    "elongation",
+    "energy_in_mask",
+    "energy_per_class",
+    "entropy",
+    "find_pixels",
+    "fit_gaussian",
+    "gini",
+    "half_energy_radius",
+    "mask_used",
+    "measure_heatmap",
+    "overlap",
+    "pointing_game",
+    "principal_axes",
+    "radius_of_gyration",
+    "reduction_of",
+    "relevance_rank_accuracy",
+    "share_beyond",
+    "smallest_area",
+    "sort_values",
+    "strata_of",
+    "to_heatmap",
+]

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from icnn_core.ops.geometry import Geometry, pair_on
+from icnn_core.ops.geometry import Geometry, pair_on, split_anchors
 
 Sample = Callable[[Tensor, Tensor, Tensor, Tensor | None, Geometry], Tensor]
 
@@ -26,10 +26,11 @@ def forward(
     by_tap = weight.flatten(2).transpose(1, 2).flatten(0, 1)[..., None, None]
     planes = F.conv2d(x, by_tap, groups=g.groups)
     sampling = planes_geometry(geometry)
-    moved = zip(g.centre, sampling.padding, g.padding, strict=True)
-    offset_y, offset_x = (centre + new - old for centre, new, old in moved)
-    dtype = torch.promote_types(positions.dtype, torch.float32)
-    anchors = positions[0].to(dtype) + pair_on(positions.device, (offset_y, offset_x), dtype)
+    less_y, less_x = (float(new - old) for new, old in zip(sampling.padding, g.padding, strict=True))
+    floor, fraction = split_anchors(
+        positions[0], g
+    )  # rounded as in every back end; whole pixels are added to that
+    anchors = floor + fraction + pair_on(positions.device, (less_y, less_x), floor.dtype)
     by_plane = anchors.repeat(g.out_channels, 1)[:, None]
     ones = planes.new_ones(g.out_channels, g.taps, 1, 1)
     out = sample(planes, ones, by_plane, bias, sampling)

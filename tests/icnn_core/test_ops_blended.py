@@ -53,6 +53,21 @@ def test_equals_the_specification(name):
         torch.testing.assert_close(mine, other)
 
 
+def test_a_position_rounds_onto_the_lattice_where_the_specification_has_it():
+    """2.5 - 2e-7 + 4.5 is 7 in single precision, 2.5 - 2e-7 + 1.5 is left of 4: the pixels read are others then."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(1, 2, 1, 12, generator=generator), torch.randn(1, 2, 1, 4, generator=generator))
+    geometry = Geometry(1, 2, 1, (1, 12), (1, 4), (1, 1), (0, 3), (1, 3), 1)
+    assert (geometry.centre[1], blended.planes_geometry(geometry).padding[1]) == (4.5, 0)
+    positions = regular_slots((1, 4), (1, 3))[None].requires_grad_()
+    with torch.no_grad():
+        positions[0, 2, 1] = 2.5 - 2e-7
+    mine = irregular_conv2d(x, weight, positions, padding=(0, 3), dilation=(1, 3), backend="blended")
+    expected = reference.forward(x, weight, positions, None, geometry)
+    ours, theirs = (torch.autograd.grad(each.sum(), positions)[0] for each in (mine, expected))
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_the_planes_sampled_are_as_large_as_needed():
     for name in CASES:
         geometry, _ = make(name)

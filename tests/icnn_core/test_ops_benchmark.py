@@ -9,7 +9,8 @@ import torch
 
 from icnn_core.errors import NameNotFoundError
 from icnn_core.ops import benchmark
-from icnn_core.ops.benchmark import Case, Layer
+from icnn_core.ops.benchmark import Case, Layer, timing
+from icnn_core.ops.benchmark.methods import Method
 
 SMALL = Layer(2, 4, 6, 9, 2)
 NATIVE = {"automatic", "sampled", "dense", "gathered"}
@@ -25,6 +26,35 @@ def test_every_method_is_timed_in_both_passes():
         operations = 2 * 2 * 6 * 4 * 9 * 9 * 9 * (3 if timing.backward else 1)
         assert timing.gflops == pytest.approx(operations / timing.median / 1e9)
         assert timing.quartiles[0] <= timing.median <= timing.quartiles[1]
+
+
+def test_compiling_is_no_part_of_a_time(monkeypatch):
+    """By a clock that the methods themselves move on: what compiles takes 5 s once in each pass, then 1.3 times conv2d."""
+    clock, runs, leaf = (
+        [0.0],
+        dict.fromkeys(("conv2d", "automatic", "slow"), 0),
+        torch.zeros(1, requires_grad=True),
+    )
+
+    def make(name, seconds, compiling=()):
+        def run():
+            runs[name] += 1
+            clock[0] += 5.0 if runs[name] in compiling else seconds
+            return 1.0 * leaf
+
+        return Method(name, run, (leaf,), compiles=bool(compiling))
+
+    passes = (1, 2 + 1 + 3 + 1)  # in the first one: compiling, once more, warm, three rounds
+    methods = [make("conv2d", 0.01), make("automatic", 0.013, passes), make("slow", 2.0)]
+    monkeypatch.setattr(timing, "make_methods", lambda *_, **__: methods)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+    ratios = {
+        (t.method, t.backward): t.ratio for t in benchmark.time_case(Case(SMALL, 0.5, "small"), rounds=3)
+    }
+    assert ratios["automatic", False] == pytest.approx(1.3)
+    assert ratios["automatic", True] == pytest.approx(1.3)
+    assert ratios["slow", True] == pytest.approx(200)
+    assert runs["slow"] == 2
 
 
 @pytest.mark.parametrize(

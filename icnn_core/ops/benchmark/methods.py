@@ -24,11 +24,12 @@ _SPREADS_REACHED = 4  # the farthest of some thousand positions, in standard dev
 
 @dataclass(frozen=True)
 class Method:
-    """One way: `run()` gives the output; gradients are taken of `leaves`."""
+    """One way: `run()` gives the output; gradients are taken of `leaves`; `compiles`: the first run may compile."""
 
     name: str
     run: Callable[[], Tensor]
     leaves: tuple[Tensor, ...]
+    compiles: bool = False
 
 
 def make_methods(
@@ -91,7 +92,7 @@ def _irregular(backend: str | None, tensors: tuple[Tensor, ...], call: dict[str,
     except UnsupportedError:
         return None
     name = backend or "automatic"
-    return Method(name, lambda: irregular_conv2d(*tensors, **call, backend=backend), tensors)
+    return Method(name, lambda: irregular_conv2d(*tensors, **call, backend=backend), tensors, compiles=True)
 
 
 def _deformable(layer: Layer, tensors: tuple[Tensor, ...], slots: Tensor) -> Method:

@@ -9,7 +9,7 @@ import torch
 
 from icnn_core.errors import NameNotFoundError
 from icnn_core.ops import benchmark
-from icnn_core.ops.benchmark import Case, Layer, timing
+from icnn_core.ops.benchmark import Case, Layer
 from icnn_core.ops.benchmark.methods import Method
 
 SMALL = Layer(2, 4, 6, 9, 2)
@@ -29,12 +29,9 @@ def test_every_method_is_timed_in_both_passes():
 
 
 def test_compiling_is_no_part_of_a_time(monkeypatch):
-    """By a clock that the methods themselves move on: what compiles takes 5 s once in each pass, then 1.3 times conv2d."""
-    clock, runs, leaf = (
-        [0.0],
-        dict.fromkeys(("conv2d", "automatic", "slow"), 0),
-        torch.zeros(1, requires_grad=True),
-    )
+    """By a clock that the methods move on: what compiles takes 5 s once in each pass, then 1.3 times conv2d."""
+    clock, runs = [0.0], dict.fromkeys(("conv2d", "automatic", "slow"), 0)
+    leaf = torch.zeros(1, requires_grad=True)
 
     def make(name, seconds, compiling=()):
         def run():
@@ -46,8 +43,8 @@ def test_compiling_is_no_part_of_a_time(monkeypatch):
 
     passes = (1, 2 + 1 + 3 + 1)  # in the first one: compiling, once more, warm, three rounds
     methods = [make("conv2d", 0.01), make("automatic", 0.013, passes), make("slow", 2.0)]
-    monkeypatch.setattr(timing, "make_methods", lambda *_, **__: methods)
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(benchmark.timing, "make_methods", lambda *_, **__: methods)
+    monkeypatch.setattr(benchmark.timing.time, "perf_counter", lambda: clock[0])
     ratios = {
         (t.method, t.backward): t.ratio for t in benchmark.time_case(Case(SMALL, 0.5, "small"), rounds=3)
     }

@@ -73,8 +73,8 @@ def time_case(
     """Time every method on a case, forward, and forward with backward.
 
     Each round runs each method once, after two that are not counted. A method that takes 20 times as long as conv2d
-    runs in one round alone; over a second the first run is its time (the second, where the first may have compiled), and
-    over 5 seconds it is not run backward.
+    runs in one round alone; over a second the first run is its time (the second, where the first may have
+    compiled), and over 5 seconds it is not run backward.
 
     Args:
         peers: also deform_conv2d and DCLS, see `make_methods`.

@@ -170,12 +170,15 @@ def distinct_names(layers: Sequence[str], room: int | None = None) -> list[str]:
     """Names for small panels: of each as many trailing parts as tell it from all others, a number not alone.
 
     Args:
-        room: letters that a name may have. Those that would be cut to the same keep the letters of their beginnings
-            that tell them apart, if these are fewer.
+        room: letters that a name may have, see `shorten_apart`.
     """
     names = _trailing_parts(layers)
-    if room is None:
-        return names
+    return names if room is None else shorten_apart(names, room)
+
+
+def shorten_apart(names: Sequence[str], room: int) -> list[str]:
+    """Each of at most `room` letters. Those that would be cut to the same keep the letters of their beginnings that
+    tell them apart, if these are fewer."""
     short = [shorten(name, room) for name in names]
     for cut in {name for name in short if short.count(name) > 1}:
         same = [number for number, name in enumerate(short) if name == cut]

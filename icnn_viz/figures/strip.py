@@ -12,8 +12,8 @@ from icnn_core.text import counted
 from icnn_viz.figures.layers import rescale
 from icnn_viz.figures.marks import draw_centres, draw_keys, make_ellipse, robust_top
 from icnn_viz.figures.scales import facet_factor, is_tight, spread_out
-from icnn_viz.figures.sheet import Sheet, distinct_names, group_names
-from icnn_viz.figures.style import Look, shorten, slot_colours, use_theme
+from icnn_viz.figures.sheet import Sheet, distinct_names, group_names, shorten_apart
+from icnn_viz.figures.style import Look, slot_colours, use_theme
 from icnn_viz.records import GaussianFit, PositionCloud
 from icnn_viz.statistics.gaussian import fit_gaussians
 
@@ -64,7 +64,7 @@ def draw_strip(
     step = min((width - _LEFT - _RIGHT) / columns, 18.0)
     cell = min(step * 0.94, 16.0)
     short = distinct_names([cloud.layer for cloud in clouds])
-    names = [group_names(short[n * columns : (n + 1) * columns]) for n in range(bands)]
+    names = [_shorten(group_names(short[n * columns : (n + 1) * columns])) for n in range(bands)]
     below = max(_room(groups, step) for groups in names)
     tall = cell + 2 + sum(height + _GAP for _, _, height in panels) + 3.6 + below
     with use_theme(theme) as look:
@@ -240,12 +240,19 @@ def _room(groups: Sequence[tuple[str, list[str]]], step: float) -> float:
     return 6.0 if longest == 0 else 3.5 + 1.15 * longest
 
 
+def _shorten(groups: Sequence[tuple[str, list[str]]]) -> list[tuple[str, list[str]]]:
+    """Names of layers that stand alone, and those of groups, in so many letters that they are not read as the same."""
+    told = shorten_apart([head or tails[0] for head, tails in groups], 25)
+    return [
+        (name, tails) if head else ("", [name, *tails[1:]])
+        for name, (head, tails) in zip(told, groups, strict=True)
+    ]
+
+
 def _to_lines(head: str, tails: Sequence[str], step: float) -> tuple[list[str], bool]:
     """The words on a group of layers: on one line or two where they lie under it, else one upright line."""
-    if len(tails) == 1:
-        lines = [shorten(tails[0], 26)]
-    else:
-        lines = [shorten(head, 24), f"{tails[0]}…{tails[-1]}"] if head else [f"{tails[0]}…{tails[-1]}"]
+    own = [tails[0]] if len(tails) == 1 else [f"{tails[0]}…{tails[-1]}"]
+    lines = [head, *own] if head else own
     room = len(tails) * step / 1.12
     if len(" · ".join(lines)) <= room:
         return [" · ".join(lines)], True

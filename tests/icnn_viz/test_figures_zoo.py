@@ -224,6 +224,15 @@ def test_single_shapes_have_a_strip_of_displacements(make_cloud: MakeCloud) -> N
     assert not _find(figure, "elongation")
 
 
+def test_layers_of_a_strip_are_not_cut_to_one_name(make_cloud: MakeCloud) -> None:
+    """The parts that tell them apart stand before a tail that alone fills the room."""
+    tail = "intermediate.depthwise.dwconv"
+    clouds = [make_cloud(layer=f"{stage}.{tail}") for stage in ("encoder", "decoder")]
+    clouds += [make_cloud(layer=f"{stage}.{part}.7.{tail}") for stage in ("head", "neck") for part in "ab"]
+    written = [text.get_text() for text in _strip(clouds).texts if "dwconv" in text.get_text()]
+    assert len(set(written)) == len(written) == 6
+
+
 def test_a_strip_names_runs_of_layers() -> None:
     names = [f"layer3.{n}.conv2" for n in range(11)] + ["layer4.0.conv2", "layer4.1.conv2", "fc1"]
     assert group_names(names) == [

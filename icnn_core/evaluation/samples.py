@@ -99,7 +99,7 @@ def open_measured(
         config = trained_on.get("config")
         options["classes"] = config.get("classes") if isinstance(config, Mapping) else None
     opened = open_dataset(name, root, split, size=size if name == "shapes" else None, **options)
-    check_classes(checkpoint, opened.classes, name)
+    check_classes(who, checkpoint.classes, opened.classes, name)
     warn_of_another_shape(opened, size)
     return Measured(opened, EvalTransform(size=size), images)
 
@@ -115,15 +115,23 @@ def warn_of_another_shape(data: SegmentationDataset, size: Size | None) -> None:
         )
 
 
-def check_classes(checkpoint: Checkpoint, classes: Sequence[str], name: str) -> None:
-    """Another number of classes, or another order of the same, is wrong; other names may be another spelling."""
-    known, found = checkpoint.classes, tuple(classes)
+def check_classes(who: str, known: Sequence[str], classes: Sequence[str], name: str) -> None:
+    """Another number of classes, or another order of the same, is wrong; other names may be another spelling.
+
+    Args:
+        who: whose classes are `known`: a file or a network. If it names none, nothing is checked.
+        classes, name: those of a data set, and what it is called.
+
+    Raises:
+        CheckpointError: a network for other classes.
+    """
+    known, found = tuple(known), tuple(classes)
     if not known or known == found:
         return
     if len(known) != len(found) or sorted(known) == sorted(found):
         needed = f"a network for the {len(found)} classes of {name}"
         got = f"one for {len(known)}" + (" in another order" if len(known) == len(found) else "")
         fix = "Name the data set it was trained on."
-        raise CheckpointError(str(checkpoint.path), needed=needed, got=got, fix=fix)
+        raise CheckpointError(who, needed=needed, got=got, fix=fix)
     pairs = [f"{k} as {f}" for k, f in zip(known, found, strict=True) if k != f]
-    _log.warning("classes of %s are called otherwise: %s", checkpoint.path, ", ".join(pairs))
+    _log.warning("classes of %s are called otherwise: %s", who, ", ".join(pairs))

@@ -220,7 +220,7 @@ def _build_from(
     checkpoint = read_checkpoint(init, config.prefix)
     as_many = len(checkpoint.classes) == len(classes)
     if as_many or not checkpoint.classes:
-        check_classes(checkpoint, classes, str(config.dataset))
+        check_classes(str(checkpoint.path), checkpoint.classes, classes, str(config.dataset))
     build = None if factory is None else lambda: build_with(factory, len(classes))
     model = build_model(checkpoint, build, classes=None if as_many else len(classes))
     if config.irregular is not None and irregular_layers(model):

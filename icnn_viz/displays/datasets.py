@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from icnn_core.datasets.folder import find_class_file
 from icnn_core.datasets.registry import SegmentationDataset, open_dataset
-from icnn_core.errors import CheckpointError
+from icnn_core.evaluation.samples import check_classes
 from icnn_viz.displays.images import load_reader
 
 if TYPE_CHECKING:
@@ -27,15 +27,11 @@ def open_for(
     if name == "folder" and root is not None and find_class_file(root) is None:
         options["classes"] = next((network.classes for network in networks if network.classes), None)
     dataset = open_dataset(name, root, split, **options)
-    check_classes(networks, dataset)
+    check_networks(networks, dataset)
     return dataset
 
 
-def check_classes(networks: Sequence[Network], dataset: SegmentationDataset) -> None:
-    """Raises: CheckpointError: the data set has other classes than the networks, if their files name any."""
-    classes = next((network.classes for network in networks if network.classes), ())
-    if classes and tuple(dataset.classes) != tuple(classes):
-        needed = f"the networks' classes: {', '.join(classes)}"
-        got = f"those of {dataset.name}: {', '.join(dataset.classes)}"
-        fix = "Name the data set that they were trained on."
-        raise CheckpointError("--data", needed=needed, got=got, fix=fix)
+def check_networks(networks: Sequence[Network], dataset: SegmentationDataset) -> None:
+    """Raises: CheckpointError: a network that names its classes is for others than the data set's."""
+    for network in networks:
+        check_classes(network.name, network.classes, dataset.classes, dataset.name)

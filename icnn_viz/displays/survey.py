@@ -21,7 +21,7 @@ from icnn_core.errors import ArgumentError, check_name
 from icnn_core.evaluation.samples import warn_of_another_shape
 from icnn_core.identity import describe_data, digest_weights, keep_identity
 from icnn_core.text import counted
-from icnn_viz.displays.datasets import check_classes
+from icnn_viz.displays.datasets import check_networks
 from icnn_viz.displays.drawings import to_file_names
 from icnn_viz.displays.pixels import (
     METHODS,
@@ -114,7 +114,7 @@ class SurveyDisplay:
             got = ", ".join(network.name for network in networks) or "none"
             fix = "Give networks to compare, with labels that differ."
             raise ArgumentError("SurveyDisplay", needed=needed, got=got, fix=fix)
-        check_classes(networks, dataset)
+        check_networks(networks, dataset)
         self.networks, self.dataset, self.split = list(networks), dataset, split
         self.pixels, self.stratify, self.seed = pixels, tuple(stratify), seed
         self.method, self.reduction, self.smoothing, self.target = method, reduction, smoothing, target

@@ -96,7 +96,7 @@ def test_a_data_set_with_other_classes_than_the_networks_is_refused(run_main: Ru
         tmp_path / "page.html",
     )
     assert ended.code == 1
-    assert "needs the networks' classes: a, b, c" in ended.err
+    assert "classes of shapes; got one for 3" in ended.err
     assert not (tmp_path / "page.html").exists()
 
 

@@ -134,7 +134,7 @@ def test_no_photo_leaves_the_image_out(run: Run, monkeypatch: pytest.MonkeyPatch
         (("--pixel", "3,4"), 2, "add --image"),
         (("-i", "image.png", "--data", "shapes"), 2, "takes the place of --data"),
         (("-i", "image.png", "-p", "56,3"), 1, "x in 0…55"),
-        (("--data", "shapes"), 1, "needs the networks' classes"),
+        (("--data", "shapes"), 1, "classes of shapes; got one for"),
         (("-l", "nothing.like.it"), 1, "nothing.like.it"),
     ],
 )

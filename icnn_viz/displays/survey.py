@@ -252,6 +252,14 @@ class SurveyDisplay:
         parts.append(f"{self.method}, logit of the {TARGETS[self.target]}")
         return " · ".join(parts + [f"{counted(zeros, 'map')} zero everywhere, left out"] * bool(zeros))
 
+    def left_out(self) -> str:
+        """Why there is no figure of differences, in a sentence; "" where there is one."""
+        from icnn_viz.figures.survey import has_intervals
+
+        if any(has_intervals(self._differences(network.name)) for network in self.networks[1:]):
+            return ""
+        return "No figure of differences: fewer than five images spoke, so there are no intervals."
+
     def write(self, formats: Sequence[str] = ("png",), *, theme: str = "light") -> list[Path]:
         """Write measures.csv, differences.csv, average.csv and average.npz, and two figures per pair of networks, into
         the folder."""

@@ -300,6 +300,17 @@ def test_a_network_may_know_more_classes_than_the_data(networks: list[Network], 
     assert table["correct"].sum() == 0
 
 
+def test_a_figure_that_four_images_cannot_fill_is_said_to_lack(
+    networks: list[Network], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scenes, "__len__", lambda _: 4)
+    survey = make_survey(networks, tmp_path)
+    names = {path.name for path in survey.write()}
+    assert "differences.png" not in names
+    assert "average.png" in names
+    assert survey.left_out().startswith("No figure of differences: fewer than five images")
+
+
 def test_a_notebook_needs_no_folder(networks: list[Network], expected: pd.DataFrame) -> None:
     survey = SurveyDisplay(networks, Scenes(), **OPTIONS)  # pyright: ignore
     pd.testing.assert_frame_equal(survey.tables()["measures"], expected)
@@ -326,6 +337,7 @@ def test_the_command_writes_differences_and_their_figure(
     assert (
         "Student's t or a studentised bootstrap, whichever is wider; – where fewer than five images" in told
     )
+    assert "No figure" not in told
     names = {path.name for path in out.glob("[!.]*")}
     pairs = ("", "-snapped-to-slots", "-random-weights")
     pictures = {f"{view}{pair}.png" for view in ("differences", "average") for pair in pairs}

@@ -65,14 +65,21 @@ def _tell_shapes(clouds: Sequence[PositionCloud]) -> str:
     measured, start = (regular, "where they started") if regular else (clouds, "the centre of their kernel")
     found = [np.hypot(*np.moveaxis(one.displacements if regular else one.points, -1, 0)) for one in measured]
     lengths = [each[np.isfinite(each)] for each in found]
-    far = np.array([each.mean() if each.size else 0.0 for each in lengths])
+    far = np.array([each.mean() if each.size else -1.0 for each in lengths])
     count, whole = sum(each.size for each in found), sum(each.size for each in lengths)
-    mean = sum(float(each.sum()) for each in lengths) / max(whole, 1)
     where = f"layer {measured[0].layer}" if len(measured) == 1 else f"{len(measured)} layers"
-    text = f"The {count:,.0f} weights of {where} lie {mean:.2f} pixels on average from {start}"
-    if len(measured) == 1:
-        return f"{text}."
-    return f"{text}, farthest in {measured[int(far.argmax())].layer} ({far.max():.2f} pixels)."
+    text = ""
+    if whole:
+        mean = sum(float(each.sum()) for each in lengths) / whole
+        text = f"The {whole:,} weights of {where} lie {mean:.2f} pixels on average from {start}"
+        if len(measured) > 1:
+            text += f", farthest in {measured[int(far.argmax())].layer} ({far.max():.2f} pixels)"
+        text += "."
+    if whole < count:
+        text += (
+            f" {count - whole:,} of {count:,} positions are not finite: the training that made them diverged."
+        )
+    return text.strip()
 
 
 def _tell_pixel(record: PixelComparison) -> str:

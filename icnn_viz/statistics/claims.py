@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from icnn_core.text import counted
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.findings import (
     Finding,
@@ -16,7 +17,7 @@ from icnn_viz.statistics.findings import (
     find_trend,
 )
 from icnn_viz.statistics.rules import CANNOT_BE_SAID, ClaimRules
-from icnn_viz.statistics.summary import moved_shapes, summarise
+from icnn_viz.statistics.summary import known_shapes, moved_shapes, summarise
 from icnn_viz.statistics.tables import to_table
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def judge_claims(clouds: Iterable[PositionCloud], rules: ClaimRules | None = Non
         if still := total - sum(len(cloud.points) for cloud in about):
             words = f"{finding.evidence}; {still / total:.1%} of the shapes never moved and are left out"
             finding = finding._replace(evidence=words)
+        if about and (lost := _share_lost(about)):
+            words = f"{finding.evidence}; {lost:.1%} of the positions are not finite and are left out"
+            finding = finding._replace(evidence=words)
         rows.append({"claim": claim, **finding._asdict(), "rule": rule, "layers": len(about)})
     return to_table(rows, COLUMNS)
 
@@ -68,26 +72,35 @@ def judge_claims(clouds: Iterable[PositionCloud], rules: ClaimRules | None = Non
 def _is_judged(cloud: PositionCloud, rules: ClaimRules) -> bool:
     row = summarise(cloud)
     moved = row["share_moved"]
-    enough = len(cloud.points) >= rules.shapes and isinstance(moved, float) and moved >= rules.moved
+    enough = known_shapes(cloud) >= rules.shapes and isinstance(moved, float) and moved >= rules.moved
     return row["state"] == "ok" and enough
+
+
+def _share_lost(clouds: Sequence[PositionCloud]) -> float:
+    rows = [summarise(cloud) for cloud in clouds]
+    lost, points = (sum(int(str(row[name])) for row in rows) for name in ("not_finite", "points"))
+    return lost / points
 
 
 def _nothing_judged(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
     rows = [(cloud, summarise(cloud)) for cloud in clouds]
     states = [str(row["state"]) for _, row in rows if row["state"] != "ok"]
     words = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
-    if fitted := [(len(cloud.points), row["share_moved"]) for cloud, row in rows if row["state"] == "ok"]:
+    if fitted := [(known_shapes(cloud), row["share_moved"]) for cloud, row in rows if row["state"] == "ok"]:
         shapes, moved = (max(values) for values in zip(*fitted, strict=True))
         apart = ", not in the same layer" if shapes >= rules.shapes and moved >= rules.moved else ""
         words.insert(0, f"{len(fitted)} with up to {shapes} shapes and up to {moved:.0%} moved{apart}")
     there = ", ".join(words) or "none given"
     moved = [float(m) for _, row in rows if isinstance(m := row["share_moved"], float)]
-    told = ""
-    if moved and max(moved) < rules.moved:
+    told, fix = "", "look at layers of more channels"
+    if diverged := sum(row["not_finite"] != 0 for _, row in rows):
+        told = f"{counted(diverged, 'layer')} of this network lost positions, which are not finite: "
+        fix = "train it anew, at a lower lr or position_lr"
+    elif moved and max(moved) < rules.moved:
         told = (
             f"this network hardly moved (at most {max(moved):.0%} of a layer's points by more than 0.1 px): "
         )
-    fix = "train longer, or with a higher position_lr" if told else "look at layers of more channels"
+        fix = "train longer, or with a higher position_lr"
     return Finding(
         CANNOT_BE_SAID, None, "", f"{told}no layer has {rules.judged} (layers: {there}); to say it, {fix}"
     )

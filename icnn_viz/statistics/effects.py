@@ -15,7 +15,7 @@ from icnn_viz.statistics.claims import COLUMNS
 from icnn_viz.statistics.findings import Finding
 from icnn_viz.statistics.rules import CANNOT_BE_SAID, DOES_NOT_HOLD, HOLDS
 from icnn_viz.statistics.spreads import test_spreads
-from icnn_viz.statistics.summary import moved_shapes, summarise
+from icnn_viz.statistics.summary import known_shapes, moved_shapes, summarise
 from icnn_viz.statistics.tables import to_table
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def judge_effects(
         permutations, seed: of `test_spreads`.
     """
     given = [moved_shapes(cloud) for cloud in clouds]
-    judged = [cloud for cloud in given if len(cloud.points) >= 100 and summarise(cloud)["state"] == "ok"]
+    judged = [cloud for cloud in given if known_shapes(cloud) >= 100 and summarise(cloud)["state"] == "ok"]
     scores = None if ablation is None else ablation.pivot_table("mean_iou", "seed", "variant", sort=False)
     findings = (
         _saturates(scores, against)

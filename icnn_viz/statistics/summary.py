@@ -88,6 +88,12 @@ def moved_shapes(cloud: PositionCloud) -> PositionCloud:
     return replace(cloud, positions=cloud.points[~still][None], weights=weights)
 
 
+def known_shapes(cloud: PositionCloud) -> int:
+    """How many shapes a slot knows the places of: the median slot's finite points. Shapes whose positions are lost are
+    shapes of the layer, but nothing can be said by them."""
+    return int(np.median(np.isfinite(cloud.points).all(-1).sum(0)))
+
+
 def summarise_clouds(clouds: Iterable[PositionCloud]) -> pd.DataFrame:
     """`summarise` for every layer, in order of depth; missing measures are NA."""
     return to_table((summarise(cloud) for cloud in sorted(clouds, key=lambda cloud: cloud.depth)), COLUMNS)

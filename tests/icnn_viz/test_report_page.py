@@ -313,6 +313,27 @@ def test_the_findings_are_three_sentences(
     assert last == [f"O{judged[1:]}"]
 
 
+def test_positions_that_were_lost_lie_nowhere(
+    make_findings: MakeFindings, make_cloud: Callable[..., PositionCloud]
+) -> None:
+    findings = make_findings("net", layers=1)
+    near = make_cloud("near", channels=4)
+    near = replace(near, positions=np.tile(near.slots + np.array([0.3, 0.4]), (1, 4, 1, 1)))
+    gone = replace(near, layer="gone", depth=1, positions=np.full_like(near.positions, np.nan))
+    half = replace(near, positions=np.where(np.arange(4)[:, None, None] < 1, np.nan, near.positions))
+    start = "The 36 weights of {} lie 0.50 pixels on average from where they started"
+    lost = "positions are not finite: the training that made them diverged."
+    for clouds, told in (
+        ([gone], f"36 of 36 {lost}"),
+        (
+            [half],
+            f"The 27 weights of layer near lie 0.50 pixels on average from where they started. 9 of 36 {lost}",
+        ),
+        ([gone, near], f"{start.format('2 layers')}, farthest in near (0.50 pixels). 36 of 72 {lost}"),
+    ):
+        assert summarise(replace(findings, display=KernelDisplay(clouds)))[0] == told
+
+
 @pytest.mark.usefixtures("drawn")
 def test_claims_with_one_answer_get_it_once(make_findings: MakeFindings) -> None:
     findings = make_findings(TAME, layers=1, comparisons=0)

@@ -173,6 +173,25 @@ def test_never_trained_few_and_lost_layers_are_not_judged():
     assert verdicts([]) == [UNSURE] * 5
 
 
+def test_shapes_that_are_lost_do_not_make_a_layer_large_enough():
+    clouds = network([1.0] * 2, count=300)
+    for cloud in clouds:
+        cloud.positions[0, 10:] = np.nan
+    found = judge_claims(clouds, RULES)
+    assert list(found.verdict) == [UNSURE] * 5
+    assert "2 layers of this network lost positions" in found.evidence[GAUSSIAN]
+    assert "2 with up to 10 shapes" in found.evidence[GAUSSIAN]
+    assert found.evidence[GAUSSIAN].endswith("to say it, train it anew, at a lower lr or position_lr")
+
+
+def test_what_is_lost_of_judged_layers_is_said():
+    clouds = network([1.0] * 2, count=300)
+    clouds[0].positions[0, 150:] = np.nan
+    found = judge_claims(clouds, RULES)
+    assert found.verdict[GAUSSIAN] == HOLDS
+    assert found.evidence[GAUSSIAN].endswith("; 25.0% of the positions are not finite and are left out")
+
+
 def test_lost_and_equal_slots_count_against_their_layer():
     clouds = network([2.0] * 5, widths=np.linspace(0.3, 0.7, 9))
     for cloud in clouds:

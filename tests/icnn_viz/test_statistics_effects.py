@@ -95,6 +95,8 @@ def test_wide_and_narrow_slots():
             "l", 0, (1, 5), (1, 3), "channel", slots, (slots + moves)[None], np.ones((1, 200, 5))
         )
         assert verdicts([cloud])[BOTH] == verdict
+        cloud.positions[0, 99:] = np.nan
+        assert verdicts([cloud])[BOTH] == UNSAID
 
 
 def test_variants_are_no_rows_and_the_irregular_one_is_taken_by_its_name():

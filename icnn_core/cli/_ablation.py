@@ -70,7 +70,7 @@ class Report:
 
         summaries = self.summaries()
         texts = {
-            "ablation.md": to_markdown(summaries, self.title, self._failures(), against=self.against),
+            "ablation.md": to_markdown(summaries, self.title, self._own_notes(), against=self.against),
             "ablation.csv": to_csv(summaries),
             "runs.csv": to_csv(self.results),
             "ablation.json": json.dumps(self.to_plain(), indent=1) + "\n",
@@ -78,8 +78,11 @@ class Report:
         for name, text in texts.items():
             write_text(self.out / name, text, DataError)
 
-    def _failures(self) -> list[str]:
-        return [f"Failed, and in no mean: {failure['reason']}" for failure in self.failed]
+    def _own_notes(self) -> list[str]:
+        from icnn_core.training.ablation_table import tell_classes
+
+        failures = [f"Failed, and in no mean: {failure['reason']}" for failure in self.failed]
+        return tell_classes(self.results, self.classes) + failures
 
     def summaries(self) -> list[VariantSummary]:
         from icnn_core.training.ablation_table import summarise, with_images
@@ -115,4 +118,4 @@ class Report:
     def to_notes(self) -> list[str]:
         from icnn_core.training.ablation_table import to_notes
 
-        return to_notes(self.summaries()) + self._failures()
+        return to_notes(self.summaries()) + self._own_notes()

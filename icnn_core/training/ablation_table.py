@@ -32,6 +32,13 @@ class Measured(Protocol):
     def mean_iou(self) -> float: ...
 
 
+class HasClasses(Protocol):
+    """What one run brought: IoU of the classes that occur, by name."""
+
+    @property
+    def iou(self) -> Mapping[str, float]: ...
+
+
 @dataclass(frozen=True)
 class VariantSummary:
     """One variant over its seeds. All but counts are mean IoU in [0, 1]; None where there are too few seeds.
@@ -183,6 +190,25 @@ def to_notes(summaries: Sequence[VariantSummary]) -> list[str]:
             "measured, not another training; boundary IoU is that of the bands along edges."
         )
     return notes
+
+
+def tell_classes(results: Sequence[HasClasses], classes: Sequence[str] = ()) -> list[str]:
+    """A note where means are not over the same classes: one that no image has is in those of runs that predict it.
+
+    Args:
+        results: measured on the same images.
+        classes: over which means are taken; none: over all.
+    """
+    held = [{name for name in result.iou if not classes or name in classes} for result in results]
+    odd = sorted(set().union(*held).difference(set.intersection(*held))) if held else []
+    if not odd:
+        return []
+    named = ", ".join(odd[:5]) + ", …" * (len(odd) > 5)
+    runs = sum(not one.isdisjoint(odd) for one in held)
+    return [
+        f"Means are not over the same classes: no image has {named}, which count as 0 in {runs} of {len(held)} runs, those "
+        "that predict them somewhere. With --classes NAME,… they are over the same ones."
+    ]
 
 
 def to_markdown(

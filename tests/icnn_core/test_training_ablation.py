@@ -22,6 +22,7 @@ from icnn_core.training.ablation import check_rows, default_rows, plan_runs
 from icnn_core.training.ablation_table import (
     summarise,
     t_interval,
+    tell_classes,
     to_cells,
     to_csv,
     to_markdown,
@@ -94,6 +95,19 @@ def test_intervals_over_images_are_of_paired_runs_and_none_of_few_images():
             assert any("over images" in note for note in to_notes([none, fc1]))
         else:
             assert (fc1.image_low, fc1.boundary) == (None, None)
+
+
+def test_means_over_other_classes_are_told():
+    @dataclass
+    class Found:
+        iou: dict[str, float]
+
+    plain, odd = Found({"road": 0.8, "sky": 0.6}), Found({"road": 0.8, "sky": 0.6, "cat": 0.0})
+    [note] = tell_classes([plain, odd, plain])
+    assert "no image has cat, which count as 0 in 1 of 3 runs" in note
+    assert not tell_classes([odd, odd])
+    assert not tell_classes([plain, odd], ["road", "sky"])
+    assert not tell_classes([])
 
 
 def test_too_few_seeds_have_no_interval_and_the_table_says_so():

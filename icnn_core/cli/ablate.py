@@ -39,7 +39,9 @@ _VARIANTS = (
     "irregular-gaussian, gaussian-slots, sharing-layer, sharing-none, thrown, thrown-0.5, learnt-frozen, permuted, "
     "mean, snapped, deformable, separated by commas; see docs/ablation.md."
 )
-_IRREGULAR = "With --variants: from which module on. By default that of the backbone's last row."
+_IRREGULAR = (
+    "With --variants: from which module on. By default the preset's, else that of the backbone's last row."
+)
 _REGULAR = (
     "Start every row of --rows from the trained network of row none, as in the paper, and add a row continued: the "
     "regular network trained on for as long."

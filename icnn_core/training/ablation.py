@@ -12,7 +12,7 @@ from torch import nn
 from icnn_core.errors import ArgumentError, check_name
 from icnn_core.layer_names import match_name
 from icnn_core.training.ablation_table import CONTINUED, NONE
-from icnn_core.training.config import TrainConfig, change_config
+from icnn_core.training.config import TrainConfig, change_config, irregular_of_preset
 from icnn_core.training.runs import Run
 from icnn_core.training.variants import IRREGULAR, REGULAR, find_variant, vary
 
@@ -36,7 +36,7 @@ def default_rows(backbone: str) -> tuple[str, ...]:
     """
     if backbone not in _BY_BACKBONE:
         needed = f"the rows, or one of the backbones {', '.join(_BY_BACKBONE)}"
-        fix = "Name the modules yourself: --rows none,classifier,…"
+        fix = "Name the modules yourself: --rows none,classifier,…, or with --variants --irregular NAME."
         raise ArgumentError("ablate", needed=needed, got=backbone, fix=fix)
     return (NONE, *_BY_BACKBONE[backbone])
 
@@ -76,8 +76,12 @@ def plan_runs(
 
 
 def default_start(config: TrainConfig) -> str:
-    """The module from which a study's irregular variants are: the config's, or that of the backbone's last row."""
-    return config.irregular or default_rows(config.model or config.backbone or "")[-1]
+    """The module from which a study's irregular variants are: the config's, or that of the backbone's last row.
+
+    A preset's own is one of the preset's backbone, and none of another network.
+    """
+    start = None if irregular_of_preset(config) else config.irregular
+    return start or default_rows(config.model or config.backbone or "")[-1]
 
 
 def plan_variants(

@@ -205,9 +205,9 @@ def tell_classes(results: Sequence[HasClasses], classes: Sequence[str] = ()) -> 
         return []
     named = ", ".join(odd[:5]) + ", …" * (len(odd) > 5)
     runs = sum(not one.isdisjoint(odd) for one in held)
+    note = f"no image has {named}, which count as 0 in {runs} of {len(held)} runs, those that predict them somewhere"
     return [
-        f"Means are not over the same classes: no image has {named}, which count as 0 in {runs} of {len(held)} runs, those "
-        "that predict them somewhere. With --classes NAME,… they are over the same ones."
+        f"Means are not over the same classes: {note}. With --classes NAME,… they are over the same ones."
     ]
 
 

@@ -207,6 +207,13 @@ def make_config(preset: str, toml: str | Path | None = None, **overrides: Any) -
     )
 
 
+def irregular_of_preset(config: TrainConfig) -> str | None:
+    """The backbone whose module `irregular` is, if it is as a preset has it and the network another one."""
+    start = {preset["irregular"]: preset["backbone"] for preset in PRESETS.values() if "irregular" in preset}
+    backbone = start.get(config.irregular)
+    return None if backbone is None or (config.model, config.backbone) == (None, backbone) else backbone
+
+
 def _with_crop_inside(config: TrainConfig, chosen: Set[str]) -> TrainConfig:
     """A preset's crop is no larger than the size chosen: most of it would be void.
 

@@ -17,7 +17,7 @@ from icnn_core.datasets.registry import SegmentationDataset, open_dataset
 from icnn_core.datasets.splits import warn_of_twins
 from icnn_core.datasets.transforms import EvalTransform, TrainTransform
 from icnn_core.devices import check_default_device
-from icnn_core.errors import ArgumentError, CheckpointError
+from icnn_core.errors import ArgumentError, CheckpointError, NameNotFoundError
 from icnn_core.evaluation.samples import Measured, check_classes, warn_of_another_shape
 from icnn_core.models.deeplab import deeplab_largefov
 from icnn_core.models.factory import build_with
@@ -26,7 +26,7 @@ from icnn_core.nn import Sharing
 from icnn_core.preparation import IMAGE_SETTINGS, Preparation, preparation_of
 from icnn_core.surgery import Surgery, irregular_layers, make_irregular
 from icnn_core.text import counted
-from icnn_core.training.config import TrainConfig
+from icnn_core.training.config import TrainConfig, irregular_of_preset
 from icnn_core.training.same_run import describe_sources
 from icnn_core.training.stream import Sample, Transform
 from icnn_core.training.variants import apply_variant
@@ -76,6 +76,24 @@ class Prepared:
     sources: Mapping[str, str | None] | None = None
 
 
+def _make_irregular(model: nn.Module, config: TrainConfig, start: str) -> Surgery:
+    try:
+        return make_irregular(
+            model,
+            irregular=start,
+            sharing=cast(Sharing, config.sharing),
+            shift=config.shift,
+            interpolation=config.interpolation,
+            sigma=config.sigma,
+            learn_sigma=config.learn_sigma,
+        )
+    except NameNotFoundError as error:
+        if (backbone := irregular_of_preset(config)) is None:
+            raise
+        fix = f"It is the preset's, for {backbone}: give --irregular NAME of this network (icnn layers), or none."
+        raise NameNotFoundError("train", needed=error.needed, got=error.got, fix=fix) from error
+
+
 def prepare(config: TrainConfig, factory: Factory | None = None, reader: Reader | None = None) -> Prepared:
     """Open the data and build the network, with random weights drawn from the config's seed.
 
@@ -96,15 +114,7 @@ def prepare(config: TrainConfig, factory: Factory | None = None, reader: Reader 
     surgery = None
     if config.irregular is not None:
         torch.manual_seed(config.seed)
-        surgery = make_irregular(
-            model,
-            irregular=config.irregular,
-            sharing=cast(Sharing, config.sharing),
-            shift=config.shift,
-            interpolation=config.interpolation,
-            sigma=config.sigma,
-            learn_sigma=config.learn_sigma,
-        )
+        surgery = _make_irregular(model, config, config.irregular)
     if config.variant is not None:
         torch.manual_seed(config.seed)
         apply_variant(model, config)

@@ -211,6 +211,21 @@ def test_runs_are_planned_seed_by_seed_and_what_others_take_from_comes_first(tmp
         assert modules
 
 
+def test_a_preset_s_module_is_none_of_another_network():
+    assert default_start(make_config("voc")) == "res4b11"
+    assert default_start(make_config("voc", backbone="small")) == "layer3"
+    assert default_start(make_config("voc", backbone="small", irregular="layer4")) == "layer4"
+    with pytest.raises(ArgumentError, match="Name the modules yourself"):
+        default_start(make_config("voc", model="mynets:make"))
+
+    plain = {"dataset": "shapes", "train_split": "train", "weights": None, "train_images": 2, "val_images": 2}
+    config = make_config("voc", backbone="tiny", **plain)
+    with pytest.raises(NameNotFoundError, match="It is the preset's, for resnet101: give --irregular NAME"):
+        prepare(config)
+    with pytest.raises(NameNotFoundError, match="Did you mean"):
+        prepare(replace(config, irregular="layer5"))
+
+
 def test_a_small_study_is_finished_once_and_snapped_is_measured_alone(tmp_path, monkeypatch):
     runs = plan_variants(common(), ["regular", "permuted", "snapped"], [0], tmp_path)
     results = {run.variant: finish_run(run, ["val"])[0] for run in runs}

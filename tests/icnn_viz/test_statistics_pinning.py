@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.layers import measure_layers
@@ -43,6 +44,39 @@ def test_an_eighth_on_the_lattice_is_found():
     row = measure_layers([cloud_of(pinned)]).iloc[0]
     assert row.pinning_low > 2
     assert row.pinning == pytest.approx((1 / 8 + 7 / 8 * 0.04) / (1 / 8 + 7 / 8 * 0.3) / (2 / 15), rel=0.25)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dilation", [6, 12, 24])
+def test_rounding_of_what_is_kept_in_16_bits_is_no_pinning(dilation, dtype):
+    rng, slots = np.random.default_rng(0), SLOTS * dilation
+    for spread in (0.1, 0.6):
+        rows = []
+        for _ in range(40):
+            exact = torch.as_tensor(slots + spread * rng.standard_normal((200, 6, 2)), dtype=dtype)
+            cloud = replace(
+                cloud_of(np.zeros((200, 6, 2))), slots=slots, positions=exact.double().numpy()[None]
+            )
+            rows.append(measure_pinning(cloud) | measure_corners(cloud))
+        for name in ("pinning", "corners") if spread > 0.5 else ("corners",):
+            said = [row[f"{name}_low"] > 1 for row in rows if f"{name}_low" in row]
+            assert np.mean(said or [0]) <= 0.15, (name, spread)
+
+
+def test_whole_pixels_were_not_rounded():
+    moves = np.random.default_rng(0).integers(-2, 3, (40, 6, 2))
+    row = measure_pinning(cloud_of(moves.astype(float)))
+    assert row["pinning"] == pytest.approx(7.5)
+    assert row["pinning_low"] == pytest.approx(7.5 * 0.025 ** (1 / 40))
+    assert row["pinning_high"] == pytest.approx(7.5)
+
+
+def test_an_interval_of_no_hits_is_not_certain():
+    moves = np.zeros((20, 6, 2))
+    moves[:, 0, 0] = np.linspace(1.05, 1.12, 20)
+    row = measure_pinning(cloud_of(moves))
+    assert (row["pinning"], row["pinning_low"]) == (0, 0)
+    assert row["pinning_high"] == pytest.approx(7.5 * (1 - 0.025 ** (1 / 20)))
 
 
 def test_no_measure_without_a_lattice_or_without_moves():

@@ -145,8 +145,13 @@ def to_comparison(
         measure_heatmap(heatmap, **masks, field=fields[number] if fields else None)
         for number, heatmap in enumerate(heatmaps)
     ]
-    label = "" if labels is None else name_class(int(labels[pixel]), names, "void")
+    label = "" if labels is None else _name_label(int(labels[pixel]), names)
     return PixelComparison(list(gradients), heatmaps, measures, source, label, seconds=seconds, labels=labels)
+
+
+def _name_label(label: int, names: Sequence[str]) -> str:
+    """A true class's name or number; void is no class, whether names are known or not."""
+    return "void" if label == IGNORE_INDEX and not names else name_class(label, names, "void")
 
 
 def load_networks(

@@ -82,7 +82,7 @@ def forward(
     model: nn.Module, x: torch.Tensor, view: NetworkView, like: torch.Tensor
 ) -> tuple[torch.Tensor, tuple[str, ...]]:
     """Logits (B, C, h, w) on the pixels of the image's window, and what a reader is told of the way: a shape that the
-    network sees stretched by more than a tenth, sizes that it wants, logits of another size.
+    network sees stretched by more than a tenth, sizes that it wants, logits of another size, a logit that has no rival.
     """
     top, left, height, width = view.window(*x.shape[-2:])
     seen = x[..., top : top + height, left : left + width]
@@ -94,6 +94,8 @@ def forward(
     if not 0.9 < seen.shape[-1] * height / (seen.shape[-2] * width) < 1 / 0.9:
         notes = ("stretched from {} × {} to {} × {} for the network".format(height, width, *seen.shape[-2:]),)
     logits, told = segment(model, seen, view.preparation, binary=view.binary, who="pixel_gradient")
+    if logits.shape[1] == 1:
+        told = (*told, "one logit alone, so class 0 is predicted everywhere: two classes must be known to it")
     return resized(logits.to(x.dtype), (height, width)), (*notes, *told)
 
 

@@ -90,6 +90,16 @@ def test_void_is_no_object_and_no_class(make_gradient: MakeGradient) -> None:
     ]
 
 
+def test_void_is_void_where_no_class_has_a_name(make_gradient: MakeGradient) -> None:
+    gradient = make_gradient()
+    labels = np.zeros(gradient.image.shape[:2], int)
+    labels[gradient.pixel] = 255
+    bare = replace(gradient, classes=())
+    assert to_comparison([bare], labels=labels).true_class == "void"
+    labels[gradient.pixel] = 7
+    assert to_comparison([bare], labels=labels).true_class == "7"
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32])
 def test_labels_are_whole_numbers_of_any_kind_and_of_the_images_size(
     make_gradient: MakeGradient, kind: type

@@ -263,6 +263,17 @@ def test_coarse_logits_are_upsampled_and_said(image: np.ndarray) -> None:
     assert stretched.notes == ("stretched from 13 × 17 to 13 × 13 for the network",)
 
 
+def test_a_logit_without_a_rival_is_told():
+    image = np.zeros((6, 7, 3), np.uint8)
+    alone = pixel_gradient(nn.Conv2d(3, 1, 3, padding=1), image, Target((2, 3)))
+    assert alone.predicted_name == "0"
+    assert alone.notes == (
+        "one logit alone, so class 0 is predicted everywhere: two classes must be known to it",
+    )
+    two = pixel_gradient(nn.Conv2d(3, 1, 3, padding=1), image, Target((2, 3)), classes=("rest", "cat"))
+    assert not two.notes
+
+
 def test_pixels_share_one_forward_pass_and_batches_equal_single_images(image: np.ndarray) -> None:
     net, passes = make_net(), []
     net.register_forward_hook(lambda *_: passes.append(1))

@@ -110,7 +110,7 @@ class Report:
 
         table = Table(title=self.title, title_justify="left")
         for number, heading in enumerate(headings(self.against)):
-            table.add_column(heading, justify="right" if number else "left")
+            table.add_column(heading, justify="right" if number else "left", overflow="fold")
         for summary in self.summaries():
             table.add_row(*to_cells(summary))
         return table

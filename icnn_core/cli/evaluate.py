@@ -114,7 +114,7 @@ def command(
             "checkpoint": str(checkpoint),
             "data": samples.data.name,
             "split": split,
-            "images": len(samples),
+            "images": samples.measured,
             "segmented": str(inference),
             "prepared": str(samples.transform.preparation),
             "boundary_ratio": boundary or None,
@@ -128,7 +128,7 @@ def command(
     if as_json:
         print_json(result)
     print_evaluation(
-        evaluation, f"{samples.data.name} {split}, {counted(len(samples), 'image')}, {inference}", console
+        evaluation, f"{samples.data.name} {split}, {counted(samples.measured, 'image')}, {inference}", console
     )
     print_skipped(samples.skipped, console)
     if out is not None:

@@ -56,7 +56,7 @@ def command(
     for title in ("name", "Caffe's", "kernel", "dilation"):
         table.add_column(title, overflow="fold")
     for title in ("channels", "stride"):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", overflow="fold")
     table.add_column("irregular", overflow="fold")
     for layer in layers:
         kernel, dilation = ("×".join(map(str, pair)) for pair in (layer.kernel_size, layer.dilation))

@@ -59,6 +59,11 @@ class Measured(Sequence[tuple[Tensor, Tensor]]):
         pairs = getattr(self.data, "pairs", None)
         return bool(pairs) and pairs[index].image in self.skipped
 
+    @property
+    def measured(self) -> int:
+        """How many images are measured: all taken but those."""
+        return self.length - sum(map(self.is_skipped, range(self.length))) if self.skipped else self.length
+
     def stem(self, index: int) -> str:
         """The name of an image without its suffix; its number where images are drawn."""
         pairs = getattr(self.data, "pairs", None)

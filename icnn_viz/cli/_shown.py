@@ -51,7 +51,8 @@ def _to_table(shown: TextTable) -> Table:
     table = Table(title=shown.title or None, title_justify="left", caption=shown.caption or None)
     for number, column in enumerate(shown.columns):
         justify = "left" if column in shown.words else "right"
-        table.add_column(column, justify=justify, overflow="ellipsis" if number else "fold")
+        cut = number and column in shown.words  # of a long word the end may be missing, of a number no digit
+        table.add_column(column, justify=justify, overflow="ellipsis" if cut else "fold")
     for row in shown.rows:
         table.add_row(*row)
     return table

@@ -232,12 +232,17 @@ def choose_to_open(written: Sequence[Path]) -> Path:
     return min(written, key=lambda path: order.get(path.suffix, 9))
 
 
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
+
+
 def to_file_names(layers: Iterable[str]) -> list[str]:
-    """A safe, distinct file name for every layer: letters, digits, dots, dashes and underscores, at most 80 long."""
+    """A safe, distinct file name for every layer: letters, digits, dots, dashes and underscores, at most 80 long; none
+    that Windows keeps for a device (aux.0, whatever follows the dot)."""
     names: list[str] = []
     taken: set[str] = set()
     for layer in layers:
         base = re.sub(r"[^A-Za-z0-9._-]+", "_", layer).strip(".")[-80:].strip(".") or "layer"
+        base = f"_{base}" if _DEVICE.match(base) else base
         name, number = base, 2
         while name.lower() in taken:
             name, number = f"{base}-{number}", number + 1

@@ -154,7 +154,11 @@ def test_a_damaged_image_stops_or_is_skipped_counted_and_listed(site, evaluate_s
     ended = evaluate_site("--skip-bad", "--predictions", tmp_path / "png", root=tmp_path)
     assert ended.code == 0
     assert f"Skipped 1 image that cannot be decoded, or whose masks cannot:\n  {bad}\n" in ended.out
-    assert json.loads(evaluate_site("--skip-bad", "--json", root=tmp_path).out)["skipped"] == [str(bad)]
+    assert ", 3 images, " in ended.out
+    found = json.loads(evaluate_site("--skip-bad", "--json", root=tmp_path).out)
+    assert (found["skipped"], found["images"], found["identity"]["images"]["number"]) == ([str(bad)], 3, 4)
+    two = json.loads(evaluate_site("--skip-bad", "--json", "--images", 2, root=tmp_path).out)
+    assert (two["skipped"], two["images"]) == ([], 2)
     assert sorted(p.stem for p in (tmp_path / "png").glob("[!.]*")) == ["leaf 0", "leaf 1", "leaf 3"]
 
 

@@ -303,3 +303,7 @@ def test_file_names_are_safe_and_distinct() -> None:
         assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
         assert 0 < len(name) <= 83
         assert name[0] != "."
+    assert to_file_names(["aux.0", "CON", "nul.txt", "com1", "auxiliary", "a.con"]) == [
+        *("_aux.0", "_CON", "_nul.txt", "_com1"),
+        *("auxiliary", "a.con"),
+    ]

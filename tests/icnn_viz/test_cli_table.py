@@ -9,9 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
+from rich.console import Console
 
+from icnn_viz.cli._shown import _to_table
 from icnn_viz.displays import KernelDisplay
 from icnn_viz.displays.tables import write_tables
+from icnn_viz.displays.text_tables import TextTable
 from icnn_viz.positions import read_clouds
 from icnn_viz.records import PositionCloud
 
@@ -47,3 +50,13 @@ def test_no_name_is_a_formula_and_tables_are_read_back(
         layers = {row["layer"] for row in csv.DictReader(file)}
     assert not any(layer.startswith(("=", "+", "-", "@")) for layer in layers)
     assert tuple(cloud.layer for cloud in read_clouds(path)) == names
+
+
+def test_a_narrow_terminal_takes_no_digit_from_a_number() -> None:
+    table = TextTable(("layer", "mean", "outside"), [["head" * 9, "123456.789", "55.6% (48.1%)"]], ("layer",))
+    console = Console(width=24, legacy_windows=False)
+    with console.capture() as found:
+        console.print(_to_table(table))
+    lines = [line.split("│")[1:-1] for line in found.get().splitlines() if "│" in line]
+    shown = ["".join(cell.strip() for cell in column) for column in zip(*lines, strict=True)]
+    assert shown == ["head" * 9, "123456.789", "55.6%(48.1%)"]

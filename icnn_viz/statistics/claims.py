@@ -62,8 +62,8 @@ def judge_claims(clouds: Iterable[PositionCloud], rules: ClaimRules | None = Non
         if still := total - sum(len(cloud.points) for cloud in about):
             words = f"{finding.evidence}; {still / total:.1%} of the shapes never moved and are left out"
             finding = finding._replace(evidence=words)
-        if about and (lost := _share_lost(about)):
-            words = f"{finding.evidence}; {lost:.1%} of the positions are not finite and are left out"
+        if lost := _tell_lost(about):
+            words = f"{finding.evidence}; {lost}"
             finding = finding._replace(evidence=words)
         rows.append({"claim": claim, **finding._asdict(), "rule": rule, "layers": len(about)})
     return to_table(rows, COLUMNS)
@@ -76,10 +76,10 @@ def _is_judged(cloud: PositionCloud, rules: ClaimRules) -> bool:
     return row["state"] == "ok" and enough
 
 
-def _share_lost(clouds: Sequence[PositionCloud]) -> float:
+def _tell_lost(clouds: Sequence[PositionCloud]) -> str:
     rows = [summarise(cloud) for cloud in clouds]
     lost, points = (sum(int(str(row[name])) for row in rows) for name in ("not_finite", "points"))
-    return lost / points
+    return f"{lost:,} of {points:,} positions are not finite and are left out" if lost else ""
 
 
 def _nothing_judged(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:

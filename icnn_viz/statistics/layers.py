@@ -12,7 +12,7 @@ from icnn_core.errors import ArgumentError
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.distances import energy_distance
 from icnn_viz.statistics.gaussian import fit_gaussians
-from icnn_viz.statistics.pinning import measure_corners, measure_pinning
+from icnn_viz.statistics.pinning import measure_corners, measure_pinning, rounding_steps
 from icnn_viz.statistics.spreads import is_outer, measure_radial
 from icnn_viz.statistics.summary import COLUMNS as SUMMARY_COLUMNS
 from icnn_viz.statistics.summary import summarise
@@ -183,7 +183,7 @@ def _weights(cloud: PositionCloud) -> dict[str, object]:
     }
     if scale > 0:
         row |= _extent(cloud, np.where(good, weights, 0.0))
-    return row | _correlation(weights, length, good)
+    return row | _correlation(cloud, weights, length, good)
 
 
 def _extent(cloud: PositionCloud, weights: np.ndarray) -> dict[str, object]:
@@ -195,15 +195,25 @@ def _extent(cloud: PositionCloud, weights: np.ndarray) -> dict[str, object]:
     return {"extent": extent, "extent_ratio": extent / regular if regular > 0 else None}
 
 
-def _correlation(weights: np.ndarray, length: np.ndarray, good: np.ndarray) -> dict[str, object]:
+def _rounding(cloud: PositionCloud) -> float:
+    """By how much displacements (px) differ that are the same: positions are kept as numbers of 32 bits, or fewer."""
+    size = np.abs(np.where(np.isfinite(cloud.points), cloud.points, 0.0)).max(initial=0.0)
+    return max(
+        float(size) * float(np.finfo(np.float32).eps), float(rounding_steps(cloud).max(initial=0.0)) * 2**0.5
+    )
+
+
+def _correlation(
+    cloud: PositionCloud, weights: np.ndarray, length: np.ndarray, good: np.ndarray
+) -> dict[str, object]:
     """Spearman's rho over all points (S, K), with an interval over shapes: points of one shape go together.
 
-    By the jackknife over shapes of Fisher's z, and Student's t. Nothing if either is constant; no interval of
-    fewer than five shapes.
+    By the jackknife over shapes of Fisher's z, and Student's t. Nothing if either is constant, but for rounding; no
+    interval of fewer than five shapes.
     """
     from scipy.special import stdtrit
 
-    if good.sum() < 5 or np.ptp(weights[good]) == 0 or np.ptp(length[good]) == 0:
+    if good.sum() < 5 or np.ptp(weights[good]) == 0 or np.ptp(length[good]) <= _rounding(cloud):
         return {}
     ranks = np.zeros((2, *good.shape))
     for number, values in enumerate((weights, length)):

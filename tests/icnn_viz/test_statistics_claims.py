@@ -189,7 +189,7 @@ def test_what_is_lost_of_judged_layers_is_said():
     clouds[0].positions[0, 150:] = np.nan
     found = judge_claims(clouds, RULES)
     assert found.verdict[GAUSSIAN] == HOLDS
-    assert found.evidence[GAUSSIAN].endswith("; 25.0% of the positions are not finite and are left out")
+    assert found.evidence[GAUSSIAN].endswith("; 1,350 of 5,400 positions are not finite and are left out")
 
 
 def test_lost_and_equal_slots_count_against_their_layer():

@@ -5,6 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 
 from icnn_core.errors import ArgumentError
 from icnn_viz.records import PositionCloud
@@ -111,6 +112,14 @@ def test_points_of_a_shape_go_together_in_the_interval_of_weights_against_displa
         found += not row.weight_displacement_low <= 0 <= row.weight_displacement_high
     assert found / 150 <= 0.1
     assert np.isnan(measured(moves[:4], weights[:4]).fillna(np.nan).weight_displacement_low)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_what_rounding_does_to_equal_displacements_is_no_correlation(dtype):
+    moved = torch.as_tensor(SLOTS + np.full((60, 9, 2), [0.3, -0.2]), dtype=dtype).double().numpy() - SLOTS
+    heavy = np.exp(np.hypot(*np.moveaxis(moved, -1, 0)))  # the more a slot is rounded up, the heavier
+    assert np.ptp(heavy) > 0
+    assert measured(moved, heavy).isna().weight_displacement
 
 
 def test_very_large_kernels_take_bounded_time_and_memory():

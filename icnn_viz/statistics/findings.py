@@ -155,7 +155,7 @@ def _axes_in_spacings(cloud: PositionCloud) -> tuple[float, float]:
 def find_strips(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
     """The outer slots of deeper layers are like strips that point outwards."""
     deeper = clouds[len(clouds) // 2 :]
-    strips, none, outwards, outer = 0, 0, 0, 0
+    strips, none, outwards, outer, alike = 0, 0, 0, 0, 0
     for cloud in deeper:
         chosen = is_outer(cloud.slots)
         ok = (fit_gaussians(cloud).state == "ok")[chosen]
@@ -165,6 +165,7 @@ def find_strips(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
         long = ok & (low > rules.strip_elongation)
         off = _numbers(radial_spreads([cloud]), "off_radius")
         outer += len(low)
+        alike += _along_one_axis(cloud.slots[chosen], rules.strip_angle)
         strips += int(long.sum())
         outwards += int((long & (off <= rules.strip_angle)).sum())
         none += int((~ok | (high < rules.strip_elongation)).sum())
@@ -173,7 +174,12 @@ def find_strips(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
         return Finding(CANNOT_BE_SAID, None, unit, "the kernels have no outer slots")
     share, others = outwards / outer, (none + strips - outwards) / outer
     verdict = CANNOT_BE_SAID
-    if share >= rules.strip_holds:
+    parallel = ""
+    if share >= rules.strip_holds and alike / outer >= rules.strip_holds:
+        parallel = (
+            f"; {alike / outer:.0%} of them lie along one axis, where strips along it point outwards, too"
+        )
+    elif share >= rules.strip_holds:
         verdict = HOLDS
     elif others >= rules.strip_fails:
         verdict = DOES_NOT_HOLD
@@ -181,9 +187,16 @@ def find_strips(clouds: Sequence[PositionCloud], rules: ClaimRules) -> Finding:
     evidence = (
         f"of {counted(outer, 'outer slot')} in {counted(len(deeper), 'layer')} {strips / outer:.0%} are strips, "
         f"{share:.0%} strips that point outwards, {none / outer:.0%} no strips; "
-        f"spread along the radius over that across it: {ratio} (median)"
+        f"spread along the radius over that across it: {ratio} (median){parallel}"
     )
     return Finding(verdict, share, unit, evidence)
+
+
+def _along_one_axis(slots: np.ndarray, within: float) -> int:
+    """How many of the slots (K, 2) point, to `within` degrees, along the one axis along which most do."""
+    angles = np.degrees(np.arctan2(slots[:, 0], slots[:, 1]))
+    apart = np.abs((angles - np.arange(180.0)[:, None] + 90) % 180 - 90)
+    return int((apart <= within).sum(1).max(initial=0))
 
 
 def _band(share: float, holds: float, fails: float) -> str:

@@ -81,6 +81,6 @@ class ClaimRules:
         return (
             f"strip, no strip: the 95% interval of the elongation lies above, below {self.strip_elongation:g}; "
             f"outwards: its axis lies within {self.strip_angle:g} degrees of the slot's radius; outer slots of the "
-            f"deeper half of the layers. Holds if {self.strip_holds:.0%} or more are strips that point outwards, "
-            f"does not if {self.strip_fails:.0%} or more are no strips, or strips that do not"
+            f"deeper half of the layers. Holds if {self.strip_holds:.0%} or more are strips that point outwards and "
+            f"fewer lie along one axis, does not if {self.strip_fails:.0%} or more are no strips, or strips that do not"
         )

@@ -203,6 +203,22 @@ def test_lost_and_equal_slots_count_against_their_layer():
     assert table.number[STRIPS] == pytest.approx(4 / 8)
 
 
+@pytest.mark.parametrize(("size", "step"), [((3, 3), (1, 4)), ((1, 7), (1, 1)), ((7, 1), (2, 2))])
+def test_parallel_strips_of_a_flat_grid_are_not_said_to_point_outwards(size, step):
+    rng = np.random.default_rng(0)
+    slots = (np.indices(size).reshape(2, -1).T - (np.array(size) - 1) / 2) * step
+    long = int(size[0] * step[0] < size[1] * step[1])
+    for axis, verdict in ((long, UNSURE), (1 - long, FAILS)):
+        spread = np.where(np.arange(2) == axis, 0.6, 0.2)
+        points = slots + spread * rng.standard_normal((300, len(slots), 2))
+        cloud = PositionCloud(
+            "l", 0, size, step, "channel", slots, points[None], np.ones((1, *points.shape[:2]))
+        )
+        found = find_strips([cloud] * 3, RULES)
+        assert found.verdict == verdict
+        assert ("along one axis" in found.evidence) == (verdict == UNSURE)
+
+
 def test_kernels_without_outer_slots_have_no_strips():
     rng = np.random.default_rng(0)
     slots = np.zeros((1, 2))

@@ -17,13 +17,14 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, TextIO
 
 import typer
 from typer.core import TyperGroup
 
 from icnn_core.cli._placeholders import style
-from icnn_core.errors import IcnnError
+from icnn_core.errors import DataError, IcnnError
+from icnn_core.files import explain
 from icnn_core.text import to_line, to_visible
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def run(app: typer.Typer) -> NoReturn:
         print(f"{name}: error: {to_visible(' '.join(str(error).split()))}", file=sys.stderr)
         sys.exit(1)
     finally:
-        _flush_stdout()
+        _flush_stdout(name)
     sys.exit(0)
 
 
@@ -214,7 +215,10 @@ def _set_level(level: int) -> None:
 
 
 class _Lasting:
-    """A stream whose reader may leave, as `| head -1` does, or be closed: what follows is lost, nothing ends."""
+    """A stream whose reader may leave, as `| head -1` does, be closed, or lie on a full disk: what follows is lost, and
+    the work goes on. A full disk under stdout is told at the end (`failures`)."""
+
+    failures: ClassVar[list[OSError]] = []
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -236,8 +240,8 @@ class _Lasting:
         try:
             yield
         except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO, errno.EBADF):
-                raise
+            if error.errno not in (errno.EPIPE, errno.EIO, errno.EBADF) and self._stream is sys.stdout:
+                self.failures.append(error)
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
@@ -248,5 +252,11 @@ def _open_what_is_closed() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
-def _flush_stdout() -> None:
+def _flush_stdout(name: str) -> None:
+    """Raises SystemExit: what was printed could not be kept."""
     _Lasting(sys.stdout).flush()
+    if _Lasting.failures:
+        got, fix = explain(_Lasting.failures.pop())
+        error = DataError("what is printed", needed="a stdout that takes it", got=got, fix=fix)
+        print(f"{name}: error: {error}", file=sys.stderr)
+        sys.exit(1)

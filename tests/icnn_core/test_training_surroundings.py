@@ -179,3 +179,16 @@ def test_no_run_ends_because_nobody_reads(tmp_path: Path, end: str) -> None:
     ended = subprocess.run(["sh", "-c", text], capture_output=True, text=True, timeout=120, check=False)
     assert "Traceback" not in ended.stderr
     assert torch.load(tmp_path / "run" / "last.pt")["training"]["iteration"] == 5
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_words_that_find_no_room_end_no_run_and_are_told_in_a_line(tmp_path: Path) -> None:
+    rest = f"--iterations 2 --out {tmp_path}/run --json > /dev/full"
+    text = SHELL.format(python=sys.executable, rest=rest)
+    ended = subprocess.run(["sh", "-c", text], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith(
+        "icnn: error: what is printed: needs a stdout that takes it"
+    )
+    assert torch.load(tmp_path / "run" / "last.pt")["training"]["iteration"] == 2

@@ -10,6 +10,7 @@ import numpy as np
 from icnn_core.errors import ShapeError
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.pairing import NUMBERED, pair_layers, pair_slots
+from icnn_viz.statistics.pinning import rounding
 from icnn_viz.statistics.tables import to_table, with_adjusted
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def compare_runs(
     where there are no regular positions, by number, and positions are compared, not displacements. `shift_y`,
     `shift_x`: the second centre less the first, on all finite points. `mean_move`: mean distance
     between the two positions of a shape (paired only). `q`: p adjusted over the slots of all layers. `state`: "ok",
-    "equal" (the same points: distances are 0, p is 1) or "too few points" (under 3 finite ones on a side). A layer
-    that only one of the two has is a row without numbers: "only in the first", "only in the second".
+    "equal" (the same points, but for rounding: distances are 0, p is 1) or "too few points" (under 3 finite ones on a
+    side). A layer that only one of the two has is a row without numbers: "only in the first", "only in the second".
 
     Args:
         first, second: the layers of two networks, or of one at two times.
@@ -69,23 +70,31 @@ def _rows(
         raise ShapeError(f"comparison of {first.layer} and {second.layer}", needed=needed, got=got, fix=fix)
     order, pairing = pair_slots(first, second)
     places = [cloud.displacements if pairing != NUMBERED else cloud.points for cloud in (first, second)]
+    rounded = rounding(first), rounding(second)
     rng = np.random.default_rng(seed)
     rows = []
     for slot, slot_b in enumerate(order):
         a, b = (np.asarray(of, dtype=np.float64) for of in (places[0][:, slot], places[1][:, slot_b]))
         row: dict[str, object] = {"layer_a": first.layer, "layer_b": second.layer, "slot": slot}
         row |= {"slot_b": slot_b, "pairing": pairing}
-        rows.append(row | _compare(a, b, paired, permutations, subsample, rng))
+        steps = rounded[0][:, slot], rounded[1][:, slot_b]
+        rows.append(row | _compare(a, b, steps, paired, permutations, subsample, rng))
     return rows
 
 
 def _compare(
-    a: np.ndarray, b: np.ndarray, paired: bool, permutations: int, subsample: int, rng: np.random.Generator
+    a: np.ndarray,
+    b: np.ndarray,
+    steps: tuple[np.ndarray, np.ndarray],
+    paired: bool,
+    permutations: int,
+    subsample: int,
+    rng: np.random.Generator,
 ) -> dict[str, object]:
     good_a, good_b = np.isfinite(a).all(1), np.isfinite(b).all(1)
     if paired:
         good_a = good_b = good_a & good_b
-    a, b = a[good_a], b[good_b]
+    a, b, steps = a[good_a], b[good_b], (steps[0][good_a], steps[1][good_b])
     row: dict[str, object] = {"points_a": len(a), "points_b": len(b)}
     if min(len(a), len(b)):
         row |= dict(zip(("shift_y", "shift_x"), b.mean(0) - a.mean(0), strict=True))
@@ -93,7 +102,7 @@ def _compare(
         return row | {"state": "too few points"}
     if paired:
         row["mean_move"] = np.hypot(*(b - a).T).mean()
-    if _are_equal(a, b):
+    if _are_equal(a, b, *steps):
         return row | {"state": "equal", "energy": 0, "energy_coefficient": 0, "p": 1.0, "wasserstein": 0}
     drawn = rng.permutation(max(len(a), len(b)))  # the same shapes of both, where there are as many
     a, b = (of[drawn[drawn < len(of)][:subsample]] for of in (a, b))
@@ -104,11 +113,15 @@ def _compare(
     return row | _wasserstein_and_floor(a, b, rng)
 
 
-def _are_equal(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two sets hold the same points, in any order."""
-    if len(a) == len(b):
-        return np.array_equal(a[np.lexsort(a.T)], b[np.lexsort(b.T)])
-    return not np.ptp(np.concatenate([a, b]), axis=0).any()
+def _are_equal(a: np.ndarray, b: np.ndarray, steps_a: np.ndarray, steps_b: np.ndarray) -> bool:
+    """Whether two sets hold the same points, in any order; in theirs, or where all are one, to the steps that files
+    keep of each."""
+    if np.ptp(np.concatenate([a, b]), axis=0).max() <= max(steps_a.max(), steps_b.max()):
+        return True
+    if len(a) != len(b):
+        return False
+    alike = np.hypot(*(a - b).T) <= np.maximum(steps_a, steps_b)
+    return bool(alike.all()) or np.array_equal(a[np.lexsort(a.T)], b[np.lexsort(b.T)])
 
 
 def _permuted_p(

@@ -12,7 +12,7 @@ from icnn_core.errors import ArgumentError
 from icnn_viz.records import PositionCloud
 from icnn_viz.statistics.distances import energy_distance
 from icnn_viz.statistics.gaussian import fit_gaussians
-from icnn_viz.statistics.pinning import measure_corners, measure_pinning, rounding_steps
+from icnn_viz.statistics.pinning import measure_corners, measure_pinning, rounding
 from icnn_viz.statistics.spreads import is_outer, measure_radial
 from icnn_viz.statistics.summary import COLUMNS as SUMMARY_COLUMNS
 from icnn_viz.statistics.summary import summarise
@@ -195,14 +195,6 @@ def _extent(cloud: PositionCloud, weights: np.ndarray) -> dict[str, object]:
     return {"extent": extent, "extent_ratio": extent / regular if regular > 0 else None}
 
 
-def _rounding(cloud: PositionCloud) -> float:
-    """By how much displacements (px) differ that are the same: positions are kept as numbers of 32 bits, or fewer."""
-    size = np.abs(np.where(np.isfinite(cloud.points), cloud.points, 0.0)).max(initial=0.0)
-    return max(
-        float(size) * float(np.finfo(np.float32).eps), float(rounding_steps(cloud).max(initial=0.0)) * 2**0.5
-    )
-
-
 def _correlation(
     cloud: PositionCloud, weights: np.ndarray, length: np.ndarray, good: np.ndarray
 ) -> dict[str, object]:
@@ -213,7 +205,7 @@ def _correlation(
     """
     from scipy.special import stdtrit
 
-    if good.sum() < 5 or np.ptp(weights[good]) == 0 or np.ptp(length[good]) <= _rounding(cloud):
+    if good.sum() < 5 or np.ptp(weights[good]) == 0 or np.ptp(length[good]) <= rounding(cloud)[good].max():
         return {}
     ranks = np.zeros((2, *good.shape))
     for number, values in enumerate((weights, length)):

@@ -72,6 +72,13 @@ def rounding_steps(cloud: PositionCloud) -> np.ndarray:
     return np.zeros(points.shape)
 
 
+def rounding(cloud: PositionCloud) -> np.ndarray:
+    """(S, K), by how much (px) two positions differ at most that were one before a file kept them."""
+    size = np.abs(np.where(np.isfinite(cloud.points), cloud.points, 0.0))
+    steps = np.maximum(size * float(np.finfo(np.float32).eps), rounding_steps(cloud))
+    return np.asarray(np.hypot(steps[..., 0], steps[..., 1]))
+
+
 def _moves(cloud: PositionCloud) -> np.ndarray:
     moves = np.asarray(cloud.displacements, dtype=np.float64)
     return np.where(np.isfinite(moves), moves, 0.0)  # a coordinate at its own slot does not count

@@ -1,10 +1,12 @@
 """Distances between clouds: against loops, closed forms and brute force; p-values that are right under no
 difference."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from icnn_core.errors import ShapeError
@@ -123,3 +125,18 @@ def test_degenerate_pairs():
         compare_runs([cloud_of(points)], [other])
     with pytest.raises(ShapeError, match="leave out paired"):
         compare_runs([cloud_of(points)], [cloud_of(points[:4])], paired=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_file_of_16_bits_is_not_apart_from_that_of_32(dtype):
+    moved = np.full((60, 3, 2), [0.3, -0.2])  # all shapes alike, as where a layer moved as a whole
+    for moves in (moved, 0.01 * draw(60)):
+        exact = cloud_of(moves, spacing=12)
+        kept = torch.as_tensor(exact.positions, dtype=dtype).double().numpy()
+        assert not np.array_equal(kept, exact.positions)
+        table = compare_runs([exact], [replace(exact, positions=kept)], permutations=99)
+        assert set(table.state) == {"equal"}
+        assert (table.p == 1).all()
+    moved[0, 0] = 1e6  # the steps of a far point are its own
+    table = compare_runs([cloud_of(moved, 12)], [cloud_of(moved + 0.01, 12)], permutations=99)
+    assert set(table.state) == {"ok"}

@@ -46,7 +46,7 @@ def pair_slots(first: PositionCloud, second: PositionCloud) -> tuple[np.ndarray,
     if len(first.slots) != len(second.slots):
         raise ShapeError(
             who, needed="as many slots on both sides", got=f"{len(first.slots)} and {len(second.slots)}",
-            fix="Compare layers of one kernel size.",
+            fix="Compare layers of one kernel size: name them with --layer.",
         )  # fmt: skip
     by_number = np.arange(len(first.slots))
     if not (first.regular and second.regular):
@@ -58,7 +58,10 @@ def pair_slots(first: PositionCloud, second: PositionCloud) -> tuple[np.ndarray,
     if order is not None:
         return order, RESCALED
     raise ShapeError(
-        who, needed="slots of one grid", got="slots at other places", fix="Compare layers of one kernel."
+        who,
+        needed="slots of one grid",
+        got="slots at other places",
+        fix="Compare layers of one kernel (--layer).",
     )
 
 

@@ -34,8 +34,8 @@ def draw(layers: dict[str, Any], scaling: dict[str, Any]) -> Figure:
     timings = [Timing(**row) for row in layers["timings"]]
     rows = scaling.get("numbers", {})
     scaled = {name: [Timing(**row) for row in some] for name, some in rows.items()}
-    machine = layers["machine"]
-    title = f"{machine['machine']}, {machine['threads']} threads, torch {machine['torch']}, float32"
+    machines = list(dict.fromkeys(_describe(part["machine"]) for part in (layers, scaling) if part))
+    title = " (above), ".join(machines) + (" (below)" if len(machines) > 1 else "")
     figure = plt.figure(figsize=(10, 8 if scaled else 4.6), layout="constrained")
     grid = figure.add_gridspec(2 if scaled else 1, 4, height_ratios=(1.4, 1) if scaled else (1,))
     shown = [t for t in timings if t.backward and t.method in STYLES]
@@ -55,6 +55,10 @@ def draw(layers: dict[str, Any], scaling: dict[str, Any]) -> Figure:
         _draw_scaling(figure.add_subplot(grid[1, column]), name, some, labelled=column == 0)
     figure.supxlabel(title, fontsize=8, color="#5c5c5c")
     return figure
+
+
+def _describe(machine: dict[str, Any]) -> str:
+    return f"{machine['machine']}, {machine['threads']} threads, torch {machine['torch']}, float32"
 
 
 def _draw_layers(ax: Axes, timings: list[Timing]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -86,7 +86,9 @@ def _flowing(text: str | None) -> str:
 
 def main() -> None:
     """Write the page into the folder given, by default docs/reference of the working folder."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else _FOLDER
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=_FOLDER)
+    folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "commands.md").write_text(to_reference(), encoding="utf-8")
 

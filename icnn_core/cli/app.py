@@ -28,7 +28,7 @@ from icnn_core.files import explain
 from icnn_core.text import to_line, to_visible
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions
     from rich.progress import Progress
 
 _LOGGERS = ("icnn_core", "icnn_viz")
@@ -135,6 +135,9 @@ def make_console(*, json: bool = False) -> Console:
     return console
 
 
+_NAMES = 30  # letters of names in a piped table's first column; longer ones make it wider, so that others keep room
+
+
 def _make_safe_console(file: TextIO, **options: Any) -> Console:
     """A console on which no name that is printed can move the cursor, set the title or hide what stands beside it."""
     from rich.console import Console
@@ -142,10 +145,15 @@ def _make_safe_console(file: TextIO, **options: Any) -> Console:
     from rich.table import Table
 
     class SafeConsole(Console):
-        def render(self, renderable: Any, *args: Any, **kwargs: Any) -> Iterator[Segment]:
-            for column in renderable.columns if isinstance(renderable, Table) else ():
+        def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+            columns = list(renderable.columns) if isinstance(renderable, Table) else []
+            for column in columns:
                 column._cells[:] = [to_line(c) if isinstance(c, str) else c for c in column._cells]
-            for segment in super().render(renderable, *args, **kwargs):
+            names = [str(cell) for cell in columns[0]._cells] if columns and not self.is_terminal else []
+            if names and not any(" " in name for name in names):  # whole, for who searches them
+                columns[0].no_wrap, options = True, options or self.options
+                options = options.update_width(self.width + max(0, max(map(len, names)) - _NAMES))
+            for segment in super().render(renderable, options):
                 text = segment.text if segment.control else to_visible(segment.text)
                 yield segment if text == segment.text else Segment(text, segment.style)
 

@@ -151,6 +151,25 @@ def test_a_piped_table_is_not_squeezed_into_80_columns(monkeypatch: pytest.Monke
     assert make_console().width == 170
 
 
+def test_names_in_a_piped_table_are_whole_and_leave_others_their_room(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that `icnn layers | grep downsample.0` finds it; sentences are folded as before."""
+    from rich.table import Table
+
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name, sentence = "encoder." + "intermediate." * 12 + "downsample.0", 12 * "many words "
+    for first, second in ((name, sentence), (sentence, name[:40])):
+        table = Table("first", "second", "third")
+        table.add_row(first, second, "0.123456789")
+        make_console().print(table)
+    whole, folded = capsys.readouterr().out.split("third", 2)[1:]
+    [row] = [line for line in whole.splitlines() if name in line]
+    assert "many words many words" in row
+    assert "0.123456789" in row
+    assert max(map(len, folded.splitlines())) <= 100
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_an_old_console_gets_escapes_instead_of_an_error(script: list[str], encoding: str) -> None:
     source = Path(script[1])

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from icnn_core.errors import IcnnError
-from icnn_core.preparation import preparation_of
 from icnn_viz.displays.heatmaps import HeatmapDisplay
 from icnn_viz.displays.latest import LatestOnly
 from icnn_viz.displays.page import to_image_tag
@@ -21,7 +20,7 @@ from icnn_viz.displays.panel import ClickPanel
 from icnn_viz.displays.pixels import Question
 from icnn_viz.displays.still import show_with_still
 from icnn_viz.figures.maps import check_difference
-from icnn_viz.gradients import Network, load_pair
+from icnn_viz.gradients import Network, load_pair, to_networks
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -82,10 +81,9 @@ class HeatmapExplorer:
         self.image = np.asarray(image)
         said = {"mean": mean, "std": std, "divisor": divisor, "output": output}
         self._networks = [
-            model
-            if isinstance(model, Network)
-            else Network(name, model, size, tuple(classes), preparation_of(model).changed(**said))
+            network
             for name, model in zip(names, (model_a, model_b), strict=True)
+            for network in to_networks("HeatmapExplorer", {name: model}, classes=classes, size=size, **said)
         ]
         self._theme = theme
         middle = (self.image.shape[0] // 2, self.image.shape[1] // 2)

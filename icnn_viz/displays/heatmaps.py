@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from icnn_core.errors import ArgumentError, NameNotFoundError, check_name
-from icnn_core.preparation import Preparation, preparation_of
+from icnn_core.preparation import Preparation
 from icnn_viz.displays.images import to_pixels
 from icnn_viz.displays.page import to_html_table, to_image_tag
 from icnn_viz.displays.pixels import compare_pixels, find_class, to_frame
-from icnn_viz.gradients import Network, Target, load_pair
+from icnn_viz.gradients import Network, Target, load_pair, to_networks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,15 +80,9 @@ class HeatmapDisplay:
         Raises:
             IcnnError: as of `pixel_gradients`.
         """
-        models = {"network": models} if not isinstance(models, Mapping) else models
         said = {"mean": mean, "std": std, "divisor": divisor, "output": output}
-        networks = []
-        for name, model in models.items():
-            if not (hasattr(model, "state_dict") and callable(model)):
-                got, fix = type(model).__name__, "Of files: from_checkpoints."
-                raise _refuse(f"networks (torch.nn.Module), here {name!r}", got, fix)
-            wanted = (preparation or preparation_of(model)).changed(**said)
-            networks.append(Network(name, model, size, tuple(classes), wanted))
+        seen = {"classes": classes, "size": size, "preparation": preparation}
+        networks = to_networks("HeatmapDisplay", models, **seen, **said)
         return cls.from_networks(networks, image, pixels, **options)
 
     @classmethod

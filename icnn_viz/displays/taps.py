@@ -14,7 +14,7 @@ from icnn_viz.displays.images import to_pixels
 from icnn_viz.displays.page import to_html_table, to_image_tag
 from icnn_viz.displays.pixels import find_class
 from icnn_viz.displays.tables import write_tables
-from icnn_viz.gradients import Network
+from icnn_viz.gradients import Network, to_networks
 from icnn_viz.gradients.networks import load_network
 from icnn_viz.taps import LAYOUTS as LAYOUTS
 from icnn_viz.taps import MOST, OffsetSource, Watched, watch
@@ -86,8 +86,7 @@ class TapDisplay:
         **options: Any,
     ) -> Self:  # fmt: skip
         """Of a network in memory, or two by name, the second the regular one; `options` as of `from_networks`."""
-        named = models if isinstance(models, Mapping) else {"network": models}
-        networks = [Network(name, model, size, tuple(classes), preparation) for name, model in named.items()]
+        networks = to_networks("TapDisplay", models, classes=classes, size=size, preparation=preparation)
         return cls.from_networks(networks, image, pixel, **options)
 
     @classmethod

@@ -3,7 +3,7 @@
 from icnn_core.preparation import IMAGENET_MEAN, IMAGENET_STD
 from icnn_viz.gradients.controls import randomised, snapped
 from icnn_viz.gradients.methods import METHODS
-from icnn_viz.gradients.networks import Network, load_pair
+from icnn_viz.gradients.networks import Network, load_pair, to_networks
 from icnn_viz.gradients.pixel import batch_gradients, pixel_gradient, pixel_gradients
 from icnn_viz.gradients.sampling import receptive_field, sampling_density
 from icnn_viz.gradients.targets import Target
@@ -22,4 +22,5 @@ __all__ = [
     "receptive_field",
     "sampling_density",
     "snapped",
+    "to_networks",
 ]

@@ -13,7 +13,7 @@ from torch import nn
 from icnn_core.checkpoint import Checkpoint, build_model, read_checkpoints
 from icnn_core.checkpoint.contents import check_whole
 from icnn_core.devices import choose_device
-from icnn_core.errors import CheckpointError
+from icnn_core.errors import ArgumentError, CheckpointError
 from icnn_core.models.factory import build_with
 from icnn_core.preparation import Preparation, preparation_of
 from icnn_viz.gradients.controls import randomised, snapped
@@ -69,6 +69,39 @@ class Network:
         seen = {"size": self.size, "preparation": self.prepared}
         density = sampling_density(self.model, shape, target.pixel, class_id=target.class_id, **seen)
         return density, receptive_field(self.model, shape, target.pixel, **seen)
+
+
+def to_networks(
+    who: str,
+    models: nn.Module | Mapping[str, nn.Module | Network],
+    *,
+    classes: Sequence[str] = (),
+    size: tuple[int, int] | None = None,
+    preparation: Preparation | None = None,
+    **said: Any,
+) -> list[Network]:
+    """Networks in memory by the name that is shown, or one; what is a `Network` stays as it is.
+
+    Args:
+        who: asks for them, for an error.
+        preparation: how they want images; None = what each says itself.
+        said: what of that the user says, see `Preparation`; None = as it is.
+
+    Raises:
+        ArgumentError: what is no network.
+    """
+    named = models if isinstance(models, Mapping) else {"network": models}
+    networks = []
+    for name, model in named.items():
+        if isinstance(model, Network):
+            networks.append(model)
+            continue
+        if not (hasattr(model, "state_dict") and callable(model)):
+            needed, fix = f"networks (torch.nn.Module), here {name!r}", "Of files: from_checkpoints."
+            raise ArgumentError(who, needed=needed, got=type(model).__name__, fix=fix)
+        wanted = (preparation or preparation_of(model)).changed(**said)
+        networks.append(Network(name, model, size, tuple(classes), wanted))
+    return networks
 
 
 def load_pair(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +17,10 @@ from icnn_core.checkpoint import write_checkpoint
 from icnn_core.errors import ArgumentError, CheckpointError, IcnnError, NameNotFoundError
 from icnn_core.models.deeplab import deeplab_largefov
 from icnn_core.surgery import make_irregular
-from icnn_viz import HeatmapDisplay
+from icnn_viz import HeatmapDisplay, HeatmapExplorer, TapDisplay
 from icnn_viz.displays import HEATMAP_VIEWS
 from icnn_viz.displays.pixels import make_targets
-from icnn_viz.gradients import Target, load_pair, pixel_gradient
+from icnn_viz.gradients import Network, Target, load_pair, pixel_gradient, to_networks
 from icnn_viz.heatmaps import measure_heatmap, to_heatmap
 
 CLASSES = ("ground", "square", "bar")
@@ -171,6 +173,27 @@ def test_wrong_uses_are_refused(models: dict[str, nn.Module], image: np.ndarray)
         with pytest.raises(IcnnError, match=words) as told:
             HeatmapDisplay.from_models(given["networks"], given["image"], given["pixels"], **options)
         assert "\n" not in str(told.value)
+
+
+def test_files_in_the_place_of_networks_are_refused_by_every_display(image: np.ndarray) -> None:
+    path: Any = "net.pt"
+    ways: dict[str, Callable[[], object]] = {
+        "HeatmapDisplay": lambda: HeatmapDisplay.from_models(path, image, (9, 20)),
+        "TapDisplay": lambda: TapDisplay.from_models(path, image, (9, 20)),
+        "HeatmapExplorer": lambda: HeatmapExplorer(path, path, image),
+    }
+    for who, ask in ways.items():
+        with pytest.raises(ArgumentError, match=rf"{who}: needs networks .*got str.*from_checkpoints"):
+            ask()
+
+
+def test_networks_see_images_as_they_are_told_to(models: dict[str, nn.Module]) -> None:
+    own = Network("own", models["mine"], None, ("a",))
+    first, second = to_networks(
+        "me", {"x": models["theirs"], "y": own}, classes=("b",), size=(8, 9), divisor=4
+    )
+    assert (first.name, first.size, first.classes, first.prepared.divisor) == ("x", (8, 9), ("b",), 4)
+    assert second is own
 
 
 def test_one_network_a_pil_image_a_path_and_a_class_by_name_are_taken(

@@ -26,9 +26,8 @@ def forward(
     planes = F.conv2d(x, by_tap, groups=g.groups)
     sampling = planes_geometry(geometry)
     less_y, less_x = (float(new - old) for new, old in zip(sampling.padding, g.padding, strict=True))
-    floor, fraction = split_anchors(
-        positions[0], g
-    )  # rounded as in every back end; whole pixels are added to that
+    # Rounded as in every back end; whole pixels are added to that.
+    floor, fraction = split_anchors(positions[0], g)
     anchors = floor + fraction + pair_on(positions.device, (less_y, less_x), floor.dtype)
     by_plane = anchors.repeat(g.out_channels, 1)[:, None]
     ones = planes.new_ones(g.out_channels, g.taps, 1, 1)

@@ -271,11 +271,9 @@ def _go_on(display: SurveyDisplay, survey: Survey, output: Output, found: dict[s
     written, summary = display.write(output.format or ["png"], theme=output.theme), display.summary()
     found |= {"zero_maps": display.zero_maps(), "differences": to_records(summary)}
     first, second, *_ = (network.name for network in display.networks)
-    shown = [
-        tell_differences(summary, first, second),
-        f"{display.describe()}.",
-        *filter(None, [display.left_out()]),
-    ]
+    shown = [tell_differences(summary, first, second), f"{display.describe()}."]
+    if lacking := display.left_out():
+        shown.append(lacking)
     if progress.seconds > 1:
         share = progress.seconds_in_networks / progress.seconds
         shown.append(f"{progress.seconds:.0f} s, {share:.0%} of it in the networks.")

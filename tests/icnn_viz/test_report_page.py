@@ -275,15 +275,18 @@ def test_what_was_found_comes_first_and_the_card_last(make_findings: MakeFinding
     assert "Heatmaps of what" in shown
 
 
+def _moved(cloud: PositionCloud, y: float, x: float) -> PositionCloud:
+    """Every weight of its four channels so far from its slot."""
+    return replace(cloud, positions=np.tile(cloud.slots + np.array([y, x]), (1, 4, 1, 1)))
+
+
 def test_the_findings_are_three_sentences(
     make_findings: MakeFindings, make_cloud: Callable[..., PositionCloud]
 ) -> None:
     findings = make_findings("net", layers=1)
     flat = make_cloud("flat", channels=4)
-    near = replace(flat, positions=np.tile(flat.slots + np.array([0.3, 0.4]), (1, 4, 1, 1)))
-    far = replace(
-        flat, layer="far", depth=1, positions=np.tile(flat.slots + np.array([0.0, 2.0]), (1, 4, 1, 1))
-    )
+    near = _moved(flat, 0.3, 0.4)
+    far = replace(_moved(flat, 0.0, 2.0), layer="far", depth=1)
     far = replace(
         far, positions=np.tile(far.positions, (1, 3, 1, 1)), weights=np.tile(far.weights, (1, 3, 1))
     )
@@ -317,8 +320,7 @@ def test_positions_that_were_lost_lie_nowhere(
     make_findings: MakeFindings, make_cloud: Callable[..., PositionCloud]
 ) -> None:
     findings = make_findings("net", layers=1)
-    near = make_cloud("near", channels=4)
-    near = replace(near, positions=np.tile(near.slots + np.array([0.3, 0.4]), (1, 4, 1, 1)))
+    near = _moved(make_cloud("near", channels=4), 0.3, 0.4)
     gone = replace(near, layer="gone", depth=1, positions=np.full_like(near.positions, np.nan))
     half = replace(near, positions=np.where(np.arange(4)[:, None, None] < 1, np.nan, near.positions))
     start = "The 36 weights of {} lie 0.50 pixels on average from where they started"

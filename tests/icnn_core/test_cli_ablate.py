@@ -9,6 +9,7 @@ from dataclasses import replace
 from icnn_core.cli import main
 from icnn_core.cli._ablation import Report
 from icnn_core.evaluation.images import ImageCounts
+from icnn_core.training.ablation_table import VariantSummary
 from icnn_core.training.config import make_config
 
 SMALL = ("--iterations", 2, "--batch-size", 2, "--train-images", 3, "--val-images", 2, "--rows", "none,fc1")
@@ -104,6 +105,20 @@ def test_variants_are_compared_with_the_regular_network_and_take_from_the_irregu
 def test_the_title_names_a_network_of_ones_own(tmp_path):
     config = replace(make_config("shapes"), model="nets:make")
     assert Report([], config, "shapes", "val", tmp_path).title.startswith("shapes, nets:make, ")
+
+
+def test_a_narrow_terminal_takes_no_digit_from_a_number(tmp_path):
+    from rich.console import Console
+
+    report = Report([], make_config("shapes"), "shapes", "val", tmp_path)
+    numbers = 0.47, 0.011, 3, 0.0123, -0.0456, 0.0789, 3
+    report._summaries = [VariantSummary("irregular-gaussian", 3, *numbers)]
+    console = Console(width=50, legacy_windows=False)
+    with console.capture() as found:
+        console.print(report.to_table())
+    lines = [line.split("│")[1:-1] for line in found.get().splitlines() if "│" in line]
+    shown = ["".join(column).replace(" ", "") for column in zip(*lines, strict=True)]
+    assert shown[:4] == ["irregular-gaussian", "3", "47.0±1.1", "+1.2"]
 
 
 def test_several_processes_are_refused(run_main, tmp_path, monkeypatch):

@@ -105,3 +105,13 @@ def test_known_errors_are_one_line_and_exit_1(icnn, tmp_path, monkeypatch, argum
 @pytest.mark.parametrize("arguments", [["train", "--iterations", "0"], ["train", "--nonsense"], ["trian"]])
 def test_usage_errors_exit_2(icnn, arguments):
     assert icnn(*arguments)[0] == 2
+
+
+def test_a_narrow_terminal_takes_no_letter_from_a_layer(icnn, monkeypatch):
+    from rich.console import Console
+
+    monkeypatch.setattr("icnn_core.cli.layers.make_console", lambda: Console(width=50, legacy_windows=False))
+    code, out, err = icnn("layers", "--backbone", "squeezenet1_0")
+    assert code == 0, err
+    assert "features" in out
+    assert "…" not in out
